@@ -1,0 +1,109 @@
+"""What this machine has: processors, GPUs, runtimes and optional packages."""
+
+import os
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, TypeAlias
+
+from rank_rerank.errors import InvalidArgumentError, MissingDependencyError
+
+NUM_THREADS_VARIABLE = "RANK_RERANK_NUM_THREADS"
+MAX_NUM_THREADS = 256
+
+GpuDevice: TypeAlias = Literal["cuda", "mps", "cpu"]
+
+
+def get_gpu_device() -> GpuDevice:
+    """Name the device a GPU encoder would use: "cuda", "mps" (Apple), or "cpu" where there is no usable GPU.
+
+    PyTorch is asked where it is installed; without it no GPU can be used and the answer is "cpu". Importing PyTorch
+    takes a second or two the first time.
+    """
+    if find_spec("torch") is None:
+        return "cpu"
+    torch = import_module("torch")
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def available_cpus() -> int:
+    """Count the processors this process may use, which in a container is less than the machine has.
+
+    The smaller of the affinity mask and the control group's quota (v2 ``cpu.max``, v1 ``cpu.cfs_quota_us``),
+    rounded up, at least 1.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = _cgroup_quota_cpus()
+    return allowed if quota is None else max(1, min(allowed, quota))
+
+
+def default_num_threads() -> int:
+    """How many threads work when nobody says: RANK_RERANK_NUM_THREADS, else the processors this process may use.
+
+    Raises:
+        InvalidArgumentError: the variable holds something else than a whole number from 1 to 256.
+    """
+    text = os.environ.get(NUM_THREADS_VARIABLE, "").strip()
+    if not text:
+        return min(available_cpus(), MAX_NUM_THREADS)
+    if not text.isascii() or not text.isdigit():
+        raise InvalidArgumentError(f"{NUM_THREADS_VARIABLE} must be a whole number from 1 to {MAX_NUM_THREADS}")
+    return check_num_threads(int(text), NUM_THREADS_VARIABLE)
+
+
+def check_num_threads(num_threads: int, name: str = "num_threads") -> int:
+    """Give the number back if threads can be counted by it.
+
+    Raises:
+        InvalidArgumentError: it is not from 1 to 256.
+    """
+    if isinstance(num_threads, bool) or not 1 <= num_threads <= MAX_NUM_THREADS:
+        raise InvalidArgumentError(f"{name} must be a whole number from 1 to {MAX_NUM_THREADS}")
+    return num_threads
+
+
+def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional package, or say which command installs it.
+
+    Args:
+        module: dotted name to import.
+        extra: the extra of this library that installs it.
+        purpose: what it is needed for, as the subject of the message.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'{purpose} needs the package "{module.partition(".")[0]}", which is not installed. '
+            f'Install it with: pip install "rank-rerank[{extra}]"'
+        ) from error
+
+
+def installed_version(package: str) -> str | None:
+    """The installed version of a distribution, None where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cgroup_quota_cpus(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """The control group's limit in whole processors, rounded up; None where there is no limit."""
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (root / quota_file).read_text().split()
+            period = words[1] if period_file is None else (root / period_file).read_text().strip()
+            quota = int(words[0])  # "max" and -1 mean that there is no limit
+        except (OSError, ValueError, IndexError):
+            continue
+        if quota > 0 and int(period) > 0:
+            return -(-quota // int(period))
+    return None

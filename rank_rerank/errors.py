@@ -1,0 +1,92 @@
+"""Every error this library raises, drawn as a tree.
+
+::
+
+    RankRerankError
+    ├── InputError (ValueError)               what the caller passed cannot be used
+    │   ├── InvalidArgumentError              an option is out of its range
+    │   ├── InvalidItemError (TypeError)      a query or document is not of a type that holds text
+    │   ├── InvalidTextError                  a text is not valid Unicode
+    │   ├── EmptyQueryError                   a query without a single word
+    │   ├── ShapeError                        array axes or dims do not fit together
+    │   ├── NonFiniteError                    NaN or infinity where a number is needed
+    │   └── FileFormatError                   a file of candidates cannot be read
+    ├── CheckpointError                       a model cannot be used
+    │   ├── CheckpointNotFoundError (FileNotFoundError)
+    │   ├── CheckpointFormatError (ValueError)   damaged, hostile or of an unknown kind
+    │   ├── SelfCheckError (RuntimeError)        computes something else than it should
+    │   └── ExportError (RuntimeError)           a converted model differs from its source
+    ├── DeviceError (RuntimeError)            the device or runtime asked for is not there
+    ├── MissingDependencyError (ImportError)  an optional package is needed
+    └── ResourceLimitError (MemoryError)      the work would not fit
+
+A message says what was needed, what came and what to do. It never holds a user's text.
+"""
+
+
+class RankRerankError(Exception):
+    """Parent of every error raised on purpose by this library."""
+
+
+class InputError(RankRerankError, ValueError):
+    """What the caller passed cannot be used."""
+
+
+class InvalidArgumentError(InputError):
+    """An option is out of its range."""
+
+
+class InvalidItemError(InputError, TypeError):
+    """A query or a document is not of a type that holds text."""
+
+
+class InvalidTextError(InputError):
+    """A text holds lone surrogates, so it is not valid Unicode."""
+
+
+class EmptyQueryError(InputError):
+    """A query has no words: nothing can be ranked by it."""
+
+
+class ShapeError(InputError):
+    """Axes, lengths or dims of arrays do not fit together."""
+
+
+class NonFiniteError(InputError):
+    """A vector holds NaN or infinity."""
+
+
+class FileFormatError(InputError):
+    """A file of candidates cannot be read; the message names the file, the line and the cure."""
+
+
+class CheckpointError(RankRerankError):
+    """A model cannot be used."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no such model folder, or it could not be fetched."""
+
+
+class CheckpointFormatError(CheckpointError, ValueError):
+    """A model's files are damaged, hostile, or of a kind that is not supported."""
+
+
+class SelfCheckError(CheckpointError, RuntimeError):
+    """A model computes something else than its stored golden vectors."""
+
+
+class ExportError(CheckpointError, RuntimeError):
+    """A converted model differs from its source by more than the gate allows."""
+
+
+class DeviceError(RankRerankError, RuntimeError):
+    """The device or runtime that was asked for is not available."""
+
+
+class MissingDependencyError(RankRerankError, ImportError):
+    """An optional package is needed; the message ends with the command that installs it."""
+
+
+class ResourceLimitError(RankRerankError, MemoryError):
+    """The work asked for would not fit into the stated limit."""

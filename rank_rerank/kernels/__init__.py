@@ -1,0 +1,1 @@
+"""What compiled kernels share: the thread pool, the compilation cache, processor features."""

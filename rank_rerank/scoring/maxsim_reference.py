@@ -1,0 +1,30 @@
+"""MaxSim as its definition reads: slow, in float64, and what every kernel is held to.
+
+.. math:: s(Q, D) = \\sum_i w_i \\max_j \\langle q_i, d_j \\rangle
+
+(Khattab and Zaharia, "ColBERT", SIGIR 2020, section 3.2; the weights w are all 1 unless given.)
+"""
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float64Vector
+
+
+def maxsim_reference(query: AnyArray, documents: list[AnyArray], weights: AnyArray | None = None) -> Float64Vector:
+    """Score documents by the definition, one after the other.
+
+    Args:
+        query: [num_query_tokens, dim].
+        documents: one [num_tokens, dim] array a document.
+        weights: [num_query_tokens]; None weighs every query token 1.
+
+    Returns:
+        [num_documents] float64. A document without tokens scores minus infinity, the maximum over nothing.
+    """
+    factors = np.ones(len(query)) if weights is None else weights.astype(np.float64)
+    scores = np.full(len(documents), -np.inf)
+    for index, document in enumerate(documents):
+        if len(document):
+            similarities = query.astype(np.float64) @ document.astype(np.float64).T  # [num_query_tokens, num_tokens]
+            scores[index] = float(np.sum(factors * similarities.max(axis=1)))
+    return scores
