@@ -1,1 +1,33 @@
-"""Rerank search candidates with late interaction (ColBERT): exact, fast on CPU, no torch needed."""
+"""Rerank search candidates with late interaction (ColBERT): exact, fast on CPU, no torch needed, offline.
+
+    import rank_rerank
+
+    reranker = rank_rerank.load()
+    for hit in reranker.rerank("query text", ["a document", "another document"]):
+        print(hit.score, hit.text)
+
+Errors are in ``rank_rerank.errors``.
+"""
+
+from rank_rerank.devices import get_gpu_device
+from rank_rerank.documents import Document
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import RankRerankError
+from rank_rerank.rankings import RankedDocument, Ranking
+from rank_rerank.rerankers import ColbertReranker, Reranker, load
+from rank_rerank.scoring.maxsim import maxsim
+
+__all__ = [
+    "ColbertReranker",
+    "Document",
+    "RankRerankError",
+    "RankedDocument",
+    "Ranking",
+    "Reranker",
+    "TokenEmbeddings",
+    "TokenEncoder",
+    "get_gpu_device",
+    "load",
+    "maxsim",
+]

@@ -66,6 +66,21 @@ class TokenEmbeddings:
     def __iter__(self) -> Iterator[AnyArray]:
         return (self.vectors[start:end] for start, end in pairwise(self.offsets.tolist()))
 
+    def select(self, indices: Int64Vector) -> "TokenEmbeddings":
+        """Copy some texts, in the order given.
+
+        Args:
+            indices: [num_selected] places of texts, each from 0 to num_texts - 1.
+        """
+        lengths = np.diff(self.offsets)[indices]
+        rows = _rows_of_texts(self.offsets[:-1][indices], lengths)
+        return TokenEmbeddings(
+            vectors=self.vectors[rows],
+            offsets=offsets_of_lengths(lengths),
+            truncated=None if self.truncated is None else self.truncated[indices],
+            character_spans=None if self.character_spans is None else self.character_spans[rows],
+        )
+
     @classmethod
     def from_list(cls, matrices: Sequence[AnyArray]) -> "TokenEmbeddings":
         """Pack a list of [num_tokens, dim] arrays, one a text (what PyLate and sentence-transformers return).
@@ -75,7 +90,9 @@ class TokenEmbeddings:
         """
         for index, matrix in enumerate(matrices):
             if matrix.ndim != 2:  # noqa: PLR2004
-                raise ShapeError(f"text {index}: vectors need the axes [num_tokens, dim], these have {matrix.ndim} axes")
+                raise ShapeError(
+                    f"text {index}: vectors need the axes [num_tokens, dim], these have {matrix.ndim} axes"
+                )
             if matrix.shape[1] != matrices[0].shape[1]:
                 raise ShapeError(f"text {index} has dim {matrix.shape[1]}, text 0 has dim {matrices[0].shape[1]}")
         lengths = [len(matrix) for matrix in matrices]
@@ -83,11 +100,18 @@ class TokenEmbeddings:
         return cls(np.ascontiguousarray(vectors), offsets_of_lengths(lengths))
 
 
-def offsets_of_lengths(lengths: Sequence[int]) -> Int64Vector:
+def offsets_of_lengths(lengths: Sequence[int] | Int64Vector) -> Int64Vector:
     """Where each text begins, and where the last one ends: [num_texts + 1]."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def _rows_of_texts(starts: Int64Vector, lengths: Int64Vector) -> Int64Vector:
+    """The rows of several texts, one text after the other: [sum of lengths]."""
+    offsets = offsets_of_lengths(lengths)
+    # a row is its number in the result, moved by how far its text moves
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
 
 
 def check_offsets(offsets: Int64Vector, num_tokens: int) -> None:

@@ -1,0 +1,75 @@
+"""Read a next-plaid-onnx folder: model.onnx and/or model_int8.onnx, tokenizer.json, onnx_config.json.
+
+The bundled model is such a folder too. Defaults for missing keys are those of the format's first reader (next-plaid).
+"""
+
+from pathlib import Path
+
+from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
+from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.errors import CheckpointFormatError
+
+CONFIG_FILE = "onnx_config.json"
+MODEL_FILES = {"int8": "model_int8.onnx", "fp32": "model.onnx"}
+FILES = (CONFIG_FILE, "tokenizer.json", *MODEL_FILES.values())
+
+
+def is_onnx_folder(folder: Path) -> bool:
+    """Whether the folder declares itself of this family."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkpoint:
+    """Read the settings and choose the model file.
+
+    Args:
+        folder: the model's folder.
+        name: what to call the model.
+        precision: "int8", "fp32", or "auto" for the first of these that is there.
+
+    Raises:
+        CheckpointFormatError: a file is missing or damaged, or the model is not a late-interaction model.
+    """
+    config = JsonSettings(folder / CONFIG_FILE)
+    kind = config.get("model_type", "ColBERT")
+    if kind != "ColBERT":
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "model_type" must be "ColBERT" for a late-interaction model')
+    if config.get("do_lower_case", default=False):
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "do_lower_case" is not supported; let the tokenizer lower-case')
+    found, model_file = _choose_model_file(folder, precision)
+    tokenizer_file = folder / "tokenizer.json"
+    if not tokenizer_file.is_file():
+        raise CheckpointFormatError(f"{name}: tokenizer.json is missing")
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        model_file=model_file,
+        tokenizer_file=tokenizer_file,
+        dim=config.get("embedding_dim", 128),
+        settings=_read_settings(config),
+        precision=found,
+    )
+
+
+def _read_settings(config: JsonSettings) -> EncodingSettings:
+    return EncodingSettings(
+        query_prefix=config.get("query_prefix", "[Q] "),
+        document_prefix=config.get("document_prefix", "[D] "),
+        query_length=config.get("query_length", 48),
+        document_length=config.get("document_length", 300),
+        do_query_expansion=config.get("do_query_expansion", default=True),
+        attend_to_expansion_tokens=config.get("attend_to_expansion_tokens", default=False),
+        skiplist_words=config.get_words("skiplist_words"),
+        query_prefix_id=config.get_optional_int("query_prefix_id"),
+        document_prefix_id=config.get_optional_int("document_prefix_id"),
+    )
+
+
+def _choose_model_file(folder: Path, precision: str) -> tuple[str, Path]:
+    wanted = tuple(MODEL_FILES) if precision == "auto" else (precision,)
+    for candidate in wanted:
+        model_file = folder / MODEL_FILES[candidate]
+        if model_file.is_file():
+            return candidate, model_file
+    files = " or ".join(MODEL_FILES[candidate] for candidate in wanted)
+    raise CheckpointFormatError(f"the model folder has no {files}")

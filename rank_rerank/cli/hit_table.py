@@ -1,0 +1,139 @@
+"""A ranking as a table on a terminal, with the best-matching words marked."""
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.explanation.word_matches import WordMatch, match_words
+from rank_rerank.rankings import RankedDocument, Ranking
+
+TEXT_LINES = 3
+LEFT_WIDTH = 16
+MIN_TEXT_WIDTH = 20
+MAX_TEXT_WIDTH = 120
+# marking is for the eye: beyond a screenful it costs time and nobody sees it
+MAX_MARKED_HITS = 25
+MAX_MARKED_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is written before and after a marked word."""
+
+    start: str
+    end: str
+
+
+COLOUR = Marks("\x1b[1;33m", "\x1b[0m")
+BOLD = Marks("\x1b[1m", "\x1b[0m")
+STARS = Marks("*", "*")
+
+
+def print_table(encoder: TokenEncoder, ranking: Ranking) -> None:
+    """Print rank, score and text of every hit."""
+    columns = shutil.get_terminal_size().columns
+    text_width = min(MAX_TEXT_WIDTH, max(MIN_TEXT_WIDTH, columns - LEFT_WIDTH))
+    marks = choose_marks(os.environ)
+    sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    lines = [f"{'rank':>4}  {'score':>8}  document"]
+    for rank, (hit, matches) in enumerate(zip(ranking, _matches(encoder, ranking), strict=True), start=1):
+        lines.extend(row_lines(rank, hit, matches, text_width, marks))
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def choose_marks(environment: Mapping[str, str]) -> Marks:
+    """Colour, or bold where NO_COLOR is set, or stars on a terminal without either."""
+    if environment.get("TERM", "") in ("", "dumb"):
+        return STARS
+    return BOLD if environment.get("NO_COLOR") else COLOUR
+
+
+def row_lines(rank: int, hit: RankedDocument, matches: Sequence[WordMatch], width: int, marks: Marks) -> Iterator[str]:
+    """The lines of one hit: rank and score stand before the first."""
+    left = f"{rank:>4}  {hit.score:>8.3f}  "
+    text = hit.text + (" [cut: longer than the model reads]" if hit.truncated else "")
+    for line in fit_text(text, matches, width, marks) or [""]:
+        yield left + line
+        left = " " * LEFT_WIDTH
+
+
+def fit_text(text: str, matches: Sequence[WordMatch], width: int, marks: Marks) -> list[str]:
+    """Cut a text to a few lines that show as many marked words as possible, and mark them.
+
+    Args:
+        text: the document.
+        matches: spans to mark, ascending.
+        width: columns of the terminal a line may take.
+        marks: how to mark.
+    """
+    start = _best_start(matches, width * TEXT_LINES)
+    cells = _cells(text, matches, start)
+    lines: list[str] = []
+    line = "… " if start else ""
+    used, marked = len(line), False
+    for character, in_match in cells:
+        columns = _columns(character)
+        if used + columns > width:
+            lines.append(line + (marks.end if marked else ""))
+            line, used, marked = "", 0, False
+            if len(lines) == TEXT_LINES:
+                lines[-1] = lines[-1] + "…"
+                return lines
+        if in_match != marked:
+            line += marks.start if in_match else marks.end
+            marked = in_match
+        line += character
+        used += columns
+    return [*lines, line + (marks.end if marked else "")] if line else lines
+
+
+def _matches(encoder: TokenEncoder, ranking: Ranking) -> Iterator[list[WordMatch]]:
+    """The marked words of each hit; only a screenful is looked at."""
+    query = encoder.encode_query(ranking.query)
+    for rank, hit in enumerate(ranking):
+        if rank < MAX_MARKED_HITS and len(hit.text) <= MAX_MARKED_CHARACTERS:
+            yield match_words(query, ranking.query, encoder.encode_document(hit.text), hit.text)
+        else:
+            yield []
+
+
+def _best_start(matches: Sequence[WordMatch], shown: int) -> int:
+    """Where to begin so that the strongest matches are in view; 0 if the beginning will do."""
+    if not matches or matches[-1].end <= shown:
+        return 0
+    margin = shown // 6
+    starts = [0, *(max(0, match.start - margin) for match in matches)]
+
+    def strength_in_view(start: int) -> float:
+        return sum(match.similarity for match in matches if start <= match.start and match.end <= start + shown)
+
+    return max(starts, key=strength_in_view)
+
+
+def _cells(text: str, matches: Sequence[WordMatch], start: int) -> Iterator[tuple[str, bool]]:
+    """Characters that are safe to print, each with whether it is marked."""
+    marked = {position for match in matches for position in range(match.start, match.end)}
+    for position in range(start, len(text)):
+        yield printable(text[position]), position in marked
+
+
+def printable(character: str) -> str:
+    """White space becomes a space; what could steer the terminal or turn the text round becomes a dot."""
+    if character in "\t\n\r\v\f\x85\u2028\u2029":
+        return " "
+    category = unicodedata.category(character)
+    return (
+        "·"
+        if category in ("Cc", "Cs") or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        else character
+    )
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

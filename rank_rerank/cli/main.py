@@ -1,0 +1,137 @@
+"""The command's arguments, and what its exit codes mean: 0 done, 1 a check failed, 2 bad input."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from rank_rerank.cli.candidate_files import FORMATS
+from rank_rerank.devices import installed_version
+from rank_rerank.errors import RankRerankError, SelfCheckError
+
+
+class _Commands(Protocol):
+    """What argparse's add_subparsers() gives; its class has no public name."""
+
+    def add_parser(self, name: str, /, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002
+
+
+EXIT_DONE, EXIT_CHECK_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: without the program's name; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    _show_log()
+    try:
+        return _run(options)
+    except SelfCheckError as error:
+        return _fail(error, EXIT_CHECK_FAILED)
+    except RankRerankError as error:
+        return _fail(error, EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        # the reader, as `head`, has seen enough; without this, Python complains while it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    # the commands pull in the runtimes, which --help should not wait for
+    if options.command == "doctor":
+        from rank_rerank.cli.doctor import run_doctor  # noqa: PLC0415
+
+        return run_doctor(options.model, as_json=options.json, num_threads=options.threads)
+    from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
+
+    run_rerank(
+        RerankOptions(
+            query=options.query,
+            files=tuple(options.files),
+            model=options.model,
+            top_k=options.top_k,
+            as_json=options.json,
+            output=options.output,
+            format=options.format,
+            num_threads=options.threads,
+        )
+    )
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rank-rerank",
+        description="Rerank search candidates with late interaction.",
+        epilog="Exit codes: 0 done, 1 a check failed, 2 bad input.",
+    )
+    parser.add_argument("--version", action="version", version=f"rank-rerank {installed_version('rank-rerank')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_rerank(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_rerank(commands: _Commands) -> None:
+    rerank = commands.add_parser(
+        "rerank",
+        help="order documents by how well they answer a query",
+        description=(
+            "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object a line, with "
+            '"text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any other '
+            "file has a document a line. On a terminal the result is a table with the best-matching words marked; in "
+            "a pipe it is JSON, a hit a line."
+        ),
+    )
+    rerank.add_argument("query", help="what is searched for")
+    rerank.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
+    rerank.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to show (all)")
+    rerank.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
+    rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
+    rerank.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_shared(rerank)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="show what this machine has, and check that the model computes what it should",
+        description="Show processor, devices, runtimes, threads, folders and versions, and run the model's self-check.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    _add_shared(doctor)
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", metavar="MODEL", help="a model folder or a Hub name (the bundled model)")
+    command.add_argument("--threads", type=_positive, metavar="N", help="threads that work (all processors)")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def _show_log() -> None:
+    """Let the library's own messages reach the terminal; a program that imports the library decides for itself."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("rank-rerank: %(message)s"))
+    logger = logging.getLogger("rank_rerank")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING)
+
+
+def _fail(error: RankRerankError, code: int) -> int:
+    print(f"rank-rerank: error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+    return code

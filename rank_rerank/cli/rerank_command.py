@@ -1,0 +1,116 @@
+"""``rank-rerank rerank``: candidates from files, a table or JSON lines out."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
+from rank_rerank.cli.hit_table import print_table
+from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.rankings import RankedDocument, Ranking
+from rank_rerank.rerankers import load
+
+
+@dataclass(frozen=True)
+class RerankOptions:
+    """What the user asked for; the fields are the command's arguments."""
+
+    query: str
+    files: tuple[str, ...]
+    model: str | None
+    top_k: int | None
+    as_json: bool
+    output: str | None
+    format: str | None
+    num_threads: int | None
+
+
+def run_rerank(options: RerankOptions) -> None:
+    """Read, rerank, write. Nothing is written unless everything was read and ranked.
+
+    Raises:
+        RankRerankError: any of the library's; the command prints it in one line.
+    """
+    output = None if options.output is None else _check_output(Path(options.output), options.files)
+    candidates = read_candidates(_files(options.files), options.format)
+    reranker = load(options.model, num_threads=options.num_threads)
+    ranking = reranker.rerank(options.query, [item.document for item in candidates], top_k=options.top_k)
+    if output is not None:
+        _write_atomically(output, _json_lines(ranking, candidates))
+    elif options.as_json or not sys.stdout.isatty():
+        sys.stdout.buffer.write("".join(_json_lines(ranking, candidates)).encode())
+        sys.stdout.flush()
+    else:
+        print_table(reranker.encoder, ranking)
+
+
+def _files(files: Sequence[str]) -> Sequence[str]:
+    if files:
+        return files
+    if sys.stdin.isatty():
+        raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of candidates")
+    return (STANDARD_INPUT,)
+
+
+def _json_lines(ranking: Ranking, candidates: Sequence[Candidate]) -> Iterator[str]:
+    for rank, hit in enumerate(ranking, start=1):
+        source = candidates[hit.index]
+        yield _dump({"rank": rank, **hit.to_dict(), **_place(hit, source)}) + "\n"
+
+
+def _place(hit: RankedDocument, source: Candidate) -> dict[str, Any]:
+    return {"file": source.file, "line": source.line, "index": hit.index}
+
+
+def _dump(value: dict[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # a field carried along may hold lone surrogates: as escapes they pass through unchanged
+        return json.dumps(value, ensure_ascii=True)
+    return text
+
+
+def _check_output(output: Path, files: Sequence[str]) -> Path:
+    if any(name != STANDARD_INPUT and _is_same_file(output, Path(name)) for name in files):
+        raise InvalidArgumentError(f"{output} is read and cannot be written too. Choose another --output")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise FileFormatError(f"{output} cannot be written: it is a folder, or its folder is missing")
+    return output
+
+
+def _is_same_file(output: Path, source: Path) -> bool:
+    return output.exists() and source.exists() and output.samefile(source)
+
+
+def _write_atomically(output: Path, lines: Iterator[str]) -> None:
+    """Write beside the target, then rename: a reader sees all of the result or none of it."""
+    temporary: str | None = None
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=output.absolute().parent, delete=False) as file:
+            temporary = file.name
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(output)
+    except OSError as error:
+        raise FileFormatError(f"{output} cannot be written: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

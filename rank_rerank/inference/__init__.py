@@ -1,0 +1,1 @@
+"""TokenBatch → model outputs: one file a runtime, one protocol."""

@@ -1,0 +1,31 @@
+"""Transformer: the seam between tokens and the runtime that computes on them."""
+
+from typing import Protocol
+
+from rank_rerank.arrays import Float32Matrix
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+
+class Transformer(Protocol):
+    """Turns tokens into token vectors. Safe to call from many threads at once."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers a token vector."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Runtime, device and precision, for people."""
+        ...
+
+    def encode(self, batch: TokenBatch) -> Float32Matrix:
+        """Compute the projected, normalised vector of every token.
+
+        Args:
+            batch: packed tokens.
+
+        Returns:
+            [num_tokens, dim] float32, in the order of ``batch.token_ids``; rows have unit length.
+        """
+        ...

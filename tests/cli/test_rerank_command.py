@@ -1,0 +1,249 @@
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+QUERY = "What is the capital of France?"
+LINES = b"Bananas are yellow.\nParis is the capital of France.\nBerlin is in Germany.\n"
+
+
+@pytest.fixture
+def candidates(tmp_path):
+    path = tmp_path / "candidates.txt"
+    path.write_bytes(LINES)
+    return str(path)
+
+
+def test_lines(hits, candidates):
+    found = hits("rerank", QUERY, candidates)
+    assert [hit["rank"] for hit in found] == [1, 2, 3]
+    assert found[0]["text"] == "Paris is the capital of France."
+    assert (found[0]["index"], found[0]["file"], found[0]["line"]) == (1, candidates, 2)
+    assert found[0]["score"] > found[1]["score"] > found[2]["score"]
+
+
+def test_top_k(hits, candidates):
+    assert [hit["line"] for hit in hits("rerank", QUERY, candidates, "--top-k", "1")] == [2]
+
+
+def test_json_lines_keep_their_other_fields(hits, tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text(
+        '{"_id": 7, "title": "Paris", "text": "is the capital of France.", "score": 3.5, "x": "\\ud800"}\n'
+        '{"text": "Bananas"}\n',
+        encoding="utf-8",
+    )
+    first, second = hits("rerank", QUERY, str(path))
+    assert (first["text"], first["id"]) == ("Paris is the capital of France.", "7")
+    assert first["metadata"] == {"title": "Paris", "score": 3.5, "x": "\ud800"}
+    assert second["metadata"] == {}
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_tables(hits, tmp_path, suffix, delimiter):
+    path = tmp_path / f"c.{suffix}"
+    rows = [["id", "text"], ["a", "Bananas"], ["b", '"Paris, the capital\nof France"']]
+    path.write_text("\n".join(delimiter.join(row) for row in rows) + "\n", encoding="utf-8")
+    first, second = hits("rerank", QUERY, str(path))
+    assert (first["text"], first["id"], first["line"]) == ("Paris, the capital\nof France", "b", 4)
+    assert second["line"] == 2
+
+
+def test_a_cell_longer_than_the_csv_module_allows_by_default(hits, tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("text\n" + "word " * 40_000 + "\n", encoding="utf-8")
+    code_hits = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "rank_rerank", "rerank", QUERY, str(path)], capture_output=True, check=True
+        ).stdout
+    )
+    assert code_hits["truncated"]
+
+
+def test_standard_input_and_a_file_together(hits, candidates):
+    found = hits("rerank", QUERY, candidates, "-", stdin=b"France's capital is Paris.\n")
+    assert len(found) == 4
+    assert {hit["file"] for hit in found} == {candidates, "-"}
+
+
+def test_standard_input_alone(hits):
+    assert hits("rerank", QUERY, stdin=LINES)[0]["line"] == 2
+
+
+def test_nothing_in_gives_nothing_out(hits):
+    assert hits("rerank", QUERY, stdin=b"") == []
+
+
+def test_windows_line_ends_and_byte_order_mark(hits):
+    found = hits("rerank", QUERY, stdin=b"\xef\xbb\xbfParis\r\nBananas\r\n")
+    assert sorted(hit["text"] for hit in found) == ["Bananas", "Paris"]
+
+
+def test_output_file(run, candidates, tmp_path):
+    target = tmp_path / "out.jsonl"
+    target.write_text("old")
+    assert run("rerank", QUERY, candidates, "--output", str(target)) == (0, "", "")
+    assert json.loads(target.read_text(encoding="utf-8").splitlines()[0])["line"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["candidates.txt", "out.jsonl"]
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("c.txt", b"a\n\nb\n", "line 2 is empty. Remove the line"),
+        ("c.txt", b"a\n \t\n", "line 2 is empty"),
+        ("c.txt", b"\n", "line 1 is empty"),
+        ("c.txt", b"good\nsecret \xff\n", "line 2 is not UTF-8. Convert the file"),
+        ("c.txt", "a\n".encode("utf-16"), "line 1 is not UTF-8"),
+        ("c.jsonl", b'{"text": "a"}\n{"text": "secret\n', "line 2 is not valid JSON"),
+        ("c.jsonl", b'{"text": "a", "n": NaN}\n', "line 1 is not valid JSON"),
+        ("c.jsonl", b"[" * 50_000 + b"\n", "line 1 is not valid JSON"),
+        ("c.jsonl", b'["secret"]\n', "line 1 is not a JSON object"),
+        ("c.jsonl", b'{"body": "secret"}\n', 'line 1 has no "text"'),
+        ("c.jsonl", b'{"text": "a"}\n{"text": 5}\n', 'line 2: "text" must be a str'),
+        ("c.jsonl", b'{"text": "secret \\ud800"}\n', "line 1 is not valid Unicode"),
+        ("c.jsonl", b'{"text": "a"}\n\n', "line 2 is empty"),
+        ("c.csv", b"id,body\n1,secret\n", 'line 1 must name the columns, and one of them must be "text"'),
+        ("c.csv", b"text,text\na,b\n", "line 1 names a column twice"),
+        ("c.csv", b"id,text\n1,a\n2,secret,x\n", "line 3 has 3 columns, the first line has 2"),
+        ("c.csv", b'id,text\n1,"secret\n', "line 2 is not valid"),
+        ("c.csv", b"id,text\n1, \n", 'line 2 has an empty "text"'),
+        ("c.tsv", b"id,text\n", "line 1 must name the columns"),
+        ("c.json", b"[]", "a .json file is not read"),
+    ],
+)
+def test_a_bad_file_is_named_with_line_and_cure_and_nothing_is_written(run, tmp_path, name, content, problem):
+    path, target = tmp_path / name, tmp_path / "out.jsonl"
+    path.write_bytes(content)
+    code, out, err = run("rerank", QUERY, str(path), "--output", str(target))
+    assert (code, out) == (2, "")
+    assert err.startswith("rank-rerank: error: ")
+    assert str(path) in err
+    assert problem in err
+    assert err.count("\n") == 1
+    assert "secret" not in err
+    assert not target.exists()
+
+
+def test_other_bad_input(run, candidates, tmp_path):
+    for arguments, stdin, problem in [
+        (("rerank", QUERY, str(tmp_path / "missing.txt")), b"", "No such file or directory. Check the path"),
+        (("rerank", QUERY, str(tmp_path)), b"", "Is a directory"),
+        (("rerank", " ", candidates), b"", "the query has no words"),
+        (("rerank", QUERY, candidates, "--model", "/no/model"), b"", 'no model folder "/no/model"'),
+        (("rerank", QUERY, candidates, "--output", candidates), b"", "is read and cannot be written too"),
+        (("rerank", QUERY, candidates, "--output", str(tmp_path)), b"", "cannot be written"),
+        (("rerank", QUERY, candidates, "--output", str(tmp_path / "no" / "x")), b"", "its folder is missing"),
+        (("rerank", QUERY), b'{"text": "a"}\n', "Say --format jsonl"),
+        (("rerank", QUERY, "-"), b"a\n\n", "standard input, line 2 is empty"),
+    ]:
+        code, out, err = run(*arguments, stdin=stdin)
+        assert (code, out) == (2, ""), arguments
+        assert problem in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "\u0663"])
+def test_bad_options_are_refused_by_the_parser(run, candidates, value):
+    for option in ("--top-k", "--threads"):
+        code, out, err = run("rerank", QUERY, candidates, f"{option}={value}")
+        assert (code, out) == (2, "")
+        assert "must be a whole number above 0" in err
+
+
+def test_the_format_can_be_forced(hits):
+    assert hits("rerank", QUERY, "--format", "jsonl", stdin=b'{"text": "a"}\n')[0]["text"] == "a"
+    assert hits("rerank", QUERY, "--format", "lines", stdin=b'{"text": "a"}\n')[0]["text"] == '{"text": "a"}'
+
+
+def test_help_and_version(run):
+    assert "order documents by how well" in run("--help")[1]
+    assert "JSON, a hit a line" in " ".join(run("rerank", "--help")[1].split())
+    assert run("--version")[1].startswith("rank-rerank ")
+    assert run()[0] == 2
+
+
+def run_on_a_terminal(arguments, columns=60, **environment):
+    """Run the command on a pseudo-terminal and give what a person would see."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rank_rerank", *arguments],
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm", **environment},
+    )
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(leader)
+    errors = process.communicate()[1]
+    return process.returncode, seen.decode().replace("\r\n", "\n"), errors.decode()
+
+
+def test_on_a_terminal_a_table_with_the_best_words_marked(candidates):
+    code, seen, errors = run_on_a_terminal(["rerank", QUERY, candidates, "--top-k", "2"])
+    assert (code, errors) == (0, "")
+    header, first, *rest = seen.splitlines()
+    assert header == "rank     score  document"
+    assert first.startswith("   1  ")
+    assert "\x1b[1;33mcapital\x1b[0m" in first
+    assert len(rest) >= 1
+
+
+def test_no_color_and_dumb_terminals(candidates):
+    seen = run_on_a_terminal(["rerank", QUERY, candidates], NO_COLOR="1")[1]
+    assert "\x1b[1mcapital\x1b[0m" in seen
+    assert "\x1b[1;33m" not in seen
+    seen = run_on_a_terminal(["rerank", QUERY, candidates], TERM="dumb")[1]
+    assert "*capital*" in seen
+    assert "\x1b" not in seen
+
+
+def test_hostile_text_cannot_steer_the_terminal(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("\x1b[2J\x1b]0;title\x07 \u202ereversed\u2066 \x9b31m\n", encoding="utf-8")
+    seen = run_on_a_terminal(["rerank", "title", str(path)], NO_COLOR="1")[1]
+    cleaned = seen.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert not set(cleaned) & set("\x1b\x07\x9b\u202e\u2066")
+
+
+def test_json_on_a_terminal_when_asked(candidates):
+    seen = run_on_a_terminal(["rerank", QUERY, candidates, "--json"])[1]
+    assert json.loads(seen.splitlines()[0])["rank"] == 1
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("some document\n" * 30_000, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rank_rerank", "rerank", QUERY, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 0

@@ -1,0 +1,57 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import rank_rerank
+from rank_rerank.checkpoints.find import bundled_folder
+from rank_rerank.encoding.self_check import TEXTS_FILE, VECTORS_FILE, self_check
+from rank_rerank.errors import CheckpointFormatError, SelfCheckError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("model_int8.onnx", "tokenizer.json", "onnx_config.json", TEXTS_FILE, VECTORS_FILE):
+        shutil.copy(bundled_folder() / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_bundled_model_passes_with_room_to_spare(encoder):
+    result = self_check(encoder)
+    assert result.num_tokens > 50
+    assert result.mean_cosine > 0.999
+    assert result.min_cosine > 0.99
+
+
+def test_a_model_that_computes_something_else_is_refused(folder):
+    vectors = np.load(folder / VECTORS_FILE)
+    np.save(folder / VECTORS_FILE, np.roll(vectors, 1, axis=1))
+    with pytest.raises(SelfCheckError, match="differs from its golden vectors"):
+        rank_rerank.load(folder)
+
+
+def test_one_wrong_token_is_enough(folder):
+    vectors = np.load(folder / VECTORS_FILE)
+    vectors[7] = -vectors[7]
+    np.save(folder / VECTORS_FILE, vectors)
+    with pytest.raises(SelfCheckError, match="minimum -"):
+        rank_rerank.load(folder)
+
+
+def test_golden_vectors_of_other_texts_are_refused(folder):
+    (folder / TEXTS_FILE).write_text(json.dumps({"texts": ["something else"]}))
+    with pytest.raises(SelfCheckError, match="token vectors for its golden texts"):
+        rank_rerank.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x80\x04K\x01."])
+def test_damaged_golden_vectors_are_refused(folder, content):
+    (folder / VECTORS_FILE).write_bytes(content)
+    with pytest.raises(CheckpointFormatError, match=VECTORS_FILE):
+        rank_rerank.load(folder)
+
+
+def test_a_model_without_golden_vectors_is_not_checked(folder):
+    (folder / TEXTS_FILE).unlink()
+    assert self_check(rank_rerank.load(folder).encoder) is None

@@ -1,0 +1,57 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.explanation.word_matches import match_words
+
+QUERY = "capital of France?"
+
+
+def matches_in(encoder, text, query=QUERY, **options):
+    return match_words(encoder.encode_query(query), query, encoder.encode_document(text), text, **options)
+
+
+def test_the_words_of_the_query_are_found(encoder):
+    text = "🐘 Some say that Paris, the capital of France, is large."
+    found = [text[match.start : match.end] for match in matches_in(encoder, text)]
+    assert "capital" in found
+    assert "France" in found
+    assert "," not in found
+
+
+def test_punctuation_matches_nothing(encoder):
+    assert matches_in(encoder, "?!?", min_similarity=-1) == []
+    assert matches_in(encoder, "capital", query="?", min_similarity=-1) == []
+
+
+def test_pieces_of_a_word_mark_the_word(encoder):
+    text = "unphotosynthesizable"
+    (match,) = matches_in(encoder, text, query="photosynthesis", min_similarity=0)
+    assert (match.start, match.end) == (0, len(text))
+
+
+def test_a_document_without_words_matches_nothing(encoder):
+    assert matches_in(encoder, "") == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_spans_are_whole_words_inside_the_text_and_apart(encoder, text):
+    matches = matches_in(encoder, text, min_similarity=-1)
+    for match in matches:
+        assert 0 <= match.start < match.end <= len(text)
+        assert match.similarity <= 1
+        assert any(map(str.isalnum, text[match.start : match.end]))
+    for before, after in pairwise(matches):
+        assert before.end <= after.start
+
+
+def test_embeddings_without_spans_are_refused(encoder):
+    bare = TokenEmbeddings(np.ones((1, 384), np.float32), np.array([0, 1]))
+    with pytest.raises(InvalidArgumentError, match="character spans"):
+        match_words(bare, "a", bare, "a")

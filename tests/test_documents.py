@@ -1,0 +1,49 @@
+import pytest
+
+from rank_rerank.documents import Document, as_documents
+from rank_rerank.errors import InvalidItemError
+
+
+def test_strings_mappings_and_documents_may_be_mixed():
+    document = Document("c", id="3")
+    assert as_documents(["a", {"text": "b"}, document]) == [Document("a"), Document("b"), document]
+
+
+def test_a_mapping_keeps_its_other_fields_as_metadata():
+    (document,) = as_documents([{"_id": 7, "title": "T", "text": "body", "score": 1.5, "lang": None}])
+    assert document == Document("T body", id="7", metadata={"title": "T", "score": 1.5, "lang": None})
+
+
+def test_an_empty_title_adds_nothing():
+    assert [document.text for document in as_documents([{"title": "", "text": "x"}, {"title": None, "text": "y"}])] == [
+        "x",
+        "y",
+    ]
+
+
+def test_any_iterable_will_do():
+    assert as_documents(text for text in ("a", "b")) == [Document("a"), Document("b")]
+    assert as_documents([]) == []
+
+
+@pytest.mark.parametrize("items", ["text", b"text", {"text": "a"}, Document("a"), None, 3])
+def test_one_document_is_not_a_list(items):
+    with pytest.raises(InvalidItemError, match="must be a list"):
+        as_documents(items)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (3, r"documents\[1\] must be a str, a Document or a mapping with \"text\", this is int"),
+        (b"x", r"documents\[1\] must be a str.*bytes"),
+        (None, r"documents\[1\].*NoneType"),
+        ({"body": "secret"}, r'documents\[1\] has no "text"'),
+        ({"text": 1}, r'documents\[1\]: "text" must be a str, this is int'),
+        ({"text": "secret", "title": 1}, r'documents\[1\]: "title" must be a str'),
+    ],
+)
+def test_a_wrong_item_is_named_by_its_index_and_never_quoted(item, message):
+    with pytest.raises(InvalidItemError, match=message) as caught:
+        as_documents(["a", item])
+    assert "secret" not in str(caught.value)
