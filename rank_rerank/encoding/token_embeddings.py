@@ -75,7 +75,9 @@ class TokenEmbeddings:
         """
         for index, matrix in enumerate(matrices):
             if matrix.ndim != 2:  # noqa: PLR2004
-                raise ShapeError(f"text {index}: vectors need the axes [num_tokens, dim], these have {matrix.ndim} axes")
+                raise ShapeError(
+                    f"text {index}: vectors need the axes [num_tokens, dim], these have {matrix.ndim} axes"
+                )
             if matrix.shape[1] != matrices[0].shape[1]:
                 raise ShapeError(f"text {index} has dim {matrix.shape[1]}, text 0 has dim {matrices[0].shape[1]}")
         lengths = [len(matrix) for matrix in matrices]

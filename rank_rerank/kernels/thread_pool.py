@@ -77,7 +77,7 @@ def _get_executor() -> ThreadPoolExecutor:
 
 def _forget_after_fork() -> None:
     """A child has none of its parent's threads, and the parent may have held the lock."""
-    global _executor, _lock  # noqa: PLW0603
+    global _executor, _lock
     _executor, _lock = None, Lock()
 
 
