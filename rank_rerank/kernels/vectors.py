@@ -1,0 +1,172 @@
+"""LLVM vector building blocks: what numba kernels say to the compiler where a loop in Python would not be enough.
+
+Everything here takes an `llvmlite.ir` builder and adds instructions to it, so the same code serves a numba intrinsic on
+this machine and a test that compiles for another processor. Addresses are 64-bit integers; memory is read at any
+alignment.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+from llvmlite import binding, ir
+
+from rank_rerank.kernels.processor import VectorPath
+
+Builder: TypeAlias = Any
+Value: TypeAlias = Any
+
+INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+FLOAT32, FLOAT16 = ir.FloatType(), ir.HalfType()
+
+
+def integer(value: int, kind: Any = INT64) -> Value:
+    """A constant integer."""
+    return ir.Constant(kind, value)
+
+
+def constant_vector(kind: Any, values: Sequence[float]) -> Value:
+    """A constant register."""
+    return ir.Constant(ir.VectorType(kind, len(values)), list(values))
+
+
+def load(builder: Builder, kind: Any, address: Value, offset: int = 0) -> Value:
+    """Read a number or a register; the address need not be aligned."""
+    place = builder.add(address, integer(offset)) if offset else address
+    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1)
+
+
+def store(builder: Builder, value: Value, address: Value, offset: int = 0) -> None:
+    """Write a number or a register; the address need not be aligned."""
+    place = builder.add(address, integer(offset)) if offset else address
+    builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=1)
+
+
+def splat(builder: Builder, value: Value, lanes: int) -> Value:
+    """Put one number into every lane."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, integer(0, INT32))
+    return builder.shuffle_vector(first, undefined, constant_vector(INT32, [0] * lanes))
+
+
+def multiply_add(builder: Builder, path: VectorPath, left: Value, right: Value, total: Value) -> Value:
+    """Total + left * right in float32, with one rounding where the processor does that."""
+    if path.is_portable:
+        return builder.fadd(total, builder.fmul(left, right))
+    kind = total.type
+    name = f"llvm.fma.v{kind.count}f32" if isinstance(kind, ir.VectorType) else "llvm.fma.f32"
+    return builder.call(_declare(builder, name, kind, [kind, kind, kind]), [left, right, total])
+
+
+def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, query: Value, total: Value) -> Value:
+    """Total + the integer products of each 32-bit lane, summed; how a lane is divided depends on the path.
+
+    Args:
+        builder: where to.
+        path: says how; see `VectorPath.integer_product`.
+        document: [lanes] int32: four bytes (unsigned on x86), two 16-bit numbers, or one number a lane.
+        query: [lanes] int32: the same, signed.
+        total: [lanes] int32.
+    """
+    words = total.type
+    if path.integer_product == "x86-bytes":
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * words.count}"
+        kind = ir.VectorType(INT8, 4 * words.count) if _vnni_takes_bytes() else words
+        function = _declare(builder, name, words, [words, kind, kind])
+        return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
+    if path.integer_product == "arm-bytes":
+        kind = ir.VectorType(INT8, 4 * words.count)
+        function = _declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, [words, kind, kind])
+        return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
+    if path.integer_product == "x86-pairs":
+        kind = ir.VectorType(INT16, 2 * words.count)
+        name = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[words.count]
+        function = _declare(builder, name, words, [kind, kind])
+        products = builder.call(function, [builder.bitcast(document, kind), builder.bitcast(query, kind)])
+        return builder.add(total, products)
+    return builder.add(total, builder.mul(document, query))
+
+
+def subtract_differing_bits(builder: Builder, document: Value, query: Value, total: Value) -> Value:
+    """Total − the number of bits in which document and query differ, per 32-bit lane."""
+    kind = total.type
+    function = _declare(builder, f"llvm.ctpop.v{kind.count}i32", kind, [kind])
+    return builder.sub(total, builder.call(function, [builder.xor(document, query)]))
+
+
+def greater(builder: Builder, left: Value, right: Value) -> Value:
+    """Lanes where left > right; not where either is NaN."""
+    if left.type.element == FLOAT32:
+        return builder.fcmp_ordered(">", left, right)
+    return builder.icmp_signed(">", left, right)
+
+
+def prefetch(builder: Builder, address: Value) -> None:
+    """Ask for the cache line of an address, which need not be valid, to be read soon."""
+    pointer = builder.inttoptr(address, INT8.as_pointer())
+    function = _declare(
+        builder, "llvm.prefetch.p0", ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32]
+    )  # fmt: skip
+    builder.call(function, [pointer, integer(0, INT32), integer(3, INT32), integer(1, INT32)])
+
+
+def counted_loop(
+    builder: Builder,
+    start: Value,
+    stop: Value,
+    step: int,
+    carried: Sequence[Value],
+    body: Callable[[Value, list[Value]], Sequence[Value]],
+) -> list[Value]:
+    """Repeat ``body`` for start, start + step, … below stop, and hand values from one turn to the next.
+
+    Args:
+        builder: where to; it stands behind the loop afterwards.
+        start: first counter, int64.
+        stop: where to stop, int64; no turn is made when start is not below it.
+        step: how far to count.
+        carried: the values that enter the first turn.
+        body: adds one turn; it is given the counter and the values, and returns the values for the next turn.
+
+    Returns:
+        The values after the last turn.
+    """
+    before = builder.block
+    head, turn, behind = (builder.append_basic_block(name) for name in ("head", "turn", "behind"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    counter = builder.phi(INT64)
+    counter.add_incoming(start, before)
+    values = [builder.phi(value.type) for value in carried]
+    for phi, value in zip(values, carried, strict=True):
+        phi.add_incoming(value, before)
+    builder.cbranch(builder.icmp_signed("<", counter, stop), turn, behind)
+    builder.position_at_end(turn)
+    following = body(counter, list(values))
+    counter.add_incoming(builder.add(counter, integer(step)), builder.block)
+    for phi, value in zip(values, following, strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(behind)
+    return list(values)
+
+
+def _declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+    known = builder.module.globals.get(name)
+    return ir.Function(builder.module, ir.FunctionType(result, arguments), name) if known is None else known
+
+
+@cache
+def _vnni_takes_bytes() -> bool:
+    """Newer LLVMs type the operands of vpdpbusd as bytes, older ones as 32-bit words; ask this one."""
+    module = (
+        "define <8 x i32> @f(<8 x i32> %a, <32 x i8> %b) {\n"
+        "  %c = call <8 x i32> @llvm.x86.avx512.vpdpbusd.256(<8 x i32> %a, <32 x i8> %b, <32 x i8> %b)\n"
+        "  ret <8 x i32> %c\n}\n"
+        "declare <8 x i32> @llvm.x86.avx512.vpdpbusd.256(<8 x i32>, <32 x i8>, <32 x i8>)\n"
+    )
+    try:
+        binding.parse_assembly(module).verify()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,276 @@
+"""What callers may pass to MaxSim, checked once and turned into what kernels read.
+
+Arrays keep their memory wherever a kernel can read it: float32, float16, bfloat16, int8 and sign bits, contiguous along
+dim, at any alignment, memory-mapped or read-only. Everything else numeric is converted to float32 in a copy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
+from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
+from rank_rerank.scoring.document_view import DocumentView, storage_of, view_packed, view_separate
+from rank_rerank.scoring.packed_documents import PackedDocuments
+
+QueryEmbeddings: TypeAlias = TokenEmbeddings | AnyArray | Sequence[Any]
+DocumentEmbeddings: TypeAlias = TokenEmbeddings | PackedDocuments | AnyArray | Sequence[Any]
+
+MATRIX_AXES = 2
+CUBE_AXES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSource:
+    """Documents in one array.
+
+    Attributes:
+        vectors: [num_tokens, dim], readable by kernels.
+        offsets: [num_texts + 1].
+        scales: [num_tokens] or [num_texts]; None where there are none.
+        token_scales: which of the two.
+        candidates: the texts that are documents; None for all.
+    """
+
+    vectors: AnyArray
+    offsets: Int64Vector
+    scales: Float32Vector | None = None
+    token_scales: bool = False
+    candidates: Int64Vector | None = None
+
+    @property
+    def num_documents(self) -> int:
+        """How many documents there are."""
+        return len(self.offsets) - 1 if self.candidates is None else len(self.candidates)
+
+    @property
+    def has_tokens(self) -> bool:
+        """There is a vector at all."""
+        return len(self.vectors) > 0
+
+    def view(self, first: int, last: int) -> DocumentView:
+        """The documents from first to last, the end excluded."""
+        if self.candidates is None:
+            chosen: Any = slice(first, last)
+            starts, ends = self.offsets[first:last], self.offsets[first + 1 : last + 1]
+        else:
+            chosen = self.candidates[first:last]
+            starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
+        scales = self.scales
+        if scales is not None and not self.token_scales:
+            scales = np.ascontiguousarray(scales[chosen])
+        return view_packed(self.vectors, starts, ends - starts, scales, self.token_scales)
+
+
+@dataclass(frozen=True, eq=False)
+class SeparateSource:
+    """Documents in arrays of their own, [num_tokens, dim] each, of one dtype and C-contiguous."""
+
+    matrices: list[AnyArray]
+
+    @property
+    def num_documents(self) -> int:
+        """How many documents there are."""
+        return len(self.matrices)
+
+    @property
+    def has_tokens(self) -> bool:
+        """There is a vector at all."""
+        return any(len(matrix) for matrix in self.matrices)
+
+    def view(self, first: int, last: int) -> DocumentView:
+        """The documents from first to last, the end excluded."""
+        return view_separate(self.matrices[first:last])
+
+
+DocumentSource: TypeAlias = PackedSource | SeparateSource
+
+
+def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
+    """Check one query's token vectors: [num_query_tokens, dim] float32, or uint8 sign bits.
+
+    Raises:
+        ShapeError: there are not two axes, or not one text.
+        InvalidItemError: it does not hold numbers.
+        NonFiniteError: it holds NaN, infinity or a number beyond float32.
+    """
+    if isinstance(query, TokenEmbeddings):
+        if query.num_texts != 1:
+            raise ShapeError(f"{name} must be the embeddings of one text, these are of {query.num_texts}")
+        query = query.vectors
+    vectors = as_kernel_array(query, name, MATRIX_AXES)
+    if storage_of(vectors) == "signs":
+        return np.ascontiguousarray(vectors)
+    queries: Float32Matrix = np.ascontiguousarray(_to_float32(vectors))
+    if not np.isfinite(queries).all():
+        raise NonFiniteError(f"{name} holds NaN, infinity or a number beyond float32")
+    return queries
+
+
+def read_weights(weights: Any, num_query_tokens: int) -> Float32Vector:
+    """Check the weights of query tokens; None weighs each 1.
+
+    Raises:
+        ShapeError: there are not as many as query tokens.
+        InvalidItemError: they are not numbers.
+        NonFiniteError: one is NaN or infinite.
+    """
+    if weights is None:
+        return np.ones(num_query_tokens, np.float32)
+    array = _as_numbers(weights, "query_weights")
+    if array.shape != (num_query_tokens,):
+        raise ShapeError(f"query_weights need the shape ({num_query_tokens},), these have {array.shape}")
+    factors: Float32Vector = np.ascontiguousarray(_to_float32(array))
+    if not np.isfinite(factors).all():
+        raise NonFiniteError("query_weights hold NaN or infinity")
+    return factors
+
+
+def read_documents(documents: DocumentEmbeddings) -> DocumentSource:
+    """Check documents and make them readable by kernels, without a copy where that can be.
+
+    Raises:
+        ShapeError: axes or dims do not fit.
+        InvalidItemError: they do not hold numbers; the message names the document.
+    """
+    if isinstance(documents, TokenEmbeddings):
+        return _read_packed(PackedDocuments(documents))
+    if isinstance(documents, PackedDocuments):
+        return _read_packed(documents)
+    if isinstance(documents, np.ndarray):
+        return _read_cube(documents)
+    if isinstance(documents, str | bytes) or not isinstance(documents, list | tuple):
+        raise InvalidItemError(
+            f"documents must be TokenEmbeddings, an array or a list of arrays, not {type(documents).__name__}"
+        )
+    return _read_list(documents)
+
+
+def check_dims(query: AnyArray, source: DocumentSource) -> None:
+    """Refuse documents of another dim than the query's.
+
+    Raises:
+        ShapeError: the dims differ.
+    """
+    matrices = [source.vectors] if isinstance(source, PackedSource) else source.matrices
+    if source.num_documents == 0:
+        return
+    query_dim = _dim(query)
+    for index, matrix in enumerate(matrices):
+        if (dim := _dim(matrix)) != query_dim:
+            document = "the documents have" if isinstance(source, PackedSource) else f"document {index} has"
+            raise ShapeError(f"the query has dim {query_dim}, {document} dim {dim}")
+    if storage_of(query) == "signs" and storage_of(matrices[0]) != "signs":
+        raise InvalidItemError("a query of sign bits (uint8) needs documents of sign bits")
+
+
+def as_kernel_array(value: Any, name: str, num_axes: int) -> AnyArray:
+    """An array that a kernel can read: of a known storage, in this machine's byte order, contiguous along dim.
+
+    Raises:
+        ShapeError: it has another number of axes.
+        InvalidItemError: it does not hold numbers.
+    """
+    array = _as_numbers(value, name)
+    if array.ndim != num_axes:
+        axes = "[num_tokens, dim]" if num_axes == MATRIX_AXES else "[num_documents, num_tokens, dim]"
+        raise ShapeError(f"{name}: vectors need the axes {axes}; these have {array.ndim} axes")
+    if storage_of(array) is None:
+        array = array.astype(np.float16) if array.dtype.name == "float16" else _to_float32(array)
+    if array.shape[-1] > 1 and array.strides[-1] != array.dtype.itemsize:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def _as_numbers(value: Any, name: str) -> AnyArray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidItemError(f"{name}: a masked array is not accepted; keep the tokens that count, as a plain array")
+    if isinstance(value, str | bytes | dict | set) or value is None:
+        raise InvalidItemError(f"{name} must be an array of numbers, not {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name}: rows of different lengths do not make an array") from error
+    is_number = array.dtype.kind in "fiub" or storage_of(array) == "bfloat16"
+    if not is_number:
+        raise InvalidItemError(f"{name} must hold real numbers, not {array.dtype}")
+    return array
+
+
+def _to_float32(array: AnyArray) -> AnyArray:
+    if storage_of(array) == "bfloat16":
+        words = array.view(np.uint16).astype(np.uint32) << np.uint32(16)
+        return words.view(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused with the document's name
+        return array.astype(np.float32, copy=False)
+
+
+def _read_packed(documents: PackedDocuments) -> PackedSource:
+    embeddings = documents.embeddings
+    has_token_scales = documents.token_scales is not None
+    scales = documents.token_scales if has_token_scales else documents.document_scales
+    vectors = as_kernel_array(embeddings.vectors, "documents", MATRIX_AXES)
+    if scales is None and storage_of(vectors) == "int8":
+        scales = np.ones(embeddings.num_texts, np.float32)
+    return PackedSource(
+        vectors,
+        np.ascontiguousarray(embeddings.offsets, np.int64),
+        None if scales is None else np.ascontiguousarray(scales, np.float32),
+        has_token_scales,
+        None if documents.candidates is None else np.ascontiguousarray(documents.candidates, np.int64),
+    )
+
+
+def _read_cube(array: AnyArray) -> PackedSource:
+    if array.ndim == MATRIX_AXES:
+        raise ShapeError(
+            "documents need the axes [num_documents, num_tokens, dim]; this array has two. "
+            "If it is one document, wrap it in a list: maxsim(query, [document])"
+        )
+    cube = as_kernel_array(array, "documents", CUBE_AXES)
+    num_documents, num_tokens, dim = cube.shape
+    flat = cube.reshape(num_documents * num_tokens, dim)
+    offsets = np.arange(num_documents + 1, dtype=np.int64) * num_tokens
+    return _read_packed(PackedDocuments(TokenEmbeddings(flat, offsets)))
+
+
+def _read_list(documents: Sequence[Any]) -> DocumentSource:
+    matrices = [_read_document(document, index) for index, document in enumerate(documents)]
+    with_tokens = [matrix for matrix in matrices if len(matrix)]
+    if not with_tokens:
+        return PackedSource(np.empty((0, 0), np.float32), np.zeros(len(matrices) + 1, np.int64))
+    _check_same_dim(matrices)
+    if len({matrix.dtype for matrix in with_tokens}) > 1:
+        matrices = [_to_float32(matrix) for matrix in matrices]
+        with_tokens = [matrix for matrix in matrices if len(matrix)]
+    blank = with_tokens[0][:0]
+    matrices = [np.ascontiguousarray(matrix) if len(matrix) else blank for matrix in matrices]
+    if storage_of(blank) == "int8":
+        embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
+        return _read_packed(PackedDocuments(embeddings))
+    return SeparateSource(matrices)
+
+
+def _read_document(document: Any, index: int) -> AnyArray:
+    name = f"document {index}"
+    if isinstance(document, TokenEmbeddings):
+        raise InvalidItemError(
+            f"{name} is TokenEmbeddings; pass one TokenEmbeddings of all documents, not a list of them"
+        )
+    if not isinstance(document, np.ndarray) and hasattr(document, "__len__") and len(document) == 0:
+        return np.empty((0, 0), np.float32)
+    return as_kernel_array(document, name, MATRIX_AXES)
+
+
+def _check_same_dim(matrices: list[AnyArray]) -> None:
+    first, dim = next((index, _dim(matrix)) for index, matrix in enumerate(matrices) if len(matrix))
+    for index, matrix in enumerate(matrices):
+        if len(matrix) and _dim(matrix) != dim:
+            raise ShapeError(f"document {index} has dim {_dim(matrix)}, document {first} has dim {dim}")
+
+
+def _dim(matrix: AnyArray) -> int:
+    return int(matrix.shape[1]) * (8 if storage_of(matrix) == "signs" else 1)
