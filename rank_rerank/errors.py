@@ -16,11 +16,20 @@
     │   ├── CheckpointFormatError (ValueError)   damaged, hostile or of an unknown kind
     │   ├── SelfCheckError (RuntimeError)        computes something else than it should
     │   └── ExportError (RuntimeError)           a converted model differs from its source
+    ├── StoreError                            a store of embeddings cannot be used
+    │   ├── StoreNotFoundError (FileNotFoundError)
+    │   ├── StoreFormatError (ValueError)     damaged, truncated, or no store at all
+    │   ├── StoreMismatchError (ValueError)   made by another model or other settings
+    │   ├── StoreLockedError (RuntimeError)   another program is writing to it
+    │   ├── StoreWriteError (OSError)         the disk is full, read-only or failing
+    │   ├── DuplicateIdError (ValueError)     an id is there already, or given twice
+    │   └── UnknownIdError (LookupError)      an id is not there
     ├── DeviceError (RuntimeError)            the device or runtime asked for is not there
     ├── MissingDependencyError (ImportError)  an optional package is needed
     └── ResourceLimitError (MemoryError)      the work would not fit
 
-A message says what was needed, what came and what to do. It never holds a user's text.
+A message says what was needed, what came and what to do. It never holds a user's text;
+of a store's documents it names the id.
 """
 
 
@@ -78,6 +87,38 @@ class SelfCheckError(CheckpointError, RuntimeError):
 
 class ExportError(CheckpointError, RuntimeError):
     """A converted model differs from its source by more than the gate allows."""
+
+
+class StoreError(RankRerankError):
+    """A store of embeddings cannot be used."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store in that folder."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """A store's files are damaged, truncated or of an unknown version; the message names the file and the cure."""
+
+
+class StoreMismatchError(StoreError, ValueError):
+    """A store's vectors are of another model, tokenizer or settings than the one that asks."""
+
+
+class StoreLockedError(StoreError, RuntimeError):
+    """Another program is writing to the store, and did not finish in time."""
+
+
+class StoreWriteError(StoreError, OSError):
+    """A store could not be written; it is as it was before."""
+
+
+class DuplicateIdError(StoreError, ValueError):
+    """An id is in the store already, or stands twice in one call."""
+
+
+class UnknownIdError(StoreError, LookupError):
+    """An id is not in the store."""
 
 
 class DeviceError(RankRerankError, RuntimeError):

@@ -1,6 +1,6 @@
 """load() and the rerankers: each joins the stages into one call."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,10 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.texts import check_text
 
 PROGRESS_DELAY_S = 1.0
@@ -81,7 +85,14 @@ class ColbertReranker:
     encoder: TokenEncoder
     num_threads: int | None = None
 
-    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
+    def rerank(
+        self,
+        query: str,
+        documents: Iterable[object],
+        *,
+        top_k: int | None = None,
+        store: EmbeddingStore | None = None,
+    ) -> Ranking:
         """Order documents by how well they answer the query.
 
         The score of a document does not depend on the other documents. Memory is bounded by a window of documents,
@@ -89,8 +100,11 @@ class ColbertReranker:
 
         Args:
             query: a text with at least one word.
-            documents: each a str, a Document, or a mapping with "text"; may be empty.
+            documents: each a str, a Document, or a mapping with "text"; may be empty. Or ``store.select(ids)``, whose
+                stored vectors are scored as they are.
             top_k: how many hits to return; None, or more than there are, for all.
+            store: a cache of texts: what it holds is not encoded again, what it lacks is encoded and kept. A string
+                is always a text, never an id.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -99,17 +113,21 @@ class ColbertReranker:
             EmptyQueryError: the query has no words.
             InvalidItemError: the query or a document is of a wrong type; the message has its index.
             InvalidTextError: a text holds lone surrogates; the message has its index.
-            InvalidArgumentError: top_k is not a whole number above 0.
+            InvalidArgumentError: top_k is not a whole number above 0, or a string is an id of the store.
+            StoreMismatchError: the store's vectors are of another model, or of other settings.
+            StoreWriteError: new texts cannot be kept in the store.
         """
         check_top_k(top_k)
-        candidates = as_documents(documents)
-        for index, document in enumerate(candidates):
-            check_text(document.text, f"documents[{index}]")
-        query_embeddings = self.encoder.encode_query(query)
-        return self._rerank([query], query_embeddings, [candidates], top_k)[0]
+        candidates = _read_candidates(documents, "documents", store)
+        return self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
 
     def rerank_many(
-        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
+        self,
+        queries: Sequence[str],
+        documents_per_query: Sequence[Iterable[object]],
+        *,
+        top_k: int | None = None,
+        store: EmbeddingStore | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
@@ -117,12 +135,14 @@ class ColbertReranker:
 
         Args:
             queries: texts, each with at least one word.
-            documents_per_query: as many lists as queries.
+            documents_per_query: as many lists as queries, each as in rerank.
             top_k: how many hits to return a query.
+            store: a cache of texts, as in rerank.
 
         Raises:
             InvalidArgumentError: the two lists differ in length, or top_k is not a whole number above 0.
             EmptyQueryError, InvalidItemError, InvalidTextError: as in rerank; the message has the indices.
+            StoreError: as in rerank.
         """
         check_top_k(top_k)
         if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
@@ -130,13 +150,45 @@ class ColbertReranker:
         if len(queries) != len(documents_per_query):
             raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
         candidates = [
-            as_documents(documents, f"documents_per_query[{number}]")
+            _read_candidates(documents, f"documents_per_query[{number}]", store)
             for number, documents in enumerate(documents_per_query)
         ]
-        for number, documents in enumerate(candidates):
-            for index, document in enumerate(documents):
-                check_text(document.text, f"documents_per_query[{number}][{index}]")
-        return self._rerank(queries, self.encoder.encode_queries(queries), candidates, top_k)
+        return self._rerank_all(queries, self.encoder.encode_queries(queries), candidates, top_k, store)
+
+    def _rerank_all(
+        self,
+        queries: Sequence[str],
+        embeddings: TokenEmbeddings,
+        candidates: list[list[Document] | StoredDocuments],
+        top_k: int | None,
+        store: EmbeddingStore | None,
+    ) -> list[Ranking]:
+        """Rerank each list where its vectors are: in a store, or still to be made."""
+        stored = _find_stored(self.encoder, candidates, store)
+        rankings = {
+            number: self._rerank_stored(queries[number], embeddings, number, each, top_k)
+            for number, each in stored.items()
+        }
+        numbers = [number for number in range(len(queries)) if number not in stored]
+        texts = [list(candidates[number]) for number in numbers]
+        in_memory = embeddings.select(np.array(numbers, np.int64)) if stored else embeddings
+        ranked = self._rerank([queries[number] for number in numbers], in_memory, texts, top_k) if numbers else []
+        rankings |= dict(zip(numbers, ranked, strict=True))
+        return [rankings[number] for number in range(len(queries))]
+
+    def _rerank_stored(
+        self, query: str, embeddings: TokenEmbeddings, number: int, stored: "_Stored", top_k: int | None
+    ) -> Ranking:
+        vectors = embeddings[number]
+        scores = score_stored(vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
+        relevance = _relevance(scores, len(vectors))
+        return Ranking(
+            query=query,
+            hits=sort_hits(stored.documents, scores, relevance, stored.vectors.truncated(), top_k),
+            query_truncated=embeddings.truncated is not None and bool(embeddings.truncated[number]),
+            usage=Usage(len(vectors), stored.num_tokens_read),
+            model=self.encoder.checkpoint.name,
+        )
 
     def _rerank(
         self, queries: Sequence[str], embeddings: TokenEmbeddings, candidates: list[list[Document]], top_k: int | None
@@ -213,6 +265,63 @@ class _Results:
         self.num_tokens[first:last] = np.diff(window.offsets)
         if window.truncated is not None:
             self.truncated[first:last] = window.truncated
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The candidates of one query that lie in a store, and the tokens that had to be read to put them there."""
+
+    documents: Sequence[Document]
+    vectors: StoredDocuments
+    num_tokens_read: int = 0
+
+
+def _read_candidates(
+    documents: Iterable[object], name: str, store: EmbeddingStore | None
+) -> list[Document] | StoredDocuments:
+    """Check one list of candidates; with a store, refuse strings that are its ids rather than texts."""
+    if isinstance(documents, StoredDocuments):
+        return documents
+    items = documents if isinstance(documents, str | bytes | Mapping | Document) else _as_list(documents)
+    candidates = as_documents(items, name)
+    for index, document in enumerate(candidates):
+        check_text(document.text, f"{name}[{index}]")
+    if store is not None:
+        strings = [index for index, item in enumerate(items) if isinstance(item, str)]
+        for index in np.flatnonzero(store.contains([candidates[index].text for index in strings])).tolist():
+            raise InvalidArgumentError(
+                f"{name}[{strings[index]}] is an id of the store, and strings are texts here. To rerank stored "
+                "documents pass store.select(ids); if it is a text, pass Document(text)"
+            )
+    return candidates
+
+
+def _as_list(documents: Iterable[object]) -> Iterable[object]:
+    return list(documents) if isinstance(documents, Iterable) else documents  # pyright: ignore[reportUnnecessaryIsInstance]
+
+
+def _find_stored(
+    encoder: TokenEncoder, candidates: list[list[Document] | StoredDocuments], store: EmbeddingStore | None
+) -> dict[int, _Stored]:
+    """The lists whose vectors come from a store, by their number; texts that a store lacks are encoded into it."""
+    stored: dict[int, _Stored] = {}
+    texts: list[str] = []
+    for number, documents in enumerate(candidates):
+        if isinstance(documents, StoredDocuments):
+            documents.identity.check(ModelIdentity.of(encoder.checkpoint))
+            stored[number] = _Stored(documents, documents)
+        elif store is not None:
+            texts += [document.text for document in documents]
+    if store is None:
+        return stored
+    cached, first = store.encode_texts(texts, encoder), 0
+    for number, documents in enumerate(candidates):
+        if number not in stored:
+            places = np.arange(first, first + len(documents))
+            read = int(cached.num_tokens_read[places].sum())
+            stored[number] = _Stored(documents, cached.documents.select(places), read)
+            first += len(documents)
+    return stored
 
 
 def _distinct_texts(candidates: list[list[Document]]) -> tuple[list[str], list[Int64Vector]]:

@@ -1,0 +1,119 @@
+"""Compression: what is done to a document's token vectors before they are stored, and to a query's to match them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.encoding.pooling import Pooling, pool
+from rank_rerank.encoding.projection import Projection
+from rank_rerank.encoding.quantization import (
+    NUMPY_DTYPES,
+    StoredDtype,
+    check_binary_dim,
+    check_stored_dtype,
+    quantize,
+)
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedEmbeddings:
+    """The token vectors of many texts as they are stored; rows of all arrays belong together.
+
+    Attributes:
+        vectors: [num_tokens, dim] float32, float16 or int8, or [num_tokens, dim / 8] uint8 signs.
+        offsets: [num_texts + 1] int64.
+        scales: [num_tokens] float32 for int8 vectors.
+        rescore_vectors: a second, finer form of the same vectors.
+        rescore_scales: its scales.
+    """
+
+    vectors: AnyArray
+    offsets: Int64Vector
+    scales: Float32Vector | None = None
+    rescore_vectors: AnyArray | None = None
+    rescore_scales: Float32Vector | None = None
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How token vectors are made smaller: pooled, projected, then quantised, in this order.
+
+    Attributes:
+        dtype: "float32", "float16", "int8" (a scale a token) or "binary" (one bit a number).
+        rescore_dtype: beside "binary" only: a second form, "int8" or "float16", that scores the best candidates again.
+        pooling: fewer vectors a document; None for all.
+        projection: fewer numbers a vector; None for all.
+
+    Raises:
+        InvalidArgumentError: a field is out of its range.
+        ShapeError: "binary" with a projection to a dim that is no multiple of 8.
+    """
+
+    dtype: StoredDtype = "int8"
+    rescore_dtype: StoredDtype | None = None
+    pooling: Pooling | None = None
+    projection: Projection | None = None
+
+    def __post_init__(self) -> None:
+        check_stored_dtype(self.dtype)
+        if self.rescore_dtype is not None and (self.dtype != "binary" or self.rescore_dtype not in ("int8", "float16")):
+            raise InvalidArgumentError('rescore_dtype is "int8" or "float16", and stands beside dtype="binary" only')
+        if self.dtype == "binary" and self.projection is not None:
+            check_binary_dim(self.projection.projected_dim)
+
+    def stored_dim(self, dim: int) -> int:
+        """Numbers a stored vector, given those of the model's.
+
+        Raises:
+            ShapeError: the projection takes another dim, or "binary" cannot pack this one.
+        """
+        if self.projection is not None and self.projection.dim != dim:
+            raise ShapeError(f"the projection takes vectors of dim {self.projection.dim}, the model's have dim {dim}")
+        stored = dim if self.projection is None else self.projection.projected_dim
+        if self.dtype == "binary":
+            check_binary_dim(stored)
+        return stored
+
+    def bytes_per_token(self, dim: int) -> int:
+        """Bytes a stored vector takes, its scale included."""
+        return sum(
+            _bytes_per_token(dtype, self.stored_dim(dim))
+            for dtype in (self.dtype, self.rescore_dtype)
+            if dtype is not None
+        )
+
+    def compress(self, embeddings: TokenEmbeddings) -> CompressedEmbeddings:
+        """Make documents' token vectors smaller.
+
+        Raises:
+            NonFiniteError: a vector holds NaN or infinity.
+            ShapeError: the dim does not fit.
+        """
+        pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
+        vectors = self.project(np.asarray(pooled.vectors, np.float32))
+        coarse = quantize(vectors, self.dtype)
+        fine = None if self.rescore_dtype is None else quantize(vectors, self.rescore_dtype)
+        return CompressedEmbeddings(
+            coarse.vectors,
+            pooled.offsets,
+            coarse.scales,
+            None if fine is None else fine.vectors,
+            None if fine is None else fine.scales,
+        )
+
+    def project(self, vectors: Float32Matrix) -> Float32Matrix:
+        """Bring vectors of the model, a query's for instance, to the dims of the stored ones.
+
+        Raises:
+            ShapeError: the dim does not fit.
+        """
+        return vectors if self.projection is None else self.projection.apply(vectors)
+
+
+def _bytes_per_token(dtype: StoredDtype, dim: int) -> int:
+    if dtype == "binary":
+        return dim // 8
+    return dim * NUMPY_DTYPES[dtype].itemsize + (4 if dtype == "int8" else 0)

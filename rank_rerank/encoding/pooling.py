@@ -1,0 +1,93 @@
+"""Token pooling: fewer vectors a document, each the mean of similar or neighbouring ones.
+
+Clavié, Chaffin and Adams, "Reducing the footprint of multi-vector retrieval with minimal performance impact via token
+pooling" (2024). Rules as PyLate has them (Ward's method on 1 − cosine, the first vectors protected), and the means are
+brought back to unit length, without which a maximum over them would favour documents whose tokens are alike.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from rank_rerank.arrays import Float32Matrix, Int64Vector
+from rank_rerank.encoding.projection import normalize_rows
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
+from rank_rerank.errors import InvalidArgumentError
+
+PoolingMethod: TypeAlias = Literal["hierarchical", "sequential"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How documents are pooled. Queries never are.
+
+    Attributes:
+        factor: about one in so many vectors is kept, from 1 (all) to 64.
+        method: "hierarchical" joins the most similar vectors (Ward), "sequential" joins neighbours.
+        protected_tokens: so many vectors at the beginning stay as they are; the first is [CLS].
+
+    Raises:
+        InvalidArgumentError: a field is out of its range.
+    """
+
+    factor: int
+    method: PoolingMethod = "hierarchical"
+    protected_tokens: int = 1
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("factor", 1, 64), ("protected_tokens", 0, 8192)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidArgumentError(f"{name} of a pooling must be a whole number from {low} to {high}")
+        if self.method not in get_args(PoolingMethod):
+            raise InvalidArgumentError(f"method of a pooling must be one of {', '.join(get_args(PoolingMethod))}")
+
+
+def pool(embeddings: TokenEmbeddings, pooling: Pooling) -> TokenEmbeddings:
+    """Pool the vectors of each document.
+
+    Of ``rest`` vectors that are not protected, max(rest // factor, 1) are left, fewer where vectors are equal.
+
+    Args:
+        embeddings: of documents.
+        pooling: how.
+
+    Returns:
+        Packed unit vectors, the protected ones first; without character spans, as a vector stands for many tokens.
+    """
+    if pooling.factor == 1:
+        return embeddings
+    pooled = [_pool_document(np.asarray(document, np.float32), pooling) for document in embeddings]
+    vectors = np.concatenate(pooled) if pooled else np.empty((0, embeddings.dim), np.float32)
+    return TokenEmbeddings(vectors, offsets_of_lengths([len(each) for each in pooled]), embeddings.truncated)
+
+
+def _pool_document(vectors: Float32Matrix, pooling: Pooling) -> Float32Matrix:
+    protected, rest = vectors[: pooling.protected_tokens], vectors[pooling.protected_tokens :]
+    count = max(len(rest) // pooling.factor, 1)
+    if count >= len(rest):
+        return vectors
+    labels = _sequential_labels(len(rest), count) if pooling.method == "sequential" else _ward_labels(rest, count)
+    return np.concatenate([protected, normalize_rows(_means(rest, labels))])
+
+
+def _sequential_labels(num_tokens: int, count: int) -> Int64Vector:
+    """Runs of neighbours, as even as they can be."""
+    return np.arange(num_tokens, dtype=np.int64) * count // num_tokens
+
+
+def _ward_labels(vectors: Float32Matrix, count: int) -> Int64Vector:
+    from rank_rerank.encoding.ward_numba import ward_labels  # noqa: PLC0415 - loads numba
+
+    distances = 1 - (vectors @ vectors.T).astype(np.float64)  # [num_tokens, num_tokens]
+    return ward_labels(distances, count)
+
+
+def _means(vectors: Float32Matrix, labels: Int64Vector) -> Float32Matrix:
+    """The mean of each cluster: [num_clusters, dim]."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    sums = np.add.reduceat(vectors[order], starts, axis=0)
+    sizes = np.diff(starts, append=len(labels))
+    return (sums / sizes[:, None]).astype(np.float32)

@@ -1,0 +1,76 @@
+"""Score documents where they lie in a store: no vector is copied, and each memory-mapped row is read once.
+
+A store of sign bits with a finer form beside them is scored twice: all candidates by their bits, the best ones again.
+"""
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.encoding.quantization import binary_factor
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.packed_documents import PackedDocuments
+from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.stored_documents import StoredDocuments
+
+# how many candidates are scored again for each hit asked for, and at least
+RESCORED_PER_HIT = 8
+MIN_RESCORED = 64
+
+
+class _StoredVectors(PackedDocuments):
+    """Packed documents of a store: kernels refuse NaN, so a query need not first read the scales of a million."""
+
+    def __post_init__(self) -> None:
+        """Offsets were checked when the segment was opened, candidates when they were looked up."""
+
+
+def score_stored(
+    query_vectors: Float32Matrix,
+    documents: StoredDocuments,
+    *,
+    top_k: int | None = None,
+    num_threads: int | None = None,
+) -> Float32Vector:
+    """Score stored documents for one query.
+
+    Args:
+        query_vectors: [num_query_tokens, dim] of the store's model.
+        documents: candidates.
+        top_k: how many hits will be kept. Only a store of sign bits with a finer form makes use of it.
+        num_threads: as for maxsim.
+
+    Returns:
+        [num_documents] float32: what maxsim gives for the stored vectors. Where signs chose the candidates to score
+        again, minus infinity for those that were not chosen; at least top_k are, or all.
+
+    Raises:
+        ShapeError: the query has another dim than the store's model.
+        NonFiniteError: the query, or a damaged document, holds NaN or infinity.
+    """
+    query = documents.compression.project(query_vectors)
+    if documents.compression.rescore_dtype is None:
+        return _score(query, documents, fine=False, num_threads=num_threads)
+    chosen = np.arange(len(documents))
+    num_rescored = len(documents) if top_k is None else max(RESCORED_PER_HIT * top_k, MIN_RESCORED)
+    if num_rescored < len(documents):
+        coarse = _score(query, documents, fine=False, num_threads=num_threads)
+        chosen = np.sort(np.argsort(-coarse, kind="stable")[:num_rescored])
+    scores = np.full(len(documents), -np.inf, np.float32)
+    scores[chosen] = _score(query, documents.select(chosen), fine=True, num_threads=num_threads)
+    return scores
+
+
+def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_threads: int | None) -> Float32Vector:
+    scores = np.empty(len(documents), np.float32)
+    for segment, indices, rows in documents.groups():
+        scores[indices] = maxsim(query, _packed(segment, rows, fine=fine), num_threads=num_threads)
+    if documents.compression.dtype == "binary" and not fine:
+        scores *= binary_factor(query.shape[1])
+    return scores
+
+
+def _packed(segment: Segment, rows: Int64Vector, *, fine: bool) -> PackedDocuments:
+    embeddings: TokenEmbeddings = segment.rescore_embeddings if fine else segment.embeddings
+    scales: AnyArray | None = segment.arrays.get("rescore_scales" if fine else "scales")
+    return _StoredVectors(embeddings, token_scales=scales, candidates=rows)

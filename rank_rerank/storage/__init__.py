@@ -1,0 +1,1 @@
+"""TokenEmbeddings on disk: documents are encoded once, then scored where they lie."""

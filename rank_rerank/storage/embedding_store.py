@@ -1,0 +1,383 @@
+"""EmbeddingStore: token embeddings in a folder, encoded once and reranked from where they lie."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.documents import Document
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import DuplicateIdError, InvalidArgumentError, StoreWriteError
+from rank_rerank.storage.corpus_encoding import EncodeReport, encode_corpus
+from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.reading import read_embeddings
+from rank_rerank.storage.segment import Segment, build_segment
+from rank_rerank.storage.snapshot import Places, Snapshot, open_snapshot, show_id
+from rank_rerank.storage.store_creation import create_store
+from rank_rerank.storage.store_inputs import (
+    NewDocuments,
+    check_embeddings,
+    check_ids,
+    check_metadata,
+    check_texts,
+    is_unicode,
+    list_ids,
+)
+from rank_rerank.storage.store_verification import Verification, verify_store
+from rank_rerank.storage.store_writing import Change, commit
+from rank_rerank.storage.stored_documents import StoredDocuments, read_document
+from rank_rerank.storage.text_cache import CachedTexts, find_or_encode
+from rank_rerank.storage.writer_lock import writer_lock
+
+LOCK_TIMEOUT_S = 60.0
+
+
+class EmbeddingStore:
+    """Token embeddings of documents in a folder, memory-mapped for reading.
+
+    A store holds vectors of one model in one compression. Each change is durable when the call returns, and happens at
+    once: a reader, a crash or a full disk sees all of it or nothing. Many programs may read while one writes; writers
+    take turns. An open store shows the generation it was opened at, and those of its own writes, until `refresh`.
+
+    Open one with `EmbeddingStore.create` or `EmbeddingStore.open`. Iterating gives the ids. Threads may share a store.
+    """
+
+    def __init__(self, folder: Path, snapshot: Snapshot, encoder: TokenEncoder | None, *, read_only: bool) -> None:
+        self._folder = folder
+        self._snapshot = snapshot
+        self._encoder = encoder
+        self._read_only = read_only
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        model: TokenEncoder | ModelIdentity,
+        compression: Compression | None = None,
+        *,
+        keep_texts: bool = True,
+    ) -> "EmbeddingStore":
+        """Make an empty store.
+
+        Args:
+            folder: where; made if missing, otherwise it must be empty.
+            model: the encoder that will encode its documents, or the identity of another model whose vectors will be
+                added as arrays.
+            compression: how vectors are stored; None for int8 without pooling or projection.
+            keep_texts: store the texts too, so that hits can show them.
+
+        Raises:
+            StoreError: the folder holds a store, or other files.
+            StoreWriteError: it cannot be written.
+            ShapeError: the compression does not fit the model's dim.
+        """
+        encoder = model if isinstance(model, TokenEncoder) else None
+        identity = model if isinstance(model, ModelIdentity) else ModelIdentity.of(model.checkpoint)
+        compression = Compression() if compression is None else compression
+        snapshot = create_store(Path(folder), identity, compression, LOCK_TIMEOUT_S, keep_texts=keep_texts)
+        return cls(Path(folder), snapshot, encoder, read_only=False)
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, encoder: TokenEncoder | None = None, *, read_only: bool = False
+    ) -> "EmbeddingStore":
+        """Open a store; nothing is read but headers and offsets.
+
+        Args:
+            folder: where it is.
+            encoder: encodes texts that are added; it must be the model that made the store.
+            read_only: refuse every change; needs no right to write.
+
+        Raises:
+            StoreNotFoundError: there is no store.
+            StoreFormatError: a file is missing, cut or damaged; the message names it and the cure.
+            StoreMismatchError: the encoder is another model, or has other settings.
+        """
+        snapshot = open_snapshot(Path(folder))
+        if encoder is not None:
+            snapshot.manifest.identity.check(ModelIdentity.of(encoder.checkpoint))
+        return cls(Path(folder), snapshot, encoder, read_only=read_only)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model made the vectors."""
+        return self._snapshot.manifest.identity
+
+    @property
+    def compression(self) -> Compression:
+        """How vectors are stored."""
+        return self._snapshot.compression
+
+    @property
+    def generation(self) -> int:
+        """Counts changes, from 1."""
+        return self._snapshot.manifest.generation
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What this object sees: the files of one generation."""
+        return self._snapshot
+
+    @property
+    def read_only(self) -> bool:
+        """Whether changes are refused."""
+        return self._read_only
+
+    def __len__(self) -> int:
+        return len(self._snapshot)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._snapshot.ids()
+
+    def __contains__(self, identifier: object) -> bool:
+        return isinstance(identifier, str) and bool(self.contains([identifier])[0])
+
+    def contains(self, ids: Sequence[str]) -> BoolVector:
+        """[num_ids] bool: which ids are in the store; a string that cannot be an id is not."""
+        known = [identifier if is_unicode(identifier) else "" for identifier in ids]  # no document has the id ""
+        return self._snapshot.find_ids(known).segments >= 0
+
+    def refresh(self) -> None:
+        """Move on to the newest generation, which another program may have written.
+
+        Raises:
+            StoreError: as for open.
+        """
+        self._snapshot = open_snapshot(self._folder, self._snapshot)
+
+    def select(self, ids: Iterable[str]) -> StoredDocuments:
+        """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
+
+        Args:
+            ids: in any order, repeated or not; the order breaks ties.
+
+        Raises:
+            UnknownIdError: an id is not in the store; the message has its index.
+            InvalidItemError, InvalidTextError: an id is no valid str; the message has its index.
+        """
+        snapshot = self._snapshot
+        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)))
+
+    def get(self, ids: Iterable[str]) -> TokenEmbeddings:
+        """Read documents' vectors back, float32, in the order of the ids; errors as for `select`.
+
+        They are what was stored: pooled, projected and rounded as the store's compression says.
+        """
+        return read_embeddings(self.select(ids))
+
+    def get_documents(self, ids: Iterable[str]) -> list[Document]:
+        """Read documents' ids, texts (empty where texts are not stored) and metadata; errors as for `select`."""
+        return list(self.select(ids))
+
+    def documents(self) -> Iterator[Document]:
+        """Read every document, oldest segment first."""
+        for segment in self._snapshot.segments:
+            for row in segment.live_rows().tolist():
+                yield read_document(segment, row)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        *,
+        texts: Sequence[str] | None = None,
+        embeddings: TokenEmbeddings | Sequence[AnyArray] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents that are not there yet, all or none of them.
+
+        Args:
+            ids: distinct strings.
+            texts: encoded here, unless embeddings are given too.
+            embeddings: [num_tokens, dim] a document, or packed, as the store's model gives them (unit rows, before
+                compression). Whether they are that model's is for the caller to know.
+            metadata: mappings that JSON can carry; they come back on hits.
+
+        Raises:
+            DuplicateIdError: an id is in the store, or stands twice.
+            InvalidArgumentError: neither texts nor embeddings are given, or there is no encoder for texts.
+            ShapeError: lengths or dims do not fit.
+            NonFiniteError: a vector holds NaN or infinity.
+            InvalidItemError, InvalidTextError: an item is not valid; the message has its index.
+            StoreWriteError: the disk is full or read-only; nothing was added.
+        """
+        new = self._check(ids, texts, embeddings, metadata)
+        self._write(new, _refuse_present)
+
+    def update(
+        self,
+        ids: Sequence[str],
+        *,
+        texts: Sequence[str] | None = None,
+        embeddings: TokenEmbeddings | Sequence[AnyArray] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Replace documents that are there, all or none of them; arguments and errors as for `add`.
+
+        Raises:
+            UnknownIdError: an id is not in the store.
+        """
+        new = self._check(ids, texts, embeddings, metadata)
+        self._write(new, lambda snapshot, documents: snapshot.require_ids(documents.ids))
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete documents, all or none of them; `compact` gives their room back.
+
+        Raises:
+            UnknownIdError: an id is not in the store; the message has its index.
+            StoreWriteError: the disk is full or read-only; nothing was deleted.
+        """
+        listed = list_ids(ids)
+        with self._writing() as snapshot:
+            places = snapshot.require_ids(listed)
+            if listed:
+                self._snapshot = commit(self._folder, Change(snapshot, deleted=_rows(places)))
+
+    def compact(self) -> None:
+        """Write all documents into one segment and drop what is deleted. Needs room for a second copy.
+
+        Raises:
+            StoreWriteError: there is no room; the store is as it was.
+        """
+        with self._writing() as snapshot:
+            if len(snapshot.segments) > 1 or any(segment.deleted is not None for segment in snapshot.segments):
+                self._snapshot = commit(self._folder, Change(snapshot, merge_all=True))
+
+    def encode(self, documents: Iterable[object], *, show_progress: bool | None = None) -> EncodeReport:
+        """Bring the store up to date with a corpus: encode what is new or has another text, skip the rest.
+
+        Reads and writes as a stream, so memory does not grow with the corpus. What was encoded is committed every
+        few megabytes, and on Ctrl-C; calling again goes on from there.
+
+        Args:
+            documents: Documents, or mappings with "id" and "text"; each needs an id.
+            show_progress: a bar with documents a second and the time left; None for on a terminal only.
+
+        Raises:
+            InvalidArgumentError: the store has no encoder, or a document has no id.
+            DuplicateIdError: an id comes twice with different texts.
+            InvalidItemError, InvalidTextError: a document is not valid; the message has its index.
+            StoreWriteError: the disk is full or read-only; what was committed before stays.
+        """
+        encoder = self._needed_encoder()
+        self._refuse_read_only()
+        return encode_corpus(self._snapshot, self._replace, encoder, documents, show_progress=show_progress)
+
+    def encode_texts(self, texts: Sequence[str], encoder: TokenEncoder) -> CachedTexts:
+        """Use the store as a cache: find the vectors of texts, and encode and keep those that are missing.
+
+        Args:
+            texts: checked.
+            encoder: the store's model.
+
+        Raises:
+            StoreMismatchError: the encoder is another model, or has other settings.
+            StoreWriteError: new texts cannot be written.
+        """
+        self.identity.check(ModelIdentity.of(encoder.checkpoint))
+        return find_or_encode(self._snapshot, None if self._read_only else self._replace, encoder, texts)
+
+    def verify(self, progress: Callable[[int], object] | None = None) -> Verification:
+        """Read every byte and compare it with its checksum; finds any flipped bit. Takes about a second a gigabyte.
+
+        Args:
+            progress: called with the number of bytes just read.
+        """
+        return self.verify_folder(self._folder, progress)
+
+    @staticmethod
+    def verify_folder(folder: str | Path, progress: Callable[[int], object] | None = None) -> Verification:
+        """Verify a store that may be too damaged to be opened; as `verify`.
+
+        Raises:
+            StoreNotFoundError: there is no store.
+        """
+        return verify_store(Path(folder), progress)
+
+    def _replace(self, documents: NewDocuments) -> Snapshot:
+        """Add documents in place of those that have their ids."""
+        self._write(documents, lambda snapshot, new: snapshot.find_ids(new.ids))
+        return self._snapshot
+
+    def _compress(self, documents: NewDocuments) -> Segment:
+        return build_segment(
+            documents.ids,
+            self.compression.compress(documents.embeddings),
+            documents.texts,
+            documents.metadata,
+            documents.embeddings.truncated,
+            keep_texts=self._snapshot.manifest.keep_texts,
+        )
+
+    def _check(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        embeddings: TokenEmbeddings | Sequence[AnyArray] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
+    ) -> NewDocuments:
+        listed = check_ids(ids)
+        checked_texts = None if texts is None else check_texts(texts, len(listed))
+        checked_metadata = check_metadata(metadata, len(listed))
+        if embeddings is not None:
+            packed = check_embeddings(embeddings, len(listed), self.identity.dim)
+        elif checked_texts is not None:
+            packed = self._needed_encoder().encode_documents(checked_texts)
+        else:
+            raise InvalidArgumentError("pass texts=, embeddings=, or both")
+        return NewDocuments(listed, packed, [*(checked_texts or [None] * len(listed))], checked_metadata)
+
+    def _needed_encoder(self) -> TokenEncoder:
+        if self._encoder is None:
+            raise InvalidArgumentError(
+                "this store was opened without an encoder, so it cannot encode texts. Open it with "
+                "EmbeddingStore.open(folder, reranker.encoder), or pass embeddings="
+            )
+        return self._encoder
+
+    def _write(self, documents: NewDocuments, replaced: Callable[[Snapshot, NewDocuments], Places]) -> None:
+        if not documents.ids:
+            return
+        added = self._compress(documents)  # outside of the lock: it takes the longest
+        with self._writing() as snapshot:
+            deleted = _rows(replaced(snapshot, documents))
+            self._snapshot = commit(self._folder, Change(snapshot, added, deleted))
+
+    def _refuse_read_only(self) -> None:
+        if self._read_only:
+            raise StoreWriteError("the store was opened with read_only=True. Open it without, to change it")
+
+    @contextmanager
+    def _writing(self) -> Generator[Snapshot]:
+        """Hold the writer's lock, on the newest generation."""
+        self._refuse_read_only()
+        with writer_lock(self._folder, LOCK_TIMEOUT_S):
+            self.refresh()
+            yield self._snapshot
+
+
+def _refuse_present(snapshot: Snapshot, documents: NewDocuments) -> Places:
+    places = snapshot.find_ids(documents.ids)
+    present = np.flatnonzero(places.segments >= 0)
+    if len(present):
+        index = int(present[0])
+        raise DuplicateIdError(
+            f"ids[{index}], {show_id(documents.ids[index])}, is in the store already. Use update() to replace a "
+            "document, or leave it out"
+        )
+    return places
+
+
+def _rows(places: Places) -> dict[int, Int64Vector]:
+    """The rows of each segment."""
+    numbers = np.unique(places.segments[places.segments >= 0]).tolist()
+    return {number: np.unique(places.rows[places.segments == number]) for number in numbers}

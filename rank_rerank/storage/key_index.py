@@ -1,0 +1,58 @@
+"""Find rows by the hash of a text: sorted 64-bit keys, read from disk only where the search passes."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Int64Vector, UInt64Vector
+
+KEY_BYTES = 8
+DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class KeyIndex:
+    """Keys and the rows they belong to.
+
+    Attributes:
+        keys: [num_keys] uint64, ascending; equal ones may stand for different texts.
+        rows: [num_keys] int32.
+    """
+
+    keys: AnyArray
+    rows: AnyArray
+
+    @classmethod
+    def build(cls, keys: UInt64Vector, rows: Int64Vector) -> "KeyIndex":
+        """Sort keys: [num_keys] each."""
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], rows[order].astype(np.int32))
+
+    def find(self, wanted: UInt64Vector) -> Iterator[tuple[int, int]]:
+        """Give every (place in ``wanted``, row) whose keys are equal; the caller compares the texts themselves."""
+        first = np.searchsorted(self.keys, wanted, side="left")
+        last = np.searchsorted(self.keys, wanted, side="right")
+        for place in np.flatnonzero(last > first).tolist():
+            for number in range(int(first[place]), int(last[place])):
+                yield place, int(self.rows[number])
+
+
+def keys_of(texts: Sequence[bytes]) -> UInt64Vector:
+    """The key of each text: the first 64 bits of its BLAKE2b hash."""
+    blake2b = hashlib.blake2b
+    digests = b"".join([blake2b(text, digest_size=KEY_BYTES).digest() for text in texts])
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def keys_of_digests(digests: AnyArray) -> UInt64Vector:
+    """The key of each digest, its first 64 bits: [num_digests, 32] uint8 → [num_digests]."""
+    return np.ascontiguousarray(digests[:, :KEY_BYTES]).view("<u8").reshape(len(digests)).astype(np.uint64)
+
+
+def digests_of(texts: Sequence[str | None]) -> AnyArray:
+    """The SHA-256 of each text, zeros where there is none: [num_texts, 32] uint8."""
+    blank = bytes(DIGEST_BYTES)
+    content = b"".join([blank if text is None else hashlib.sha256(text.encode()).digest() for text in texts])
+    return np.frombuffer(content, np.uint8).reshape(len(texts), DIGEST_BYTES)

@@ -1,0 +1,73 @@
+"""Write segments: one, or the live documents of several as one, array by array and never all in memory."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.encoding.token_embeddings import offsets_of_lengths
+from rank_rerank.storage.array_file import ArrayPieces, write_arrays
+from rank_rerank.storage.durable_files import FileEntry
+from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment, index_arrays
+
+# which values each ragged column's offsets cut
+_VALUES = {"tokens": TOKEN_ARRAYS, "ids": ("ids",), "texts": ("texts",), "metadata": ("metadata",)}
+
+
+def write_segment(folder: Path, name: str, segments: Sequence[Segment]) -> FileEntry:
+    """Write the live documents of some segments as one file, in their order.
+
+    Args:
+        folder: the store's.
+        name: of the new file.
+        segments: at least one.
+
+    Raises:
+        StoreWriteError: the file could not be written.
+    """
+    live = [segment.live_rows() for segment in segments]
+    arrays: dict[str, ArrayPieces] = {}
+    for column in RAGGED_COLUMNS:
+        arrays |= _ragged(segments, live, column)
+    for row_array in ("text_digests", "truncated"):
+        arrays[row_array] = ArrayPieces.of(_gather(segments, live, row_array))
+    id_keys = np.concatenate([_id_keys(segment)[rows] for segment, rows in zip(segments, live, strict=True)])
+    digests = next(iter(arrays["text_digests"].pieces))
+    arrays |= {key: ArrayPieces.of(array) for key, array in index_arrays(id_keys, digests).items()}
+    return write_arrays(folder, name, arrays)
+
+
+def _gather(segments: Sequence[Segment], live: Sequence[Int64Vector], name: str) -> AnyArray:
+    return np.concatenate([segment.arrays[name][rows] for segment, rows in zip(segments, live, strict=True)])
+
+
+def _ragged(segments: Sequence[Segment], live: Sequence[Int64Vector], column: str) -> dict[str, ArrayPieces]:
+    offsets = [segment.arrays[f"{column}_offsets"] for segment in segments]
+    lengths = np.concatenate([np.diff(each)[rows] for each, rows in zip(offsets, live, strict=True)])
+    merged = offsets_of_lengths(lengths)
+    arrays = {f"{column}_offsets": ArrayPieces.of(merged)}
+    for name in _VALUES[column]:
+        if name in segments[0].arrays:
+            first = segments[0].arrays[name]
+            shape = (int(merged[-1]), *first.shape[1:])
+            arrays[name] = ArrayPieces(first.dtype, shape, _pieces(segments, live, column, name))
+    return arrays
+
+
+def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: str, name: str) -> Iterator[AnyArray]:
+    """The values of live documents, run by run of neighbouring rows."""
+    for segment, rows in zip(segments, live, strict=True):
+        offsets, values = segment.arrays[f"{column}_offsets"], segment.arrays[name]
+        if len(rows) == 0:
+            continue
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(rows)], strict=True):
+            yield values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
+
+
+def _id_keys(segment: Segment) -> AnyArray:
+    """The key of each row's id: [num_documents]."""
+    keys = np.empty(segment.num_documents, np.uint64)
+    keys[segment.arrays["id_rows"]] = segment.arrays["id_keys"]
+    return keys

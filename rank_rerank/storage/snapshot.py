@@ -1,0 +1,212 @@
+"""Snapshot: a store as it was at one generation; what it has mapped stays readable whatever is written later."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.projection import Projection
+from rank_rerank.errors import RankRerankError, StoreFormatError, UnknownIdError
+from rank_rerank.storage.array_file import map_arrays
+from rank_rerank.storage.durable_files import FileEntry
+from rank_rerank.storage.key_index import keys_of, keys_of_digests
+from rank_rerank.storage.manifest import Manifest, SegmentEntry, read_manifest
+from rank_rerank.storage.segment import Segment, check_segment
+
+# a writer may remove files between the reading of the manifest and their opening; then there is a newer manifest
+MAX_ATTEMPTS = 100
+MAX_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where some documents stand.
+
+    Attributes:
+        segments: [num_documents] int64, which segment of the snapshot; −1 for a document that is not there.
+        rows: [num_documents] int64, which row of it.
+    """
+
+    segments: Int64Vector
+    rows: Int64Vector
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @property
+    def missing(self) -> Int64Vector:
+        """Which documents are not there."""
+        return np.flatnonzero(self.segments < 0)
+
+    def select(self, wanted: Int64Vector) -> "Places":
+        """Some of them, in another order."""
+        return Places(self.segments[wanted], self.rows[wanted])
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A manifest with its files mapped.
+
+    Attributes:
+        manifest: of this generation.
+        segments: as the manifest lists them.
+        compression: with its projection.
+    """
+
+    manifest: Manifest
+    segments: tuple[Segment, ...]
+    compression: Compression
+
+    def __len__(self) -> int:
+        return self.manifest.num_documents
+
+    def find_ids(self, ids: Sequence[str]) -> Places:
+        """Look documents up by id; ids that are not there get −1."""
+        encoded = [identifier.encode() for identifier in ids]
+        keys = keys_of(encoded)
+        places = _nowhere(len(ids))
+        for number, segment in enumerate(self.segments):
+            for place, row in segment.id_index.find(keys):
+                if segment.is_live(row) and segment.read("ids", row) == encoded[place]:
+                    places.segments[place], places.rows[place] = number, row
+        return places
+
+    def find_digests(self, digests: AnyArray) -> Places:
+        """Look documents up by the SHA-256 of their text, [num_texts, 32]; texts that are not there get −1."""
+        keys = keys_of_digests(digests)
+        places = _nowhere(len(digests))
+        for number, segment in enumerate(self.segments):
+            for place, row in segment.text_index.find(keys):
+                if segment.is_live(row) and segment.has_digest(row, digests[place].tobytes()):
+                    places.segments[place], places.rows[place] = number, row
+        return places
+
+    def require_ids(self, ids: Sequence[str]) -> Places:
+        """Look documents up that must be there.
+
+        Raises:
+            UnknownIdError: an id is not in the store; the message has the first one and its index.
+        """
+        places = self.find_ids(ids)
+        if len(missing := places.missing):
+            first = int(missing[0])
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UnknownIdError(
+                f"ids[{first}], {show_id(ids[first])}, is not in the store{more}. Add its document first, or leave it "
+                "out; `id in store` tells"
+            )
+        return places
+
+    def all_places(self) -> Places:
+        """Every document, oldest segment first."""
+        rows = [segment.live_rows() for segment in self.segments]
+        numbers = [np.full(len(each), number, np.int64) for number, each in enumerate(rows)]
+        return Places(np.concatenate([*numbers, np.empty(0, np.int64)]), np.concatenate([*rows, np.empty(0, np.int64)]))
+
+    def ids(self) -> Iterator[str]:
+        """Every id, oldest segment first."""
+        for segment in self.segments:
+            for row in segment.live_rows().tolist():
+                yield segment.read("ids", row).decode()
+
+
+def open_snapshot(folder: Path, known: Snapshot | None = None) -> Snapshot:
+    """Open a store's newest generation.
+
+    Args:
+        folder: the store's.
+        known: an earlier snapshot of it, whose mapped files are used again.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+        StoreFormatError: a file is missing, cut or damaged; the message names it.
+    """
+    manifest = read_manifest(folder)
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return _open(folder, manifest, known)
+        except FileNotFoundError as error:
+            newer = read_manifest(folder)
+            if newer.generation == manifest.generation:
+                name = Path(str(error.filename)).name
+                raise StoreFormatError(
+                    f"{name} is missing from the store. Restore it from a copy, or drop what is lost with: "
+                    "rank-rerank store repair"
+                ) from error
+            manifest = newer
+    raise StoreFormatError("the store changes faster than it can be opened")
+
+
+def _open(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
+    try:
+        compression = manifest.compression(
+            open_projection(folder, manifest) if known is None else known.compression.projection
+        )
+        compression.stored_dim(manifest.identity.dim)
+    except RankRerankError as error:
+        raise StoreFormatError(f"the store's compression is damaged: {error}") from error
+    open_ones = {} if known is None else {segment.name: segment for segment in known.segments}
+    segments = tuple(
+        open_segment(folder, entry, compression, manifest.identity.dim, open_ones.get(entry.file.name))
+        for entry in manifest.segments
+    )
+    return Snapshot(manifest, segments, compression)
+
+
+def open_projection(folder: Path, manifest: Manifest) -> Projection | None:
+    """Read the projection that a manifest lists.
+
+    Raises:
+        FileNotFoundError: its file is missing.
+        RankRerankError: its file is damaged.
+    """
+    if manifest.projected_dim is None:
+        return None
+    if manifest.projection is None:
+        return Projection(manifest.identity.dim, manifest.projected_dim)
+    arrays = map_arrays(folder / manifest.projection.name, manifest.projection.num_bytes)
+    if set(arrays) != {"matrix"} or arrays["matrix"].dtype != np.float32:
+        raise StoreFormatError(f"{manifest.projection.name} is damaged: it holds something else than a matrix")
+    return Projection(manifest.identity.dim, manifest.projected_dim, arrays["matrix"])
+
+
+def open_segment(
+    folder: Path, entry: SegmentEntry, compression: Compression, dim: int, known: Segment | None = None
+) -> Segment:
+    """Map one segment, or take it from an earlier snapshot.
+
+    Raises:
+        FileNotFoundError: a file of it is missing.
+        StoreFormatError: a file of it is cut or damaged.
+    """
+    segment = known
+    if segment is None:
+        path = folder / entry.file.name
+        segment = Segment(entry.file.name, map_arrays(path, entry.file.num_bytes))
+        check_segment(segment, compression, dim, path)
+        if segment.num_documents != entry.num_documents:
+            raise StoreFormatError(f"{entry.file.name} has not as many documents as the manifest says")
+    deleted = None if entry.deleted is None else _read_deleted(folder, entry.deleted, entry)
+    return segment.with_deleted(deleted)
+
+
+def _read_deleted(folder: Path, file: FileEntry, entry: SegmentEntry) -> BoolVector:
+    bits = map_arrays(folder / file.name, file.num_bytes).get("deleted")
+    if bits is None or bits.dtype != np.uint8 or bits.shape != (-(-entry.num_documents // 8),):
+        raise StoreFormatError(f"{file.name} is damaged: it does not fit its segment")
+    deleted = np.unpackbits(bits, count=entry.num_documents).astype(np.bool_)
+    if int(deleted.sum()) != entry.num_deleted:
+        raise StoreFormatError(f"{file.name} is damaged: it marks other documents than the manifest says")
+    return deleted
+
+
+def show_id(identifier: str) -> str:
+    """An id for an error: printable, on one line, and not longer than a line takes."""
+    return ascii(identifier if len(identifier) <= MAX_SHOWN_CHARACTERS else identifier[:MAX_SHOWN_CHARACTERS] + "…")
+
+
+def _nowhere(count: int) -> Places:
+    return Places(np.full(count, -1, np.int64), np.full(count, -1, np.int64))

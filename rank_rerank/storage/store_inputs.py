@@ -1,0 +1,172 @@
+"""What callers may pass to a store, checked once."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import DuplicateIdError, InvalidArgumentError, InvalidItemError, ShapeError
+from rank_rerank.storage.snapshot import show_id
+from rank_rerank.tokenization.texts import check_text
+
+MAX_ID_BYTES = 1024
+# ids of texts that a store keeps as a cache; callers' ids cannot begin so
+TEXT_ID_PREFIX = "text-sha256:"
+
+
+@dataclass(frozen=True, eq=False)
+class NewDocuments:
+    """Documents to store, checked.
+
+    Attributes:
+        ids: [num_documents], distinct.
+        embeddings: their vectors, float32, as the model gives them.
+        texts: [num_documents]; None where they are not known.
+        metadata: [num_documents] JSON; empty for none.
+    """
+
+    ids: list[str]
+    embeddings: TokenEmbeddings
+    texts: list[str | None]
+    metadata: list[bytes]
+
+
+def check_ids(ids: Iterable[object]) -> list[str]:
+    """Read ids: strings of 1 to 1024 bytes in UTF-8, each once.
+
+    Raises:
+        InvalidItemError: it is a bare string, or an id is no str; the message has its index.
+        InvalidTextError: an id holds lone surrogates; the message has its index.
+        InvalidArgumentError: an id is empty, too long, or begins with a reserved prefix.
+        DuplicateIdError: an id stands twice.
+    """
+    listed = list_ids(ids)
+    for index, identifier in enumerate(listed):
+        check_id(identifier, f"ids[{index}]")
+    if len(set(listed)) != len(listed):
+        index_of: dict[str, int] = {}
+        for index, identifier in enumerate(listed):
+            if (first := index_of.setdefault(identifier, index)) != index:
+                raise DuplicateIdError(
+                    f"ids[{first}] and ids[{index}] are both {show_id(identifier)}. Pass each id once"
+                )
+    return listed
+
+
+def check_id(identifier: str, name: str) -> str:
+    """Give an id back if a document can be stored under it.
+
+    Raises:
+        InvalidItemError: it is no str.
+        InvalidTextError: it holds lone surrogates.
+        InvalidArgumentError: it is empty, too long, or begins with the reserved prefix.
+    """
+    check_text(identifier, name)
+    if not 1 <= len(identifier.encode()) <= MAX_ID_BYTES:
+        raise InvalidArgumentError(f"{name} must have from 1 to {MAX_ID_BYTES} bytes in UTF-8")
+    if identifier.startswith(TEXT_ID_PREFIX):
+        raise InvalidArgumentError(f'{name} begins with "{TEXT_ID_PREFIX}", which the store keeps for itself')
+    return identifier
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string holds no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def list_ids(ids: Iterable[object]) -> list[str]:
+    """Read ids to look up, repeated or not.
+
+    Raises:
+        InvalidItemError: it is a bare string, or an id is no str; the message has its index.
+        InvalidTextError: an id holds lone surrogates; the message has its index.
+    """
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError("ids must be a list of strings; for one id pass [id]")
+    listed = list(ids)
+    for index, identifier in enumerate(listed):
+        check_text(identifier, f"ids[{index}]")
+    return cast("list[str]", listed)
+
+
+def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: int, dim: int) -> TokenEmbeddings:
+    """Read vectors that come as arrays: one [num_tokens, dim] a document, or packed.
+
+    Raises:
+        ShapeError: there are not as many as ids, or axes or dims differ from the store's.
+        InvalidItemError: they hold no real numbers.
+    """
+    if not isinstance(embeddings, TokenEmbeddings):
+        embeddings = TokenEmbeddings.from_list([_as_matrix(each, index) for index, each in enumerate(embeddings)])
+    if embeddings.num_texts != count:
+        raise ShapeError(f"there are {count} ids, but embeddings of {embeddings.num_texts} documents")
+    if embeddings.dim != dim and embeddings.num_tokens:
+        raise ShapeError(f"the store's model gives vectors of dim {dim}, these have dim {embeddings.dim}")
+    vectors = np.asarray(embeddings.vectors, np.float32)
+    if vectors.shape[1] != dim:
+        vectors = np.empty((0, dim), np.float32)
+    return TokenEmbeddings(vectors, np.ascontiguousarray(embeddings.offsets, np.int64), embeddings.truncated)
+
+
+def _as_matrix(value: Any, index: int) -> AnyArray:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InvalidItemError(f"embeddings[{index}] is not an array [num_tokens, dim]") from error
+    if array.dtype.kind not in "fiu":
+        raise InvalidItemError(f"embeddings[{index}] must hold real numbers, not {array.dtype}")
+    return array.astype(np.float32, copy=False)
+
+
+def check_texts(texts: Iterable[object], count: int) -> list[str]:
+    """Read texts to encode.
+
+    Raises:
+        InvalidItemError: it is a bare string, or an item is no str; the message has its index.
+        InvalidTextError: a text holds lone surrogates; the message has its index.
+        ShapeError: there are not as many as ids.
+    """
+    if isinstance(texts, str | bytes | Mapping):
+        raise InvalidItemError("texts must be a list of strings; for one text pass [text]")
+    listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(texts)]
+    if len(listed) != count:
+        raise ShapeError(f"there are {count} ids, but {len(listed)} texts")
+    return listed
+
+
+def check_metadata(
+    metadata: Sequence[Mapping[str, Any] | None] | None, count: int, name: str | None = None
+) -> list[bytes]:
+    """Turn metadata into JSON; ``name`` is what to call a single item in an error.
+
+    Raises:
+        ShapeError: there is not as much as there are ids.
+        InvalidItemError: an item is no mapping, or holds what JSON cannot carry; the message has its index.
+    """
+    if metadata is None:
+        return [b""] * count
+    if isinstance(metadata, str | bytes | Mapping) or len(metadata) != count:
+        raise ShapeError(f"metadata must be a list of {count} mappings, as many as ids")
+    names = [f"metadata[{index}]" if name is None else f"the metadata of {name}" for index in range(count)]
+    return [_as_json(item, item_name) for item, item_name in zip(metadata, names, strict=True)]
+
+
+def _as_json(item: Mapping[str, Any] | None, name: str) -> bytes:
+    if not item:
+        return b""
+    try:
+        text = json.dumps(dict(item), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidItemError(
+            f"{name} must be a mapping of values that JSON can carry: strings, finite numbers, lists, "
+            "mappings with string keys, True, False, None"
+        ) from error
+    return text.encode()

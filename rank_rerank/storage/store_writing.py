@@ -1,0 +1,153 @@
+"""Change a store: new files first, then the manifest in one rename, then the files that nothing lists any more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.errors import StoreWriteError
+from rank_rerank.storage.array_file import ArrayPieces, write_arrays
+from rank_rerank.storage.durable_files import FileEntry, remove_files, write_file
+from rank_rerank.storage.manifest import FILE_NAME, MANIFEST_FILE, Manifest, SegmentEntry, serialize, write_manifest
+from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.segment_merging import write_segment
+from rank_rerank.storage.snapshot import Snapshot, open_snapshot
+
+MANIFEST_COPY = "manifest.copy.json"
+# a new segment takes in older ones that are not larger than twice itself, so that a store of n bytes has O(log n)
+# segments; those of a gigabyte are left alone
+GROWTH = 2
+MAX_MERGED_BYTES = 1 << 30
+
+
+@dataclass(eq=False)
+class Change:
+    """What a caller wants changed, against one snapshot.
+
+    Attributes:
+        snapshot: the newest, held under the writer's lock.
+        added: documents to add; None for none.
+        deleted: rows to delete, by number of the segment.
+        merge_all: put everything into one segment.
+    """
+
+    snapshot: Snapshot
+    added: Segment | None = None
+    deleted: Mapping[int, Int64Vector] = field(default_factory=dict[int, Int64Vector])
+    merge_all: bool = False
+
+
+def commit(folder: Path, change: Change) -> Snapshot:
+    """Make a change durable. Afterwards all of it is there; after a failure, or a crash, none of it.
+
+    Raises:
+        StoreWriteError: a file could not be written.
+    """
+    writer = _Writer(folder, change.snapshot.manifest)
+    try:
+        manifest = writer.next_manifest(change)
+    except BaseException:
+        # nothing lists these files yet
+        remove_files(folder, writer.written)
+        raise
+    return publish(folder, manifest, change.snapshot)
+
+
+def publish(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
+    """Replace the manifest, then its copy, then remove what neither lists.
+
+    Raises:
+        StoreWriteError: the manifest could not be written; files stay, as it may be in force all the same.
+    """
+    write_manifest(folder, manifest)
+    try:
+        write_file(folder, MANIFEST_COPY, [serialize(manifest)])
+    except StoreWriteError:
+        # the change is in force; the older copy still lists files that are still there
+        return open_snapshot(folder, known)
+    snapshot = open_snapshot(folder, known)
+    remove_files(folder, unlisted_files(folder, manifest))
+    return snapshot
+
+
+def unlisted_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Files that a store made and lists no more, or that a crash left half written."""
+    listed = {entry.name for entry in manifest.files()}
+    found: list[str] = []
+    for path in folder.iterdir():
+        name = path.name.removesuffix(".tmp")
+        is_ours = FILE_NAME.fullmatch(name) or (name != path.name and name in (MANIFEST_FILE, MANIFEST_COPY))
+        if is_ours and path.name not in listed:
+            found.append(path.name)
+    return found
+
+
+class _Writer:
+    """Writes the new files of one change."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._next = manifest.next_file
+        self.written: list[str] = []
+
+    def next_manifest(self, change: Change) -> Manifest:
+        segments = _with_deleted(change)
+        kept = _kept(segments, change)
+        entries = [
+            self._deletion(change, number, segment)
+            for number, segment in enumerate(segments[:kept])
+            if segment.num_live
+        ]
+        merged = [
+            each for each in [*segments[kept:], *([] if change.added is None else [change.added])] if each.num_live
+        ]
+        if merged:
+            name = self._name("segment")
+            file = write_segment(self._folder, name, merged)
+            entries.append(SegmentEntry(file, sum(segment.num_live for segment in merged)))
+        return self._manifest.following(tuple(entries), self._next)
+
+    def _deletion(self, change: Change, number: int, segment: Segment) -> SegmentEntry:
+        """The entry of a segment that stays, with a new file of deletions if there are new ones."""
+        entry = self._manifest.segments[number]
+        if segment.deleted is None or number not in change.deleted:
+            return entry
+        bits = np.packbits(segment.deleted)
+        file: FileEntry = write_arrays(self._folder, self._name("deleted"), {"deleted": ArrayPieces.of(bits)})
+        return SegmentEntry(entry.file, entry.num_documents, int(segment.deleted.sum()), file)
+
+    def _name(self, kind: str) -> str:
+        name = f"{kind}-{self._next:08}.safetensors"
+        self._next += 1
+        self.written.append(name)
+        return name
+
+
+def _with_deleted(change: Change) -> list[Segment]:
+    segments = list(change.snapshot.segments)
+    for number, rows in change.deleted.items():
+        segments[number] = segments[number].with_deleted(_mark(segments[number], rows))
+    return segments
+
+
+def _mark(segment: Segment, rows: AnyArray) -> BoolVector:
+    deleted = np.zeros(segment.num_documents, np.bool_) if segment.deleted is None else segment.deleted.copy()
+    deleted[rows] = True
+    return deleted
+
+
+def _kept(segments: Sequence[Segment], change: Change) -> int:
+    """How many segments, from the oldest, stay as they are; those after them are merged into the new one."""
+    if change.merge_all:
+        return 0
+    kept = len(segments)
+    if change.added is None:
+        return kept
+    size = change.added.num_bytes
+    while kept and (last := segments[kept - 1].num_bytes) <= min(GROWTH * size, MAX_MERGED_BYTES):
+        size += last
+        kept -= 1
+    return kept

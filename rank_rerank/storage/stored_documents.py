@@ -1,0 +1,84 @@
+"""StoredDocuments: candidates that lie in a store, in the caller's order."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from rank_rerank.arrays import BoolVector, Int64Vector
+from rank_rerank.documents import Document
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.snapshot import Places, Snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class StoredDocuments(Sequence[Document]):
+    """Documents of a store as candidates; what `EmbeddingStore.select` gives.
+
+    Behaves as a list of Documents, which are read from disk one by one when they are asked for: a ColbertReranker
+    scores the stored vectors and reads the texts of its hits only. They stay those of one generation of the store.
+
+    Attributes:
+        snapshot: of the store.
+        places: where each document stands.
+    """
+
+    snapshot: Snapshot
+    places: Places
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model made the vectors."""
+        return self.snapshot.manifest.identity
+
+    @property
+    def compression(self) -> Compression:
+        """How the vectors are stored."""
+        return self.snapshot.compression
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> "StoredDocuments": ...
+    def __getitem__(self, index: int | slice) -> "Document | StoredDocuments":
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        segment = self.snapshot.segments[self.places.segments[index]]
+        return read_document(segment, int(self.places.rows[index]))
+
+    def __iter__(self) -> Iterator[Document]:
+        return (self[index] for index in range(len(self)))
+
+    def select(self, wanted: Int64Vector) -> "StoredDocuments":
+        """Some of them, in the order given: [num_selected] indices."""
+        return StoredDocuments(self.snapshot, self.places.select(wanted))
+
+    def groups(self) -> Iterator[tuple[Segment, Int64Vector, Int64Vector]]:
+        """Documents that lie in one segment: the segment, their indices here, and their rows there."""
+        for number in np.unique(self.places.segments).tolist():
+            indices = np.flatnonzero(self.places.segments == number)
+            yield self.snapshot.segments[number], indices, self.places.rows[indices]
+
+    def truncated(self) -> BoolVector:
+        """[num_documents]: the text was longer than the model reads, and its end is not in the vectors."""
+        truncated = np.zeros(len(self), np.bool_)
+        for segment, indices, rows in self.groups():
+            truncated[indices] = segment.arrays["truncated"][rows] != 0
+        return truncated
+
+
+def read_document(segment: Segment, row: int) -> Document:
+    """Read id, text and metadata of one document; a text that is not stored is empty."""
+    metadata = segment.read("metadata", row)
+    return Document(
+        text=segment.read("texts", row).decode(),
+        id=segment.read("ids", row).decode(),
+        metadata=json.loads(metadata) if metadata else {},
+    )

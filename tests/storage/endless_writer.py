@@ -1,0 +1,31 @@
+"""Write to a store without end, keeping the last ten documents (eleven for a moment); print each number once it is safe.
+
+usage: python endless_writer.py FOLDER DIM FIRST
+"""
+
+import sys
+
+import numpy as np
+
+from rank_rerank.storage.embedding_store import EmbeddingStore
+
+WINDOW = 10
+
+
+def main():
+    folder, dim, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    store = EmbeddingStore.open(folder)
+    while True:
+        vectors = np.full((number % 7 + 1, dim), number % 1000, np.float32)
+        old, new = f"d{number - WINDOW}", f"d{number}"
+        store.add([new], embeddings=[vectors])
+        if old in store:
+            store.delete([old])
+        if number % 29 == 0:
+            store.compact()
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+        number += 1
+
+
+main()
