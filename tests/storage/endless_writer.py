@@ -1,4 +1,4 @@
-"""Write to a store without end, keeping the last ten documents (eleven for a moment); print each number once it is safe.
+"""Write to a store without end, keeping the last ten documents (eleven for a moment); print numbers once they are safe.
 
 usage: python endless_writer.py FOLDER DIM FIRST
 """

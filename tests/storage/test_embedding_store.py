@@ -259,7 +259,7 @@ def test_read_only_refuses_every_change(store, tmp_path):
 
 def test_another_models_store_is_refused(tmp_path, encoder, reranker):
     store = fill(tmp_path / "s")
-    with pytest.raises(StoreMismatchError, match="'a-model', this is 'bundled'.*weights.*dim"):
+    with pytest.raises(StoreMismatchError, match=r"'a-model', this is 'bundled'.*weights.*dim"):
         EmbeddingStore.open(tmp_path / "s", encoder)
     with pytest.raises(StoreMismatchError):
         reranker.rerank("query", store.select(["d1"]))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import random
 import shutil
 import struct
 
@@ -34,14 +33,14 @@ def store_of_every_kind_of_file(folder):
 
 def flip_bits(folder, count, seed):
     store_of_every_kind_of_file(folder)
-    generator = random.Random(seed)
+    generator = np.random.default_rng(seed)
     files = sorted(path for path in folder.iterdir() if path.name != "lock")
     assert len(files) == 6
     for _ in range(count):
-        path = generator.choice(files)
+        path = files[generator.integers(len(files))]
         sound = path.read_bytes()
         damaged = bytearray(sound)
-        bit = generator.randrange(8 * len(sound))
+        bit = int(generator.integers(8 * len(sound)))
         damaged[bit // 8] ^= 1 << (bit % 8)
         path.write_bytes(damaged)
         assert not EmbeddingStore.verify_folder(folder).is_sound, (path.name, bit)
