@@ -49,17 +49,42 @@ def read_candidates(paths: Sequence[str], forced_format: str | None = None) -> l
     return [candidate for path in paths for candidate in _read_file(path, forced_format)]
 
 
+def stream_candidates(paths: Sequence[str], forced_format: str | None = None) -> Iterator[Candidate]:
+    """Read documents one by one; a file of lines or JSON lines is never all in memory. As read_candidates otherwise."""
+    for path in paths:
+        file_format = forced_format or ("" if path == STANDARD_INPUT else _format_of(path, ""))
+        if path != STANDARD_INPUT and file_format in ("lines", "jsonl"):
+            yield from _stream_file(path, file_format)
+        else:
+            yield from _read_file(path, forced_format)
+
+
+def _stream_file(path: str, file_format: str) -> Iterator[Candidate]:
+    try:
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = _decode(line, path, number)
+                ((_, value),) = READERS[file_format](path, text, number)
+                yield _candidate(path, number, value)
+    except OSError as error:
+        raise FileFormatError(f"{_name(path)}: {error.strerror}. Check the path") from error
+
+
 def _read_file(path: str, forced_format: str | None) -> Iterator[Candidate]:
     text = _decode(_read_bytes(path), path)
     file_format = forced_format or _format_of(path, text)
-    for number, value in READERS[file_format](path, text):
-        place = f"{_name(path)}, line {number}"
-        try:
-            document = as_documents([value])[0]
-            check_text(document.text, place)
-        except InputError as error:
-            raise FileFormatError(str(error).replace("documents[0]", place)) from None
-        yield Candidate(document, path, number)
+    for number, value in READERS[file_format](path, text, 1):
+        yield _candidate(path, number, value)
+
+
+def _candidate(path: str, number: int, value: Any) -> Candidate:
+    place = f"{_name(path)}, line {number}"
+    try:
+        document = as_documents([value])[0]
+        check_text(document.text, place)
+    except InputError as error:
+        raise FileFormatError(str(error).replace("documents[0]", place)) from None
+    return Candidate(document, path, number)
 
 
 def _read_bytes(path: str) -> bytes:
@@ -69,11 +94,12 @@ def _read_bytes(path: str) -> bytes:
         raise FileFormatError(f"{_name(path)}: {error.strerror}. Check the path") from error
 
 
-def _decode(content: bytes, path: str) -> str:
+def _decode(content: bytes, path: str, first_line: int = 1) -> str:
     try:
-        return content.decode("utf-8-sig")
+        # the byte order mark stands at the beginning of a file only
+        return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + first_line
         _refuse(path, line, "is not UTF-8. Convert the file first, for instance with iconv -f latin1 -t utf-8")
 
 
@@ -89,17 +115,17 @@ def _format_of(path: str, text: str) -> str:
     return FORMAT_OF_SUFFIX.get(suffix, "lines")
 
 
-def _lines(path: str, text: str) -> Iterator[tuple[int, str]]:
+def _lines(path: str, text: str, first_line: int) -> Iterator[tuple[int, str]]:
     """Lines with their numbers; only a newline ends a line, as some texts hold other separators."""
     lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=first_line):
         if not line.strip():
             _refuse(path, number, "is empty. Remove the line, or put the document there")
         yield number, line.removesuffix("\r")
 
 
-def _jsonl(path: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in _lines(path, text):
+def _jsonl(path: str, text: str, first_line: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in _lines(path, text, first_line):
         try:
             value = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
@@ -111,8 +137,8 @@ def _jsonl(path: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield number, value  # pyright: ignore[reportUnknownVariableType]
 
 
-def _table(delimiter: str) -> Callable[[str, str], Iterator[tuple[int, Mapping[str, Any]]]]:
-    def read(path: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _table(delimiter: str) -> Callable[[str, str, int], Iterator[tuple[int, Mapping[str, Any]]]]:
+    def read(path: str, text: str, _: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         # a document may be longer than the 131,072 characters that the csv module allows by default
         csv.field_size_limit(max(len(text), 1))
         rows = csv.reader(_keep_ends(text), delimiter=delimiter, strict=True)
@@ -163,7 +189,7 @@ def _name(path: str) -> str:
     return "standard input" if path == STANDARD_INPUT else path
 
 
-READERS: dict[str, Callable[[str, str], Iterator[tuple[int, Any]]]] = {
+READERS: dict[str, Callable[[str, str, int], Iterator[tuple[int, Any]]]] = {
     "lines": _lines,
     "jsonl": _jsonl,
     "csv": _table(","),

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
 from rank_rerank.devices import installed_version
+from rank_rerank.encoding.quantization import STORED_DTYPES
 from rank_rerank.errors import RankRerankError, SelfCheckError
 
 
@@ -52,6 +53,10 @@ def _run(options: argparse.Namespace) -> int:
         from rank_rerank.cli.doctor import run_doctor  # noqa: PLC0415
 
         return run_doctor(options.model, as_json=options.json, num_threads=options.threads)
+    if options.command == "encode":
+        return _run_encode(options)
+    if options.command == "store":
+        return _run_store(options)
     from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
 
     run_rerank(
@@ -64,8 +69,54 @@ def _run(options: argparse.Namespace) -> int:
             output=options.output,
             format=options.format,
             num_threads=options.threads,
+            store=options.store,
+            ids=options.ids,
         )
     )
+    return EXIT_DONE
+
+
+def _run_encode(options: argparse.Namespace) -> int:
+    from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
+
+    run_encode(
+        EncodeOptions(
+            files=tuple(options.files),
+            store=options.store,
+            model=options.model,
+            format=options.format,
+            num_threads=options.threads,
+            dtype=options.dtype,
+            rescore=options.rescore,
+            pool=options.pool,
+            pool_method=options.pool_method,
+            dims=options.dims,
+            leave_out_texts=options.leave_out_texts,
+        )
+    )
+    return EXIT_DONE
+
+
+def _run_store(options: argparse.Namespace) -> int:
+    from rank_rerank.cli import store_commands  # noqa: PLC0415
+
+    if options.action == "verify":
+        return store_commands.run_verify(options.store)
+    if options.action == "repair":
+        store_commands.run_repair(options.store)
+    elif options.action == "info":
+        store_commands.run_info(options.store, as_json=options.json)
+    else:
+        store_commands.run_advise(
+            store_commands.AdviseOptions(
+                files=tuple(options.files),
+                queries=options.queries,
+                sample=options.sample,
+                model=options.model,
+                num_threads=options.threads,
+                as_json=options.json,
+            )
+        )
     return EXIT_DONE
 
 
@@ -78,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rank-rerank {installed_version('rank-rerank')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_rerank(commands)
+    _add_encode(commands)
+    _add_store(commands)
     _add_doctor(commands)
     return parser
 
@@ -99,7 +152,64 @@ def _add_rerank(commands: _Commands) -> None:
     rerank.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
     rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
     rerank.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    rerank.add_argument("--store", metavar="DIR", help="a store: candidates it holds are not encoded again")
+    rerank.add_argument(
+        "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
+    )
     _add_shared(rerank)
+
+
+def _add_encode(commands: _Commands) -> None:
+    encode = commands.add_parser(
+        "encode",
+        help="encode documents into a store, once",
+        description=(
+            "Encode the documents in FILE… into the store DIR, which is made if it is not there. A document that is "
+            "there with the same text is skipped, so an interrupted run goes on where it was. Files are read as by "
+            '"rerank"; a document without an "id" is stored as FILE:LINE.'
+        ),
+    )
+    encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
+    encode.add_argument("--store", metavar="DIR", required=True, help="the store")
+    encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
+    encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
+    encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
+    encode.add_argument("--pool-method", choices=("hierarchical", "sequential"), help="which to join (hierarchical)")
+    encode.add_argument("--dims", type=_positive, metavar="N", help="rotate vectors and keep N numbers (all)")
+    encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
+    encode.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_shared(encode)
+
+
+def _add_store(commands: _Commands) -> None:
+    store = commands.add_parser(
+        "store",
+        help="show, verify or repair a store; measure what a smaller one would cost",
+        description="Look into a store, check every byte of it, repair it, or choose how to compress one.",
+    )
+    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, words in (
+        ("info", "show what a store holds and which model made it"),
+        ("verify", "read every byte and compare it with its checksum"),
+        ("repair", "make a damaged store usable again with everything that is sound"),
+    ):
+        action = actions.add_parser(name, help=words, description=f"{words.capitalize()}.")
+        action.add_argument("store", metavar="DIR", help="the store")
+        if name == "info":
+            action.add_argument("--json", action="store_true", help="print JSON")
+    advise = actions.add_parser(
+        "advise",
+        help="measure on your texts what each compression costs",
+        description=(
+            "Rank a sample of the documents in FILE… for some queries, once for every compression, and print its size "
+            "and how much of the uncompressed ranking it keeps."
+        ),
+    )
+    advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
+    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
+    advise.add_argument("--sample", type=_positive, default=300, metavar="N", help="how many documents (300)")
+    advise.add_argument("--json", action="store_true", help="print JSON lines")
+    _add_shared(advise)
 
 
 def _add_doctor(commands: _Commands) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
+from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import print_table
+from rank_rerank.documents import Document
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import load
+from rank_rerank.rerankers import ColbertReranker, load
+from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class RerankOptions:
     output: str | None
     format: str | None
     num_threads: int | None
+    store: str | None = None
+    ids: str | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -37,10 +42,15 @@ def run_rerank(options: RerankOptions) -> None:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
-    output = None if options.output is None else _check_output(Path(options.output), options.files)
-    candidates = read_candidates(_files(options.files), options.format)
-    reranker = load(options.model, num_threads=options.num_threads)
-    ranking = reranker.rerank(options.query, [item.document for item in candidates], top_k=options.top_k)
+    output = None if options.output is None else _check_output(Path(options.output), _inputs(options))
+    if options.ids is not None:
+        reranker, ranking, candidates = _rerank_ids(options, options.ids)
+    else:
+        candidates = read_candidates(_files(options.files), options.format)
+        reranker = load(options.model, num_threads=options.num_threads)
+        store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
+        documents = [item.document for item in candidates]
+        ranking = reranker.rerank(options.query, documents, top_k=options.top_k, store=store)
     if output is not None:
         _write_atomically(output, _json_lines(ranking, candidates))
     elif options.as_json or not sys.stdout.isatty():
@@ -48,6 +58,26 @@ def run_rerank(options: RerankOptions) -> None:
         sys.stdout.flush()
     else:
         print_table(reranker.encoder, ranking)
+
+
+def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ranking, list[Candidate]]:
+    """Rerank documents of the store, whose ids stand in a file."""
+    if options.store is None:
+        raise InvalidArgumentError("--ids names documents of a store. Say which one with --store DIR")
+    if options.files:
+        raise InvalidArgumentError("FILE and --ids are two lists of candidates. Give one of them")
+    places = read_ids(path)
+    store = EmbeddingStore.open(options.store, read_only=True)
+    selection = store.select([identifier for identifier, _ in places])
+    reranker = load(options.model, num_threads=options.num_threads)
+    ranking = reranker.rerank(options.query, selection, top_k=options.top_k)
+    # only what is shown is read from the store
+    blank = Document("")
+    return reranker, ranking, [Candidate(blank, path, line) for _, line in places]
+
+
+def _inputs(options: RerankOptions) -> tuple[str, ...]:
+    return options.files if options.ids is None else (*options.files, options.ids)
 
 
 def _files(files: Sequence[str]) -> Sequence[str]:
