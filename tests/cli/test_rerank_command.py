@@ -1,15 +1,13 @@
-import fcntl
 import json
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 
 import pytest
 
 QUERY = "What is the capital of France?"
+TERMINAL_MODULES = ("fcntl", "pty", "termios")
 LINES = b"Bananas are yellow.\nParis is the capital of France.\nBerlin is in Germany.\n"
 
 
@@ -178,6 +176,7 @@ def test_help_and_version(run):
 
 def run_on_a_terminal(arguments, columns=60, **environment):
     """Run the command on a pseudo-terminal and give what a person would see."""
+    fcntl, pty, termios = (pytest.importorskip(name, reason="no pseudo-terminals") for name in TERMINAL_MODULES)
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
