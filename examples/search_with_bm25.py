@@ -14,7 +14,7 @@ import bm25s
 import rank_rerank
 
 DATA = Path(__file__).parent / "data" / "scifact_claim.jsonl"
-QUERY = "how dense blood vessels change the effect of chemotherapy"
+QUERY = "bone fractures in older women"
 
 
 def main() -> None:
