@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 
+import fake_cupy
 import numpy as np
 from maxsim_cases import UNIT_ROUNDOFF, Case, rounding_bound
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.kernels.processor import usable_vector_paths
+from rank_rerank.scoring.device_documents import DeviceDocuments
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim, maxsim_matches
+from rank_rerank.scoring.maxsim_cupy import maxsim_cupy
 from rank_rerank.scoring.maxsim_reference import maxsim_reference
 from rank_rerank.scoring.packed_documents import PackedDocuments
 from rank_rerank.scoring.query_panels import round_to_int8
@@ -33,6 +37,9 @@ class KernelUnderTest:
     is_int8: bool = False
     dim_multiple: int = 1
     kernel: str | None = None
+    is_bit_exact: bool = True
+    is_split: bool = False
+    missing: Callable[[], str] = lambda: ""
 
     def scores(self, case: Case, weights: np.ndarray | None = None) -> np.ndarray:
         return self.score(case, store(case.documents, self.storage, case.dim), weights)
@@ -57,8 +64,11 @@ class KernelUnderTest:
         per_token = rounding_bound(query, document)
         if self.is_int8:
             per_token += int8_bound(query, document)
+        if self.is_split:
+            per_token += 2.0**-22 * np.abs(query).max(axis=1, initial=0) * np.abs(document).sum(axis=1).max()
         similarities = (query.astype(np.float64) @ document.astype(np.float64).T).max(axis=1)
-        return float((factors * (per_token + 4 * UNIT_ROUNDOFF * np.abs(similarities))).sum())
+        roundings = 4 + (0 if self.kernel and self.kernel.startswith("numba") else len(query))
+        return float((factors * (per_token + roundings * UNIT_ROUNDOFF * np.abs(similarities))).sum())
 
 
 def int8_bound(query: np.ndarray, document: np.ndarray) -> np.ndarray:
@@ -137,7 +147,87 @@ REFERENCE = KernelUnderTest(
     has_matches=True,
     kernel="reference",
 )
-KERNELS = [REFERENCE, *NUMBA_KERNELS]
+
+
+def _torch_tensor(array: np.ndarray):
+    import torch
+
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.uint16).view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def to_torch(packed: PackedDocuments) -> PackedDocuments:
+    embeddings = TokenEmbeddings(_torch_tensor(packed.embeddings.vectors), packed.embeddings.offsets)
+    return PackedDocuments(embeddings, packed.token_scales, packed.document_scales, packed.candidates)
+
+
+def _torch_score(kernel: str, storage: str):
+    def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
+        query = np.packbits(case.query > 0, axis=1) if storage == "bits" else case.query
+        scores = maxsim(query, to_torch(stored.packed), query_weights=weights, kernel=kernel)
+        return scores.numpy()
+
+    return score
+
+
+def _cupy_score(storage: str):
+    def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
+        query = np.where(case.query > 0, np.float32(1), np.float32(-1)) if storage == "bits" else case.query
+        packed, offsets = stored.packed, np.asarray(stored.packed.embeddings.offsets, np.int64)
+        documents = DeviceDocuments(
+            packed.embeddings.vectors, offsets[:-1], np.diff(offsets),
+            "signs" if storage == "bits" else storage.partition("-")[0], packed.token_scales, packed.document_scales,
+        )  # fmt: skip
+        factors = np.ones(len(query), np.float32) if weights is None else weights
+        return maxsim_cupy(query, np.array([0, len(query)]), documents, factors, cupy=fake_cupy).scores[0]
+
+    return score
+
+
+def has_cuda() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _needs(package: str):
+    return lambda: "" if find_spec(package) else f"{package} is not installed"
+
+
+TORCH_KERNELS = [
+    KernelUnderTest(
+        name=f"{kernel}-{storage}",
+        storage=storage,
+        score=_torch_score(kernel, storage),
+        has_matches=True,
+        is_int8=kernel == "triton" and storage.startswith("int8"),
+        dim_multiple=8 if storage in {"signs", "bits"} else 1,
+        kernel=kernel,
+        is_bit_exact=kernel == "triton",
+        is_split=kernel == "triton" and storage in {"float16", "bfloat16", "signs", "bits"},
+        missing=_needs(kernel),
+    )
+    for kernel in ("torch", "triton")
+    for storage in STORAGES
+    if (kernel, storage) != ("triton", "bfloat16") or has_cuda()  # Triton's interpreter multiplies its bits as integers
+]
+CUPY_KERNELS = [
+    KernelUnderTest(
+        name=f"cupy-{storage}",
+        storage=storage,
+        score=_cupy_score(storage),
+        dim_multiple=8 if storage in {"signs", "bits"} else 1,
+        kernel="cupy",
+        is_bit_exact=False,
+        missing=lambda: "" if fake_cupy.has_compiler() else "no C++ compiler to run CuPy's kernel on the CPU",
+    )
+    for storage in STORAGES
+    if storage != "bfloat16"
+]
+KERNELS = [REFERENCE, *NUMBA_KERNELS, *TORCH_KERNELS, *CUPY_KERNELS]
 
 
 def zero_padding(case: Case, _stored: Stored, weights: np.ndarray | None) -> np.ndarray:
