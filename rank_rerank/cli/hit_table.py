@@ -6,6 +6,8 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.word_matches import WordMatch, match_words
@@ -27,6 +29,16 @@ class Marks:
     start: str
     end: str
 
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A character that is safe to print."""
+
+    character: str
+    is_marked: bool
+
+
+Word: TypeAlias = list[Cell]
 
 COLOUR = Marks("\x1b[1;33m", "\x1b[0m")
 BOLD = Marks("\x1b[1m", "\x1b[0m")
@@ -70,25 +82,53 @@ def fit_text(text: str, matches: Sequence[WordMatch], width: int, marks: Marks) 
         width: columns of the terminal a line may take.
         marks: how to mark.
     """
-    start = _best_start(matches, width * TEXT_LINES)
-    cells = _cells(text, matches, start)
-    lines: list[str] = []
-    line = "… " if start else ""
-    used, marked = len(line), False
-    for character, in_match in cells:
-        columns = _columns(character)
-        if used + columns > width:
-            lines.append(line + (marks.end if marked else ""))
-            line, used, marked = "", 0, False
-            if len(lines) == TEXT_LINES:
-                lines[-1] = lines[-1] + "…"
-                return lines
-        if in_match != marked:
-            line += marks.start if in_match else marks.end
-            marked = in_match
-        line += character
-        used += columns
-    return [*lines, line + (marks.end if marked else "")] if line else lines
+    start = _best_start(text, matches, width * TEXT_LINES)
+    lines = _wrap(_words(text, matches, start), width)
+    shown = [_mark(line, marks) for line in lines[:TEXT_LINES]]
+    if start and shown:
+        shown[0] = f"… {shown[0]}"
+    if len(lines) > TEXT_LINES:
+        shown[-1] += " …"
+    return shown
+
+
+def _wrap(words: Iterator[Word], width: int) -> list[Word]:
+    """Fill lines with words; one more line than is shown tells that the text goes on."""
+    # room for the signs that the text begins earlier and goes on
+    width -= 4
+    lines: list[Word] = []
+    line: Word = []
+    for word in words:
+        if line and _width(line) + 1 + _width(word) > width:
+            lines.append(line)
+            line = []
+        if len(lines) > TEXT_LINES:
+            return lines
+        line = [*line, Cell(" ", is_marked=line[-1].is_marked and word[0].is_marked), *word] if line else word
+        while _width(line) > width:
+            fitting = _fitting(line, width)
+            lines.append(line[:fitting])
+            line = line[fitting:]
+    return [*lines, line] if line else lines
+
+
+def _fitting(cells: Word, width: int) -> int:
+    """How many of the first cells fit, at least one."""
+    used = 0
+    for place, cell in enumerate(cells):
+        used += _columns(cell.character)
+        if used > width:
+            return max(1, place)
+    return len(cells)
+
+
+def _mark(line: Word, marks: Marks) -> str:
+    runs = [(is_marked, "".join(cell.character for cell in run)) for is_marked, run in groupby(line, key=_is_marked)]
+    return "".join(f"{marks.start}{run}{marks.end}" if is_marked else run for is_marked, run in runs)
+
+
+def _is_marked(cell: Cell) -> bool:
+    return cell.is_marked
 
 
 def _matches(encoder: TokenEncoder, ranking: Ranking) -> Iterator[list[WordMatch]]:
@@ -101,24 +141,32 @@ def _matches(encoder: TokenEncoder, ranking: Ranking) -> Iterator[list[WordMatch
             yield []
 
 
-def _best_start(matches: Sequence[WordMatch], shown: int) -> int:
-    """Where to begin so that the strongest matches are in view; 0 if the beginning will do."""
+def _best_start(text: str, matches: Sequence[WordMatch], shown: int) -> int:
+    """Where a word begins from which the strongest matches are in view; 0 if the beginning will do."""
     if not matches or matches[-1].end <= shown:
         return 0
-    margin = shown // 6
-    starts = [0, *(max(0, match.start - margin) for match in matches)]
 
     def strength_in_view(start: int) -> float:
         return sum(match.similarity for match in matches if start <= match.start and match.end <= start + shown)
 
-    return max(starts, key=strength_in_view)
+    best = max([0, *(max(0, match.start - shown // 6) for match in matches)], key=strength_in_view)
+    first_space = text.find(" ", best, best + shown // 6)
+    return best if best == 0 or first_space < 0 else first_space + 1
 
 
-def _cells(text: str, matches: Sequence[WordMatch], start: int) -> Iterator[tuple[str, bool]]:
-    """Characters that are safe to print, each with whether it is marked."""
+def _words(text: str, matches: Sequence[WordMatch], start: int) -> Iterator[Word]:
+    """Runs of cells between white space."""
     marked = {position for match in matches for position in range(match.start, match.end)}
+    word: Word = []
     for position in range(start, len(text)):
-        yield printable(text[position]), position in marked
+        cell = Cell(printable(text[position]), is_marked=position in marked)
+        if cell.character != " ":
+            word.append(cell)
+        elif word:
+            yield word
+            word = []
+    if word:
+        yield word
 
 
 def printable(character: str) -> str:
@@ -131,6 +179,10 @@ def printable(character: str) -> str:
         if category in ("Cc", "Cs") or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         else character
     )
+
+
+def _width(cells: Word) -> int:
+    return sum(_columns(cell.character) for cell in cells)
 
 
 def _columns(character: str) -> int:

@@ -9,8 +9,11 @@ from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
 
-# below this cosine a best match of the bundled model is background: see benchmarks/bench_reranking.py
+# below this cosine the best match of a query word is background for the bundled model
 MIN_SIMILARITY = 0.5
+# a word that stands in a document several times is found wherever it is nearly as similar as at its best
+NEARLY_BEST = 0.9
+SHORT_WORD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,10 @@ def match_words(
     text: str,
     min_similarity: float = MIN_SIMILARITY,
 ) -> list[WordMatch]:
-    """Find the document's words that are the best match of a word of the query.
+    """Find the document's words that are the best match of a word of the query, or nearly so.
 
-    Special tokens and punctuation match each other in every text, so they are left out on both sides.
+    Special tokens, punctuation and words of one or two small letters match each other in every text, so they are left
+    out on both sides.
 
     Args:
         query: embeddings of one text, with character spans.
@@ -59,20 +63,28 @@ def match_words(
     if len(query_tokens) == 0 or len(document_tokens) == 0:
         return []
     similarities = query.vectors[query_tokens] @ document.vectors[document_tokens].T  # [query words, document words]
-    best = similarities.argmax(axis=1)
+    found = similarities >= np.maximum(min_similarity, NEARLY_BEST * similarities.max(axis=1, keepdims=True))
+    strengths = np.where(found, similarities, -1).max(axis=0)  # [document words]
     strength_of: dict[tuple[int, int], float] = {}
-    for row, column in enumerate(best):
-        similarity = float(similarities[row, column])
-        if similarity >= min_similarity:
-            word = _whole_word(text, *document.character_spans[document_tokens[column]].tolist())
-            strength_of[word] = max(similarity, strength_of.get(word, 0.0))
+    for place in np.flatnonzero(found.any(axis=0)):
+        word = _whole_word(text, *document.character_spans[document_tokens[place]].tolist())
+        strength_of[word] = max(float(strengths[place]), strength_of.get(word, 0.0))
     return [WordMatch(start, end, min(1.0, strength)) for (start, end), strength in sorted(strength_of.items())]
 
 
 def _tokens_of_words(spans: Int32Matrix, text: str) -> Int64Vector:
-    """Places of the tokens that stand for letters or digits."""
-    kept = [place for place, (start, end) in enumerate(spans.tolist()) if any(map(str.isalnum, text[start:end]))]
+    """Places of the tokens that stand for a word that says something."""
+    kept = [place for place, (start, end) in enumerate(spans.tolist()) if _says_something(text, start, end)]
     return np.array(kept, np.int64)
+
+
+def _says_something(text: str, start: int, end: int) -> bool:
+    """Whether a token has a letter or digit, and is not of a word such as "of" or "in", which are in every text."""
+    if not any(map(str.isalnum, text[start:end])):
+        return False
+    start, end = _whole_word(text, start, end)
+    word = text[start:end]
+    return not (len(word) <= SHORT_WORD and word.isascii() and word.isalpha() and word.islower())
 
 
 def _whole_word(text: str, start: int, end: int) -> tuple[int, int]:

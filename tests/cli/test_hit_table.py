@@ -22,6 +22,7 @@ def test_a_long_text_is_cut_and_shows_that_it_goes_on():
 def test_the_view_moves_to_the_strongest_matches():
     text = "x " * 500 + "needle in a haystack " + "y " * 500
     lines = fit_text(text, [WordMatch(1000, 1006, 0.9), WordMatch(1900, 1901, 0.6)], 30, STARS)
+    assert not any(line.replace("… ", "").startswith(" ") for line in lines)
     assert lines[0].startswith("… ")
     assert "*needle*" in " ".join(lines)
 
@@ -36,7 +37,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_steers_it(text, width):
     lines = fit_text(text, [], width, NONE)
     assert len(lines) <= TEXT_LINES
     for line in lines:
-        assert sum(_width(character) for character in line.removesuffix("…")) <= width
+        assert sum(_width(character) for character in line) <= width
         assert all(unicodedata.category(character) not in ("Cc", "Cs") for character in line)
 
 
@@ -55,3 +56,12 @@ def test_marks_follow_the_terminal():
     assert choose_marks({"TERM": "xterm", "NO_COLOR": "1"}) is BOLD
     assert choose_marks({"TERM": "dumb"}) is STARS
     assert choose_marks({}) is STARS
+
+
+def test_lines_break_between_words():
+    assert fit_text("alpha beta gamma", [], 15, NONE) == ["alpha beta", "gamma"]
+    assert fit_text("alpha \n\t beta", [], 40, NONE) == ["alpha beta"]
+
+
+def test_neighbours_are_marked_as_one_run():
+    assert fit_text("red green", [WordMatch(0, 3, 0.9), WordMatch(4, 9, 0.9)], 40, STARS) == ["*red green*"]

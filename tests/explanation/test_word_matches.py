@@ -29,6 +29,19 @@ def test_punctuation_matches_nothing(encoder):
     assert matches_in(encoder, "capital", query="?", min_similarity=-1) == []
 
 
+def test_little_words_are_left_out_and_little_names_are_not(encoder):
+    text = "a cat in the UK is on it"
+    found = {text[match.start : match.end] for match in matches_in(encoder, text, query="is a cat in the UK on it")}
+    assert "UK" in found
+    assert not found & {"a", "in", "is", "on", "it"}
+
+
+def test_a_word_is_marked_wherever_it_stands(encoder):
+    text = "Fibrosis of the liver. Fibrosis of the lung."
+    starts = [match.start for match in matches_in(encoder, text, query="fibrosis")]
+    assert starts == [0, 23]
+
+
 def test_pieces_of_a_word_mark_the_word(encoder):
     text = "unphotosynthesizable"
     (match,) = matches_in(encoder, text, query="photosynthesis", min_similarity=0)

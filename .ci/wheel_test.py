@@ -1,0 +1,107 @@
+"""Test the built wheel as a user has it: only the base install, no source tree, no network.
+
+usage: python wheel_test.py WHEEL      (in the environment the wheel was installed into, beside scifact_claim.jsonl)
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+CLAIM = "Taking 400mg of alpha-tocopheryl acetate does not help to prevent prostate cancer."
+
+
+def main() -> None:
+    """Run every check; the first that fails ends the script with its message."""
+    check_contents(Path(sys.argv[1]))
+    check_nothing_heavy_was_installed()
+    check_main_job_without_network()
+    check_command()
+    check_install_hints()
+    print("wheel test passed")  # noqa: T201
+
+
+def check(holds: object, message: str) -> None:
+    """Stop with a message unless it holds."""
+    if not holds:
+        raise SystemExit(f"wheel test failed: {message}")
+
+
+def check_contents(wheel: Path) -> None:
+    """The model is there once, its licence and card beside it, and no test or example."""
+    names = zipfile.ZipFile(wheel).namelist()
+    models = [name for name in names if name.endswith((".onnx", ".safetensors"))]
+    check(len(models) == 1, f"one model file expected, found {models}")
+    for name in ("LICENSE", "README.md", "provenance.json", "tokenizer.json", "onnx_config.json"):
+        check(f"rank_rerank/bundled/{name}" in names, f"{name} of the bundled model is missing")
+    check("rank_rerank/py.typed" in names, "py.typed is missing")
+    check(not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))], "stray files")
+    check(wheel.stat().st_size < 30e6, f"the wheel has {wheel.stat().st_size / 1e6:.0f} MB")  # noqa: PLR2004
+
+
+def check_nothing_heavy_was_installed() -> None:
+    """The base install is torch-free."""
+    for name in ("torch", "transformers", "onnx", "pandas", "pytest"):
+        check(find_spec(name) is None, f"{name} was installed")
+
+
+def check_main_job_without_network() -> None:
+    """The bundled model reranks though no connection can be made."""
+
+    def refuse(*_: object) -> None:
+        raise SystemExit("wheel test failed: something reached for the network")
+
+    socket.socket.connect = refuse  # type: ignore[method-assign, assignment]
+    import rank_rerank  # noqa: PLC0415
+
+    check(Path(rank_rerank.__file__).is_relative_to(sys.prefix), "not the installed package")
+    documents = [json.loads(line) for line in Path("scifact_claim.jsonl").read_text(encoding="utf-8").splitlines()]
+    ranking = rank_rerank.load().rerank(CLAIM, documents, top_k=3)
+    check(len(ranking) == 3, "three hits expected")  # noqa: PLR2004
+    check("tocopherol" in ranking[0].text, "another document than expected came first")
+
+
+def check_command() -> None:
+    """The installed command reranks, checks itself, and refuses bad input with code 2."""
+    command = str(Path(sys.executable).with_name("rank-rerank"))
+    done = run(command, "rerank", CLAIM, "scifact_claim.jsonl", "--top-k", "2")
+    check(done.returncode == 0 and len(done.stdout.splitlines()) == 2, f"rerank: {done.stderr}")  # noqa: PLR2004
+    done = run(command, "doctor")
+    check(done.returncode == 0 and "passed:" in done.stdout, f"doctor: {done.stdout}{done.stderr}")
+    done = run(command, "rerank", CLAIM, "missing.txt")
+    check(done.returncode == 2 and len(done.stderr.splitlines()) == 1, f"bad input: {done.stderr}")  # noqa: PLR2004
+
+
+def check_install_hints() -> None:
+    """What needs an optional package says which command installs it."""
+    import rank_rerank  # noqa: PLC0415
+    from rank_rerank.devices import import_optional  # noqa: PLC0415
+    from rank_rerank.errors import MissingDependencyError  # noqa: PLC0415
+
+    check(rank_rerank.get_gpu_device() == "cpu", "no GPU without torch")
+    calls = {
+        "dataframe": rank_rerank.load().rerank("a", ["b"]).to_dataframe,
+        "torch": lambda: import_optional("torch", "torch", "this"),
+        "export": lambda: import_optional("onnx", "export", "this"),
+    }
+    for extra, call in calls.items():
+        try:
+            call()
+        except MissingDependencyError as error:
+            check(str(error).endswith(f'pip install "rank-rerank[{extra}]"'), f"hint: {error}")
+        else:
+            check(holds=False, message=f"{extra}: no error without the package")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command offline and keep what it says."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+
+
+if __name__ == "__main__":
+    main()

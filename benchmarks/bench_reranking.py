@@ -1,0 +1,160 @@
+"""Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
+
+usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32 FOLDER]
+
+Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
+candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
+documents of 300 tokens. With --fp32, a folder that holds the same model as model.onnx (made by
+examples/build_bundled_model.py --fp32 FOLDER), it also asserts that INT8 costs at most 0.005 nDCG@10.
+Needs the extra "evaluation".
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from workloads import (
+    DEFAULT_DATA,
+    Collection,
+    bm25_candidates,
+    describe_machine,
+    ndcg_at_10,
+    percentile,
+    read_collection,
+    write_result,
+)
+
+import rank_rerank
+from rank_rerank.devices import default_num_threads
+
+DEPTH = 100
+LATENCY_QUERIES = 40
+MAX_INT8_LOSS = 0.005
+MAX_PEAK_MB = 600
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well one ranker does on one collection."""
+
+    ndcg: float
+    ms_per_query: float
+
+
+def main() -> None:
+    """Run every part and keep the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--sets", default="scifact")
+    parser.add_argument("--fp32", type=Path)
+    parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_only:
+        rerank_a_thousand()
+        return
+    machine = describe_machine(default_num_threads())
+    print(json.dumps(machine))
+    rows = [row for name in options.sets.split(",") for row in bench_quality(options.data, name, options.fp32)]
+    rows.append(bench_latency(read_collection(options.data, options.sets.split(",")[0])))
+    rows.append(bench_memory())
+    print(f"written to {write_result('reranking', [{**machine, **row} for row in rows])}")
+
+
+def bench_quality(data: Path, name: str, fp32: Path | None) -> list[dict[str, object]]:
+    """The nDCG@10 of BM25, of the bundled model and of its fp32 twin over BM25's candidates."""
+    collection = read_collection(data, name)
+    candidates, bm25_ms = bm25_candidates(collection, DEPTH)
+    results = {"BM25": Quality(ndcg_at_10(collection.qrels, candidates), bm25_ms)}
+    models = {"bundled (INT8)": rank_rerank.load()}
+    if fp32 is not None:
+        models["same model, fp32"] = rank_rerank.load(fp32, precision="fp32")
+    for label, reranker in models.items():
+        results[label] = rerank_all(reranker, collection, candidates)
+    print(f"\n{name}: {len(collection.queries)} queries, BM25's top {DEPTH} of {len(collection.documents)} documents")
+    print(f"{'':20} {'nDCG@10':>8}  {'ms/query':>8}")
+    for label, quality in results.items():
+        print(f"{label:20} {quality.ndcg:8.4f}  {quality.ms_per_query:8.1f}")
+    if fp32 is not None:
+        loss = results["same model, fp32"].ndcg - results["bundled (INT8)"].ndcg
+        print(f"INT8 costs {loss:+.4f} nDCG@10")
+        if abs(loss) > MAX_INT8_LOSS:
+            raise SystemExit(f"INT8 differs from fp32 by more than {MAX_INT8_LOSS}")
+    return [
+        {"part": "quality", "set": name, "ranker": label, "ndcg@10": value.ndcg, "ms_per_query": value.ms_per_query}
+        for label, value in results.items()
+    ]
+
+
+def rerank_all(
+    reranker: rank_rerank.ColbertReranker, collection: Collection, candidates: dict[str, list[str]]
+) -> Quality:
+    """Rerank every query's candidates in one call; a document that several queries share is encoded once."""
+    begun = time.perf_counter()
+    rankings = reranker.rerank_many(
+        list(collection.queries.values()),
+        [[{"id": key, "text": collection.documents[key]} for key in candidates[query]] for query in collection.queries],
+    )
+    seconds = time.perf_counter() - begun
+    run = {query: [hit.id for hit in ranking] for query, ranking in zip(collection.queries, rankings, strict=True)}
+    return Quality(ndcg_at_10(collection.qrels, run), 1000 * seconds / len(run))
+
+
+def bench_latency(collection: Collection) -> dict[str, object]:
+    """What a user waits for: one query, 100 raw candidates; and the share of scoring in it."""
+    reranker = rank_rerank.load()
+    candidates, _ = bm25_candidates(collection, DEPTH)
+    online: list[float] = []
+    encoding: list[float] = []
+    scoring: list[float] = []
+    for query_id in list(collection.queries)[:LATENCY_QUERIES]:
+        query, texts = collection.queries[query_id], [collection.documents[key] for key in candidates[query_id]]
+        begun = time.perf_counter()
+        ranking = reranker.rerank(query, texts)
+        online.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        query_embeddings = reranker.encoder.encode_query(query)
+        encoding.append(time.perf_counter() - begun)
+        documents = reranker.encoder.encode_documents(texts)
+        begun = time.perf_counter()
+        scores = rank_rerank.maxsim(query_embeddings, documents, trusted=True)
+        scoring.append(time.perf_counter() - begun)
+        if [hit.score for hit in sorted(ranking, key=lambda hit: hit.index)] != scores.tolist():
+            raise SystemExit("scores of the two paths differ")
+    row: dict[str, object] = {"part": "latency", "set": collection.name, "candidates": DEPTH}
+    print(f"\none query, {DEPTH} candidates of {collection.name}, {len(online)} queries, milliseconds")
+    for label, values in (("encode and score", online), ("encode the query", encoding), ("score only", scoring)):
+        p50, p95 = (1000 * percentile(values, share) for share in (0.5, 0.95))
+        print(f"{label:20} p50 {p50:8.2f}  p95 {p95:8.2f}")
+        row |= {f"{label} p50_ms": p50, f"{label} p95_ms": p95}
+    return row
+
+
+def bench_memory() -> dict[str, object]:
+    """The peak memory of a fresh process that reranks 1,000 documents of 300 tokens."""
+    command = [sys.executable, __file__, "--memory-only"]
+    peak_mb = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    print(f"\npeak memory while reranking 1,000 documents of 300 tokens: {peak_mb:.0f} MB")
+    if peak_mb > MAX_PEAK_MB:
+        raise SystemExit(f"more than {MAX_PEAK_MB} MB")
+    return {"part": "memory", "documents": 1000, "tokens": 300, "peak_mb": peak_mb}
+
+
+def rerank_a_thousand() -> None:
+    """Rerank and print the peak memory of this process in MB."""
+    reranker = rank_rerank.load()
+    digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    documents = [" ".join(["word"] * 295 + [digits[int(digit)] for digit in f"{number:03}"]) for number in range(1000)]
+    ranking = reranker.rerank("which word is it", documents)
+    if ranking.usage is None or ranking.usage.document_tokens != 1000 * 300:
+        raise SystemExit("the documents do not have 300 tokens")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak / (1e6 if sys.platform == "darwin" else 1e3))
+
+
+if __name__ == "__main__":
+    main()
