@@ -101,9 +101,7 @@ def _quantise(graph: GraphBuilder, rows: Any, scale: Any, zero_point: int) -> An
     return graph.node("QuantizeLinear", [rows, flat_scale, zero_points], axis=0)
 
 
-def _multiply(
-    graph: GraphBuilder, name: str, quantised: Any, zero_point: int, weight: AnyArray, gram: AnyArray
-) -> Any:
+def _multiply(graph: GraphBuilder, name: str, quantised: Any, zero_point: int, weight: AnyArray, gram: AnyArray) -> Any:
     """The integer product, its columns scaled: [rows, out] float32."""
     integers, column_scales = round_weights(weight, gram)
     return graph.contrib(

@@ -9,8 +9,8 @@ part, the versions of Python, numba and llvmlite, the processor and its features
 folder. The cache holds executable code, as ``__pycache__`` does, so a folder that others may write to is not used, and
 a file that is not whole is compiled anew. Where no folder can be used, each process compiles for itself and says so.
 
-A process that has to compile says so once, at INFO, through the logger ``rank_rerank.kernels.compilation``; attach a
-handler to show it on a terminal.
+A process that has to compile says so once: at INFO, through the logger ``rank_rerank.kernels.compilation``, or on the
+terminal that stderr is, if nobody listens there. It is never written into a pipe or a file.
 """
 
 import ctypes
@@ -203,3 +203,6 @@ def _say_once(message: str, *arguments: object) -> None:
             return
         _said.add(message)
     logger.info(message, *arguments)
+    # where nobody listens at INFO, a person at a terminal would still wonder what takes seconds
+    if not logger.isEnabledFor(logging.INFO) and sys.stderr.isatty():
+        sys.stderr.write(f"rank-rerank: {message % arguments}\n")
