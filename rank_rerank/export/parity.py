@@ -12,10 +12,14 @@ from rank_rerank.errors import ExportError
 from rank_rerank.export.onnx_export import PURPOSE, token_vector_module
 from rank_rerank.export.onnx_session import OnnxSession
 
-# below these a converted model is thrown away
+# beyond these a converted model is thrown away
 FP32_MAX_DIFFERENCE = 1e-4
 INT8_MEAN_COSINE = 0.999
+# A few tokens, mostly function words, stand on an edge in a middle layer: the least disturbance moves them, and the
+# next layers amplify it. One in ten thousand may fall below the first bound, none below the second.
 INT8_MIN_COSINE = 0.995
+INT8_SHARE_BELOW = 1e-4
+INT8_FLOOR = 0.97
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Fidelity:
         num_tokens: token vectors compared, special tokens included.
         mean_cosine: over all tokens.
         min_cosine: the worst token.
+        num_below: tokens whose cosine is below 0.995.
         max_difference: largest absolute difference of two numbers.
     """
 
@@ -34,6 +39,7 @@ class Fidelity:
     num_tokens: int
     mean_cosine: float
     min_cosine: float
+    num_below: int
     max_difference: float
 
 
@@ -56,7 +62,8 @@ def measure_fidelity(
         cosines.append(np.einsum("td,td->t", found.astype(np.float64), expected.astype(np.float64)))
         difference = max(difference, float(np.abs(found - expected).max()))
     flat = np.concatenate(cosines)
-    return Fidelity(len(texts), len(flat), float(flat.mean()), float(flat.min()), difference)
+    num_below = int((flat < INT8_MIN_COSINE).sum())
+    return Fidelity(len(texts), len(flat), float(flat.mean()), float(flat.min()), num_below, difference)
 
 
 def torch_reference(encoder: Any) -> Callable[[Int64Vector], Float32Matrix]:
@@ -88,12 +95,14 @@ def check_int8(fidelity: Fidelity) -> None:
     """Refuse an INT8 export that is too far from its source.
 
     Raises:
-        ExportError: mean cosine below 0.999, or one token below 0.995.
+        ExportError: mean cosine below 0.999, more than one token in ten thousand below 0.995, or one below 0.97.
     """
-    if not (fidelity.mean_cosine >= INT8_MEAN_COSINE and fidelity.min_cosine >= INT8_MIN_COSINE):
+    few = fidelity.num_below <= INT8_SHARE_BELOW * fidelity.num_tokens
+    if not (fidelity.mean_cosine >= INT8_MEAN_COSINE and few and fidelity.min_cosine >= INT8_FLOOR):
         raise ExportError(
             f"the INT8 export is too far from its source: cosine mean {fidelity.mean_cosine:.5f} (needed "
-            f"{INT8_MEAN_COSINE}), minimum {fidelity.min_cosine:.4f} (needed {INT8_MIN_COSINE})"
+            f"{INT8_MEAN_COSINE}), {fidelity.num_below} of {fidelity.num_tokens} tokens below {INT8_MIN_COSINE} (allowed "
+            f"one in {1 / INT8_SHARE_BELOW:.0f}), minimum {fidelity.min_cosine:.4f} (needed {INT8_FLOOR})"
         )
 
 
