@@ -4,7 +4,7 @@
     python benchmarks/bench_maxsim.py --gpu          # tensors on CUDA: against the time a copy of the documents takes
 
 One query of 32 tokens, dim 128, unit vectors; 20 to 10,000 documents, all of 180 tokens or as long as SciFact's and
-SQuAD's documents (cut at 300 tokens; random lengths of the same kind where ../shared/data is not there). Peers run where
+SQuAD's documents (cut at 300 tokens; random lengths of that kind where ../shared/data is not there). Peers run where
 they are installed: maxsim-cpu 0.1.0, numkong 7.8.6, torch, pylate 1.6.0, sentence-transformers 6.2.0. What a peer can
 prepare once (packing, padding) is done before the clock starts. Methods take turns, so that a busy moment hits all; a
 turn begins untimed, until the threads of the method before have gone to sleep. Times are medians of one run.
