@@ -76,7 +76,8 @@ def maxsim_numba(
     addresses, lengths = (np.ascontiguousarray(array, np.int64) for array in (documents.addresses, documents.lengths))
     scale_addresses = addresses if documents.scale_addresses is None else documents.scale_addresses
     row_bytes = panels.num_steps * STEP_BYTES
-    bounds = _task_bounds(panels, documents, num_threads)
+    threads = _count_threads(panels, documents, num_threads)
+    bounds = _task_bounds(documents, threads)
 
     def score_part(task: int) -> None:
         best, index = np.empty(panels.num_columns, np.int32), np.empty(panels.num_columns, np.int32)
@@ -90,7 +91,7 @@ def maxsim_numba(
             documents.row_stride, documents.row_items, row_bytes, bounds[task], bounds[task + 1],
         )  # fmt: skip
 
-    run_tasks(score_part, len(bounds) - 1, num_threads)
+    run_tasks(score_part, len(bounds) - 1, threads)
     return NumbaScores(scores, is_suspect, *((similarities, indices) if with_matches else (None, None)))
 
 
@@ -103,17 +104,23 @@ def scorer_name(panels: QueryPanels, documents: DocumentView) -> ScorerName:
     return documents.storage
 
 
-def _task_bounds(panels: QueryPanels, documents: DocumentView, num_threads: int | None) -> list[int]:
-    """Cut the documents into parts with about as many tokens each; one part where threads would not pay."""
-    num_documents = documents.num_documents
-    if num_threads == 1 or num_documents <= 1:
-        return [0, num_documents] if num_documents else [0]
+def _count_threads(panels: QueryPanels, documents: DocumentView, num_threads: int | None) -> int:
+    """One where threads would not pay, otherwise what the caller or the environment says."""
+    if num_threads == 1 or documents.num_documents == 1:
+        return 1
     num_tokens = documents.num_tokens
     is_small = 2 * num_tokens * panels.num_columns * panels.num_steps < SERIAL_OPERATIONS
     if is_small and num_tokens * documents.row_stride < SERIAL_BYTES:
+        return 1
+    return default_num_threads() if num_threads is None else num_threads
+
+
+def _task_bounds(documents: DocumentView, num_threads: int) -> list[int]:
+    """Cut the documents into parts with about as many tokens each, some a thread so that none waits long."""
+    num_documents = documents.num_documents
+    num_tasks = 1 if num_threads == 1 else min(TASKS_PER_THREAD * num_threads, num_documents)
+    if num_tasks == 1:
         return [0, num_documents]
-    threads = default_num_threads() if num_threads is None else num_threads
-    num_tasks = 1 if threads == 1 else min(TASKS_PER_THREAD * threads, num_documents)
     ends = np.cumsum(documents.lengths)
-    cuts = np.searchsorted(ends, np.arange(1, num_tasks) * (num_tokens / num_tasks)) + 1
+    cuts = np.searchsorted(ends, np.arange(1, num_tasks) * (ends[-1] / num_tasks)) + 1
     return sorted({0, *cuts.tolist(), num_documents})

@@ -11,8 +11,10 @@ products; int8 documents with an int8 query, summed in int32; signs as ±1 in fl
 Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is read once for each 64 query tokens.
 """
 
-# Triton's language looks like Python but is typed by its own compiler
+# Triton's language looks like Python but is typed by its own compiler, which refuses annotations it does not know
+# ruff: noqa: ANN001
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportMissingParameterType=false, reportUnknownParameterType=false, reportUnknownVariableType=false
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 
 from typing import Any
@@ -35,9 +37,9 @@ INT8_LIMIT = 127
 
 @triton.jit
 def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  # pragma: no cover - compiled
-    query: Any, query_scales: Any, weights: Any, query_offsets: Any, vectors: Any, row_stride: Any, starts: Any,
-    lengths: Any, token_scales: Any, document_scales: Any, scores: Any, is_suspect: Any, similarities: Any,
-    indices: Any, num_documents: Any, num_query_tokens: Any, dim: Any,
+    query, query_scales, weights, query_offsets, vectors, row_stride, starts,
+    lengths, token_scales, document_scales, scores, is_suspect, similarities,
+    indices, num_documents, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, TOKEN_SCALES: tl.constexpr, DOCUMENT_SCALES: tl.constexpr,  # noqa: N803
     WITH_MATCHES: tl.constexpr, BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -130,7 +132,7 @@ def maxsim_triton(
         STORAGE=documents.storage, PARTS=PARTS[documents.storage], TOKEN_SCALES=documents.token_scales is not None,
         DOCUMENT_SCALES=scales is not None, WITH_MATCHES=with_matches,
         BLOCK_QUERY=min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(widest))), BLOCK_TOKENS=BLOCK_TOKENS,
-        BLOCK_DIM=min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim))),
+        enable_fp_fusion=True, BLOCK_DIM=min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim))),
     )  # fmt: skip
     return DeviceScores(scores, is_suspect.to(torch.bool), *((similarities, indices) if with_matches else ()))
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from maxsim_cases import FAMILIES, Case, cases, make_case
 from maxsim_kernels import ZERO_PADDING, KernelUnderTest
 
+from rank_rerank.scoring.maxsim_reference import maxsim_reference
+
 EXAMPLES = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -52,6 +54,18 @@ def test_long_documents_agree_with_the_reference(kernel):
 
 def test_wide_vectors_agree_with_the_reference(kernel):
     assert_agrees(kernel, make_case("unit", 17, 1024, [5, 33], seed=2))
+
+
+def test_errors_stay_within_the_contract(kernel):
+    """Per query token, against float64 on the vectors before they were stored (unit vectors, dim 128)."""
+    allowed = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 4e-3, "int8-tokens": 4e-3, "int8-documents": 6e-3}
+    if kernel.storage not in allowed:
+        return
+    case = make_case("unit", 32, 128, [20, 180, 300, 33, 7], seed=9)
+    errors = np.abs(kernel.scores(case) - maxsim_reference(case.query, case.documents)) / 32
+    assert errors.max() <= allowed[kernel.storage]
+    if kernel.is_int8:
+        assert errors.mean() <= 1e-3
 
 
 def test_small_integers_are_exactly_right(kernel):
