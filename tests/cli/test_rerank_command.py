@@ -175,7 +175,7 @@ def test_help_and_version(run):
 
 
 def run_on_a_terminal(arguments, columns=60, errors=subprocess.PIPE, **environment):
-    """Run the command on a pseudo-terminal and give what a person would see there, and on stderr where that is apart."""
+    """Run the command on a pseudo-terminal; give its code, what a person would see there, and stderr where apart."""
     fcntl, pty, termios = (pytest.importorskip(name, reason="no pseudo-terminals") for name in TERMINAL_MODULES)
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
