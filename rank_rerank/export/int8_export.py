@@ -1,0 +1,89 @@
+"""A PyTorch encoder → a checked INT8 ONNX model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rank_rerank.arrays import Int64Vector
+from rank_rerank.export import calibration, fusion, graph_editing, int8_rewriting
+from rank_rerank.export.onnx_export import export_onnx
+from rank_rerank.export.onnx_session import OnnxSession
+from rank_rerank.export.parity import (
+    Fidelity,
+    check_fp32,
+    check_int8,
+    check_invariance,
+    measure_fidelity,
+    torch_reference,
+)
+
+
+@dataclass(frozen=True)
+class Int8Export:
+    """A model that passed the gate.
+
+    Attributes:
+        model: serialised ONNX model.
+        fp32: how close the fp32 graph came to the source.
+        int8: how close the INT8 graph came to it.
+    """
+
+    model: bytes
+    fp32: Fidelity
+    int8: Fidelity
+
+
+def export_int8(
+    encoder: Any, calibration_texts: Sequence[Int64Vector], gate_texts: Sequence[Int64Vector], max_length: int = 512
+) -> Int8Export:
+    """Export, quantise and check an encoder of the BERT kind.
+
+    Args:
+        encoder: see onnx_export.token_vector_module.
+        calibration_texts: token ids of texts like those the model will see; some ten thousand tokens.
+        gate_texts: token ids of other texts, of many lengths.
+        max_length: the longest text the model takes, in tokens.
+
+    Raises:
+        ExportError: the result differs too much from the source, or depends on batch mates, padding or threads.
+    """
+    reference = torch_reference(encoder)
+    model = export_onnx(encoder, max_length)
+    fp32 = _measure(serialise(model), reference, gate_texts)
+    check_fp32(fp32)
+    quantise(model, calibration_texts)
+    content = serialise(model)
+    int8 = _measure(content, reference, gate_texts)
+    check_int8(int8)
+    check_invariance(content, gate_texts[:INVARIANCE_TEXTS], max_length)
+    return Int8Export(content, fp32, int8)
+
+
+INVARIANCE_TEXTS = 24
+
+
+def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
+    """Turn an fp32 graph of export_onnx into its INT8 form, in place."""
+    fusion.fold_token_types(model)
+    fusion.fold_attention_biases(model)
+    layers = calibration.find_linear_layers(model)
+    statistics = calibration.collect_statistics(model, layers, calibration_texts)
+    names = [layer.input.name for layer in layers]
+    fusion.flatten_rows(model)
+    moved = {layer.input.name: statistics[name] for name, layer in zip(names, layers, strict=True)}
+    int8_rewriting.quantise_linear_layers(model, layers, moved)
+    int8_rewriting.quantise_word_embeddings(model)
+    fusion.fuse_attention(model)
+    fusion.approximate_gelu(model)
+    graph_editing.remove_unused(model)
+    fusion.set_versions(model)
+
+
+def serialise(model: Any) -> bytes:
+    """The bytes of an ONNX file; the same model gives the same bytes."""
+    return graph_editing.to_proto(model).SerializeToString(deterministic=True)
+
+
+def _measure(content: bytes, reference: Any, texts: Sequence[Int64Vector]) -> Fidelity:
+    session = OnnxSession(content)
+    return measure_fidelity(lambda text: session.encode([text])[0], reference, texts)

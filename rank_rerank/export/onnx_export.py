@@ -1,0 +1,91 @@
+"""A PyTorch encoder → an fp32 ONNX graph of token vectors.
+
+The graph takes ``input_ids`` and ``attention_mask``, int64 [batch, length], both axes free, and gives ``output``,
+float32 [batch, length, dim], with unit rows: x / max(‖x‖₂, 1e-12).
+"""
+
+import copy
+from ast import literal_eval
+from typing import Any
+
+from rank_rerank.devices import import_optional
+from rank_rerank.export import graph_editing
+
+INPUT_NAMES = ("input_ids", "attention_mask")
+OUTPUT_NAME = "output"
+# the first operator set with Attention, so that an attention arrives as one node
+OPSET = 23
+MIN_NORM = 1e-12
+PURPOSE = "Exporting a model"
+
+
+def token_vector_module(encoder: Any) -> Any:
+    """Wrap a transformers encoder so that it gives unit token vectors; a copy in evaluation mode.
+
+    Args:
+        encoder: a module that takes ``input_ids`` and ``attention_mask`` and has an output ``last_hidden_state``.
+
+    Returns:
+        A module (input_ids, attention_mask) → [batch, length, dim]. Dropout is off for certain: an encoder left in
+        training mode would make the reference wrong, not the export.
+    """
+    torch = import_optional("torch", "export", PURPOSE)
+
+    class TokenVectors(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = copy.deepcopy(encoder)
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
+            keys = attention_mask[:, None, None, :].to(torch.bool)  # [batch, 1, 1, length]
+            mask = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
+            hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            return hidden / hidden.norm(dim=-1, keepdim=True).clamp_min(MIN_NORM)
+
+    return TokenVectors().eval()
+
+
+def export_onnx(encoder: Any, max_length: int = 512) -> Any:
+    """Trace an encoder into an fp32 ONNX model.
+
+    Args:
+        encoder: see token_vector_module.
+        max_length: the longest text the model takes, in tokens.
+
+    Returns:
+        An onnx_ir.Model whose initializers bear the names of the encoder's parameters; the matrix of a linear layer
+        is stored transposed, [in, out], under the name of its parameter.
+    """
+    torch = import_optional("torch", "export", PURPOSE)
+    import_optional("onnxscript", "export", PURPOSE)
+    token_ids = torch.arange(14).reshape(2, 7) + 1
+    attention_mask = torch.ones_like(token_ids)
+    attention_mask[1, 5:] = 0
+    # int64 [2, 7]: sizes of 0 and 1 would be taken for constants
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=max_length)}
+    with torch.no_grad():
+        program = torch.onnx.export(
+            token_vector_module(encoder),
+            (token_ids, attention_mask),
+            dynamo=True,
+            input_names=list(INPUT_NAMES),
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    model = program.model
+    _name_weights(model)
+    graph_editing.strip_traces(model)
+    return model
+
+
+def _name_weights(model: Any) -> None:
+    """Give every initializer the name of the encoder's parameter it holds."""
+    for node in model.graph:
+        scopes = literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+        if node.op_type == "MatMul" and len(scopes) > 1 and node.inputs[1].is_initializer():
+            node.inputs[1].name = f"{scopes[-2]}.weight"
+    for value in list(model.graph.initializers.values()):
+        value.name = value.name.removeprefix("encoder.")

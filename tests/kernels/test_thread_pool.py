@@ -1,0 +1,98 @@
+import multiprocessing
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.kernels.thread_pool import run_tasks
+
+
+@given(st.integers(0, 40), st.integers(1, 8))
+def test_each_task_runs_once(num_tasks, num_threads):
+    counts = [0] * num_tasks
+
+    def task(number):
+        counts[number] += 1
+
+    run_tasks(task, num_tasks, num_threads)
+    assert counts == [1] * num_tasks
+
+
+def test_two_threads_work_at_once():
+    barrier = threading.Barrier(2, timeout=30)
+    run_tasks(lambda _: barrier.wait(), 2, 2)
+
+
+def test_one_thread_is_the_calling_one():
+    seen = set()
+    run_tasks(lambda _: seen.add(threading.get_ident()), 5, 1)
+    assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 4])
+def test_an_error_reaches_the_caller_and_stops_the_rest(num_threads):
+    done = []
+
+    def task(number):
+        if number == 3:
+            raise KeyError(number)
+        done.append(number)
+
+    with pytest.raises(KeyError, match="3"):
+        run_tasks(task, 10_000, num_threads)
+    assert len(done) < 10_000
+
+
+def test_a_task_may_run_tasks_itself():
+    results = [[0] * 6 for _ in range(12)]
+
+    def task(number):
+        run_tasks(lambda inner: results[number].__setitem__(inner, number * inner), 6, 3)
+
+    run_tasks(task, 12, 4)
+    assert results == [[number * inner for inner in range(6)] for number in range(12)]
+
+
+def test_many_callers_at_once():
+    totals = [0] * 16
+
+    def call(caller):
+        values = [0] * 50
+        run_tasks(lambda number: values.__setitem__(number, number), 50, 3)
+        totals[caller] = sum(values)
+
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert totals == [1225] * 16
+
+
+@pytest.mark.parametrize("num_threads", [0, -1, 257, True])
+def test_a_count_that_is_none_is_refused(num_threads):
+    with pytest.raises(InvalidArgumentError, match="num_threads"):
+        run_tasks(lambda _: None, 3, num_threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_gets_a_pool_of_its_own():
+    barrier = threading.Barrier(2, timeout=30)
+    run_tasks(lambda _: barrier.wait(), 2, 2)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def work():
+        inner = threading.Barrier(2, timeout=30)
+        run_tasks(lambda _: inner.wait(), 2, 2)
+        sender.send("done")
+
+    child = context.Process(target=work)
+    child.start()
+    assert receiver.poll(60), "the child hangs"
+    child.join(10)
+    assert child.exitcode == 0
