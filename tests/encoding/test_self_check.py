@@ -20,7 +20,7 @@ def folder(tmp_path):
 def test_the_bundled_model_passes_with_room_to_spare(encoder):
     result = self_check(encoder)
     assert result.num_tokens > 50
-    assert result.mean_cosine > 0.999
+    assert result.mean_cosine > 0.998
     assert result.min_cosine > 0.99
 
 
