@@ -1,6 +1,7 @@
 """What this machine has: processors, GPUs, runtimes and optional packages."""
 
 import os
+from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,6 +96,7 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+@cache  # read from files, and asked for at every call of a kernel
 def _cgroup_quota_cpus(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """The control group's limit in whole processors, rounded up; None where there is no limit."""
     for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):

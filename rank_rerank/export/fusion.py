@@ -17,10 +17,12 @@ from rank_rerank.export.graph_editing import (
     CONTRIB_DOMAIN,
     GraphBuilder,
     constant,
+    expect,
     producer,
     remove_unused,
     replace_value,
     split_constant_input,
+    tensor,
 )
 
 # the last operator set that older ONNX Runtimes know; nothing newer is left once attention is fused
@@ -58,17 +60,18 @@ def fold_attention_biases(model: Any) -> None:
         if key_bias is None or value_bias is None or output is None:
             continue
         matmul, add = output
-        _, bias = split_constant_input(add) or (None, None)
+        bias = expect(split_constant_input(add), "bias after an attention")[1]
         shift = _constant_of(value_bias).astype(np.float64) @ matmul.inputs[1].const_value.numpy().astype(np.float64)
-        bias.const_value = _tensor(constant(bias) + shift.astype(np.float32), bias.name)
+        bias.const_value = tensor(constant(bias) + shift.astype(np.float32), bias.name)
         for node in (key_bias, value_bias):
-            replace_value(node.outputs[0], (split_constant_input(node) or node.inputs)[0])
+            replace_value(node.outputs[0], expect(split_constant_input(node), "bias")[0])
     remove_unused(model)
 
 
 def flatten_rows(model: Any) -> None:
     """Let everything between the embeddings and the output work on [batch · length, dim], in place."""
-    first = next(node for node in model.graph if node.op_type == "LayerNormalization")
+    norms = (node for node in model.graph if node.op_type == "LayerNormalization")
+    first = expect(next(norms, None), "LayerNormalization")
     entrances = [first.inputs[0]]
     entrances += [node.outputs[0] for node in model.graph if node.op_type == "Reshape" and _axes(node) == ROW_AXES]
     for value in entrances:
@@ -83,7 +86,7 @@ def flatten_rows(model: Any) -> None:
 def fuse_attention(model: Any) -> None:
     """Replace each Attention node, with its transposes, by MultiHeadAttention without a mask input, in place.
 
-    Queries and keys get two more columns a head: 1 in the queries; 0 for keys to look at, −1e38 for padding in the keys.
+    Queries and keys get two more columns a head: 1 in the queries; in the keys 0, or −1e38 for padding.
     A padded key's score is then below −1e37 and its weight exactly 0, and a real key's score is unchanged. Queries get
     one more row where the length is odd: the kernel works on blocks of (query columns + value columns) rows, an even
     number now, and a last block of a single row would be multiplied by another routine, in another order.
@@ -119,13 +122,7 @@ def _is_table(node: Any, name: str) -> bool:
 
 def _add_to_positions(model: Any, row: Any) -> None:
     table = next(node.inputs[0] for node in model.graph if node.op_type == "Gather" and _is_table(node, "position_emb"))
-    table.const_value = _tensor(constant(table) + row, table.name)
-
-
-def _tensor(array: Any, name: str) -> Any:
-    from rank_rerank.devices import import_optional  # noqa: PLC0415
-
-    return import_optional("onnx_ir", "export", "Rewriting a model").tensor(array, name=name)
+    table.const_value = tensor(constant(table) + row, table.name)
 
 
 def _constant_of(add: Any) -> Any:
@@ -187,7 +184,8 @@ def _row_shape(graph: GraphBuilder, model: Any, *last: int) -> Any:
 
 def _shared_by_attentions(model: Any, first: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """What all attentions of a graph need once: shapes, the mask's columns, the padding of queries."""
-    graph = GraphBuilder(model, before=_rows_before(first.inputs[0]).producer())
+    queries = expect(_rows_before(first.inputs[0]), "queries cut into heads before an attention")
+    graph = GraphBuilder(model, before=queries.producer())
     num_heads, head_dim = (int(size) for size in first.inputs[0].shape[1::2])
     token_ids, attention_mask = model.graph.inputs
     length = graph.node("Shape", [token_ids], start=1, end=2)
@@ -210,10 +208,18 @@ def _shared_by_attentions(model: Any, first: Any, shared: dict[str, Any]) -> dic
     return shared
 
 
+def _check_mask(node: Any) -> None:
+    """Refuse an attention that looks at something else than all tokens of its text, as one with a window does."""
+    expand = expect(producer(node.inputs[3], "Expand"), "attention whose mask is that of the padding")
+    num_masks = expand.inputs[0].shape[2]
+    expect(num_masks if num_masks == 1 else None, "attention whose mask is the same for all tokens")
+
+
 def _fuse_one_attention(model: Any, node: Any, shared: dict[str, Any]) -> None:
-    queries, keys, values = (_rows_before(value) for value in node.inputs[:3])
-    transpose = _only_reader(node.outputs[0], "Transpose")
-    joined = _only_reader(transpose.outputs[0], "Reshape")
+    _check_mask(node)
+    queries, keys, values = (expect(_rows_before(value), "rows cut into heads") for value in node.inputs[:3])
+    transpose = expect(_only_reader(node.outputs[0], "Transpose"), "transpose after an attention")
+    joined = expect(_only_reader(transpose.outputs[0], "Reshape"), "joined heads after an attention")
     graph = GraphBuilder(model, before=node)
     queries = graph.node("Reshape", [queries, shared["heads"]])  # [batch, length, num_heads, head_dim]
     queries = graph.node("Pad", [queries, shared["pads"], graph.number("one", 1.0)])

@@ -7,6 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.devices import import_optional
+from rank_rerank.errors import ExportError
 
 CONTRIB_DOMAIN = "com.microsoft"
 
@@ -41,7 +42,7 @@ class GraphBuilder:
         """Store an array as an initializer; the same name gives the same initializer."""
         initializers = self._model.graph.initializers
         if name not in initializers:
-            value = self._ir.Value(name=name, const_value=self._ir.tensor(np.ascontiguousarray(array), name=name))
+            value = self._ir.Value(name=name, const_value=tensor(array, name))
             self._model.graph.register_initializer(value)
         return initializers[name]
 
@@ -72,6 +73,17 @@ def producer(value: Any, op_type: str) -> Any | None:
     return node if node is not None and node.op_type == op_type else None
 
 
+def expect(found: Any, what: str) -> Any:
+    """Give back what was found in a graph.
+
+    Raises:
+        ExportError: it is None: the graph is of a kind that the rewriting does not know.
+    """
+    if found is None:
+        raise ExportError(f"the exported graph cannot be rewritten: it has no {what}. Export it without INT8")
+    return found
+
+
 def constant(value: Any) -> AnyArray | None:
     """What an initializer holds; None for a value that is computed."""
     return None if value is None or value.const_value is None else value.const_value.numpy()
@@ -96,6 +108,11 @@ def strip_traces(model: Any) -> None:
             value.metadata_props.clear()
     for value in model.graph.initializers.values():
         value.metadata_props.clear()
+
+
+def tensor(array: AnyArray, name: str) -> Any:
+    """An array as what an initializer holds."""
+    return import_optional("onnx_ir", "export", "Rewriting a model").tensor(np.ascontiguousarray(array), name=name)
 
 
 def to_proto(model: Any) -> Any:

@@ -17,18 +17,23 @@ from rank_rerank.export.parity import (
     torch_reference,
 )
 
+# every one of them is padded to the longest length, which takes its time
+NUM_INVARIANCE_TEXTS = 24
+
 
 @dataclass(frozen=True)
 class Int8Export:
     """A model that passed the gate.
 
     Attributes:
-        model: serialised ONNX model.
+        model: serialised INT8 model.
+        fp32_model: the serialised fp32 model it was made from.
         fp32: how close the fp32 graph came to the source.
         int8: how close the INT8 graph came to it.
     """
 
     model: bytes
+    fp32_model: bytes
     fp32: Fidelity
     int8: Fidelity
 
@@ -49,17 +54,15 @@ def export_int8(
     """
     reference = torch_reference(encoder)
     model = export_onnx(encoder, max_length)
-    fp32 = _measure(serialise(model), reference, gate_texts)
+    fp32_content = serialise(model)
+    fp32 = _measure(fp32_content, reference, gate_texts)
     check_fp32(fp32)
     quantise(model, calibration_texts)
     content = serialise(model)
     int8 = _measure(content, reference, gate_texts)
     check_int8(int8)
-    check_invariance(content, gate_texts[:INVARIANCE_TEXTS], max_length)
-    return Int8Export(content, fp32, int8)
-
-
-INVARIANCE_TEXTS = 24
+    check_invariance(content, gate_texts[:NUM_INVARIANCE_TEXTS], max_length)
+    return Int8Export(content, fp32_content, fp32, int8)
 
 
 def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:

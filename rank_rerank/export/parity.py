@@ -101,8 +101,8 @@ def check_int8(fidelity: Fidelity) -> None:
     if not (fidelity.mean_cosine >= INT8_MEAN_COSINE and few and fidelity.min_cosine >= INT8_FLOOR):
         raise ExportError(
             f"the INT8 export is too far from its source: cosine mean {fidelity.mean_cosine:.5f} (needed "
-            f"{INT8_MEAN_COSINE}), {fidelity.num_below} of {fidelity.num_tokens} tokens below {INT8_MIN_COSINE} (allowed "
-            f"one in {1 / INT8_SHARE_BELOW:.0f}), minimum {fidelity.min_cosine:.4f} (needed {INT8_FLOOR})"
+            f"{INT8_MEAN_COSINE}), {fidelity.num_below} of {fidelity.num_tokens} tokens below {INT8_MIN_COSINE} "
+            f"(allowed one in {1 / INT8_SHARE_BELOW:.0f}), minimum {fidelity.min_cosine:.4f} (needed {INT8_FLOOR})"
         )
 
 

@@ -60,20 +60,6 @@ class DocumentView:
         """Stored numbers a vector; bytes of eight where storage is "signs"."""
         return self.dim // 8 if self.storage == "signs" else self.dim
 
-    def part(self, first: int, last: int) -> "DocumentView":
-        """The documents from first to last, the end excluded."""
-        scales = None if self.scale_addresses is None else self.scale_addresses[first:last]
-        return DocumentView(
-            self.storage,
-            self.dim,
-            self.row_stride,
-            self.addresses[first:last],
-            self.lengths[first:last],
-            scales,
-            self.token_scales,
-            self.owners,
-        )
-
 
 def storage_of(array: AnyArray) -> VectorStorage | None:
     """How kernels read an array's numbers; None where they cannot without a conversion."""

@@ -25,8 +25,8 @@ from rank_rerank.scoring.maxsim_scorer import STEP_BYTES, ScorerName, load_score
 from rank_rerank.scoring.query_panels import QueryPanels
 
 TASKS_PER_THREAD = 4
-SERIAL_OPERATIONS = 15_000_000  # about 0.13 ms of one core: waking another thread takes half of that
-SERIAL_BYTES = 1_500_000
+SERIAL_OPERATIONS = 30_000_000  # about 0.25 ms of one core: a thread that has to wake on a busy machine costs as much
+SERIAL_BYTES = 3_000_000
 CACHE_LINE_BYTES = 64
 
 
@@ -79,17 +79,27 @@ def maxsim_numba(
     threads = _count_threads(panels, documents, num_threads)
     bounds = _task_bounds(documents, threads)
 
+    shared = [
+        address_of(array)
+        for array in (
+            panels.lanes, panels.start, panels.column_scales, weights, panels.query_offsets, addresses, lengths,
+            scale_addresses,
+        )
+    ]  # fmt: skip
+    results = [address_of(array) for array in (scores, is_suspect, similarities, indices)]
+    sizes = (
+        panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
+        documents.row_stride, documents.row_items, row_bytes,
+    )  # fmt: skip
+    column_bytes, staged_bytes = panels.num_columns * STEP_BYTES, path.rows * row_bytes + CACHE_LINE_BYTES
+
     def score_part(task: int) -> None:
-        best, index = np.empty(panels.num_columns, np.int32), np.empty(panels.num_columns, np.int32)
-        check, buffer = np.empty(path.lanes, np.float32), np.zeros(path.rows * row_bytes + CACHE_LINE_BYTES, np.uint8)
-        kernel.call(
-            *(address_of(array) for array in (panels.lanes, panels.start, panels.column_scales, weights)),
-            *(address_of(array) for array in (panels.query_offsets, addresses, lengths, scale_addresses)),
-            *(address_of(array) for array in (best, index, check, buffer)),
-            *(address_of(array) for array in (scores, is_suspect, similarities, indices)),
-            panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
-            documents.row_stride, documents.row_items, row_bytes, bounds[task], bounds[task + 1],
-        )  # fmt: skip
+        scratch = np.zeros(2 * column_bytes + path.lanes * STEP_BYTES + staged_bytes, np.uint8)
+        best = address_of(scratch)
+        index = best + column_bytes
+        check = index + column_bytes
+        staged = check + path.lanes * STEP_BYTES
+        kernel.call(*shared, best, index, check, staged, *results, *sizes, bounds[task], bounds[task + 1])
 
     run_tasks(score_part, len(bounds) - 1, threads)
     return NumbaScores(scores, is_suspect, *((similarities, indices) if with_matches else (None, None)))
