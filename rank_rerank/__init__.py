@@ -11,16 +11,24 @@ Errors are in ``rank_rerank.errors``.
 
 from rank_rerank.devices import get_gpu_device
 from rank_rerank.documents import Document
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.pooling import Pooling
+from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import RankRerankError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, Reranker, load
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.storage.embedding_store import EmbeddingStore
 
 __all__ = [
     "ColbertReranker",
+    "Compression",
     "Document",
+    "EmbeddingStore",
+    "Pooling",
+    "Projection",
     "RankRerankError",
     "RankedDocument",
     "Ranking",

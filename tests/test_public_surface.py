@@ -10,7 +10,11 @@ def test_public_names():
         == rank_rerank.__all__
         == [
             "ColbertReranker",
+            "Compression",
             "Document",
+            "EmbeddingStore",
+            "Pooling",
+            "Projection",
             "RankRerankError",
             "RankedDocument",
             "Ranking",
