@@ -50,6 +50,8 @@ def to_numpy(value: Any) -> Any:
 
     Goes into lists, TokenEmbeddings and PackedDocuments.
     """
+    if isinstance(value, PackedDocuments | TokenEmbeddings) and family_of(value) == "numpy":
+        return value  # to build them anew would check a whole collection again for every query
     if isinstance(value, PackedDocuments):
         return PackedDocuments(
             to_numpy(value.embeddings),

@@ -1,7 +1,7 @@
 """Find rows by the hash of a text: sorted 64-bit keys, read from disk only where the search passes."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,21 @@ class KeyIndex:
         order = np.argsort(keys, kind="stable")
         return cls(keys[order], rows[order].astype(np.int32))
 
-    def find(self, wanted: UInt64Vector) -> Iterator[tuple[int, int]]:
-        """Give every (place in ``wanted``, row) whose keys are equal; the caller compares the texts themselves."""
+    def find(self, wanted: UInt64Vector) -> tuple[Int64Vector, Int64Vector]:
+        """Pairs whose keys are equal; the caller compares the texts themselves.
+
+        Args:
+            wanted: [num_wanted].
+
+        Returns:
+            [num_pairs] places in ``wanted`` and [num_pairs] rows.
+        """
         first = np.searchsorted(self.keys, wanted, side="left")
-        last = np.searchsorted(self.keys, wanted, side="right")
-        for place in np.flatnonzero(last > first).tolist():
-            for number in range(int(first[place]), int(last[place])):
-                yield place, int(self.rows[number])
+        counts = np.searchsorted(self.keys, wanted, side="right") - first
+        places = np.repeat(np.arange(len(wanted)), counts)
+        # a place's pairs follow each other: count on from its first
+        numbers = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+        return places, self.rows[numbers].astype(np.int64)
 
 
 def keys_of(texts: Sequence[bytes]) -> UInt64Vector:

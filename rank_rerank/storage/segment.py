@@ -85,9 +85,18 @@ class Segment:
             return np.arange(self.num_documents)
         return np.flatnonzero(~self.deleted)
 
-    def is_live(self, row: int) -> bool:
-        """Whether a row is there and not deleted."""
-        return 0 <= row < self.num_documents and (self.deleted is None or not self.deleted[row])
+    def live_pairs(self, places: Int64Vector, rows: Int64Vector) -> tuple[Int64Vector, Int64Vector]:
+        """Those of some pairs of a place and a row whose row is not deleted: [num_pairs] each."""
+        if self.deleted is None:
+            return places, rows
+        live = ~self.deleted[rows]
+        return places[live], rows[live]
+
+    def read_ids(self, rows: Int64Vector) -> list[bytes]:
+        """The ids of many rows, in UTF-8."""
+        offsets, content = self.arrays["ids_offsets"], self.arrays["ids"].data
+        starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
+        return [bytes(content[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def read(self, column: str, row: int) -> bytes:
         """The bytes of one value of "ids", "texts" or "metadata"."""

@@ -69,9 +69,12 @@ class Snapshot:
         keys = keys_of(encoded)
         places = _nowhere(len(ids))
         for number, segment in enumerate(self.segments):
-            for place, row in segment.id_index.find(keys):
-                if segment.is_live(row) and segment.read("ids", row) == encoded[place]:
-                    places.segments[place], places.rows[place] = number, row
+            found, rows = segment.live_pairs(*segment.id_index.find(keys))
+            texts = segment.read_ids(rows)
+            same = np.array(
+                [encoded[place] == text for place, text in zip(found.tolist(), texts, strict=True)], np.bool_
+            )
+            places.segments[found[same]], places.rows[found[same]] = number, rows[same]
         return places
 
     def find_digests(self, digests: AnyArray) -> Places:
@@ -79,9 +82,9 @@ class Snapshot:
         keys = keys_of_digests(digests)
         places = _nowhere(len(digests))
         for number, segment in enumerate(self.segments):
-            for place, row in segment.text_index.find(keys):
-                if segment.is_live(row) and segment.has_digest(row, digests[place].tobytes()):
-                    places.segments[place], places.rows[place] = number, row
+            found, rows = segment.live_pairs(*segment.text_index.find(keys))
+            same = (segment.arrays["text_digests"][rows] == digests[found]).all(axis=1)
+            places.segments[found[same]], places.rows[found[same]] = number, rows[same]
         return places
 
     def require_ids(self, ids: Sequence[str]) -> Places:

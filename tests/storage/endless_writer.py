@@ -15,6 +15,8 @@ WINDOW = 10
 def main():
     folder, dim, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     store = EmbeddingStore.open(folder)
+    # what a killed writer was about to delete
+    store.delete([identifier for identifier in store if int(identifier[1:]) < number - WINDOW])
     while True:
         vectors = np.full((number % 7 + 1, dim), number % 1000, np.float32)
         old, new = f"d{number - WINDOW}", f"d{number}"
