@@ -77,7 +77,7 @@ def main() -> None:
         rows.append(bench_latency(sets[0]))
     if "memory" in options.parts:
         rows.append(bench_memory())
-    print(f"written to {write_result('reranking', [{**machine, **row} for row in rows])}")
+    print(f"written to {write_result('bench_reranking', [{**machine, **row} for row in rows])}")
 
 
 def fp32_twin(folder: Path, wheel: Path | None) -> rank_rerank.ColbertReranker:
