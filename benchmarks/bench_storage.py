@@ -71,7 +71,7 @@ def main() -> None:
         bench_table(options.data, options.sets.split(","), options.cache)
     if "big" in options.parts:
         row = bench_big(options.cache, options.documents)
-        print(f"written to {write_result('storage', [{**machine, **row}])}")
+        print(f"written to {write_result('bench_storage', [{**machine, **row}])}")
 
 
 def encoded(data: Path, name: str, cache: Path, reranker: rank_rerank.ColbertReranker) -> EmbeddingStore:
@@ -103,7 +103,7 @@ def bench_table(data: Path, names: list[str], cache: Path) -> list[dict[str, Any
                 if name == names[0]:
                     row |= latency(reranker, collections[name], store)
             rows.append(row)
-            write_result("storage", [{**describe_machine(default_num_threads()), **row}])
+            write_result("bench_storage", [{**describe_machine(default_num_threads()), **row}])
             print_row(row, names, header=number == 0)
     check_losses(rows, names)
     return rows

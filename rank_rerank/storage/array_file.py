@@ -24,6 +24,7 @@ MAX_AXES = 2
 HEADER_ALIGNMENT = 64
 LENGTH_BYTES = 8
 MAX_NAME = 64
+LARGE_BYTES = 64 << 20
 
 DTYPES = {
     "F32": np.dtype("<f4"),
@@ -132,10 +133,18 @@ def _read(path: Path, content: mmap.mmap) -> dict[str, AnyArray]:
         if first != end or start + last > len(content):
             _refuse(path, "its arrays overlap, leave holes or end outside of the file")
         end = last
+        _expect_random_access(content, start + first, last - first)
         arrays[name] = np.frombuffer(content, dtype, math.prod(shape), start + first).reshape(shape)
     if start + end != len(content):
         _refuse(path, "bytes are left over after its last array")
     return arrays
+
+
+def _expect_random_access(content: mmap.mmap, start: int, num_bytes: int) -> None:
+    """Keep the system from reading megabytes around each document of a large array."""
+    if num_bytes >= LARGE_BYTES and hasattr(mmap, "MADV_RANDOM"):
+        page = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        content.madvise(mmap.MADV_RANDOM, page, start + num_bytes - page)
 
 
 def _parse(path: Path, text: bytes) -> dict[str, Any]:
