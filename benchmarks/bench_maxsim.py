@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, nargs="+", default=[20, 100, 1000, 10_000])
     parser.add_argument("--lengths", nargs="+", default=["uniform", "scifact", "squad"])
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each method runs at least")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/maxsim.jsonl")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/bench_maxsim.jsonl")
     arguments = parser.parse_args()
     machine = describe_machine()
     print(json.dumps(machine), file=sys.stderr)
