@@ -36,7 +36,7 @@ import rank_rerank
 from rank_rerank.devices import default_num_threads
 
 DEPTH = 100
-LATENCY_QUERIES = 40
+LATENCY_QUERIES = 20
 MAX_INT8_LOSS = 0.005
 MAX_PEAK_MB = 600
 FP32 = "same model, fp32"

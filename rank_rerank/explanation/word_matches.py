@@ -69,7 +69,18 @@ def match_words(
     for place in np.flatnonzero(found.any(axis=0)):
         word = _whole_word(text, *document.character_spans[document_tokens[place]].tolist())
         strength_of[word] = max(float(strengths[place]), strength_of.get(word, 0.0))
-    return [WordMatch(start, end, min(1.0, strength)) for (start, end), strength in sorted(strength_of.items())]
+    return _merge([WordMatch(start, end, min(1.0, strength)) for (start, end), strength in sorted(strength_of.items())])
+
+
+def _merge(matches: list[WordMatch]) -> list[WordMatch]:
+    """Join spans that overlap: a control character, which the tokenizer removes, lets a token reach over two words."""
+    merged: list[WordMatch] = []
+    for match in matches:
+        if merged and match.start < merged[-1].end:
+            last = merged.pop()
+            match = WordMatch(last.start, max(last.end, match.end), max(last.similarity, match.similarity))  # noqa: PLW2901
+        merged.append(match)
+    return merged
 
 
 def _tokens_of_words(spans: Int32Matrix, text: str) -> Int64Vector:

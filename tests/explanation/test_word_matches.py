@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -53,6 +53,7 @@ def test_a_document_without_words_matches_nothing(encoder):
 
 
 @settings(max_examples=60, deadline=None)
+@example("0\x0810")
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_spans_are_whole_words_inside_the_text_and_apart(encoder, text):
     matches = matches_in(encoder, text, min_similarity=-1)
