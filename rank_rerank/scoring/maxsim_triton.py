@@ -35,7 +35,7 @@ PARTS = {"float32": 1, "float16": 2, "bfloat16": 3, "int8": 1, "signs": 2}
 INT8_LIMIT = 127
 
 
-@triton.jit
+@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
 def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  # pragma: no cover - compiled
     query, query_scales, weights, query_offsets, vectors, row_stride, starts,
     lengths, token_scales, document_scales, scores, is_suspect, similarities,
@@ -124,7 +124,8 @@ def maxsim_triton(
     document_scales = query_scales if scales is None else torch.from_numpy(scales).to(device)
     least = MIN_BLOCK_DIM_INT8 if documents.storage == "int8" else MIN_BLOCK
     widest = max(1, int((query_offsets[1:] - query_offsets[:-1]).max(initial=1)))
-    _maxsim_kernel[num_documents, num_queries](
+    launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
+    launch[num_documents, num_queries](
         parts, query_scales, weights, torch.from_numpy(query_offsets).to(device), documents.vectors,
         documents.vectors.stride(0), starts, lengths,
         query_scales if documents.token_scales is None else documents.token_scales, document_scales,
