@@ -12,7 +12,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-CLAIM = "Taking 400mg of alpha-tocopheryl acetate does not help to prevent prostate cancer."
+CLAIM = "Increased vessel density along with a reduction in fibrosis decreases the efficacy of chemotherapy treatments."
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def check_main_job_without_network() -> None:
     documents = [json.loads(line) for line in Path("scifact_claim.jsonl").read_text(encoding="utf-8").splitlines()]
     ranking = rank_rerank.load().rerank(CLAIM, documents, top_k=3)
     check(len(ranking) == 3, "three hits expected")  # noqa: PLR2004
-    check("tocopherol" in ranking[0].text, "another document than expected came first")
+    check(ranking[0].id == "20888849", "another document than expected came first")
 
 
 def check_command() -> None:
