@@ -139,22 +139,30 @@ def _jsonl(path: str, text: str, first_line: int) -> Iterator[tuple[int, Mapping
 
 def _table(delimiter: str) -> Callable[[str, str, int], Iterator[tuple[int, Mapping[str, Any]]]]:
     def read(path: str, text: str, _: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        # a document may be longer than the 131,072 characters that the csv module allows by default
-        csv.field_size_limit(max(len(text), 1))
-        rows = csv.reader(_keep_ends(text), delimiter=delimiter, strict=True)
-        names: list[str] | None = None
-        while (row := _next_row(rows, path)) is not None:
-            if names is None:
-                names = _check_header(path, row)
-                continue
-            if len(row) != len(names):
-                _refuse(path, rows.line_num, f"has {len(row)} columns, the first line has {len(names)}")
-            values = dict(zip(names, row, strict=True))
-            if not values["text"].strip():
-                _refuse(path, rows.line_num, 'has an empty "text". Remove the line, or put the document there')
-            yield rows.line_num, values
+        # a document may be longer than the 131,072 characters that the csv module allows; its limit is the process's
+        limit = csv.field_size_limit()
+        csv.field_size_limit(max(limit, len(text)))
+        try:
+            yield from _rows(path, text, delimiter)
+        finally:
+            csv.field_size_limit(limit)
 
     return read
+
+
+def _rows(path: str, text: str, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows = csv.reader(_keep_ends(text), delimiter=delimiter, strict=True)
+    names: list[str] | None = None
+    while (row := _next_row(rows, path)) is not None:
+        if names is None:
+            names = _check_header(path, row)
+            continue
+        if len(row) != len(names):
+            _refuse(path, rows.line_num, f"has {len(row)} columns, the first line has {len(names)}")
+        values = dict(zip(names, row, strict=True))
+        if not values["text"].strip():
+            _refuse(path, rows.line_num, 'has an empty "text". Remove the line, or put the document there')
+        yield rows.line_num, values
 
 
 def _next_row(rows: Any, path: str) -> list[str] | None:

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import struct
@@ -51,6 +52,15 @@ def test_tables(hits, tmp_path, suffix, delimiter):
     first, second = hits("rerank", QUERY, str(path))
     assert (first["text"], first["id"], first["line"]) == ("Paris, the capital\nof France", "b", 4)
     assert second["line"] == 2
+
+
+def test_the_csv_modules_own_limit_is_left_as_it_was(run, tmp_path):
+    limit = csv.field_size_limit()
+    path = tmp_path / "c.csv"
+    for content in ("text\nshort\n", "text\n" + "word " * 40_000 + "\n", "text\na,b\n"):
+        path.write_text(content, encoding="utf-8")
+        run("rerank", QUERY, str(path))
+        assert csv.field_size_limit() == limit
 
 
 def test_a_cell_longer_than_the_csv_module_allows_by_default(hits, tmp_path):
