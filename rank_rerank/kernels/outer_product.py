@@ -9,7 +9,7 @@ Cost: rows * columns * k multiply-adds; a step reads one number a row and the pa
 A "step" is one float32, or a 32-bit lane that holds four bytes, two 16-bit numbers or 32 signs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -67,6 +67,7 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
     start: Sequence[Value],
     upcoming: Value,
     upcoming_bytes: int,
+    meanwhile: Callable[[Value], None] | None = None,
 ) -> list[Value]:
     """Add the inner loop.
 
@@ -79,6 +80,7 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
         start: one register for each of the tile's vectors.
         upcoming: address of memory that will be needed next; it is asked for while this loop runs.
         upcoming_bytes: how much of it a step asks for; 0 asks for none.
+        meanwhile: adds other work to every UNROLLED_STEPS steps; it is given the number of the first of them.
 
     Returns:
         The sums, row after row, ``vectors`` registers each.
@@ -101,6 +103,8 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
         for line in range(-(-UNROLLED_STEPS * upcoming_bytes // CACHE_LINE_BYTES)):
             ahead = builder.mul(number, integer(upcoming_bytes))
             prefetch(builder, builder.add(upcoming, builder.add(ahead, integer(line * CACHE_LINE_BYTES))))
+        if meanwhile is not None:
+            meanwhile(number)
         for i in range(UNROLLED_STEPS):
             sums = step(builder.add(number, integer(i)), sums)
         return sums

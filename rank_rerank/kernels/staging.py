@@ -6,6 +6,7 @@ Cost: one pass over the row; with 32 columns about 3 % of the multiplications th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from llvmlite import ir
@@ -32,50 +33,88 @@ Storage: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "signs", 
 EXACT_HALF_FACTOR = 2.0**112  # a float16's exponent bits, read as a float32's, are 112 too small
 
 
-def stage_row(builder: Builder, path: VectorPath, storage: Storage, source: Value, target: Value, count: Value) -> None:
-    """Convert ``count`` stored numbers (for "signs" and "bits": bytes of eight signs) from source to target."""
+@dataclass(frozen=True)
+class Conversion:
+    """How stored numbers become what the inner loop reads, a register at a time.
+
+    Attributes:
+        items: stored numbers a register.
+        source_kind: LLVM's type of a stored number.
+        target_kind: LLVM's type of a converted number.
+        convert: adds the instructions; it takes and gives registers of any number of lanes.
+    """
+
+    items: int
+    source_kind: Any
+    target_kind: Any
+    convert: Callable[[Builder, Value], Value]
+
+    @property
+    def source_bytes(self) -> int:
+        """Bytes a register before the conversion."""
+        return self.items * _bytes_each(self.source_kind)
+
+    @property
+    def target_bytes(self) -> int:
+        """Bytes a register becomes."""
+        return self.items * _bytes_each(self.target_kind)
+
+
+def conversion_of(path: VectorPath, storage: Storage) -> Conversion:
+    """How a path converts numbers of a storage; not for "signs", where one stored byte becomes eight numbers."""
     if storage in {"float32", "bits"}:
         item = INT32 if storage == "float32" else INT8
-        _convert(builder, path.lanes, item, item, source, target, count, lambda _, value: value)
-    elif storage in {"float16", "bfloat16"}:
+        return Conversion(path.lanes, item, item, lambda _, value: value)
+    if storage in {"float16", "bfloat16"}:
         convert = _widen_bfloat16 if storage == "bfloat16" else _widen_float16(path)
-        _convert(builder, path.lanes, INT16, FLOAT32, source, target, count, convert)
-    elif storage == "signs":
+        return Conversion(path.lanes, INT16, FLOAT32, convert)
+    if storage != "int8":
+        raise ValueError(f"{storage} is not converted register by register")
+    if path.integer_product == "x86-bytes":
+        return Conversion(4 * path.lanes, INT8, INT8, _offset_by_128)
+    if path.integer_product == "arm-bytes":
+        return Conversion(4 * path.lanes, INT8, INT8, lambda _, value: value)
+    kind = INT16 if path.integer_product == "x86-pairs" else INT32
+    return Conversion(path.lanes, INT8, kind, _sign_extend(kind))
+
+
+def stage_row(builder: Builder, path: VectorPath, storage: Storage, source: Value, target: Value, count: Value) -> None:
+    """Convert ``count`` stored numbers (for "signs" and "bits": bytes of eight signs) from source to target.
+
+    Whole registers first, then what is left number by number, with the same instructions.
+    """
+    if storage == "signs":
         _stage_signs(builder, source, target, count)
-    elif path.integer_product == "x86-bytes":
-        _convert(builder, 4 * path.lanes, INT8, INT8, source, target, count, _offset_by_128)
-    elif path.integer_product == "arm-bytes":
-        _convert(builder, 4 * path.lanes, INT8, INT8, source, target, count, lambda _, value: value)
-    else:
-        kind = INT16 if path.integer_product == "x86-pairs" else INT32
-        _convert(builder, path.lanes, INT8, kind, source, target, count, _sign_extend(kind))
-
-
-def _convert(  # noqa: PLR0913, PLR0917 - one loop, described in full
-    builder: Builder,
-    lanes: int,
-    source_kind: Any,
-    target_kind: Any,
-    source: Value,
-    target: Value,
-    count: Value,
-    convert: Callable[[Builder, Value], Value],
-) -> None:
-    """Whole registers first, then what is left number by number, with the same instructions."""
+        return
+    conversion = conversion_of(path, storage)
 
     def run(width: int, start: Value, stop: Value) -> None:
-        kind = ir.VectorType(source_kind, width)
+        kind = ir.VectorType(conversion.source_kind, width)
 
         def body(number: Value, _: list[Value]) -> list[Value]:
-            value = load(builder, kind, _at(builder, source, number, source_kind))
-            store(builder, convert(builder, value), _at(builder, target, number, target_kind))
+            value = load(builder, kind, _at(builder, source, number, conversion.source_kind))
+            store(builder, conversion.convert(builder, value), _at(builder, target, number, conversion.target_kind))
             return []
 
         counted_loop(builder, start, stop, width, [], body)
 
-    whole = builder.sub(count, builder.srem(count, integer(lanes)))
-    run(lanes, integer(0), whole)
+    whole = builder.sub(count, builder.srem(count, integer(conversion.items)))
+    run(conversion.items, integer(0), whole)
     run(1, whole, count)
+
+
+def stage_register(
+    builder: Builder, conversion: Conversion, source: Value, target: Value, number: Value, limit: Value
+) -> None:
+    """Convert the register of that number from source to target, if it is below the limit.
+
+    Put between multiplications, this costs almost nothing: it waits for memory, they for each other.
+    """
+    with builder.if_then(builder.icmp_signed("<", number, limit)):
+        kind = ir.VectorType(conversion.source_kind, conversion.items)
+        place = builder.add(source, builder.mul(number, integer(conversion.source_bytes)))
+        value = conversion.convert(builder, load(builder, kind, place))
+        store(builder, value, builder.add(target, builder.mul(number, integer(conversion.target_bytes))))
 
 
 def _stage_signs(builder: Builder, source: Value, target: Value, count: Value) -> None:
@@ -94,8 +133,11 @@ def _stage_signs(builder: Builder, source: Value, target: Value, count: Value) -
 
 
 def _at(builder: Builder, address: Value, number: Value, kind: Any) -> Value:
-    bytes_each = 4 if kind == FLOAT32 else kind.width // 8
-    return builder.add(address, builder.mul(number, integer(bytes_each, INT64)))
+    return builder.add(address, builder.mul(number, integer(_bytes_each(kind), INT64)))
+
+
+def _bytes_each(kind: Any) -> int:
+    return 4 if kind == FLOAT32 else kind.width // 8
 
 
 def _offset_by_128(builder: Builder, value: Value) -> Value:

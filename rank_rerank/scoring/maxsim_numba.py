@@ -91,7 +91,7 @@ def maxsim_numba(
         panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
         documents.row_stride, documents.row_items, row_bytes,
     )  # fmt: skip
-    column_bytes, staged_bytes = panels.num_columns * STEP_BYTES, path.rows * row_bytes + CACHE_LINE_BYTES
+    column_bytes, staged_bytes = panels.num_columns * STEP_BYTES, 2 * path.rows * row_bytes + CACHE_LINE_BYTES
 
     def score_part(task: int) -> None:
         scratch = np.zeros(2 * column_bytes + path.lanes * STEP_BYTES + staged_bytes, np.uint8)

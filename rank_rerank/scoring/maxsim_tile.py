@@ -14,9 +14,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic  # pyright: ignore[reportUnknownVariableType]
 
-from rank_rerank.kernels.outer_product import Tile, accumulate
+from rank_rerank.kernels.outer_product import STEP_BYTES, UNROLLED_STEPS, Tile, accumulate
 from rank_rerank.kernels.processor import VectorPath
-from rank_rerank.kernels.staging import Storage, stage_row
+from rank_rerank.kernels.staging import Conversion, Storage, stage_register, stage_row
 from rank_rerank.kernels.vectors import (
     FLOAT32,
     INT32,
@@ -38,11 +38,23 @@ class TileKind:
         token_scales: each document token has a scale of its own.
         with_indices: the place of the best token is kept.
         upcoming_bytes: how much memory ahead a step asks for.
+        conversion: how the rows of the next tile are converted while this one is multiplied; None where they are not.
+        converted_rows: how many rows there are to convert at most.
     """
 
     token_scales: bool
     with_indices: bool
     upcoming_bytes: int
+    conversion: Conversion | None = None
+    converted_rows: int = 0
+
+    @property
+    def registers_a_turn(self) -> int:
+        """Registers to convert every UNROLLED_STEPS steps, so that all are converted in one pass along dim."""
+        if self.conversion is None:
+            return 0
+        steps_a_register = self.conversion.target_bytes // STEP_BYTES
+        return -(-UNROLLED_STEPS * self.converted_rows // steps_a_register)
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,9 @@ class TileArguments:
         check: [lanes] float32; becomes NaN or infinite where a similarity does.
         scales: [num_rows] float32, read where tokens have scales.
         upcoming: what will be read next.
+        ahead_source: the stored rows of the next tile, where this one converts them.
+        ahead_target: where they go.
+        ahead_limit: how many registers they are; 0 to convert nothing.
     """
 
     panel: Value
@@ -76,6 +91,9 @@ class TileArguments:
     check: Value
     scales: Value
     upcoming: Value
+    ahead_source: Value
+    ahead_target: Value
+    ahead_limit: Value
 
 
 NUM_TILE_ARGUMENTS = len(TileArguments.__dataclass_fields__)
@@ -135,8 +153,9 @@ def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArgum
     places = [_place(builder, r, arguments.num_rows) for r in range(tile.rows)]
     rows = [builder.add(arguments.rows, builder.mul(place, arguments.row_stride)) for place in places]
     sums = accumulate(
-        builder, tile, arguments.panel, rows, arguments.num_steps, start, arguments.upcoming, kind.upcoming_bytes
-    )
+        builder, tile, arguments.panel, rows, arguments.num_steps, start, arguments.upcoming, kind.upcoming_bytes,
+        lambda number: _convert_ahead(builder, kind, arguments, number),
+    )  # fmt: skip
     if number == FLOAT32:
         _check_finite(builder, sums, arguments.check)
     elif kind.token_scales:
@@ -148,6 +167,19 @@ def _place(builder: Builder, row: int, num_rows: Value) -> Value:
     """The row's number, or the last row's if there are not so many: a token taken twice changes no maximum."""
     is_there = builder.icmp_signed(">", num_rows, integer(row))
     return builder.select(is_there, integer(row), builder.sub(num_rows, integer(1)))
+
+
+def _convert_ahead(builder: Builder, kind: TileKind, arguments: TileArguments, number: Value) -> None:
+    """Convert a few registers of the next tile's rows, which leaves the multiplications no time to wait for."""
+    if kind.conversion is None:
+        return
+    turn = builder.sdiv(number, integer(UNROLLED_STEPS))
+    first = builder.mul(turn, integer(kind.registers_a_turn))
+    for i in range(kind.registers_a_turn):
+        stage_register(
+            builder, kind.conversion, arguments.ahead_source, arguments.ahead_target,
+            builder.add(first, integer(i)), arguments.ahead_limit,
+        )  # fmt: skip
 
 
 def _check_finite(builder: Builder, sums: list[Value], check: Value) -> None:
