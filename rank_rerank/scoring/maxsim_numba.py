@@ -25,7 +25,7 @@ from rank_rerank.scoring.maxsim_scorer import STEP_BYTES, ScorerName, load_score
 from rank_rerank.scoring.query_panels import QueryPanels
 
 TASKS_PER_THREAD = 4
-SERIAL_OPERATIONS = 30_000_000  # about 0.25 ms of one core: a thread that has to wake on a busy machine costs as much
+SERIAL_OPERATIONS = 45_000_000  # about 0.25 ms of one core: a thread that has to wake costs a good part of that
 SERIAL_BYTES = 3_000_000
 CACHE_LINE_BYTES = 64
 
