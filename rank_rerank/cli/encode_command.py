@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT
 from rank_rerank.cli.corpus_files import stream_corpus
@@ -21,6 +22,8 @@ from rank_rerank.storage.manifest import MANIFEST_FILE
 # texts that a rotation is fitted on: their tokens are a hundred times as many as the dims
 FITTING_DOCUMENTS = 500
 
+DimsMethod: TypeAlias = Literal["rotation", "first"]
+
 
 @dataclass(frozen=True)
 class EncodeOptions:
@@ -36,6 +39,7 @@ class EncodeOptions:
     pool: int | None
     pool_method: PoolingMethod | None
     dims: int | None
+    dims_method: DimsMethod | None
     leave_out_texts: bool
 
 
@@ -68,7 +72,11 @@ def _choose_compression(
     """The compression asked for; a rotation is fitted on the first documents, which come again afterwards."""
     pooling = None if options.pool is None else Pooling(options.pool, options.pool_method or "hierarchical")
     projection = None
-    if options.dims is not None:
+    if options.dims is None and options.dims_method is not None:
+        raise InvalidArgumentError("--dims-method says how to keep fewer numbers; say how many with --dims")
+    if options.dims is not None and options.dims_method == "first":
+        projection = Projection(encoder.dim, options.dims)
+    elif options.dims is not None:
         first = list(islice(documents, FITTING_DOCUMENTS))
         projection = Projection.fit(encoder.encode_documents([each.text for each in first]).vectors, options.dims)
         documents = chain(first, documents)
@@ -81,6 +89,7 @@ def _refuse_other_compression(options: EncodeOptions) -> None:
         "--rescore": options.rescore,
         "--pool": options.pool,
         "--dims": options.dims,
+        "--dims-method": options.dims_method,
         "--leave-out-texts": options.leave_out_texts or None,
     }
     if named := [name for name, value in given.items() if value is not None]:

@@ -91,6 +91,7 @@ def _run_encode(options: argparse.Namespace) -> int:
             pool=options.pool,
             pool_method=options.pool_method,
             dims=options.dims,
+            dims_method=options.dims_method,
             leave_out_texts=options.leave_out_texts,
         )
     )
@@ -175,7 +176,12 @@ def _add_encode(commands: _Commands) -> None:
     encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
     encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
     encode.add_argument("--pool-method", choices=("hierarchical", "sequential"), help="which to join (hierarchical)")
-    encode.add_argument("--dims", type=_positive, metavar="N", help="rotate vectors and keep N numbers (all)")
+    encode.add_argument("--dims", type=_positive, metavar="N", help="keep N numbers of each vector (all)")
+    encode.add_argument(
+        "--dims-method",
+        choices=("rotation", "first"),
+        help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
+    )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
     encode.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
     _add_shared(encode)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rank_rerank.storage.embedding_store import EmbeddingStore
+
 QUERY = "What is the capital of France?"
 DOCUMENTS = {
     "fruit": "Bananas are yellow.",
@@ -96,6 +98,19 @@ def test_compressions(run, hits, corpus, tmp_path, options, shown):
     code, _, err = run("encode", corpus, "--store", folder, *options)
     assert code == 2
     assert "its compression was chosen when it was made" in err
+
+
+def test_the_first_numbers_are_kept_without_a_rotation(run, corpus, tmp_path):
+    folder = tmp_path / "s"
+    assert run("encode", corpus, "--store", str(folder), "--dims", "8", "--dims-method", "first")[0] == 0
+    projection = EmbeddingStore.open(folder, read_only=True).compression.projection
+    assert (projection.projected_dim, projection.matrix) == (8, None)
+
+
+def test_a_way_to_keep_fewer_numbers_needs_their_count(run, corpus, tmp_path):
+    code, _, err = run("encode", corpus, "--store", str(tmp_path / "s"), "--dims-method", "first")
+    assert code == 2
+    assert "say how many with --dims" in err
 
 
 def test_verify_and_repair(run, store):
