@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector, UInt64Vector
+from rank_rerank.errors import StoreFormatError
 
 KEY_BYTES = 8
 DIGEST_BYTES = 32
@@ -38,9 +39,16 @@ class KeyIndex:
 
         Returns:
             [num_pairs] places in ``wanted`` and [num_pairs] rows.
+
+        Raises:
+            StoreFormatError: the keys do not ascend.
         """
         first = np.searchsorted(self.keys, wanted, side="left")
         counts = np.searchsorted(self.keys, wanted, side="right") - first
+        if len(counts) and counts.min() < 0:
+            raise StoreFormatError(
+                "an index of the store is damaged: its keys do not ascend. Run: rank-rerank store repair"
+            )
         places = np.repeat(np.arange(len(wanted)), counts)
         # a place's pairs follow each other: count on from its first
         numbers = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)

@@ -3,11 +3,12 @@
 Ragged columns (tokens, ids, texts, metadata) are packed values with offsets, as in TokenEmbeddings.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -102,6 +103,34 @@ class Segment:
         """The bytes of one value of "ids", "texts" or "metadata"."""
         offsets = self.arrays[f"{column}_offsets"]
         return self.arrays[column][int(offsets[row]) : int(offsets[row + 1])].tobytes()
+
+    def read_text(self, column: str, row: int) -> str:
+        """One value of "ids", "texts" or "metadata", decoded.
+
+        Raises:
+            StoreFormatError: it is damaged.
+        """
+        try:
+            return self.read(column, row).decode()
+        except UnicodeDecodeError:
+            raise self._damaged(column, row) from None
+
+    def read_metadata(self, row: int) -> dict[str, Any]:
+        """The metadata of one document.
+
+        Raises:
+            StoreFormatError: it is damaged.
+        """
+        text = self.read_text("metadata", row)
+        try:
+            return json.loads(text) if text else {}
+        except ValueError:
+            raise self._damaged("metadata", row) from None
+
+    def _damaged(self, column: str, row: int) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self.name} is damaged: {column} of row {row}. Restore it from a copy, or: rank-rerank store repair"
+        )
 
     def has_digest(self, row: int, digest: bytes) -> bool:
         """Whether a row's text has this digest."""

@@ -113,7 +113,7 @@ class Snapshot:
         """Every id, oldest segment first."""
         for segment in self.segments:
             for row in segment.live_rows().tolist():
-                yield segment.read("ids", row).decode()
+                yield segment.read_text("ids", row)
 
 
 def open_snapshot(folder: Path, known: Snapshot | None = None) -> Snapshot:

@@ -1,6 +1,5 @@
 """StoredDocuments: candidates that lie in a store, in the caller's order."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -76,9 +75,8 @@ class StoredDocuments(Sequence[Document]):
 
 def read_document(segment: Segment, row: int) -> Document:
     """Read id, text and metadata of one document; a text that is not stored is empty."""
-    metadata = segment.read("metadata", row)
     return Document(
-        text=segment.read("texts", row).decode(),
-        id=segment.read("ids", row).decode(),
-        metadata=json.loads(metadata) if metadata else {},
+        text=segment.read_text("texts", row),
+        id=segment.read_text("ids", row),
+        metadata=segment.read_metadata(row),
     )

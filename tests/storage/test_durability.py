@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -185,7 +186,8 @@ def kill_at_random(folder, rounds, seed):
         process = start([WRITER, folder, DIM, acknowledged + 1])
         lines = [process.stdout.readline() for _ in range(1 + generator.integers(12))]
         # a random moment within the next write, which takes about a millisecond
-        for _ in range(generator.integers(20_000)):
+        moment = time.perf_counter() + generator.uniform(0, 0.002)
+        while time.perf_counter() < moment:
             pass
         os.kill(process.pid, signal.SIGKILL)
         lines += process.stdout.readlines()

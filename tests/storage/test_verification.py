@@ -16,6 +16,7 @@ from rank_rerank.encoding.projection import Projection
 from rank_rerank.errors import RankRerankError, StoreError, StoreFormatError, StoreNotFoundError
 from rank_rerank.storage import array_file, manifest
 from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.key_index import KeyIndex
 from rank_rerank.storage.store_verification import repair_store
 
 
@@ -55,7 +56,7 @@ def use_or_refuse(folder):
         store = EmbeddingStore.open(folder, read_only=True)
         store.get(list(store))
         list(store.documents())
-    except (RankRerankError, UnicodeDecodeError, json.JSONDecodeError):
+    except RankRerankError:
         pass
 
 
@@ -280,3 +281,28 @@ def test_repair_gives_up_without_manifest_or_projection(tmp_path):
         (tmp_path / "t" / name).write_bytes(b"")
     with pytest.raises(StoreFormatError, match=r"manifest\.json"):
         repair_store(tmp_path / "t", 1)
+
+
+@pytest.mark.parametrize("array", ["metadata", "texts"])
+def test_a_damaged_value_is_met_with_a_typed_error(tmp_path, array):
+    store = store_of_every_kind_of_file(tmp_path / "s")
+    segment = store.snapshot.segments[0]
+    segment.arrays[array] = np.full_like(segment.arrays[array], 0xFF)
+    with pytest.raises(StoreFormatError, match=f"{array} of row"):
+        list(store.documents())
+
+
+def test_a_damaged_index_finds_nothing_false_and_crashes_nothing():
+    refused = 0
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        keys = np.sort(generator.integers(0, 50, 40)).astype(np.uint64)
+        keys[generator.integers(40)] ^= np.uint64(1) << np.uint64(generator.integers(64))
+        try:
+            places, rows = KeyIndex(keys, np.arange(40, dtype=np.int32)).find(np.arange(50, dtype=np.uint64))
+        except StoreFormatError:
+            refused += 1
+            continue
+        assert len(places) == len(rows)
+        assert (rows < 40).all()
+    assert refused > 0
