@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Float32Vector
+from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
 from rank_rerank.errors import InvalidArgumentError
@@ -106,6 +106,14 @@ class Ranking(Sequence[RankedDocument]):
 
     def __iter__(self) -> Iterator[RankedDocument]:
         return iter(self.hits)
+
+    def select(self, places: Int64Vector) -> "Ranking":
+        """The same ranking with some of its hits, in another order.
+
+        Args:
+            places: [num_selected] places in ``hits``, from 0.
+        """
+        return replace(self, hits=tuple(self.hits[place] for place in places.tolist()))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, in plain values that JSON can carry."""
