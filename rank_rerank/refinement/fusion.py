@@ -1,0 +1,250 @@
+r"""One ranking out of several: by ranks (RRF, ISR, Borda) or by scores (CombSUM, CombMNZ, weighted sum).
+
+With :math:`r_i(d)` the rank of d in ranking i from 1, :math:`s_i(d)` its normalised score, :math:`w_i` the weight of
+the ranking, and sums over the rankings that hold d:
+
+- "rrf": :math:`\sum w_i / (k + r_i(d))`, k = 60 (Cormack, Clarke and Büttcher, SIGIR 2009);
+- "isr": :math:`n(d) \sum w_i / r_i(d)^2`, n(d) rankings hold d (Mourão, Martins and Magalhães, 2014);
+- "borda": :math:`\sum w_i (N - r_i(d)) / N`, N documents in all; those that a ranking lacks share what it has left
+  (Aslam and Montague, SIGIR 2001);
+- "comb_sum": :math:`\sum w_i s_i(d)`; "comb_mnz": the same times n(d) (Fox and Shaw, TREC-2, 1994).
+
+Scores of different systems are not comparable, so they are normalised first: "min_max" to [0, 1] over the ranking;
+"z_score" to mean 0 and deviation 1; "distribution" to [0, 1] over mean ± 3 deviations, cut; "none" as they are. A
+document that a ranking lacks is worth the least that normalisation gives there: 0, the ranking's lowest z-score, 0.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from rank_rerank.arrays import Float64Vector
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
+from rank_rerank.rankings import Ranking, check_top_k
+
+FusionMethod: TypeAlias = Literal["rrf", "isr", "borda", "comb_sum", "comb_mnz"]
+Normalization: TypeAlias = Literal["min_max", "z_score", "distribution", "none"]
+RankedList: TypeAlias = Ranking | Mapping[Any, float] | Sequence[Any]
+
+DEFAULT_RRF_K = 60
+DEVIATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FusedDocument:
+    """One document of a fused ranking.
+
+    Attributes:
+        key: its id, or what the rankings call it.
+        score: the fused score, higher is better.
+        ranks: its rank in each ranking, from 1; None where it is not there.
+    """
+
+    key: Hashable
+    score: float
+    ranks: tuple[int | None, ...]
+
+
+def fuse(
+    rankings: Sequence[RankedList],
+    method: FusionMethod = "rrf",
+    *,
+    weights: Sequence[float] | None = None,
+    normalization: Normalization = "min_max",
+    rrf_k: float = DEFAULT_RRF_K,
+    top_k: int | None = None,
+) -> list[FusedDocument]:
+    """Fuse rankings of one query.
+
+    Args:
+        rankings: each a Ranking (documents are told apart by id, without one by their index), a mapping from document
+            to score, or a list of documents, best first, for the methods that need no scores.
+        method: "rrf", "isr", "borda", "comb_sum" or "comb_mnz".
+        weights: one a ranking, not negative; None for 1 each.
+        normalization: of scores, for the last two methods.
+        rrf_k: how little the first ranks stand out.
+        top_k: how many to keep; None for all.
+
+    Returns:
+        Documents from best to worst; of equals the one that stands first in the first ranking that has one of them.
+
+    Raises:
+        InvalidArgumentError: an option is unknown or out of its range.
+        InvalidItemError: a ranking is of another type, or has no scores where they are needed.
+        NonFiniteError: a score is NaN or infinite. (Minus infinity, the score of an empty document, counts as absent.)
+    """
+    check_top_k(top_k)
+    lists = [_Ranked.read(ranking, f"rankings[{number}]") for number, ranking in enumerate(rankings)]
+    factors = _read_weights(weights, len(lists))
+    if method not in _METHODS or normalization not in _NORMALIZATIONS:
+        raise InvalidArgumentError(
+            f"method must be one of {', '.join(_METHODS)}, normalization one of {', '.join(_NORMALIZATIONS)}"
+        )
+    if not (rrf_k >= 0 and math.isfinite(rrf_k)):
+        raise InvalidArgumentError(f"rrf_k must be 0 or more, not {rrf_k}")
+    keys = list(dict.fromkeys(key for ranked in lists for key in ranked.keys))
+    ranks = np.full((len(lists), len(keys)), np.inf)  # [num_rankings, num_documents]
+    place_of = {key: place for place, key in enumerate(keys)}
+    for number, ranked in enumerate(lists):
+        ranks[number, [place_of[key] for key in ranked.keys]] = np.arange(1, len(ranked.keys) + 1)
+    if method in _BY_RANK:
+        parts = _BY_RANK[method](ranks, rrf_k)
+    else:
+        parts = _normalized_scores(lists, ranks, normalization, method)
+    scores = factors @ parts
+    if method in {"isr", "comb_mnz"}:
+        scores = scores * np.isfinite(ranks).sum(axis=0)
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    return [
+        FusedDocument(
+            keys[place],
+            float(scores[place]),
+            tuple(int(rank) if math.isfinite(rank) else None for rank in ranks[:, place].tolist()),
+        )
+        for place in order.tolist()
+    ]
+
+
+def blend(ranking: Ranking, first_stage: Sequence[float], *, weight: float = 0.5) -> list[FusedDocument]:
+    """Order hits by their score and the score of the search that found them, each brought to [0, 1] over the hits.
+
+    Args:
+        ranking: of the reranker.
+        first_stage: the score that each document had there, in the order they were passed to rerank.
+        weight: of the first stage, from 0 to 1; the reranker has the rest.
+
+    Returns:
+        As fuse; ``ranks`` are those of the reranker and of the first stage.
+
+    Raises:
+        InvalidArgumentError: the weight is out of its range, or a hit has no score in first_stage.
+        NonFiniteError: a score is NaN or infinite.
+    """
+    if not 0 <= weight <= 1:
+        raise InvalidArgumentError(f"weight must be from 0 to 1, not {weight}")
+    if len(ranking) and max(hit.index for hit in ranking) >= len(first_stage):
+        raise InvalidArgumentError(
+            f"first_stage has {len(first_stage)} scores. Pass one for each document that was ranked, in that order"
+        )
+    before = {_key(hit.id, hit.index): float(first_stage[hit.index]) for hit in ranking}
+    return fuse([ranking, before], "comb_sum", weights=[1 - weight, weight])
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Documents of one ranking, best first, and their scores where it has any."""
+
+    keys: list[Hashable]
+    scores: Float64Vector | None
+
+    @classmethod
+    def read(cls, ranking: object, name: str) -> "_Ranked":
+        if isinstance(ranking, Ranking):
+            hits = [hit for hit in ranking if hit.score != -math.inf]
+            return cls.of_pairs([(_key(hit.id, hit.index), hit.score) for hit in hits], name)
+        if isinstance(ranking, Mapping):
+            pairs: list[tuple[Hashable, Any]] = list(ranking.items())
+            if not all(isinstance(score, int | float | np.number) for _, score in pairs):
+                raise InvalidItemError(f"{name} must map documents to numbers")
+            kept = [(key, float(score)) for key, score in pairs if score != -math.inf]
+            return cls.of_pairs(sorted(kept, key=lambda pair: -pair[1]), name)
+        if isinstance(ranking, str | bytes) or not isinstance(ranking, Iterable):
+            raise InvalidItemError(f"{name} must be a Ranking, a mapping from document to score, or a list, best first")
+        keys: list[Hashable] = list(ranking)
+        _refuse_repeated(keys, name)
+        return cls(keys, None)
+
+    @classmethod
+    def of_pairs(cls, pairs: list[tuple[Hashable, float]], name: str) -> "_Ranked":
+        keys = [key for key, _ in pairs]
+        _refuse_repeated(keys, name)
+        scores = np.array([score for _, score in pairs], np.float64)
+        if not np.isfinite(scores).all():
+            raise NonFiniteError(f"{name} has a score that is NaN or infinite")
+        return cls(keys, scores)
+
+
+def _key(identifier: str | None, index: int) -> Hashable:
+    return index if identifier is None else identifier
+
+
+def _refuse_repeated(keys: list[Hashable], name: str) -> None:
+    try:
+        num_distinct = len(set(keys))
+    except TypeError as error:
+        raise InvalidItemError(f"{name} holds something that cannot tell documents apart: {error}") from None
+    if num_distinct != len(keys):
+        raise InvalidItemError(f"{name} has a document twice")
+
+
+def _read_weights(weights: Sequence[float] | None, count: int) -> Float64Vector:
+    factors = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if factors.shape != (count,) or not (np.isfinite(factors).all() and (factors >= 0).all()):
+        raise InvalidArgumentError(f"weights must be {count} numbers, one a ranking, finite and not negative")
+    return factors
+
+
+def _reciprocal_ranks(ranks: Any, rrf_k: float) -> Any:
+    return 1 / (rrf_k + ranks)
+
+
+def _inverse_square_ranks(ranks: Any, _: float) -> Any:
+    return 1 / np.square(ranks)
+
+
+def _borda_counts(ranks: Any, _: float) -> Any:
+    """Each ranking gives N − 1, N − 2, … points; what it has left is shared by the documents that it lacks."""
+    num_documents = ranks.shape[1]
+    lengths = np.isfinite(ranks).sum(axis=1, keepdims=True)  # [num_rankings, 1]
+    shared = (num_documents - lengths - 1) / 2  # the mean of the points that are left
+    points = np.where(np.isfinite(ranks), num_documents - ranks, shared)
+    return points / max(num_documents, 1)
+
+
+def _normalized_scores(lists: list[_Ranked], ranks: Any, normalization: str, method: str) -> Any:
+    parts = np.zeros(ranks.shape)
+    for number, ranked in enumerate(lists):
+        if ranked.scores is None:
+            raise InvalidItemError(f'rankings[{number}] has no scores, which "{method}" needs; "rrf" does without')
+        if len(ranked.keys) == 0:
+            continue
+        normalized = _NORMALIZATIONS[normalization](ranked.scores)
+        places = np.flatnonzero(np.isfinite(ranks[number]))
+        parts[number] = normalized.min() if normalization == "z_score" else 0
+        parts[number, places] = normalized[ranks[number, places].astype(np.int64) - 1]
+    return parts
+
+
+def _min_max(scores: Float64Vector) -> Float64Vector:
+    """To [0, 1]; scores that are all the same become 1: they say that a document was found."""
+    low, high = float(scores.min()), float(scores.max())
+    return np.ones(len(scores)) if high == low else np.clip((scores / 2 - low / 2) / (high / 2 - low / 2), 0, 1)
+
+
+def _z_score(scores: Float64Vector) -> Float64Vector:
+    deviation = float(scores.std())
+    return np.zeros(len(scores)) if deviation == 0 else (scores - scores.mean()) / deviation
+
+
+def _distribution(scores: Float64Vector) -> Float64Vector:
+    deviation = float(scores.std())
+    if deviation == 0:
+        return np.full(len(scores), 0.5)
+    return np.clip(((scores - scores.mean()) / deviation / DEVIATIONS + 1) / 2, 0, 1)
+
+
+_NORMALIZATIONS: dict[str, Callable[[Float64Vector], Float64Vector]] = {
+    "min_max": _min_max,
+    "z_score": _z_score,
+    "distribution": _distribution,
+    "none": lambda scores: scores,
+}
+_BY_RANK: dict[str, Callable[[Any, float], Any]] = {
+    "rrf": _reciprocal_ranks,
+    "isr": _inverse_square_ranks,
+    "borda": _borda_counts,
+}
+_METHODS = (*_BY_RANK, "comb_sum", "comb_mnz")
