@@ -225,15 +225,13 @@ def _min_max(scores: Float64Vector) -> Float64Vector:
 
 
 def _z_score(scores: Float64Vector) -> Float64Vector:
-    deviation = float(scores.std())
-    return np.zeros(len(scores)) if deviation == 0 else (scores - scores.mean()) / deviation
+    if scores.min() == scores.max():  # their deviation may round to something that is not 0
+        return np.zeros(len(scores))
+    return (scores - scores.mean()) / scores.std()
 
 
 def _distribution(scores: Float64Vector) -> Float64Vector:
-    deviation = float(scores.std())
-    if deviation == 0:
-        return np.full(len(scores), 0.5)
-    return np.clip(((scores - scores.mean()) / deviation / DEVIATIONS + 1) / 2, 0, 1)
+    return np.clip((_z_score(scores) / DEVIATIONS + 1) / 2, 0, 1)
 
 
 _NORMALIZATIONS: dict[str, Callable[[Float64Vector], Float64Vector]] = {

@@ -10,13 +10,7 @@ def ranking_of(relevance, ids=None):
     documents = [Document(f"text {i}", ids and ids[i]) for i in range(len(relevance))]
     order = np.argsort(-np.asarray(relevance), kind="stable")
     hits = tuple(
-        RankedDocument(
-            int(i),
-            float(relevance[i]) * 10,
-            float(relevance[i]),
-            Document(f"text {i}", ids and ids[i]),
-            truncated=False,
-        )
+        RankedDocument(int(i), 10 * float(relevance[i]), float(relevance[i]), documents[i], truncated=False)
         for i in order
     )
     return Ranking("q", hits)
