@@ -14,6 +14,26 @@ from rank_rerank.errors import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)
+class RelevantSpan:
+    """A passage of a document.
+
+    Attributes:
+        start: first code point.
+        end: the code point behind the last.
+        score: how much of the query it answers, from 0 to 1: the mean over the query's words of the best similarity
+            that the word found in this passage, 0 for a word that found nothing here.
+    """
+
+    start: int
+    end: int
+    score: float
+
+    def to_dict(self) -> dict[str, float]:
+        """As in ``relevant_spans`` of Cohere's responses."""
+        return {"start": self.start, "end": self.end, "score": self.score}
+
+
+@dataclass(frozen=True, slots=True)
 class RankedDocument:
     """One hit.
 
@@ -23,6 +43,7 @@ class RankedDocument:
         relevance: a number from 0 to 1; see Ranking. Never mixed with the score.
         document: the caller's document.
         truncated: the document is longer than the model reads, and its end was not read.
+        spans: the passages with words that the query's words found, ascending; None where they were not asked for.
     """
 
     index: int
@@ -30,6 +51,7 @@ class RankedDocument:
     relevance: float
     document: Document
     truncated: bool
+    spans: tuple[RelevantSpan, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -56,6 +78,7 @@ class RankedDocument:
             "text": self.text,
             "truncated": self.truncated,
             "metadata": dict(self.metadata),
+            **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
         }
 
 
@@ -129,7 +152,14 @@ class Ranking(Sequence[RankedDocument]):
         """The body of a Cohere v2 rerank response: ``results[{index, relevance_score}]`` and ``meta.tokens``."""
         tokens = {} if self.usage is None else {"input_tokens": self.usage.total_tokens, "output_tokens": 0}
         return {
-            "results": [{"index": hit.index, "relevance_score": hit.relevance} for hit in self.hits],
+            "results": [
+                {
+                    "index": hit.index,
+                    "relevance_score": hit.relevance,
+                    **({} if hit.spans is None else {"relevant_spans": [span.to_dict() for span in hit.spans]}),
+                }
+                for hit in self.hits
+            ],
             "meta": {"api_version": {"version": "2"}, "tokens": tokens},
         }
 

@@ -1,7 +1,7 @@
 """load() and the rerankers: each joins the stages into one call."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,9 @@ from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
-from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.explanation.explanations import Explanation, explain_document
+from rank_rerank.explanation.word_matches import MIN_SIMILARITY
+from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_documents import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
@@ -92,6 +94,7 @@ class ColbertReranker:
         *,
         top_k: int | None = None,
         store: EmbeddingStore | None = None,
+        spans: bool = False,
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -105,6 +108,7 @@ class ColbertReranker:
             top_k: how many hits to return; None, or more than there are, for all.
             store: a cache of texts: what it holds is not encoded again, what it lacks is encoded and kept. A string
                 is always a text, never an id.
+            spans: also find the passages of each hit that answer the query, which encodes the hits once more.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -119,7 +123,62 @@ class ColbertReranker:
         """
         check_top_k(top_k)
         candidates = _read_candidates(documents, "documents", store)
-        return self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
+        ranking = self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
+        return self.with_spans(ranking) if spans else ranking
+
+    def explain(
+        self,
+        query: str,
+        document: object,
+        *,
+        min_similarity: float = MIN_SIMILARITY,
+        threshold: float = 0.0,
+        max_spans: int | None = None,
+    ) -> Explanation:
+        """Tell why a document has its score: which of its words the query's words found, and where.
+
+        Args:
+            query: a text with at least one word.
+            document: a str, a Document, or a mapping with "text".
+            min_similarity: pairs of words below this cosine have not found each other; the default fits the bundled
+                model.
+            threshold: passages with a lower score are left out.
+            max_spans: how many passages to keep, the best ones; None for all.
+
+        Raises:
+            EmptyQueryError, InvalidItemError, InvalidTextError: as in rerank.
+            InvalidArgumentError: an option is out of its range.
+        """
+        embeddings = self.encoder.encode_query(query)
+        [read] = as_documents([document], "document")
+        check_text(read.text, "the document")
+        return explain_document(
+            embeddings, query, self.encoder.encode_document(read.text), read,
+            min_similarity=min_similarity, threshold=threshold, max_spans=max_spans,
+        )  # fmt: skip
+
+    def with_spans(self, ranking: Ranking, *, threshold: float = 0.0, max_spans: int | None = None) -> Ranking:
+        """The same ranking with the passages of each hit that answer the query; its hits are encoded once more.
+
+        Args:
+            ranking: made by this reranker; leave it its first hits only (``top_k``), for each costs an encoding.
+            threshold: as in explain.
+            max_spans: as in explain.
+
+        Raises:
+            InvalidArgumentError: an option is out of its range.
+        """
+        if not ranking.hits:
+            return ranking
+        query, hits = self.encoder.encode_query(ranking.query), list[RankedDocument]()
+        for window in self.encoder.stream_documents([hit.text for hit in ranking]):
+            for place in range(len(window)):
+                hit, embeddings = ranking[len(hits)], window.select(np.array([place]))
+                found = explain_document(
+                    query, ranking.query, embeddings, hit.document, threshold=threshold, max_spans=max_spans
+                )
+                hits.append(replace(hit, spans=found.spans))
+        return replace(ranking, hits=tuple(hits))
 
     def rerank_many(
         self,

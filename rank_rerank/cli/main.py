@@ -57,6 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         return _run_encode(options)
     if options.command == "store":
         return _run_store(options)
+    if options.command == "explain":
+        return _run_explain(options)
     from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
 
     run_rerank(
@@ -71,6 +73,25 @@ def _run(options: argparse.Namespace) -> int:
             num_threads=options.threads,
             store=options.store,
             ids=options.ids,
+            spans=options.spans,
+        )
+    )
+    return EXIT_DONE
+
+
+def _run_explain(options: argparse.Namespace) -> int:
+    from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
+
+    run_explain(
+        ExplainOptions(
+            query=options.query,
+            files=tuple(options.files),
+            model=options.model,
+            top_k=options.top_k,
+            html=options.html,
+            as_json=options.json,
+            format=options.format,
+            num_threads=options.threads,
         )
     )
     return EXIT_DONE
@@ -130,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rank-rerank {installed_version('rank-rerank')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_rerank(commands)
+    _add_explain(commands)
     _add_encode(commands)
     _add_store(commands)
     _add_doctor(commands)
@@ -157,7 +179,27 @@ def _add_rerank(commands: _Commands) -> None:
     rerank.add_argument(
         "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
     )
+    rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
     _add_shared(rerank)
+
+
+def _add_explain(commands: _Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="show which words of each hit the query's words found",
+        description=(
+            "Rank the documents in FILE… as rerank does, and tell for the best hits which of their words the query's "
+            "words found and which passages they make up: on a terminal, as JSON in a pipe, or as a page of HTML that "
+            "stands alone."
+        ),
+    )
+    explain.add_argument("query", help="what is searched for")
+    explain.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
+    explain.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to explain (10)")
+    explain.add_argument("--html", metavar="FILE", help="write a page with marked texts and heat maps to FILE")
+    explain.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
+    explain.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_shared(explain)
 
 
 def _add_encode(commands: _Commands) -> None:

@@ -1,11 +1,8 @@
 """``rank-rerank rerank``: candidates from files, a table or JSON lines out."""
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,9 @@ from typing import Any
 from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
 from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import print_table
+from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.documents import Document
-from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, load
 from rank_rerank.storage.embedding_store import EmbeddingStore
@@ -34,6 +32,7 @@ class RerankOptions:
     num_threads: int | None
     store: str | None = None
     ids: str | None = None
+    spans: bool = False
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -42,17 +41,19 @@ def run_rerank(options: RerankOptions) -> None:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
-    output = None if options.output is None else _check_output(Path(options.output), _inputs(options))
+    output = None if options.output is None else check_output(Path(options.output), _inputs(options))
     if options.ids is not None:
         reranker, ranking, candidates = _rerank_ids(options, options.ids)
     else:
-        candidates = read_candidates(_files(options.files), options.format)
+        candidates = read_candidates(files_or_standard_input(options.files), options.format)
         reranker = load(options.model, num_threads=options.num_threads)
         store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
         documents = [item.document for item in candidates]
         ranking = reranker.rerank(options.query, documents, top_k=options.top_k, store=store)
+    if options.spans:
+        ranking = reranker.with_spans(ranking)
     if output is not None:
-        _write_atomically(output, _json_lines(ranking, candidates))
+        write_atomically(output, _json_lines(ranking, candidates))
     elif options.as_json or not sys.stdout.isatty():
         sys.stdout.buffer.write("".join(_json_lines(ranking, candidates)).encode())
         sys.stdout.flush()
@@ -80,7 +81,12 @@ def _inputs(options: RerankOptions) -> tuple[str, ...]:
     return options.files if options.ids is None else (*options.files, options.ids)
 
 
-def _files(files: Sequence[str]) -> Sequence[str]:
+def files_or_standard_input(files: Sequence[str]) -> Sequence[str]:
+    """The files given, else standard input.
+
+    Raises:
+        InvalidArgumentError: none is given, and a person would have to type the candidates.
+    """
     if files:
         return files
     if sys.stdin.isatty():
@@ -106,41 +112,3 @@ def _dump(value: dict[str, Any]) -> str:
         # a field carried along may hold lone surrogates: as escapes they pass through unchanged
         return json.dumps(value, ensure_ascii=True)
     return text
-
-
-def _check_output(output: Path, files: Sequence[str]) -> Path:
-    if any(name != STANDARD_INPUT and _is_same_file(output, Path(name)) for name in files):
-        raise InvalidArgumentError(f"{output} is read and cannot be written too. Choose another --output")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise FileFormatError(f"{output} cannot be written: it is a folder, or its folder is missing")
-    return output
-
-
-def _is_same_file(output: Path, source: Path) -> bool:
-    return output.exists() and source.exists() and output.samefile(source)
-
-
-def _write_atomically(output: Path, lines: Iterator[str]) -> None:
-    """Write beside the target, then rename: a reader sees all of the result or none of it."""
-    temporary: str | None = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=output.absolute().parent, delete=False) as file:
-            temporary = file.name
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(output)
-    except OSError as error:
-        raise FileFormatError(f"{output} cannot be written: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,24 +1,23 @@
 """Which words of a document a query's words found."""
 
-import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import Int32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.explanation.words import TextWord, words_of
 
 # below this cosine the best match of a query word is background for the bundled model
 MIN_SIMILARITY = 0.5
 # a word that stands in a document several times is found wherever it is nearly as similar as at its best
 NEARLY_BEST = 0.9
-SHORT_WORD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class WordMatch:
-    """A run of text that a query word found.
+    """A word of the text that a query word found.
 
     Attributes:
         start: first code point.
@@ -51,66 +50,57 @@ def match_words(
         min_similarity: weaker pairs are left out.
 
     Returns:
-        Spans of whole words, ascending and apart from each other.
+        Whole words, ascending and apart from each other.
 
     Raises:
         InvalidArgumentError: the embeddings have no character spans.
     """
-    if query.character_spans is None or document.character_spans is None:
-        raise InvalidArgumentError("the embeddings need character spans; encoders give them")
-    query_tokens = _tokens_of_words(query.character_spans, query_text)
-    document_tokens = _tokens_of_words(document.character_spans, text)
-    if len(query_tokens) == 0 or len(document_tokens) == 0:
-        return []
-    similarities = query.vectors[query_tokens] @ document.vectors[document_tokens].T  # [query words, document words]
-    found = similarities >= np.maximum(min_similarity, NEARLY_BEST * similarities.max(axis=1, keepdims=True))
-    strengths = np.where(found, similarities, -1).max(axis=0)  # [document words]
-    strength_of: dict[tuple[int, int], float] = {}
-    for place in np.flatnonzero(found.any(axis=0)):
-        word = _whole_word(text, *document.character_spans[document_tokens[place]].tolist())
-        strength_of[word] = max(float(strengths[place]), strength_of.get(word, 0.0))
-    return _merge([WordMatch(start, end, min(1.0, strength)) for (start, end), strength in sorted(strength_of.items())])
+    query_words, document_words = words_of(query, query_text), words_of(document, text)
+    similarities = word_similarities(query, query_words, document, document_words)
+    strengths = np.where(find_matches(similarities, query_words, document_words, min_similarity), similarities, -1)
+    best = strengths.max(axis=0, initial=-1)  # [document words]
+    return [
+        WordMatch(word.start, word.end, min(1.0, max(0.0, float(strength))))
+        for word, strength in zip(document_words, best.tolist(), strict=True)
+        if strength > -1
+    ]
 
 
-def _merge(matches: list[WordMatch]) -> list[WordMatch]:
-    """Join spans that overlap: a control character, which the tokenizer removes, lets a token reach over two words."""
-    merged: list[WordMatch] = []
-    for match in matches:
-        if merged and match.start < merged[-1].end:
-            last = merged.pop()
-            match = WordMatch(last.start, max(last.end, match.end), max(last.similarity, match.similarity))  # noqa: PLW2901
-        merged.append(match)
-    return merged
+def word_similarities(
+    query: TokenEmbeddings,
+    query_words: Sequence[TextWord],
+    document: TokenEmbeddings,
+    document_words: Sequence[TextWord],
+) -> Float32Matrix:
+    """The best cosine of a token of each query word with a token of each document word: [query words, words]."""
+    if not query_words or not document_words:
+        return np.empty((len(query_words), len(document_words)), np.float32)
+    rows = [token for word in query_words for token in word.tokens]
+    columns = [token for word in document_words for token in word.tokens]
+    similarities = query.vectors[rows] @ document.vectors[columns].T  # [tokens, tokens]
+    by_row = np.maximum.reduceat(similarities, _starts(query_words), axis=0)
+    return np.maximum.reduceat(by_row, _starts(document_words), axis=1)
 
 
-def _tokens_of_words(spans: Int32Matrix, text: str) -> Int64Vector:
-    """Places of the tokens that stand for a word that says something."""
-    kept = [place for place, (start, end) in enumerate(spans.tolist()) if _says_something(text, start, end)]
-    return np.array(kept, np.int64)
+def find_matches(
+    similarities: Float32Matrix,
+    query_words: Sequence[TextWord],
+    document_words: Sequence[TextWord],
+    min_similarity: float,
+) -> AnyArray:
+    """Which words found each other: [query words, document words] bool.
+
+    A query word finds the document's words that are as similar to it as its best match, or nearly so.
+    """
+    speaking = _speaking(query_words)[:, None] & _speaking(document_words)[None, :]
+    among = np.where(speaking, similarities, -1)
+    best = among.max(axis=1, initial=-1)[:, None]
+    return speaking & (among >= np.maximum(min_similarity, NEARLY_BEST * best))
 
 
-def _says_something(text: str, start: int, end: int) -> bool:
-    """Whether a token has a letter or digit, and is not of a word such as "of" or "in", which are in every text."""
-    if not any(map(str.isalnum, text[start:end])):
-        return False
-    start, end = _whole_word(text, start, end)
-    word = text[start:end]
-    return not (len(word) <= SHORT_WORD and word.isascii() and word.isalpha() and word.islower())
+def _speaking(words: Sequence[TextWord]) -> AnyArray:
+    return np.array([word.says_something for word in words], np.bool_)
 
 
-def _whole_word(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span to the word it stands in."""
-    while start > 0 and _is_in_word(text[start]) and _is_in_word(text[start - 1]):
-        start -= 1
-    while end < len(text) and _is_in_word(text[end - 1]) and _is_in_word(text[end]):
-        end += 1
-    return start, end
-
-
-def _is_in_word(character: str) -> bool:
-    """Letters, digits and the accents on them; CJK writes no spaces, so its characters are words of their own."""
-    return (character.isalnum() or unicodedata.category(character).startswith("M")) and not _is_ideograph(character)
-
-
-def _is_ideograph(character: str) -> bool:
-    return unicodedata.name(character, "").startswith(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"))
+def _starts(words: Sequence[TextWord]) -> AnyArray:
+    return np.cumsum([0, *(len(word.tokens) for word in words[:-1])])

@@ -1,0 +1,75 @@
+"""``rank-rerank explain``: which words of each hit the query's words found, on the terminal or as a page."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rank_rerank.cli.candidate_files import read_candidates
+from rank_rerank.cli.hit_table import choose_marks, printable
+from rank_rerank.cli.output_files import check_output, write_atomically
+from rank_rerank.cli.rerank_command import files_or_standard_input
+from rank_rerank.explanation.explanations import Explanation
+from rank_rerank.explanation.html_report import render_report
+from rank_rerank.rerankers import load
+
+DEFAULT_TOP_K = 10
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What the user asked for; the fields are the command's arguments."""
+
+    query: str
+    files: tuple[str, ...]
+    model: str | None
+    top_k: int | None
+    html: str | None
+    as_json: bool
+    format: str | None
+    num_threads: int | None
+
+
+def run_explain(options: ExplainOptions) -> None:
+    """Read, rerank, explain the best hits.
+
+    Raises:
+        RankRerankError: any of the library's; the command prints it in one line.
+    """
+    output = None if options.html is None else check_output(Path(options.html), options.files)
+    candidates = read_candidates(files_or_standard_input(options.files), options.format)
+    reranker = load(options.model, num_threads=options.num_threads)
+    documents = [item.document for item in candidates]
+    ranking = reranker.rerank(options.query, documents, top_k=options.top_k or DEFAULT_TOP_K)
+    explanations = [reranker.explain(options.query, hit.document) for hit in ranking]
+    if output is not None:
+        write_atomically(output, iter([render_report(options.query, explanations)]))
+        sys.stderr.write(f"rank-rerank: {len(explanations)} hits explained in {output}\n")
+    elif options.as_json or not sys.stdout.isatty():
+        lines = (json.dumps({"rank": rank, **each.to_dict()}) + "\n" for rank, each in enumerate(explanations, start=1))
+        sys.stdout.writelines(lines)
+    else:
+        for rank, explanation in enumerate(explanations, start=1):
+            sys.stdout.writelines(f"{line}\n" for line in describe(rank, explanation))
+
+
+def describe(rank: int, explanation: Explanation) -> Iterator[str]:
+    """A hit for the terminal: its score, its passages, and what each word of the query found."""
+    marks = choose_marks(os.environ)
+    name = explanation.document.id or ""
+    yield f"{rank:>3}  {explanation.score:.3f}  {_printable(name)}"
+    text = explanation.document.text
+    for span in sorted(explanation.spans, key=lambda span: -span.score)[:3]:
+        passage = _printable(text[span.start : span.end])
+        yield f"     {span.score:.2f} at {span.start}-{span.end}: {marks.start}{passage}{marks.end}"
+    for row, word in enumerate(explanation.query_words):
+        if word.says_something and explanation.document_words:
+            found = explanation.document_words[int(explanation.similarities[row].argmax())]
+            pair = f"{explanation.query[word.start : word.end]} → {text[found.start : found.end]}"
+            yield f"       {explanation.similarities[row].max():.2f} {_printable(pair)}"
+
+
+def _printable(text: str) -> str:
+    return "".join(map(printable, text))

@@ -1,0 +1,135 @@
+"""The page runs nothing, whatever the texts hold: as Python parses it, and as a browser does."""
+
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import rank_rerank
+from rank_rerank.documents import Document
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.explanation.heat_map import save_heat_map
+from rank_rerank.explanation.html_report import render_report
+
+QUERY = "capital of France <script>alert(0)</script>"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HEADLESS = [
+    f"--{option}"
+    for option in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+    )
+]
+PAYLOADS = ["alert(1)", "document.title='hit'", "fetch('//x.example')", "eval(name)", "top.x=1"]
+# one a line, as Python writes them in a string; "{}" stands for what would be run
+FRAMES = [
+    line.encode().decode("unicode_escape")
+    for line in Path(__file__).with_name("attacks.txt").read_text(encoding="ascii").splitlines()
+]
+STRINGS = [frame.format(payload) for frame in FRAMES for payload in PAYLOADS]
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.names, self.attributes, self.text = set(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.add(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parse(page):
+    tags = Tags()
+    tags.feed(page)
+    tags.close()
+    return tags
+
+
+ELEMENTS = (
+    "html head meta title style body input header h1 nav label main article h2 span p mark details summary div table "
+    "thead tbody tr th td"
+)
+ATTRIBUTES = "lang charset name content http-equiv type id checked for dir class title scope aria-label"
+
+
+def assert_harmless(tags):
+    assert tags.names <= set(ELEMENTS.split())
+    assert {name for name, _ in tags.attributes} <= set(ATTRIBUTES.split())
+
+
+@pytest.fixture(scope="module")
+def page(encoder):
+    assert len(STRINGS) == 200
+    reranker = rank_rerank.ColbertReranker(encoder)
+    return render_report(QUERY, [reranker.explain(QUERY, Document(text, id=text)) for text in STRINGS])
+
+
+def test_two_hundred_attacks_are_text(page):
+    tags = parse(page)
+    assert_harmless(tags)
+    shown = "".join(tags.text)
+    for text in STRINGS:
+        assert text.replace("\x00", "\ufffd").replace("\x0b", "\ufffd") in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_finds_no_script_in_them_either(page, tmp_path):
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    command = [CHROMIUM, *HEADLESS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", f"file://{tmp_path}/page.html"]
+    dumped = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.decode()
+    tags = parse(dumped)
+    assert_harmless(tags)
+    assert QUERY in "".join(tags.text)
+    assert dumped.count("<article>") == 200
+
+
+def test_words_passages_and_the_filter(encoder):
+    reranker = rank_rerank.ColbertReranker(encoder)
+    text = "Paris is the capital of France."
+    page = render_report("capital of France", [reranker.explain("capital of France", Document(text, id="p"))])
+    tags = parse(page)
+    assert ("id", "word0") in tags.attributes
+    assert ("for", "word2") in tags.attributes
+    assert "#word2:checked~main mark:not(.w2)" in page
+    assert '<mark class="s8 w2" title="France 0.' in page or '<mark class="s9 w2" title="France 0.' in page
+    assert '<span class="passage"' in page
+    assert "".join(tags.text).count("France") == 6  # title, heading, filter, text, and two heads of the heat map
+    assert "Longer than the model reads" not in page
+    long = render_report("capital", [reranker.explain("capital", "word " * 600)])
+    assert "Longer than the model reads" in long
+    assert "The first 400 words." in long
+
+
+def test_no_documents():
+    assert "No documents." in render_report("x", [])
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_heat_maps_as_pictures(encoder, tmp_path, ending):
+    pytest.importorskip("matplotlib", reason='needs matplotlib: pip install "rank-rerank[report]"')
+    explanation = rank_rerank.ColbertReranker(encoder).explain("$price of $5 rice", "It costs $7 or $8 & <more>")
+    save_heat_map(explanation, tmp_path / f"map.{ending}")
+    head = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
+    assert (tmp_path / f"map.{ending}").read_bytes().startswith(head)
+
+
+def test_a_heat_map_that_cannot_be_drawn(encoder, tmp_path):
+    reranker = rank_rerank.ColbertReranker(encoder)
+    with pytest.raises(InvalidArgumentError, match="must end with"):
+        save_heat_map(reranker.explain("a word", "text"), tmp_path / "map.gif")
+    with pytest.raises(InvalidArgumentError, match="no words"):
+        save_heat_map(reranker.explain("word", ""), tmp_path / "map.png")
+    with pytest.raises(InvalidArgumentError, match="max_words"):
+        save_heat_map(reranker.explain("word", "text"), tmp_path / "map.png", max_words=0)
