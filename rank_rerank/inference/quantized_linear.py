@@ -1,0 +1,85 @@
+"""Linear layers as the compiled pass reads them: int8 weights in panels, three numbers a column.
+
+Layout of the panels: [out / columns, in / items, columns, items], where a panel's columns fill two registers or more
+and an item is a byte (a 16-bit number where the processor multiplies pairs of those); out is padded with zeros to whole
+panels. Layout of the columns: [3, out] float32: scale, shift = scale * sum of the column's integers, bias.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
+from rank_rerank.kernels.processor import VectorPath
+
+Int8Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int8]]
+
+ALIGNMENT = 64  # bytes: a cache line
+LARGEST_WEIGHT = 127
+
+
+@dataclass(frozen=True)
+class LinearWeights:
+    """A linear layer's weights, rounded: x W + b with W[k, c] ≈ integers[k, c] * scales[c].
+
+    Attributes:
+        integers: [in, out] int8.
+        scales: [out] float32.
+        bias: [out] float32.
+    """
+
+    integers: Int8Matrix
+    scales: Float32Vector
+    bias: Float32Vector
+
+    @classmethod
+    def round(cls, weight: Float32Matrix, bias: Float32Vector | None = None) -> "LinearWeights":
+        """Round weights [in, out] to nearest, with one scale an output."""
+        scales = (np.abs(weight).max(axis=0) / LARGEST_WEIGHT).astype(np.float32)  # [out]
+        scales = np.where(scales == 0, np.float32(1), scales)
+        integers = np.rint(weight / scales).astype(np.int8)
+        return cls(integers, scales, np.zeros(len(scales), np.float32) if bias is None else bias)
+
+    def scale_columns(self, factors: Float32Vector | float) -> "LinearWeights":
+        """The layer with its outputs times factors [out]."""
+        factor = np.float32(factors) if isinstance(factors, float) else factors
+        return LinearWeights(self.integers, self.scales * factor, self.bias * factor)
+
+
+@dataclass(frozen=True)
+class PackedLinear:
+    """A linear layer in memory: see the top of this file.
+
+    Attributes:
+        panels: the weights.
+        columns: [3, out] float32.
+    """
+
+    panels: AnyArray
+    columns: Float32Matrix
+
+    @classmethod
+    def pack(cls, weights: LinearWeights, path: VectorPath) -> "PackedLinear":
+        """Bring weights into the layout of a path."""
+        width = path.panel_vectors * path.lanes
+        kind, items = (np.int16, 2) if path.integer_product == "x86-pairs" else (np.int8, 4)
+        num_inputs, num_outputs = weights.integers.shape
+        padded = -num_outputs % width
+        integers = np.pad(weights.integers, ((0, 0), (0, padded)))  # [in, out]
+        in_steps = integers.reshape(num_inputs // items, items, -1, width)
+        panels = aligned(in_steps.transpose(2, 0, 3, 1).shape, kind)
+        panels[...] = in_steps.transpose(2, 0, 3, 1)  # [out / columns, in / items, columns, items]
+        sums = weights.integers.sum(axis=0, dtype=np.int64).astype(np.float32)
+        columns = aligned((3, num_outputs + padded), np.float32)
+        columns[:] = 0
+        columns[:, :num_outputs] = weights.scales, weights.scales * sums, weights.bias
+        return cls(panels, columns)
+
+
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+    """An array that begins with a cache line; its content is not defined."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
