@@ -15,6 +15,7 @@ from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference import transformer_plan as plan
 from rank_rerank.inference.encoder_weights import EncoderWeights, weights_from_onnx
+from rank_rerank.inference.schedule import make_schedule
 from rank_rerank.inference.text_memory import MemoryPool, TextLayout
 from rank_rerank.inference.transformer_model import pack_model
 from rank_rerank.kernels.processor import VectorPath, vector_path
@@ -118,7 +119,9 @@ class NumbaTransformer:
         start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
         layout = TextLayout.of(self._model.table, end - start, self._path)
         memory = self._pool.take(layout.num_bytes(num_workers))
-        table = layout.table(memory, num_workers)
+        table = layout.table(memory)
+        schedule = make_schedule(self._config.num_layers, layout.num_blocks, layout.block_rows)
+        table[plan.NUM_STAGES] = len(schedule)
         token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
         table[plan.TOKEN_IDS], table[plan.VECTORS] = token_ids.ctypes.data, vectors[start:].ctypes.data
         masks = _view(memory, int(table[plan.MASKS]), layout.num_keys)
@@ -126,7 +129,7 @@ class NumbaTransformer:
         masks[end - start :] = MASKED
         shared = int(table[plan.SHARED]) - memory.ctypes.data
         memory[shared : shared + 8 * plan.SHARED_FIELDS] = 0
-        arguments = self._model.table.ctypes.data, table.ctypes.data
+        arguments = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
 
         def work(worker: int) -> None:
             self._kernel.call(*arguments, worker)

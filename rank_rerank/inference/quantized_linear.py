@@ -2,7 +2,8 @@
 
 Layout of the panels: [out / columns, in / items, columns, items], where a panel's columns fill two registers or more
 and an item is a byte (a 16-bit number where the processor multiplies pairs of those); out is padded with zeros to whole
-panels. Layout of the columns: [3, out] float32: scale, shift = scale * sum of the column's integers, bias.
+panels. Layout of the columns: [2 + num_groups, out] float32: scale; bias; then for each group of inputs shift = scale *
+sum of the group's integers, which an offset common to the group is multiplied by.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
+from rank_rerank.inference.transformer_plan import GROUP
 from rank_rerank.kernels.processor import VectorPath
 
 Int8Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int8]]
@@ -53,7 +55,7 @@ class PackedLinear:
 
     Attributes:
         panels: the weights.
-        columns: [3, out] float32.
+        columns: [2 + num_groups, out] float32.
     """
 
     panels: AnyArray
@@ -70,10 +72,11 @@ class PackedLinear:
         in_steps = integers.reshape(num_inputs // items, items, -1, width)
         panels = aligned(in_steps.transpose(2, 0, 3, 1).shape, kind)
         panels[...] = in_steps.transpose(2, 0, 3, 1)  # [out / columns, in / items, columns, items]
-        sums = weights.integers.sum(axis=0, dtype=np.int64).astype(np.float32)
-        columns = aligned((3, num_outputs + padded), np.float32)
+        groups = np.add.reduceat(weights.integers, range(0, num_inputs, GROUP), axis=0, dtype=np.int64)
+        columns = aligned((2 + len(groups), num_outputs + padded), np.float32)
         columns[:] = 0
-        columns[:, :num_outputs] = weights.scales, weights.scales * sums, weights.bias
+        columns[:2, :num_outputs] = weights.scales, weights.bias
+        columns[2:, :num_outputs] = weights.scales * groups.astype(np.float32)
         return cls(panels, columns)
 
 

@@ -11,8 +11,6 @@ from rank_rerank.kernels.processor import VectorPath
 
 # rows that run through the rest of a layer together: their activations stay in the second-level cache
 MAX_BLOCK_ROWS = 96
-# a row that is rounded, its scale and its offset
-RECORD_BYTES = 8
 FLOAT_BYTES = 4
 
 
@@ -48,10 +46,10 @@ class TextLayout:
             plan.MASKS: num_keys * FLOAT_BYTES,
             plan.STREAM: num_tokens * stream * FLOAT_BYTES,
             plan.ROUNDED: num_tokens * hidden * item,
-            plan.RECORDS: num_tokens * RECORD_BYTES,
+            plan.RECORDS: num_tokens * _record_bytes(hidden),
             plan.CONTEXT: num_tokens * context * FLOAT_BYTES,
             plan.BLOCK: rows * max(context, inner) * item,
-            plan.BLOCK_RECORDS: rows * RECORD_BYTES,
+            plan.BLOCK_RECORDS: rows * _record_bytes(max(context, inner)),
             plan.SUMMANDS: rows * stream * FLOAT_BYTES,
             plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
             plan.SHARED: plan.SHARED_FIELDS * 8,
@@ -64,18 +62,22 @@ class TextLayout:
         """Everything together."""
         return sum(_whole_lines(size) for size in self.parts.values()) + num_workers * self.workspace_bytes
 
-    def table(self, memory: AnyArray, num_workers: int) -> Int64Vector:
-        """The text's table, without the addresses of input and output.
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of rows."""
+        return -(-self.num_tokens // self.block_rows)
+
+    def table(self, memory: AnyArray) -> Int64Vector:
+        """The text's table, without the number of stages and the addresses of input and output.
 
         Args:
             memory: [num_bytes] uint8 or more, beginning with a cache line.
-            num_workers: how many will share the text.
         """
         table = np.zeros(plan.TEXT_FIELDS, np.int64)
         table[plan.NUM_TOKENS], table[plan.NUM_KEYS], table[plan.BLOCK_ROWS] = (
             self.num_tokens, self.num_keys, self.block_rows
         )  # fmt: skip
-        table[plan.NUM_WORKERS], table[plan.WORKSPACE_BYTES] = num_workers, self.workspace_bytes
+        table[plan.WORKSPACE_BYTES] = self.workspace_bytes
         address = memory.ctypes.data
         for place, size in self.parts.items():
             table[place] = address
@@ -111,3 +113,7 @@ class MemoryPool:
 
 def _whole_lines(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _record_bytes(size: int) -> int:
+    return -(-size // plan.GROUP) * plan.RECORD_BYTES

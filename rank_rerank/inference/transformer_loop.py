@@ -1,21 +1,12 @@
-"""The forward pass of a BERT encoder in numba's Python: what runs where, in the order of the paper.
+"""The compiled code that follows a schedule, in numba's Python: what each stage does to its units.
 
-For each layer (Vaswani et al. 2017, section 3; Devlin et al. 2019), with x the stream of a text's tokens and every
-linear layer int8 on quantised rows::
+The work of a stage is cut into units that do not depend on each other: heads, panels of columns, or a few rows. Workers
+take units from a common counter; who finishes the last unit of a stage opens the next one. With one worker that is a
+plain loop; with several, nobody ever waits for a worker that did not come, and one that waits too long goes home.
+Units compute the same bits whoever runs them.
 
-    for each head:  q, k, v = x Wq, x Wk, x Wv;  context = softmax(q kᵀ) v     1/√d and log2(e) are inside Wq
-    x = LayerNorm(x + context Wo)
-    x = LayerNorm(x + activation(x Wup) Wdown)
-
-A head is projected and attended to in one go, so its queries, keys and values (23 kB each at 180 tokens) stay in the
-nearest caches; the rest of a layer runs over blocks of rows for the same reason.
-
-The work of a stage is cut into units that do not depend on each other: heads, panels of columns, or rows. One worker
-does all units of a stage, then those of the next. Where several workers share a short text, the first one opens a
-stage, everyone takes units from a common counter, and the stage is over when all units are done: nobody waits for a
-worker that never came. Units compute the same bits whoever runs them.
-
-Takes addresses and numbers only, allocates nothing and raises nothing.
+A head is projected and attended to in one go: its queries, keys and values (23 kB each at 180 tokens) stay in the
+nearest caches. Takes addresses and numbers only, allocates nothing and raises nothing.
 """
 
 from typing import Any
@@ -23,6 +14,7 @@ from typing import Any
 from numba import njit, types
 
 from rank_rerank.inference import transformer_plan as plan
+from rank_rerank.inference.transformer_plan import GROUP, RECORD_BYTES
 from rank_rerank.inference.transformer_rows import (
     make_activate,
     make_embed,
@@ -33,24 +25,20 @@ from rank_rerank.inference.transformer_rows import (
     make_unit,
 )
 from rank_rerank.inference.transformer_sharing import make_load, make_rest, make_store, make_take
-from rank_rerank.inference.transformer_tiles import RECORD_BYTES, make_mix, make_project, make_score
+from rank_rerank.inference.transformer_tiles import make_mix, make_project, make_score
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.processor import VectorPath
 
-# what a stage does
-EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED, FINISH = range(
-    10
-)
 UNIT_ROWS = 8
-UNIT_BITS = 20  # a ticket is the number of the stage, the number of its units, and the next unit
+UNIT_BITS = 32  # a ticket is the number of the stage and, below, that of the next unit
 UNIT_MASK = (1 << UNIT_BITS) - 1
-LAST_STAGE = 1 << (62 - 2 * UNIT_BITS)
+PATIENCE = 20_000  # rests of some ten nanoseconds: far longer than a stage of a text that is worth sharing
 
 
 def make_forward(path: VectorPath) -> KernelSource:
-    """Write the pass for one way to use a processor."""
-    integers = types.CPointer(types.int64)
-    return KernelSource(_make_function(path), (integers, integers, types.int64))
+    """Write the pass for one way to use a processor; arguments as for `load_forward`."""
+    table = types.CPointer(types.int64)
+    return KernelSource(_make_function(path), (table, table, table, types.int64))
 
 
 def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
@@ -68,48 +56,54 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
     part = njit(error_model="numpy")
 
     @part
-    def project(source, inputs, records, num_rows, panels, columns, plane, first, count, target, row_bytes, panel_bytes):  # noqa: ANN001, ANN202, PLR0913, PLR0917
-        """Rows [num_rows, inputs] times ``count`` panels from ``first`` on; the target has any layout of panels."""
-        num_steps, source_bytes = inputs * ITEM // 4, inputs * ITEM
-        for p in range(count):
-            panel = panels + (first + p) * num_steps * STEP
-            column = columns + (first + p) * STEP
-            result = target + p * panel_bytes
+    def project(source, size, records, num_rows, panel, columns, plane, target, row_bytes):  # noqa: ANN001, ANN202, PLR0913, PLR0917
+        """Rows [num_rows, size] times one panel, group by group along the row: each adds to what the last one left."""
+        source_bytes, record_bytes = size * ITEM, (size + GROUP - 1) // GROUP * RECORD_BYTES
+        base, base_bytes, shifts = columns + plane, 0, columns + 2 * plane
+        for k in range(0, size, GROUP):
+            num_steps = min(GROUP, size - k) * ITEM // 4
             r = 0
             while r < num_rows:
-                rows, left = source + r * source_bytes, num_rows - r
+                left = num_rows - r
+                rows, record = source + r * source_bytes + k * ITEM, records + r * record_bytes
+                result, start = target + r * row_bytes, base + r * base_bytes
                 if left >= ROWS:
-                    project_tile(panel, rows, source_bytes, left, num_steps, column, plane,
-                                 records + r * RECORD_BYTES, result + r * row_bytes, row_bytes, panel)  # fmt: skip
+                    project_tile(panel, rows, source_bytes, left, num_steps, columns, shifts, record, record_bytes,
+                                 start, base_bytes, result, row_bytes, panel)  # fmt: skip
                     r += ROWS
                 else:
-                    project_tail(panel, rows, source_bytes, left, num_steps, column, plane,
-                                 records + r * RECORD_BYTES, result + r * row_bytes, row_bytes, panel)  # fmt: skip
+                    project_tail(panel, rows, source_bytes, left, num_steps, columns, shifts, record, record_bytes,
+                                 start, base_bytes, result, row_bytes, panel)  # fmt: skip
                     r += TAIL_ROWS
+            panel += num_steps * STEP
+            records += RECORD_BYTES
+            shifts += plane
+            base, base_bytes = target, row_bytes
 
     @part
     def attend(model, text, layer, head, workspace):  # noqa: ANN001, ANN202
         """One head of all rows: context = softmax(q kᵀ + m) v."""
         num_tokens, num_keys, size = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], model[plan.HEAD]
-        row, panels, hidden = 4 * size, size // COLUMNS, model[plan.HIDDEN]
+        row, num_panels, hidden = 4 * size, size // COLUMNS, model[plan.HIDDEN]
         query = workspace
         key = query + num_tokens * row
-        value = key + num_tokens * row  # [panels, num_tokens, columns]
+        value = key + num_tokens * row  # [num_panels, num_tokens, columns]
         key_panels = value + num_tokens * row  # [num_keys / columns, size, columns]
         scores = key_panels + num_keys * row  # [rows, num_keys]
         sums = scores + ROWS * num_keys * 4
-        u, records, weights = text[plan.ROUNDED], text[plan.RECORDS], model[layer + plan.HEADS_PANELS]
-        columns, plane = model[layer + plan.HEADS_COLUMNS], 3 * model[plan.NUM_HEADS] * row
-        for part_number in range(3):
-            first = (3 * head + part_number) * panels
-            target = workspace + part_number * num_tokens * row
-            row_bytes = STEP if part_number == 2 else row  # noqa: PLR2004
-            panel_bytes = num_tokens * STEP if part_number == 2 else STEP  # noqa: PLR2004
-            project(u, hidden, records, num_tokens, weights, columns, plane, first, panels, target, row_bytes, panel_bytes)
+        panels, columns = model[layer + plan.HEADS_PANELS], model[layer + plan.HEADS_COLUMNS]
+        for p in range(3 * num_panels):
+            panel = 3 * head * num_panels + p
+            if p < 2 * num_panels:  # queries and keys, row after row
+                target, row_bytes = query + p // num_panels * num_tokens * row + p % num_panels * STEP, row
+            else:
+                target, row_bytes = value + (p - 2 * num_panels) * num_tokens * STEP, STEP
+            project(text[plan.ROUNDED], hidden, text[plan.RECORDS], num_tokens, panels + panel * hidden * ITEM * COLUMNS,
+                    columns + panel * STEP, 3 * model[plan.NUM_HEADS] * row, target, row_bytes)  # fmt: skip
 
         for j in range(0, num_keys, LANES):
             first_key = min(j, num_tokens - 1)
-            panel = key_panels + (j // COLUMNS) * COLUMNS * row + (j % COLUMNS) * 4
+            panel = key_panels + j // COLUMNS * COLUMNS * row + j % COLUMNS * 4
             for d in range(0, size, LANES):
                 transpose(key + first_key * row + d * 4, row, num_tokens - first_key, panel + d * STEP, STEP)
 
@@ -120,15 +114,15 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
             left, queries = num_tokens - r, query + r * row
             count = ROWS if left >= ROWS else TAIL_ROWS
             for j in range(0, num_keys, COLUMNS):
+                keys, mask, result = key_panels + j * row, masks + 4 * j, scores + 4 * j
                 if left >= ROWS:
-                    score_tile(key_panels + j * row, queries, row, left, size, masks + 4 * j, scores + 4 * j, score_bytes)
+                    score_tile(keys, queries, row, left, size, mask, result, score_bytes)
                 else:
-                    score_tail(key_panels + j * row, queries, row, left, size, masks + 4 * j, scores + 4 * j, score_bytes)
+                    score_tail(keys, queries, row, left, size, mask, result, score_bytes)
             for i in range(min(count, left)):
                 softmax(scores + i * score_bytes, sums + 4 * i, num_keys)
-            for p in range(panels):
-                values = value + p * num_tokens * STEP
-                target = context + r * context_bytes + p * STEP
+            for p in range(num_panels):
+                values, target = value + p * num_tokens * STEP, context + r * context_bytes + p * STEP
                 if left >= ROWS:
                     mix_tile(values, scores, score_bytes, left, num_tokens, sums, target, context_bytes)
                 else:
@@ -136,140 +130,109 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
             r += count
 
     @part
-    def embed(model, text, t, token_ids):  # noqa: ANN001, ANN202
-        """x = LayerNorm(word + position), and rounded for the first layer."""
-        hidden = model[plan.HIDDEN]
-        stream = text[plan.STREAM] + t * 4 * model[plan.HIDDEN_COLUMNS]
-        word = load(token_ids + 8 * t)
-        embed_row(model[plan.WORDS] + word * hidden, model[plan.WORD_SCALES] + 4 * word,
-                  model[plan.POSITIONS] + t * 4 * hidden, stream, hidden)  # fmt: skip
-        normalise(stream, stream, stream, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
-                  model[plan.NUMBERS], hidden)  # fmt: skip
-        round_scaled(stream, model[plan.FIRST_FACTORS], text[plan.ROUNDED] + t * hidden * ITEM,
-                     text[plan.RECORDS] + t * RECORD_BYTES, hidden)  # fmt: skip
+    def project_unit(model, text, kind, layer, first_row, num_rows, unit):  # noqa: ANN001, ANN202, PLR0913, PLR0917
+        """One panel of a linear layer, for the rows of a block."""
+        source, records = text[plan.BLOCK], text[plan.BLOCK_RECORDS]
+        target, num_columns, linear = text[plan.SUMMANDS], model[plan.HIDDEN_COLUMNS], layer + plan.DOWN_PANELS
+        size = model[plan.INNER]
+        if kind == plan.PROJECT_CONTEXT:
+            size, linear = model[plan.NUM_HEADS] * model[plan.HEAD], layer + plan.OUTPUT_PANELS
+        elif kind == plan.PROJECT_UP:
+            size, linear = model[plan.HIDDEN], layer + plan.UP_PANELS
+            source = text[plan.ROUNDED] + first_row * size * ITEM
+            records = text[plan.RECORDS] + first_row * ((size + GROUP - 1) // GROUP) * RECORD_BYTES
+            target, num_columns = text[plan.WIDE], model[plan.INNER_COLUMNS]
+        project(source, size, records, num_rows, model[linear] + unit * size * ITEM * COLUMNS,
+                model[linear + 1] + unit * STEP, 4 * num_columns, target + unit * STEP, 4 * num_columns)  # fmt: skip
 
     @part
-    def add_norm(model, text, t, summand, norm, factors):  # noqa: ANN001, ANN202, PLR0913, PLR0917
-        """x = LayerNorm(x + y), and rounded for the linear layer that follows."""
-        hidden = model[plan.HIDDEN]
-        stream = text[plan.STREAM] + t * 4 * model[plan.HIDDEN_COLUMNS]
-        add_normalise(stream, summand, stream, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
-        round_scaled(stream, model[factors], text[plan.ROUNDED] + t * hidden * ITEM,
-                     text[plan.RECORDS] + t * RECORD_BYTES, hidden)  # fmt: skip
-
-    @part
-    def do_row(model, text, kind, layer, first_row, row):  # noqa: ANN001, ANN202, PLR0913, PLR0917
-        """One row of a stage whose units are rows; ``row`` counts from the block's first."""
+    def row_unit(model, text, kind, layer, first_row, row):  # noqa: ANN001, ANN202, PLR0913, PLR0917
+        """One row of a block, counted from its first row."""
         hidden, stream_bytes = model[plan.HIDDEN], 4 * model[plan.HIDDEN_COLUMNS]
-        block, record = text[plan.BLOCK], text[plan.BLOCK_RECORDS] + row * RECORD_BYTES
-        summand = text[plan.SUMMANDS] + row * stream_bytes
-        if kind == ROUND_CONTEXT:
-            size = model[plan.NUM_HEADS] * model[plan.HEAD]
-            context = text[plan.CONTEXT] + (first_row + row) * 4 * size
-            round_row(context, context, block + row * size * ITEM, record, size)
-        elif kind == ADD_CONTEXT:
-            add_norm(model, text, first_row + row, summand, layer + plan.ATTENTION_GAMMA, layer + plan.FEED_FACTORS)
-        elif kind == ACTIVATE:
-            inner, size = text[plan.WIDE] + row * 4 * model[plan.INNER_COLUMNS], model[plan.INNER]
-            activate(inner, inner, model[plan.NUMBERS] + 4, block + row * size * ITEM, record, size)
-        elif kind == ADD_FEED:
-            add_norm(model, text, first_row + row, summand, layer + plan.FEED_GAMMA, layer + plan.NEXT_FACTORS)
-        elif kind == EMBED:
-            embed(model, text, first_row + row, text[plan.TOKEN_IDS])
-        else:
-            stream = text[plan.STREAM] + (first_row + row) * stream_bytes
+        size, source, factors = hidden, text[plan.STREAM] + (first_row + row) * stream_bytes, model[plan.FIRST_FACTORS]
+        stream, summand = source, text[plan.SUMMANDS] + row * stream_bytes
+        if kind == plan.FINISH:
             unit_row(stream, text[plan.VECTORS] + (first_row + row) * 4 * hidden, hidden)
-
-    @part
-    def do_unit(model, text, kind, layer, first_row, num_rows, unit, workspace):  # noqa: ANN001, ANN202, PLR0913, PLR0917
-        """One unit of a stage; its rows are those of a block, from ``first_row`` on."""
-        hidden, columns = model[plan.HIDDEN], model[plan.HIDDEN_COLUMNS]
-        block, block_records = text[plan.BLOCK], text[plan.BLOCK_RECORDS]
-        if kind == ATTEND:
-            attend(model, text, layer, unit, workspace)
-        elif kind == PROJECT_CONTEXT:
-            project(block, model[plan.NUM_HEADS] * model[plan.HEAD], block_records, num_rows,
-                    model[layer + plan.OUTPUT_PANELS], model[layer + plan.OUTPUT_COLUMNS], 4 * columns, unit, 1,
-                    text[plan.SUMMANDS] + unit * STEP, 4 * columns, STEP)  # fmt: skip
-        elif kind == PROJECT_UP:
-            inner_columns = model[plan.INNER_COLUMNS]
-            project(text[plan.ROUNDED] + first_row * hidden * ITEM, hidden, text[plan.RECORDS] + first_row * RECORD_BYTES,
-                    num_rows, model[layer + plan.UP_PANELS], model[layer + plan.UP_COLUMNS], 4 * inner_columns, unit, 1,
-                    text[plan.WIDE] + unit * STEP, 4 * inner_columns, STEP)  # fmt: skip
-        elif kind == PROJECT_DOWN:
-            project(block, model[plan.INNER], block_records, num_rows,
-                    model[layer + plan.DOWN_PANELS], model[layer + plan.DOWN_COLUMNS], 4 * columns, unit, 1,
-                    text[plan.SUMMANDS] + unit * STEP, 4 * columns, STEP)  # fmt: skip
+            return
+        if kind == plan.ROUND_CONTEXT:
+            size = model[plan.NUM_HEADS] * model[plan.HEAD]
+            source = text[plan.CONTEXT] + (first_row + row) * 4 * size
+        elif kind == plan.ACTIVATE:
+            size, source = model[plan.INNER], text[plan.WIDE] + row * 4 * model[plan.INNER_COLUMNS]
+        elif kind == plan.EMBED:
+            word = load(text[plan.TOKEN_IDS] + 8 * (first_row + row))
+            embed_row(model[plan.WORDS] + word * hidden, model[plan.WORD_SCALES] + 4 * word,
+                      model[plan.POSITIONS] + (first_row + row) * 4 * hidden, stream, hidden)  # fmt: skip
+            normalise(stream, stream, stream, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
+                      model[plan.NUMBERS], hidden)  # fmt: skip
         else:
-            for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
-                do_row(model, text, kind, layer, first_row, row)
+            norm = layer + (plan.ATTENTION_GAMMA if kind == plan.ADD_CONTEXT else plan.FEED_GAMMA)
+            add_normalise(stream, summand, stream, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
+            factors = model[layer + (plan.FEED_FACTORS if kind == plan.ADD_CONTEXT else plan.NEXT_FACTORS)]
+
+        num_groups = (size + GROUP - 1) // GROUP
+        if kind in (plan.ROUND_CONTEXT, plan.ACTIVATE):
+            rounded, record = text[plan.BLOCK] + row * size * ITEM, text[plan.BLOCK_RECORDS]
+            record += row * num_groups * RECORD_BYTES
+        else:
+            rounded, record = text[plan.ROUNDED] + (first_row + row) * size * ITEM, text[plan.RECORDS]
+            record += (first_row + row) * num_groups * RECORD_BYTES
+        for g in range(num_groups):
+            k, count = g * GROUP, min(GROUP, size - g * GROUP)
+            numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
+            if kind == plan.ACTIVATE:
+                activate(numbers, numbers, model[plan.NUMBERS] + 4, result, group, count)
+            elif kind == plan.ROUND_CONTEXT:
+                round_row(numbers, numbers, result, group, count)
+            else:
+                round_scaled(numbers, factors + 4 * k, result, group, count)
 
     @part
     def count_units(model, kind, num_rows):  # noqa: ANN001, ANN202
-        if kind == ATTEND:
+        if kind == plan.ATTEND:
             return model[plan.NUM_HEADS]
-        if kind in (PROJECT_CONTEXT, PROJECT_DOWN):
+        if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
             return model[plan.HIDDEN_COLUMNS] // COLUMNS
-        if kind == PROJECT_UP:
+        if kind == plan.PROJECT_UP:
             return model[plan.INNER_COLUMNS] // COLUMNS
         return (num_rows + UNIT_ROWS - 1) // UNIT_ROWS
 
-    @part
-    def take_units(model, text, workspace):  # noqa: ANN001, ANN202
-        """Do units of the open stage until there are none left; tell whether it is the end of the text."""
-        shared = text[plan.SHARED]
-        while True:
-            ticket = load(shared + 8 * plan.TICKET)
-            if (ticket & UNIT_MASK) >= ((ticket >> UNIT_BITS) & UNIT_MASK):
-                return ticket >> (2 * UNIT_BITS) == LAST_STAGE
-            # by now it may be another stage's ticket, which is as good: it stays open until its units are done
-            ticket = take(shared + 8 * plan.TICKET)
-            unit = ticket & UNIT_MASK
-            if unit < ((ticket >> UNIT_BITS) & UNIT_MASK):
-                do_unit(model, text, load(shared + 8 * plan.STAGE_KIND), load(shared + 8 * plan.STAGE_LAYER),
-                        load(shared + 8 * plan.STAGE_FIRST), load(shared + 8 * plan.STAGE_ROWS), unit, workspace)  # fmt: skip
-                take(shared + 8 * plan.DONE)
-
-    @part
-    def run(model, text, stage, kind, layer, first_row, num_rows):  # noqa: ANN001, ANN202, PLR0913, PLR0917
-        """Do a stage, alone or with whoever helps; give the number of the next."""
-        num_units, shared, workspace = count_units(model, kind, num_rows), text[plan.SHARED], text[plan.WORKSPACES]
-        if text[plan.NUM_WORKERS] == 1:
-            for unit in range(num_units):
-                do_unit(model, text, kind, layer, first_row, num_rows, unit, workspace)
-            return stage
-        store(shared + 8 * plan.STAGE_KIND, kind)
-        store(shared + 8 * plan.STAGE_LAYER, layer)
-        store(shared + 8 * plan.STAGE_FIRST, first_row)
-        store(shared + 8 * plan.STAGE_ROWS, num_rows)
-        store(shared + 8 * plan.DONE, 0)
-        store(shared + 8 * plan.TICKET, (stage << (2 * UNIT_BITS)) + (num_units << UNIT_BITS))
-        take_units(model, text, workspace)
-        while load(shared + 8 * plan.DONE) < num_units:
-            rest()
-        return stage + 1
-
-    def forward(model: Any, text: Any, worker: Any):  # noqa: ANN202
-        if worker > 0:
-            workspace = text[plan.WORKSPACES] + worker * text[plan.WORKSPACE_BYTES]
-            while not take_units(model, text, workspace):
+    def forward(schedule: Any, model: Any, text: Any, worker: Any):  # noqa: ANN202
+        shared, workspace = text[plan.SHARED], text[plan.WORKSPACES] + worker * text[plan.WORKSPACE_BYTES]
+        ticket_address, done_address = shared + 8 * plan.TICKET, shared + 8 * plan.DONE
+        is_taken = False
+        patience = PATIENCE
+        ticket = load(ticket_address)
+        while ticket >> UNIT_BITS < text[plan.NUM_STAGES]:
+            stage, unit = ticket >> UNIT_BITS, ticket & UNIT_MASK
+            entry = stage * plan.STAGE_FIELDS
+            kind, layer, first_row = schedule[entry], schedule[entry + 1], schedule[entry + 2]
+            num_rows = min(text[plan.BLOCK_ROWS], text[plan.NUM_TOKENS] - first_row)
+            num_units = count_units(model, kind, num_rows)
+            if unit >= num_units:
                 rest()
-            return
-        num_tokens, block_rows = text[plan.NUM_TOKENS], text[plan.BLOCK_ROWS]
-        stage = run(model, text, 1, EMBED, 0, 0, num_tokens)
-        for number in range(model[plan.NUM_LAYERS]):
-            layer = plan.FIRST_LAYER + number * plan.LAYER_FIELDS
-            stage = run(model, text, stage, ATTEND, layer, 0, num_tokens)
-            for first in range(0, num_tokens, block_rows):
-                count = min(block_rows, num_tokens - first)
-                stage = run(model, text, stage, ROUND_CONTEXT, layer, first, count)
-                stage = run(model, text, stage, PROJECT_CONTEXT, layer, first, count)
-                stage = run(model, text, stage, ADD_CONTEXT, layer, first, count)
-                stage = run(model, text, stage, PROJECT_UP, layer, first, count)
-                stage = run(model, text, stage, ACTIVATE, layer, first, count)
-                stage = run(model, text, stage, PROJECT_DOWN, layer, first, count)
-                stage = run(model, text, stage, ADD_FEED, layer, first, count)
-        stage = run(model, text, stage, FINISH, 0, 0, num_tokens)
-        store(text[plan.SHARED] + 8 * plan.TICKET, LAST_STAGE << (2 * UNIT_BITS))
+                patience -= 1
+                if patience == 0:
+                    return
+                is_taken = False
+                ticket = load(ticket_address)
+            elif not is_taken:
+                # by then it may be a ticket of the next stage, which is as good
+                is_taken = True
+                ticket = take(ticket_address)
+            else:
+                if kind == plan.ATTEND:
+                    attend(model, text, layer, unit, workspace)
+                elif kind in (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN):
+                    project_unit(model, text, kind, layer, first_row, num_rows, unit)
+                else:
+                    for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
+                        row_unit(model, text, kind, layer, first_row, row)
+                if take(done_address) + 1 == num_units:
+                    store(done_address, 0)
+                    store(ticket_address, (stage + 1) << UNIT_BITS)
+                patience = PATIENCE
+                is_taken = False
+                ticket = load(ticket_address)
 
     return forward

@@ -1,7 +1,8 @@
-"""What the compiled forward pass reads: two tables of 64-bit integers, sizes and addresses, and how it is loaded.
+"""What the compiled forward pass reads: tables of 64-bit integers, and how the pass is loaded.
 
-The first table describes the model and is made once; the second describes one text and where its activations lie.
-The names below are places in these tables. Loading the pass from the cache imports neither numba nor its source.
+The schedule says what is done in which order, the model's table where its weights are, the text's table where its
+tokens and activations are. The names below are places in these tables. Loading the pass from the cache imports neither
+numba nor its source.
 """
 
 from functools import cache
@@ -19,28 +20,36 @@ from rank_rerank.kernels.processor import VectorPath
     FIRST_LAYER,
 ) = range(15)  # fmt: skip
 
-# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns (scale, shift, bias)
+# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta
 (
     HEADS_PANELS, HEADS_COLUMNS, OUTPUT_PANELS, OUTPUT_COLUMNS, ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
     UP_PANELS, UP_COLUMNS, DOWN_PANELS, DOWN_COLUMNS, FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
     LAYER_FIELDS,
 ) = range(15)  # fmt: skip
 
-# one text: sizes, addresses of input, output and activations, and the state that workers share
+# one text: sizes, then addresses of its input, its output, its activations, and of what workers share
 (
-    NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_WORKERS,
+    NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
     TOKEN_IDS, MASKS, VECTORS,
-    STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE,
-    WORKSPACES, WORKSPACE_BYTES,
-    SHARED,
+    STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
     TEXT_FIELDS,
 ) = range(19)  # fmt: skip
 
 # what workers share, at the address SHARED: 64-bit integers
-TICKET, DONE, STAGE_KIND, STAGE_LAYER, STAGE_FIRST, STAGE_ROWS, SHARED_FIELDS = range(7)
+TICKET, DONE, SHARED_FIELDS = range(3)
 
-NUM_ARGUMENTS = 3
-NUM_NUMBERS = 4  # epsilon, and three coefficients of the activation
+# a stage of the schedule
+KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
+
+# what a stage does
+(
+    EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED, FINISH,
+) = range(10)  # fmt: skip
+
+NUM_ARGUMENTS = 4
+# numbers of a row that are rounded with one scale; a step of a panel then stays in the first-level cache too
+GROUP = 384
+RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
 SOURCES = [_FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "sharing")]
@@ -49,12 +58,16 @@ _loading = RLock()
 
 
 def is_supported(path: VectorPath) -> bool:
-    """Whether the pass is worth running on this way to use a processor: bytes or pairs are multiplied by one instruction."""
+    """Whether the pass is worth running: there is an instruction that multiplies bytes, or pairs of 16-bit numbers."""
     return path.integer_product != "words"
 
 
 def load_forward(path: VectorPath) -> Kernel:
-    """Load the compiled forward pass, once a process; its arguments are the two tables and the number of the worker."""
+    """Load the compiled forward pass, once a process.
+
+    Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
+    worker, from 0.
+    """
     with _loading:
         return _load(path)
 

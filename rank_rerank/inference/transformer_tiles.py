@@ -2,14 +2,15 @@
 
 All three grow in `rank_rerank.kernels.outer_product.accumulate`; layout, precision and cost of the sums stand there.
 
-- project: y[r, c] = scale[r] * w[c] * sum_k u[r, k] * W[k, c] + offset[r] * t[c] + b[c], with u the quantised row
+- project: y[r, c] = b[c] + scale[r] * w[c] * sum_k u[r, k] * W[k, c] + offset[r] * t[c], with u the rounded row
   (x ≈ scale * u + offset), w the scales of the weights' columns and t[c] = w[c] * sum_k W[k, c], so that the offset of
-  a row costs one multiply-add a result. Sums are exact in int32; four float32 operations follow each.
+  a row costs one multiply-add a result. A long row has a scale and an offset for each group along k, and the second
+  and third term once a group. Sums are exact in int32; four float32 operations follow each.
 - score: s[r, j] = m[j] + sum_d q[r, d] * k[j, d] in float32, with m[j] = 0, or −1e30 for a key that must not be seen.
 - mix: c[r, d] = (sum_j p[r, j] * v[j, d]) / (sum_j p[r, j]): softmax's division moves to the few outputs of a head.
 
 Registers: 12 rows × 2 registers of columns are 24 sums on AVX-512; the panel takes two more, a row's number one.
-Where fewer rows are left than a tile has, it takes the last one again and writes it again: the same bits.
+Where fewer rows are left than a tile has, it takes the last one again; what it adds to is read before it is written.
 """
 
 from collections.abc import Sequence
@@ -23,41 +24,41 @@ from rank_rerank.kernels.outer_product import Tile, accumulate
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load
 
-RECORD_BYTES = 8  # a quantised row's scale and offset
 
 
-def make_project(path: VectorPath, rows: int, upcoming_bytes: int = 0) -> Any:
-    """Make the numba intrinsic of a projection's tile.
+def make_project(path: VectorPath, rows: int) -> Any:
+    """Make the numba intrinsic of a projection's tile: one group along k, added to what is there.
 
     Its arguments: panel [num_steps, columns]; address of the first row, bytes from row to row, rows left; num_steps;
-    w of the tile's first column, bytes from there to t, and again to b; records of the first row; address of the
-    result, bytes from row to row; what will be read next.
+    w of the tile's first column; t of it; record of the first row, bytes from record to record; what the result is
+    added to, bytes from row to row (0: the bias, for all); address of the result, bytes from row to row; what will be
+    read next.
     """
     tile = Tile(path, "int8", rows, path.panel_vectors)
     start = [ir.Constant(ir.VectorType(INT32, path.lanes), [0] * path.lanes)] * tile.vectors
 
     def emit(  # noqa: PLR0913, PLR0917 - a kernel
-        builder: Builder, panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
-        columns: Value, plane_bytes: Value, records: Value, target: Value, target_stride: Value, upcoming: Value,
+        builder: Builder, panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
+        columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
+        target: Value, target_bytes: Value, upcoming: Value,
     ) -> None:  # fmt: skip
         lanes = Lanes(builder, path)
         places = _places(builder, rows, rows_left)
-        addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
-        sums = accumulate(builder, tile, panel, addresses, num_steps, start, upcoming, upcoming_bytes)
-        shift_columns = builder.add(columns, plane_bytes)
-        bias_columns = builder.add(shift_columns, plane_bytes)
+        addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
+        sums = accumulate(builder, tile, panel, addresses, num_steps, start, upcoming, 0)
         for v in range(tile.vectors):
-            scales, shifts, biases = (
-                lanes.load(address, v * tile.vector_bytes) for address in (columns, shift_columns, bias_columns)
-            )
+            at_v = v * tile.vector_bytes
+            scales, shifts = lanes.load(columns, at_v), lanes.load(shift_columns, at_v)
             for r, place in enumerate(places):
-                record = at(builder, records, place, RECORD_BYTES)
+                record = builder.add(records, builder.mul(place, record_bytes))
                 scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
+                before = lanes.load(builder.add(base, builder.mul(place, base_bytes)), at_v)
                 product = lanes.of_integers(sums[r * tile.vectors + v])
-                result = product.times_plus(scale * scales, offset.times_plus(shifts, biases))
-                result.store(builder.add(target, builder.mul(place, target_stride)), v * tile.vector_bytes)
+                result = product.times_plus(scale * scales, offset.times_plus(shifts, before))
+                sums[r * tile.vectors + v] = result.value
+        _store(builder, tile, sums, places, target, target_bytes)
 
-    return make_intrinsic(emit, 11)
+    return make_intrinsic(emit, 14)
 
 
 def make_score(path: VectorPath, rows: int) -> Any:
