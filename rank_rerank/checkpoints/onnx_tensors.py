@@ -7,8 +7,10 @@ before anything is read, nothing is unfolded or copied, and weights outside the 
 Format: protobuf.dev/programming-guides/encoding, onnx/onnx.proto.
 """
 
+import math
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16}
 MAX_TENSORS = 100_000
 MAX_AXES = 8
+MAX_FIELDS = 1_000_000  # of one message: a graph has one for each node and weight
 MAX_VARINT_BYTES = 10
 
 
@@ -47,7 +50,7 @@ def read_onnx_tensors(path: Path) -> dict[str, AnyArray]:
                 continue
             for kind, tensor in _fields(graph):
                 if kind == INITIALIZER and not isinstance(tensor, int):
-                    _add_tensor(tensors, tensor)
+                    _add_tensor(tensors, _read_tensor(tensor))
     except _DamagedError as error:
         raise CheckpointFormatError(f"{path.name} is no whole ONNX file: {error}") from error
     if not tensors:
@@ -59,42 +62,52 @@ class _DamagedError(ValueError):
     """The bytes are not what the format says."""
 
 
-def _add_tensor(tensors: dict[str, AnyArray], message: memoryview) -> None:
-    shape: list[int] = []
-    data_type, name, raw = 0, "", None
+@dataclass
+class _Tensor:
+    """A TensorProto as far as it was read."""
+
+    shape: list[int] = field(default_factory=list[int])
+    data_type: int = 0
+    name: str = ""
+    raw: memoryview | None = None
+
+
+def _read_tensor(message: memoryview) -> _Tensor:
+    tensor = _Tensor()
     for number, value in _fields(message):
         if number == DIMS:
-            shape += [value] if isinstance(value, int) else _packed(value)
-        elif number == DATA_TYPE and isinstance(value, int):
-            data_type = value
-        elif number == NAME and not isinstance(value, int):
-            name = _text(value)
-        elif number == RAW_DATA and not isinstance(value, int):
-            raw = value
+            tensor.shape += [value] if isinstance(value, int) else _packed(value)
         elif number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0):
             raise _DamagedError("it keeps weights in another file, which is not read")
-        if len(shape) > MAX_AXES:
+        elif isinstance(value, int):
+            tensor.data_type = value if number == DATA_TYPE else tensor.data_type
+        elif number == NAME:
+            tensor.name = _text(value)
+        elif number == RAW_DATA:
+            tensor.raw = value
+        if len(tensor.shape) > MAX_AXES:
             raise _DamagedError("a weight has too many axes")
-    if raw is None or data_type not in DTYPES:
+    return tensor
+
+
+def _add_tensor(tensors: dict[str, AnyArray], tensor: _Tensor) -> None:
+    if tensor.raw is None or tensor.data_type not in DTYPES:
         return
-    if not name or name in tensors or len(tensors) >= MAX_TENSORS:
+    if not tensor.name or tensor.name in tensors or len(tensors) >= MAX_TENSORS:
         raise _DamagedError("a weight has no name, or one that is taken, or there are too many")
-    dtype = np.dtype(DTYPES[data_type]).newbyteorder("<")
-    count = 1
-    for size in shape:
-        # below the size of the file, so that the product stays an honest one
-        if not 0 <= size <= max(len(raw), 1):
-            raise _DamagedError("a weight's shape is not that of its data")
-        count *= size
-    if count * dtype.itemsize != len(raw):
+    dtype = np.dtype(DTYPES[tensor.data_type]).newbyteorder("<")
+    # Python's integers do not overflow, so a hostile shape cannot have the right product by accident
+    if min(tensor.shape, default=0) < 0 or math.prod(tensor.shape) * dtype.itemsize != len(tensor.raw):
         raise _DamagedError("a weight's shape is not that of its data")
-    tensors[name] = np.frombuffer(raw, dtype).reshape(shape)
+    tensors[tensor.name] = np.frombuffer(tensor.raw, dtype).reshape(tensor.shape)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Each field of a message: its number, and an integer or a part of the message."""
     place = 0
-    while place < len(message):
+    for _ in range(MAX_FIELDS):
+        if place == len(message):
+            return
         tag, place = _varint(message, place)
         number, wire = tag >> 3, tag & 7
         if number == 0:
@@ -113,6 +126,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise _DamagedError("a field ends behind its message")
         yield number, message[place : place + size]
         place += size
+    raise _DamagedError("a message has too many fields")
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:

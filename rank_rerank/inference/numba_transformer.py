@@ -1,23 +1,25 @@
-"""NumbaTransformer: BERT encoders on the CPU, compiled by numba with explicit vectors.
+"""NumbaTransformer: BERT and its kin on the CPU, compiled by numba with explicit vectors.
 
 Texts are packed and never padded; each runs through all layers on one thread, so nothing waits and its activations
-stay in that core's caches. int8 weights and rounded rows are multiplied exactly, and every other sum has an order that
-depends on the text alone: a text's vectors are the same bits in any batch, in any order and on any number of threads.
+stay in that core's caches; a text that is alone is shared by several threads. int8 weights and rounded rows are
+multiplied exactly, and every other sum has an order that depends on the text alone: a text's vectors are the same bits
+in any batch, in any order and on any number of threads.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import EncoderWeights, weights_from_onnx
-from rank_rerank.inference.schedule import make_schedule
+from rank_rerank.inference.encoder_weights import EncoderWeights, weights_from_onnx, weights_from_tensors
+from rank_rerank.inference.schedule import Output, make_schedule
 from rank_rerank.inference.text_memory import MemoryPool, TextLayout
-from rank_rerank.inference.transformer_model import pack_model
+from rank_rerank.inference.transformer_model import Projection, pack_model
 from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -25,14 +27,17 @@ from rank_rerank.tokenization.token_batch import TokenBatch
 MASKED = -1e30
 # longer texts than those that fit are rare enough to pay for fresh memory
 MAX_KEPT_BYTES = 16 << 20
+# a layer has twelve heads or so to share out; more threads than this would mostly wait
+MAX_WORKERS = 8
 
 
 class NumbaTransformer:
-    """A BERT encoder whose output is the last layer's rows, of unit length.
+    """A BERT encoder whose output is the last layer's rows, projected if there is a projection, of unit length.
 
     Args:
         weights: its weights, rounded.
         config: its sizes.
+        projection: what comes behind it, if anything.
         num_threads: texts that run at once; None for the default.
         path: how to use the processor; None for the best way.
 
@@ -44,6 +49,7 @@ class NumbaTransformer:
         self,
         weights: EncoderWeights,
         config: TransformerConfig,
+        projection: Projection | None = None,
         num_threads: int | None = None,
         path: VectorPath | None = None,
     ) -> None:
@@ -52,10 +58,11 @@ class NumbaTransformer:
             raise DeviceError(f'the vector path {self._path.name} cannot run this runtime; use runtime="onnx"')
         self._weights = weights
         self._config = config
+        self._projection = projection
         self._num_threads = num_threads
-        self._kernel = plan.load_forward(self._path)
-        self._model = pack_model(weights, config, self._path)
+        self._model = pack_model(weights, config, self._path, projection)
         self._pool = MemoryPool(MAX_KEPT_BYTES)
+        self._kernel = plan.load_forward(self._path)
 
     @classmethod
     def from_onnx(
@@ -67,20 +74,37 @@ class NumbaTransformer:
             CheckpointFormatError: the file is damaged or of another kind.
             DeviceError: see the constructor.
         """
-        return cls(weights_from_onnx(model_file, config), config, num_threads, path)
+        return cls(weights_from_onnx(model_file, config), config, None, num_threads, path)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Mapping[str, AnyArray],
+        config: TransformerConfig,
+        projection: Projection | None = None,
+        num_threads: int | None = None,
+        path: VectorPath | None = None,
+    ) -> "NumbaTransformer":
+        """Round float weights to int8 and run them; see `weights_from_tensors` for their names.
+
+        Raises:
+            CheckpointFormatError: a weight is missing or damaged, or the architecture is not supported.
+            DeviceError: see the constructor.
+        """
+        return cls(weights_from_tensors(tensors, config), config, projection, num_threads, path)
 
     def __reduce__(self) -> tuple[type["NumbaTransformer"], tuple[object, ...]]:
-        return (type(self), (self._weights, self._config, self._num_threads, self._path))
+        return (type(self), (self._weights, self._config, self._projection, self._num_threads, self._path))
 
     @property
     def dim(self) -> int:
         """Numbers a token vector."""
-        return self._config.hidden_size
+        return self._config.hidden_size if self._projection is None else len(self._projection.weight)
 
     @property
     def description(self) -> str:
         """Runtime, device and precision, for people."""
-        return f"numba, cpu ({self._path.name}), int8"
+        return f"compiled, cpu ({self._path.name}), int8"
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
         """Compute the vector of every token: see Transformer.encode.
@@ -88,16 +112,27 @@ class NumbaTransformer:
         Raises:
             CheckpointFormatError: the tokenizer gives tokens that the model does not have, or texts that are too long.
         """
+        return self._run(batch, self.dim, "unit" if self._projection is None else "projected")
+
+    def hidden_states(self, batch: TokenBatch) -> Float32Matrix:
+        """The last layer's rows, as a head of a cross-encoder reads them: [num_tokens, hidden] float32.
+
+        Raises:
+            CheckpointFormatError: as encode.
+        """
+        return self._run(batch, self._config.hidden_size, "hidden")
+
+    def _run(self, batch: TokenBatch, dim: int, output: Output) -> Float32Matrix:
         self._check(batch)
-        vectors = np.empty((batch.num_tokens, self.dim), np.float32)
+        vectors = np.empty((batch.num_tokens, dim), np.float32)
         texts = np.flatnonzero(batch.lengths)
-        texts = texts[np.argsort(-batch.lengths[texts], kind="stable")]  # the longest first: the end is even
+        texts = texts[np.argsort(-batch.lengths[texts], kind="stable")].tolist()  # the longest first: the end is even
         num_threads = default_num_threads() if self._num_threads is None else self._num_threads
         if len(texts) >= num_threads:
-            run_tasks(lambda number: self._encode(batch, texts[number], vectors, 1), len(texts), num_threads)
+            run_tasks(lambda number: self._run_text(batch, texts[number], vectors, output), len(texts), num_threads)
         else:
             for text in texts:
-                self._encode(batch, text, vectors, num_threads)
+                self._run_text(batch, text, vectors, output, min(num_threads, MAX_WORKERS))
         return vectors
 
     def _check(self, batch: TokenBatch) -> None:
@@ -108,36 +143,51 @@ class NumbaTransformer:
                 f"the tokenizer gives token ids beyond the model's {self._config.vocab_size}: "
                 "tokenizer.json and the weights are of different models"
             )
+        types = batch.token_types
+        if types is not None and (types.min() < 0 or types.max() >= max(1, self._config.type_vocab_size)):
+            raise CheckpointFormatError(f"the model has {self._config.type_vocab_size} token types")
         if batch.lengths.max() > self._config.max_positions:
             raise CheckpointFormatError(
                 f"a text has {batch.lengths.max()} tokens, and the model has {self._config.max_positions} positions: "
                 "lower document_length or query_length in the model's settings"
             )
 
-    def _encode(self, batch: TokenBatch, text: int, vectors: Float32Matrix, num_workers: int) -> None:
+    def _run_text(
+        self, batch: TokenBatch, text: int, vectors: Float32Matrix, output: Output, num_workers: int = 1
+    ) -> None:
         """Run one text, whose rows go to their places in ``vectors``."""
         start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
         layout = TextLayout.of(self._model.table, end - start, self._path)
         memory = self._pool.take(layout.num_bytes(num_workers))
         table = layout.table(memory)
-        schedule = make_schedule(self._config.num_layers, layout.num_blocks, layout.block_rows)
-        table[plan.NUM_STAGES] = len(schedule)
+        schedule = make_schedule(self._config.num_layers, layout.num_blocks, layout.block_rows, output)
         token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
-        table[plan.TOKEN_IDS], table[plan.VECTORS] = token_ids.ctypes.data, vectors[start:].ctypes.data
-        masks = _view(memory, int(table[plan.MASKS]), layout.num_keys)
-        masks[: end - start] = np.where(batch.attention_mask[start:end], np.float32(0), np.float32(MASKED))
-        masks[end - start :] = MASKED
-        shared = int(table[plan.SHARED]) - memory.ctypes.data
-        memory[shared : shared + 8 * plan.SHARED_FIELDS] = 0
-        arguments = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
+        positions = self._position_rows(batch, start, end)
+        masks = np.full(layout.num_keys, MASKED, np.float32)
+        masks[: end - start][batch.attention_mask[start:end]] = 0
+        shared = np.zeros(plan.SHARED_FIELDS, np.int64)
+        table[plan.NUM_STAGES] = len(schedule)
+        for place, array in (
+            (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
+            (plan.SHARED, shared), (plan.VECTORS, vectors[start:]),
+        ):  # fmt: skip
+            table[place] = array.ctypes.data
+        tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
 
         def work(worker: int) -> None:
-            self._kernel.call(*arguments, worker)
+            self._kernel.call(*tables, worker)
 
         run_tasks(work, num_workers, num_workers)
         self._pool.give_back(memory)
 
-
-def _view(memory: Int64Vector, address: int, count: int) -> Float32Matrix:
-    start = address - memory.ctypes.data
-    return memory[start : start + 4 * count].view(np.float32)
+    def _position_rows(self, batch: TokenBatch, start: int, end: int) -> Int64Vector:
+        """Each token's row in the table of positions and token types."""
+        config = self._config
+        if config.is_roberta:
+            is_token = batch.token_ids[start:end] != config.pad_token_id
+            rows = np.cumsum(is_token) * is_token + config.pad_token_id
+        else:
+            rows = np.arange(config.position_offset, config.position_offset + end - start)
+        if batch.token_types is not None:
+            rows += batch.token_types[start:end] * (config.max_positions + config.position_offset)
+        return rows.astype(np.int64, copy=False)

@@ -2,8 +2,11 @@
 
 Layout of the panels: [out / columns, in / items, columns, items], where a panel's columns fill two registers or more
 and an item is a byte (a 16-bit number where the processor multiplies pairs of those); out is padded with zeros to whole
-panels. Layout of the columns: [2 + num_groups, out] float32: scale; bias; then for each group of inputs shift = scale *
-sum of the group's integers, which an offset common to the group is multiplied by.
+panels.
+
+Inputs are rounded in groups, and weights may be. Layout of the columns: [1 + 2 * num_groups, out] float32: bias; then
+for each group of inputs the scale, and shift = scale * sum of the group's integers, which the group's offset is
+multiplied by.
 """
 
 from dataclasses import dataclass
@@ -12,7 +15,6 @@ from typing import TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
-from rank_rerank.inference.transformer_plan import GROUP
 from rank_rerank.kernels.processor import VectorPath
 
 Int8Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int8]]
@@ -23,25 +25,30 @@ LARGEST_WEIGHT = 127
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """A linear layer's weights, rounded: x W + b with W[k, c] ≈ integers[k, c] * scales[c].
+    """A linear layer's weights, rounded: x W + b with W[k, c] ≈ integers[k, c] * scales[k // group, c].
 
     Attributes:
         integers: [in, out] int8.
-        scales: [out] float32.
+        scales: [num_groups, out] float32.
         bias: [out] float32.
     """
 
     integers: Int8Matrix
-    scales: Float32Vector
+    scales: Float32Matrix
     bias: Float32Vector
 
     @classmethod
-    def round(cls, weight: Float32Matrix, bias: Float32Vector | None = None) -> "LinearWeights":
-        """Round weights [in, out] to nearest, with one scale an output."""
-        scales = (np.abs(weight).max(axis=0) / LARGEST_WEIGHT).astype(np.float32)  # [out]
-        scales = np.where(scales == 0, np.float32(1), scales)
-        integers = np.rint(weight / scales).astype(np.int8)
-        return cls(integers, scales, np.zeros(len(scales), np.float32) if bias is None else bias)
+    def round(cls, weight: Float32Matrix, group: int, bias: Float32Vector | None = None) -> "LinearWeights":
+        """Round weights [in, out] to nearest, with one scale for each output and each group of inputs."""
+        integers = np.empty(weight.shape, np.int8)
+        scales: list[Float32Vector] = []
+        for first in range(0, len(weight), group):
+            part = weight[first : first + group]
+            scale = (np.abs(part).max(axis=0) / LARGEST_WEIGHT).astype(np.float32)  # [out]
+            scales.append(np.where(scale == 0, np.float32(1), scale))
+            integers[first : first + group] = np.rint(part / scales[-1])
+        zeros = np.zeros(weight.shape[1], np.float32)
+        return cls(integers, np.array(scales), zeros if bias is None else bias)
 
     def scale_columns(self, factors: Float32Vector | float) -> "LinearWeights":
         """The layer with its outputs times factors [out]."""
@@ -55,15 +62,15 @@ class PackedLinear:
 
     Attributes:
         panels: the weights.
-        columns: [2 + num_groups, out] float32.
+        columns: [1 + 2 * num_groups, out] float32.
     """
 
     panels: AnyArray
     columns: Float32Matrix
 
     @classmethod
-    def pack(cls, weights: LinearWeights, path: VectorPath) -> "PackedLinear":
-        """Bring weights into the layout of a path."""
+    def pack(cls, weights: LinearWeights, group: int, path: VectorPath) -> "PackedLinear":
+        """Bring weights into the layout of a path, for inputs that are rounded in groups of so many."""
         width = path.panel_vectors * path.lanes
         kind, items = (np.int16, 2) if path.integer_product == "x86-pairs" else (np.int8, 4)
         num_inputs, num_outputs = weights.integers.shape
@@ -72,11 +79,12 @@ class PackedLinear:
         in_steps = integers.reshape(num_inputs // items, items, -1, width)
         panels = aligned(in_steps.transpose(2, 0, 3, 1).shape, kind)
         panels[...] = in_steps.transpose(2, 0, 3, 1)  # [out / columns, in / items, columns, items]
-        groups = np.add.reduceat(weights.integers, range(0, num_inputs, GROUP), axis=0, dtype=np.int64)
-        columns = aligned((2 + len(groups), num_outputs + padded), np.float32)
+        sums = np.add.reduceat(weights.integers, range(0, num_inputs, group), axis=0, dtype=np.int64)
+        columns = aligned((1 + 2 * len(sums), num_outputs + padded), np.float32)
         columns[:] = 0
-        columns[:2, :num_outputs] = weights.scales, weights.bias
-        columns[2:, :num_outputs] = weights.scales * groups.astype(np.float32)
+        columns[0, :num_outputs] = weights.bias
+        columns[1::2, :num_outputs] = weights.scales
+        columns[2::2, :num_outputs] = weights.scales * sums.astype(np.float32)
         return cls(panels, columns)
 
 

@@ -42,17 +42,19 @@ class TextLayout:
         hidden, stream, inner = (int(model[place]) for place in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))
         head = int(model[plan.HEAD])
         context = int(model[plan.NUM_HEADS]) * head
+
+        def record_bytes(size: int) -> int:
+            return -(-size // int(model[plan.GROUP])) * plan.RECORD_BYTES
+
         parts = {
-            plan.MASKS: num_keys * FLOAT_BYTES,
             plan.STREAM: num_tokens * stream * FLOAT_BYTES,
             plan.ROUNDED: num_tokens * hidden * item,
-            plan.RECORDS: num_tokens * _record_bytes(hidden),
+            plan.RECORDS: num_tokens * record_bytes(hidden),
             plan.CONTEXT: num_tokens * context * FLOAT_BYTES,
             plan.BLOCK: rows * max(context, inner) * item,
-            plan.BLOCK_RECORDS: rows * _record_bytes(max(context, inner)),
+            plan.BLOCK_RECORDS: rows * record_bytes(max(context, inner)),
             plan.SUMMANDS: rows * stream * FLOAT_BYTES,
-            plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
-            plan.SHARED: plan.SHARED_FIELDS * 8,
+            plan.WIDE: rows * int(max(model[plan.INNER_COLUMNS], model[plan.DIM_COLUMNS])) * FLOAT_BYTES,
         }
         # queries, keys, values, keys as panels; a tile of scores and the sums of its rows
         workspace = (3 * num_tokens + num_keys) * head * FLOAT_BYTES + path.rows * (num_keys + 1) * FLOAT_BYTES
@@ -68,7 +70,7 @@ class TextLayout:
         return -(-self.num_tokens // self.block_rows)
 
     def table(self, memory: AnyArray) -> Int64Vector:
-        """The text's table, without the number of stages and the addresses of input and output.
+        """The text's table, without what its caller puts in: stages, input, output, what workers share.
 
         Args:
             memory: [num_bytes] uint8 or more, beginning with a cache line.
@@ -113,7 +115,3 @@ class MemoryPool:
 
 def _whole_lines(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _record_bytes(size: int) -> int:
-    return -(-size // plan.GROUP) * plan.RECORD_BYTES

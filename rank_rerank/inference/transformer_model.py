@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import EncoderLayer, EncoderWeights
+from rank_rerank.inference.encoder_weights import ACTIVATIONS, SIZE_MULTIPLE, EncoderLayer, EncoderWeights
 from rank_rerank.inference.quantized_linear import LinearWeights, PackedLinear
 from rank_rerank.kernels.processor import VectorPath
-
-# x times the logistic function of c0 x + c1 x³ + c2 x⁵; GELU with erf is met to 2.6e-5 by these, the others exactly
-ACTIVATIONS = {
-    "gelu": (1.59501317, 0.0740136542, -0.000703417277),
-    "gelu_new": (1.5957691216, 0.0713548163, 0.0),
-    "gelu_pytorch_tanh": (1.5957691216, 0.0713548163, 0.0),
-    "silu": (1.0, 0.0, 0.0),
-}
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,27 @@ class PackedModel:
     num_bytes: int
 
 
-def pack_model(weights: EncoderWeights, config: TransformerConfig, path: VectorPath) -> PackedModel:
-    """Lay an encoder out for a way to use a processor."""
+@dataclass(frozen=True)
+class Projection:
+    """The linear layer behind an encoder; it is not rounded.
+
+    Attributes:
+        weight: [dim, hidden] float32; dim is a multiple of 16.
+        bias: [dim] float32.
+    """
+
+    weight: Float32Matrix
+    bias: Float32Vector
+
+
+def pack_model(
+    weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projection: Projection | None = None
+) -> PackedModel:
+    """Lay an encoder out for a way to use a processor.
+
+    Raises:
+        CheckpointFormatError: the projection does not fit.
+    """
     columns = path.panel_vectors * path.lanes
     head = round_up(config.head_size, columns)
     table = np.zeros(plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS, np.int64)
@@ -47,7 +59,7 @@ def pack_model(weights: EncoderWeights, config: TransformerConfig, path: VectorP
         table[place] = memory[-1].ctypes.data
 
     def put_linear(place: int, linear: LinearWeights) -> None:
-        packed = PackedLinear.pack(linear, path)
+        packed = PackedLinear.pack(linear, weights.group, path)
         put(place, packed.panels)
         put(place + 1, packed.columns)
 
@@ -55,6 +67,7 @@ def pack_model(weights: EncoderWeights, config: TransformerConfig, path: VectorP
     table[plan.HIDDEN], table[plan.INNER] = config.hidden_size, config.intermediate_size
     table[plan.HIDDEN_COLUMNS] = round_up(config.hidden_size, columns)
     table[plan.INNER_COLUMNS] = round_up(config.intermediate_size, columns)
+    table[plan.GROUP] = weights.group
     put(plan.WORDS, weights.words)
     put(plan.WORD_SCALES, weights.word_scales)
     put(plan.POSITIONS, weights.positions)
@@ -63,6 +76,17 @@ def pack_model(weights: EncoderWeights, config: TransformerConfig, path: VectorP
     put(plan.EMBEDDING_GAMMA, weights.embedding_norm.gamma)
     put(plan.EMBEDDING_BETA, weights.embedding_norm.beta)
     put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+    if projection is not None:
+        dim, hidden = projection.weight.shape
+        if hidden != config.hidden_size or dim % SIZE_MULTIPLE:
+            raise CheckpointFormatError(
+                f"the compiled runtime projects from {config.hidden_size} to a multiple of {SIZE_MULTIPLE} numbers, "
+                f"not from {hidden} to {dim}"
+            )
+        table[plan.DIM], table[plan.DIM_COLUMNS] = dim, round_up(dim, columns)
+        padded = np.pad(projection.weight, ((0, -dim % columns), (0, 0)))
+        put(plan.PROJECTION_PANELS, padded.reshape(-1, columns, hidden).transpose(0, 2, 1))
+        put(plan.PROJECTION_BIAS, np.pad(projection.bias, (0, -dim % columns)))
     for number, layer in enumerate(weights.layers):
         first = plan.FIRST_LAYER + number * plan.LAYER_FIELDS
         put_linear(first + plan.HEADS_PANELS, _join_heads(layer, config.num_heads, head))
@@ -87,18 +111,16 @@ def round_up(number: int, multiple: int) -> int:
 def _join_heads(layer: EncoderLayer, num_heads: int, head: int) -> LinearWeights:
     """Query, key and value of the first head, then of the second …; every part padded with zeros to ``head``."""
     parts = [_by_head(linear, num_heads, head) for linear in (layer.query, layer.key, layer.value)]
-    integers = np.stack([part[0] for part in parts], axis=2)  # [in, num_heads, 3, head]
-    columns = np.stack([part[1] for part in parts], axis=2)  # [2, num_heads, 3, head]
-    scales, bias = columns.reshape(2, -1)
-    return LinearWeights(integers.reshape(len(integers), -1), scales, bias)
+    joined = [np.stack(arrays, axis=2) for arrays in zip(*parts, strict=True)]  # [rows, num_heads, 3, head]
+    integers, scales, bias = (array.reshape(len(array), -1) for array in joined)
+    return LinearWeights(integers, scales, bias[0])
 
 
-def _by_head(linear: LinearWeights, num_heads: int, head: int) -> tuple[AnyArray, AnyArray]:
-    size = linear.integers.shape[1] // num_heads
-    padding = ((0, 0), (0, 0), (0, head - size))
-    integers = np.pad(linear.integers.reshape(-1, num_heads, size), padding)
-    columns = np.pad(np.stack([linear.scales, linear.bias]).reshape(2, num_heads, size), padding)
-    return integers, columns
+def _by_head(linear: LinearWeights, num_heads: int, head: int) -> list[AnyArray]:
+    """Integers, scales and bias as [rows, num_heads, head]."""
+    padding = ((0, 0), (0, 0), (0, head - linear.integers.shape[1] // num_heads))
+    rows = (linear.integers, linear.scales, linear.bias[None])
+    return [np.pad(array.reshape(len(array), num_heads, -1), padding) for array in rows]
 
 
 def _pad_head_inputs(linear: LinearWeights, num_heads: int, head: int) -> LinearWeights:

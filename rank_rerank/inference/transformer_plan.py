@@ -14,11 +14,11 @@ from rank_rerank.kernels.processor import VectorPath
 
 # the model: sizes, then addresses
 (
-    NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS,
+    NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
     WORDS, WORD_SCALES, POSITIONS, NUMBERS,
-    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS,
+    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, DIM_COLUMNS, PROJECTION_PANELS, PROJECTION_BIAS,
     FIRST_LAYER,
-) = range(15)  # fmt: skip
+) = range(20)  # fmt: skip
 
 # each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta
 (
@@ -30,10 +30,10 @@ from rank_rerank.kernels.processor import VectorPath
 # one text: sizes, then addresses of its input, its output, its activations, and of what workers share
 (
     NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
-    TOKEN_IDS, MASKS, VECTORS,
+    TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS,
     STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
     TEXT_FIELDS,
-) = range(19)  # fmt: skip
+) = range(20)  # fmt: skip
 
 # what workers share, at the address SHARED: 64-bit integers
 TICKET, DONE, SHARED_FIELDS = range(3)
@@ -43,12 +43,11 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 
 # what a stage does
 (
-    EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED, FINISH,
-) = range(10)  # fmt: skip
+    EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
+    PROJECT_VECTORS, WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
+) = range(13)  # fmt: skip
 
 NUM_ARGUMENTS = 4
-# numbers of a row that are rounded with one scale; a step of a panel then stays in the first-level cache too
-GROUP = 384
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent

@@ -110,9 +110,7 @@ def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
 def make_embed(path: VectorPath) -> Any:
     """Make ``embed(word, scale, position, target, count)``: int8 row * scale + position's row."""
 
-    def emit(  # noqa: PLR0913, PLR0917 - a kernel
-        builder: Builder, word: Value, scale: Value, position: Value, target: Value, count: Value
-    ) -> None:
+    def emit(builder: Builder, word: Value, scale: Value, position: Value, target: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
         factor = lanes.load_number(scale).spread()
 
@@ -126,21 +124,24 @@ def make_embed(path: VectorPath) -> Any:
     return make_intrinsic(emit, 5)
 
 
-def make_unit(path: VectorPath) -> Any:
-    """Make ``unit(x, target, count)``: a row divided by its Euclidean norm."""
+def make_unit(path: VectorPath, *, by_norm: bool) -> Any:
+    """Make ``unit(x, target, count)``: a row divided by its Euclidean norm, or as it is."""
 
     def emit(builder: Builder, x: Value, target: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
+        norm: Expression | None = None
+        if by_norm:
 
-        def square(number: Value, total: Any) -> list[Expression]:
-            value = lanes.load(at(builder, x, number))
-            return [value.times_plus(value, total[0])]
+            def square(number: Value, total: Any) -> list[Expression]:
+                value = lanes.load(at(builder, x, number))
+                return [value.times_plus(value, total[0])]
 
-        [total] = lanes.sweep(count, [lanes.constant(0.0)], square, Expression.__add__)
-        norm = total.fold(Expression.__add__).square_root().maximum(SMALLEST_NORM).spread()
+            [total] = lanes.sweep(count, [lanes.constant(0.0)], square, Expression.__add__)
+            norm = total.fold(Expression.__add__).square_root().maximum(SMALLEST_NORM).spread()
 
         def write(number: Value, _: Any) -> list[Expression]:
-            (lanes.load(at(builder, x, number)) / norm).store(at(builder, target, number))
+            value = lanes.load(at(builder, x, number))
+            (value if norm is None else value / norm).store(at(builder, target, number))
             return []
 
         lanes.sweep(count, [], write)
@@ -178,7 +179,7 @@ def make_transpose(path: VectorPath) -> Any:
     after the round with distance d, blocks of d × d are in place.
     """
 
-    def emit(  # noqa: PLR0913, PLR0917 - a kernel
+    def emit(
         builder: Builder, source: Value, source_stride: Value, rows_left: Value, target: Value, target_stride: Value
     ) -> None:
         size = path.lanes
@@ -202,7 +203,7 @@ def make_transpose(path: VectorPath) -> Any:
 
 
 def _interleave(builder: Builder, upper: Value, lower: Value, distance: int) -> tuple[Value, Value]:
-    """Swap the off-diagonal blocks of two rows: columns with bit ``distance`` set of one with those without of the other."""
+    """Swap the off-diagonal blocks: columns with the bit ``distance`` of one row, those without of the other."""
     size = upper.type.count
     first = [c if c & distance == 0 else size + c - distance for c in range(size)]
     second = [c + distance if c & distance == 0 else size + c for c in range(size)]

@@ -25,14 +25,12 @@ from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load
 
 
-
 def make_project(path: VectorPath, rows: int) -> Any:
     """Make the numba intrinsic of a projection's tile: one group along k, added to what is there.
 
     Its arguments: panel [num_steps, columns]; address of the first row, bytes from row to row, rows left; num_steps;
     w of the tile's first column; t of it; record of the first row, bytes from record to record; what the result is
-    added to, bytes from row to row (0: the bias, for all); address of the result, bytes from row to row; what will be
-    read next.
+    added to, bytes from row to row (0: the bias, for all); address of the result, bytes from row to row.
     """
     tile = Tile(path, "int8", rows, path.panel_vectors)
     start = [ir.Constant(ir.VectorType(INT32, path.lanes), [0] * path.lanes)] * tile.vectors
@@ -40,12 +38,12 @@ def make_project(path: VectorPath, rows: int) -> Any:
     def emit(  # noqa: PLR0913, PLR0917 - a kernel
         builder: Builder, panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
         columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
-        target: Value, target_bytes: Value, upcoming: Value,
+        target: Value, target_bytes: Value,
     ) -> None:  # fmt: skip
         lanes = Lanes(builder, path)
         places = _places(builder, rows, rows_left)
         addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
-        sums = accumulate(builder, tile, panel, addresses, num_steps, start, upcoming, 0)
+        sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
         for v in range(tile.vectors):
             at_v = v * tile.vector_bytes
             scales, shifts = lanes.load(columns, at_v), lanes.load(shift_columns, at_v)
@@ -58,7 +56,7 @@ def make_project(path: VectorPath, rows: int) -> Any:
                 sums[r * tile.vectors + v] = result.value
         _store(builder, tile, sums, places, target, target_bytes)
 
-    return make_intrinsic(emit, 14)
+    return make_intrinsic(emit, 13)
 
 
 def make_score(path: VectorPath, rows: int) -> Any:
@@ -115,7 +113,7 @@ def _places(builder: Builder, rows: int, rows_left: Value) -> list[Value]:
     ]
 
 
-def _store(  # noqa: PLR0913, PLR0917 - a kernel
+def _store(
     builder: Builder, tile: Tile, sums: Sequence[Value], places: Sequence[Value], target: Value, stride: Value
 ) -> None:
     lanes = Lanes(builder, tile.path)

@@ -1,4 +1,4 @@
-"""Expressions: registers of float32 written with the signs of arithmetic, and the functions a transformer needs of them.
+"""Expressions: registers of float32, written with the signs of arithmetic, and functions of them.
 
 An `Expression` adds the instructions of ``a * b + c`` to a builder in the order in which Python evaluates it. Nothing
 is reassociated or contracted later (no fast-math flag is ever set), so a result depends on its operands alone: the same
@@ -29,7 +29,7 @@ from rank_rerank.kernels.vectors import (
 )
 
 FLOAT_BYTES = 4
-UNROLLED_REGISTERS = 4
+UNROLLED_REGISTERS = 4  # the order in which `sweep` combines them is made for four
 
 # 1.5 * 2^23: adding it leaves no bits for a fraction, so that what is left is rounded to the nearest integer
 ROUNDING = 12582912.0
@@ -196,7 +196,7 @@ class Lanes:
         """Visit ``count`` numbers of a row, a register at a time, and keep running values over them.
 
         Four registers a turn, each with running values of its own so that none waits for the other; these are combined
-        at the end. The order depends on ``count`` alone.
+        at the end. The order depends on ``count`` alone, and registers of zeros at the end change no bit of a sum.
 
         Args:
             count: how many numbers, a multiple of the lanes.
@@ -219,16 +219,22 @@ class Lanes:
 
             return add
 
+        def rest(number: Value, values: list[Value]) -> list[Value]:
+            # the next register's running values come to the front, so that register i always meets those of i mod 4
+            following = turn(1)(number, values)
+            return following[size:] + following[:size]
+
         step = UNROLLED_REGISTERS * lanes
         whole = builder.sub(count, builder.srem(count, integer(step)))
         values = [each.value for each in carried] * UNROLLED_REGISTERS
         values = counted_loop(builder, integer(0), whole, step, values, turn(UNROLLED_REGISTERS))
-        values = counted_loop(builder, whole, count, lanes, values, turn(1))
-        results = [self.of_register(value) for value in values[:size]]
-        for slot in range(1, UNROLLED_REGISTERS):
-            others = [self.of_register(value) for value in values[slot * size : (slot + 1) * size]]
-            results = [join(a, b) for join, a, b in zip(combiners, results, others, strict=True)]
-        return results
+        values = counted_loop(builder, whole, count, lanes, values, rest)
+        if not carried:
+            return []
+        slots = [[self.of_register(value) for value in values[i : i + size]] for i in range(0, len(values), size)]
+        # whichever came to the front, the sum is the same: (0 + 2) + (1 + 3)
+        pairs = [[join(x, y) for join, x, y in zip(combiners, slots[i], slots[i + 2], strict=True)] for i in (0, 1)]
+        return [join(x, y) for join, x, y in zip(combiners, *pairs, strict=True)]
 
     def of_register(self, value: Value) -> Expression:
         """What instructions elsewhere computed."""

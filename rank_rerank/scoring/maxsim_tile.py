@@ -82,21 +82,29 @@ NUM_TILE_ARGUMENTS = len(TileArguments.__dataclass_fields__)
 
 def make_tile(tile: Tile, kind: TileKind) -> Any:
     """Make the numba intrinsic that adds a tile; it takes `TileArguments` in their order, each as an integer."""
-    return make_intrinsic(
-        lambda builder, *arguments: emit_tile(builder, tile, kind, TileArguments(*arguments)), NUM_TILE_ARGUMENTS
-    )
+
+    def emit(builder: Builder, *arguments: Value) -> None:
+        emit_tile(builder, tile, kind, TileArguments(*arguments))
+
+    return make_intrinsic(emit, NUM_TILE_ARGUMENTS)
 
 
 def make_stage(path: VectorPath, storage: Storage) -> Any:
     """Make the numba intrinsic ``stage(source, target, count)`` that converts one document token."""
-    return make_intrinsic(
-        lambda builder, source, target, count: stage_row(builder, path, storage, source, target, count), 3
-    )
+
+    def emit(builder: Builder, source: Value, target: Value, count: Value) -> None:
+        stage_row(builder, path, storage, source, target, count)
+
+    return make_intrinsic(emit, 3)
 
 
 def make_read_float32() -> Any:
     """Make the numba intrinsic ``read_float32(address)``."""
-    return make_intrinsic(lambda builder, address: load(builder, FLOAT32, address), 1, types.float32)
+
+    def emit(builder: Builder, address: Value) -> Value:
+        return load(builder, FLOAT32, address)
+
+    return make_intrinsic(emit, 1, types.float32)
 
 
 def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArguments) -> None:
