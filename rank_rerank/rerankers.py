@@ -48,6 +48,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
+    runtime: str = "auto",
 ) -> "ColbertReranker":
     """Load a reranker.
 
@@ -60,6 +61,8 @@ def load(
         device: "auto" or "cpu".
         precision: "auto" (INT8 where the model has it), "int8" or "fp32".
         num_threads: threads that work; None for RANK_RERANK_NUM_THREADS, else the processors there are.
+        runtime: "numba" for kernels compiled for this processor, "onnx" for ONNX Runtime, "auto" for the former where
+            they compute the model, else the latter.
 
     Raises:
         CheckpointNotFoundError: there is no such model.
@@ -69,7 +72,12 @@ def load(
         InvalidArgumentError: an option is out of its range.
     """
     encoder = TokenEncoder.from_pretrained(
-        name_or_folder, revision=revision, device=device, precision=precision, num_threads=num_threads
+        name_or_folder,
+        revision=revision,
+        device=device,
+        precision=precision,
+        num_threads=num_threads,
+        runtime=runtime,
     )
     self_check(encoder)
     return ColbertReranker(encoder, num_threads)

@@ -11,7 +11,8 @@ from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "onnx_config.json"
 MODEL_FILES = {"int8": "model_int8.onnx", "fp32": "model.onnx"}
-FILES = (CONFIG_FILE, "tokenizer.json", *MODEL_FILES.values())
+# config.json holds the sizes that a runtime other than ONNX Runtime needs
+FILES = (CONFIG_FILE, "config.json", "tokenizer.json", *MODEL_FILES.values())
 
 
 def is_onnx_folder(folder: Path) -> bool:

@@ -72,7 +72,7 @@ def _devices() -> dict[str, Any]:
 
     return {
         "gpu": get_gpu_device(),
-        "encoding runs on": "cpu (ONNX Runtime)",
+        "encoding runs on": "cpu",
         "onnxruntime providers": ", ".join(onnxruntime.get_available_providers()),
     }
 

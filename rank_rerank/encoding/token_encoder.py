@@ -11,7 +11,8 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import DeviceError, InvalidItemError, NonFiniteError
+from rank_rerank.errors import InvalidItemError, NonFiniteError
+from rank_rerank.inference.choose import choose_runtime
 from rank_rerank.inference.transformer import Transformer
 from rank_rerank.tokenization.texts import check_text
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -47,6 +48,7 @@ class TokenEncoder:
         device: str = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
+        runtime: str = "auto",
     ) -> "TokenEncoder":
         """Load an encoder.
 
@@ -56,6 +58,8 @@ class TokenEncoder:
             device: "auto" or "cpu".
             precision: "auto" (INT8 where the model has it), "int8" or "fp32".
             num_threads: texts encoded at once; None for RANK_RERANK_NUM_THREADS, else the processors there are.
+            runtime: "numba" for kernels compiled for this processor, "onnx" for ONNX Runtime, "auto" for the former
+                where they compute the model, else the latter.
 
         Raises:
             CheckpointNotFoundError: there is no such model.
@@ -63,17 +67,13 @@ class TokenEncoder:
             DeviceError: the device is not available.
             InvalidArgumentError: an option is out of its range.
         """
-        from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415 - the runtime is chosen here
-
-        if device not in ("auto", "cpu"):
-            raise DeviceError(f'device "{device}" is not available: this version encodes on "cpu"')
         if num_threads is not None:
             check_num_threads(num_threads)
         checkpoint = find_checkpoint(name_or_folder, revision=revision, precision=precision)
         return cls(
             checkpoint=checkpoint,
             tokenizer=Tokenizer(checkpoint.tokenizer_file, checkpoint.settings),
-            transformer=OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads),
+            transformer=choose_runtime(checkpoint, device=device, num_threads=num_threads, runtime=runtime),
         )
 
     @property

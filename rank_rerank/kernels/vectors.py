@@ -55,7 +55,7 @@ def multiply_add(builder: Builder, path: VectorPath, left: Value, right: Value, 
         return builder.fadd(total, builder.fmul(left, right))
     kind = total.type
     name = f"llvm.fma.v{kind.count}f32" if isinstance(kind, ir.VectorType) else "llvm.fma.f32"
-    return builder.call(_declare(builder, name, kind, [kind, kind, kind]), [left, right, total])
+    return builder.call(declare(builder, name, kind, [kind, kind, kind]), [left, right, total])
 
 
 def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, query: Value, total: Value) -> Value:
@@ -72,16 +72,16 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
     if path.integer_product == "x86-bytes":
         name = f"llvm.x86.avx512.vpdpbusd.{32 * words.count}"
         kind = ir.VectorType(INT8, 4 * words.count) if _vnni_takes_bytes() else words
-        function = _declare(builder, name, words, [words, kind, kind])
+        function = declare(builder, name, words, [words, kind, kind])
         return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
     if path.integer_product == "arm-bytes":
         kind = ir.VectorType(INT8, 4 * words.count)
-        function = _declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, [words, kind, kind])
+        function = declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, [words, kind, kind])
         return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
     if path.integer_product == "x86-pairs":
         kind = ir.VectorType(INT16, 2 * words.count)
         name = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[words.count]
-        function = _declare(builder, name, words, [kind, kind])
+        function = declare(builder, name, words, [kind, kind])
         products = builder.call(function, [builder.bitcast(document, kind), builder.bitcast(query, kind)])
         return builder.add(total, products)
     return builder.add(total, builder.mul(document, query))
@@ -90,7 +90,7 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
 def subtract_differing_bits(builder: Builder, document: Value, query: Value, total: Value) -> Value:
     """Total − the number of bits in which document and query differ, per 32-bit lane."""
     kind = total.type
-    function = _declare(builder, f"llvm.ctpop.v{kind.count}i32", kind, [kind])
+    function = declare(builder, f"llvm.ctpop.v{kind.count}i32", kind, [kind])
     return builder.sub(total, builder.call(function, [builder.xor(document, query)]))
 
 
@@ -104,7 +104,7 @@ def greater(builder: Builder, left: Value, right: Value) -> Value:
 def prefetch(builder: Builder, address: Value) -> None:
     """Ask for the cache line of an address, which need not be valid, to be read soon."""
     pointer = builder.inttoptr(address, INT8.as_pointer())
-    function = _declare(
+    function = declare(
         builder, "llvm.prefetch.p0", ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32]
     )  # fmt: skip
     builder.call(function, [pointer, integer(0, INT32), integer(3, INT32), integer(1, INT32)])
@@ -151,7 +151,8 @@ def counted_loop(
     return list(values)
 
 
-def _declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+def declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+    """The function of that name in the module under construction."""
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name) if known is None else known
 

@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit, types
 
 from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.intrinsics import make_address
 from rank_rerank.kernels.outer_product import UNROLLED_STEPS, Product, Tile
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.staging import Storage, conversion_of
 from rank_rerank.scoring.maxsim_scorer import STEP_BYTES, ScorerName
-from rank_rerank.scoring.maxsim_tile import TileKind, make_address, make_read_float32, make_stage, make_tile
+from rank_rerank.scoring.maxsim_tile import TileKind, make_read_float32, make_stage, make_tile
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ Precision of the rest: comparisons in float32, or exactly in int32 where no toke
 The first of equal tokens is the one that an index names.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic  # pyright: ignore[reportUnknownVariableType]
 
+from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.outer_product import STEP_BYTES, UNROLLED_STEPS, Tile, accumulate
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.staging import Conversion, Storage, stage_register, stage_row
@@ -102,43 +101,28 @@ NUM_TILE_ARGUMENTS = len(TileArguments.__dataclass_fields__)
 def make_tile(tile: Tile, kind: TileKind) -> Any:
     """Make the numba intrinsic that adds a tile; it takes `TileArguments` in their order, each as an integer."""
 
-    def generate(_context: Any, builder: Builder, _signature: Any, arguments: Sequence[Value]) -> Value:
+    def emit(builder: Builder, *arguments: Value) -> None:
         emit_tile(builder, tile, kind, TileArguments(*arguments))
-        return ir.Constant(ir.IntType(8).as_pointer(), None)
 
-    return _intrinsic(generate, NUM_TILE_ARGUMENTS)
+    return make_intrinsic(emit, NUM_TILE_ARGUMENTS)
 
 
 def make_stage(path: VectorPath, storage: Storage) -> Any:
     """Make the numba intrinsic ``stage(source, target, count)`` that converts one document token."""
 
-    def generate(_context: Any, builder: Builder, _signature: Any, arguments: Sequence[Value]) -> Value:
-        source, target, count = arguments
+    def emit(builder: Builder, source: Value, target: Value, count: Value) -> None:
         stage_row(builder, path, storage, source, target, count)
-        return ir.Constant(ir.IntType(8).as_pointer(), None)
 
-    return _intrinsic(generate, 3)
+    return make_intrinsic(emit, 3)
 
 
 def make_read_float32() -> Any:
     """Make the numba intrinsic ``read_float32(address)``."""
 
-    def generate(_context: Any, builder: Builder, _signature: Any, arguments: Sequence[Value]) -> Value:
-        return load(builder, FLOAT32, arguments[0])
+    def emit(builder: Builder, address: Value) -> Value:
+        return load(builder, FLOAT32, address)
 
-    return _intrinsic(generate, 1, types.float32)
-
-
-def make_address() -> Any:
-    """Make the numba intrinsic ``address_of(pointer)``."""
-
-    def typing(_context: Any, pointer: Any) -> Any:
-        def generate(_context: Any, builder: Builder, _signature: Any, arguments: Sequence[Value]) -> Value:
-            return builder.ptrtoint(arguments[0], ir.IntType(64))
-
-        return types.int64(pointer), generate
-
-    return intrinsic(typing)
+    return make_intrinsic(emit, 1, types.float32)
 
 
 def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArguments) -> None:
@@ -220,11 +204,3 @@ def _keep_best(
         store(builder, best, arguments.best, offset)
         if index is not None:
             store(builder, index, arguments.indices, offset)
-
-
-def _intrinsic(generate: Any, num_arguments: int, result: Any = types.none) -> Any:
-    """Numba reads the number of arguments off the function, so it is written out."""
-    names = ", ".join(f"a{i}" for i in range(num_arguments))
-    signature = result(*[types.int64] * num_arguments)
-    typing: Any = eval(f"lambda context, {names}: pair", {"pair": (signature, generate)})  # noqa: S307 - our own text
-    return intrinsic(typing)

@@ -17,8 +17,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_bundled_model_passes_with_room_to_spare(encoder):
-    result = self_check(encoder)
+@pytest.mark.parametrize("runtime", ["auto", "onnx"])
+def test_the_bundled_model_passes_with_room_to_spare(runtime):
+    result = self_check(rank_rerank.TokenEncoder.from_pretrained(runtime=runtime))
     assert result.num_tokens > 50
     assert result.mean_cosine > 0.998
     assert result.min_cosine > 0.99

@@ -9,9 +9,19 @@ from hypothesis import strategies as st
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.errors import EmptyQueryError, InvalidItemError, InvalidTextError, NonFiniteError
+from rank_rerank.inference.transformer_plan import is_supported
+from rank_rerank.kernels.processor import vector_path
 from rank_rerank.tokenization.tokenizer import Tokenizer
 
 TEXTS = ["short", "a text of some more words, with punctuation.", "", "Ünïcode 漢字 🐘", "long " * 200, "odd " * 37]
+
+
+@pytest.fixture(scope="module", params=["numba", "onnx"])
+def encoder(request):
+    """Every test holds for both runtimes."""
+    if request.param == "numba" and not is_supported(vector_path()):
+        pytest.skip("this processor has no instruction that the compiled runtime needs")
+    return TokenEncoder.from_pretrained(runtime=request.param)
 
 
 def test_every_vector_has_unit_length(encoder):

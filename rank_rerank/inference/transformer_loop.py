@@ -1,0 +1,292 @@
+"""The compiled code that follows a schedule, in numba's Python: what each stage does to its units.
+
+The work of a stage is cut into units that do not depend on each other: heads, panels of columns, or a few rows. Workers
+take units from a common counter; who finishes the last unit of a stage opens the next one. With one worker that is a
+plain loop; with several, nobody ever waits for a worker that did not come, and one that waits too long goes home.
+Units compute the same bits whoever runs them.
+
+A head is projected and attended to in one go: its queries, keys and values (23 kB each at 180 tokens) stay in the
+nearest caches. Takes addresses and numbers only, allocates nothing and raises nothing.
+"""
+
+from typing import Any
+
+from numba import njit, types
+
+from rank_rerank.inference import transformer_plan as plan
+from rank_rerank.inference.transformer_plan import RECORD_BYTES
+from rank_rerank.inference.transformer_rows import (
+    make_activate,
+    make_embed,
+    make_normalise,
+    make_quantise,
+    make_softmax,
+    make_transpose,
+    make_unit,
+)
+from rank_rerank.inference.transformer_sharing import make_load, make_rest, make_store, make_take
+from rank_rerank.inference.transformer_tiles import make_mix, make_project, make_score
+from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.processor import VectorPath
+
+UNIT_ROWS = 8
+UNIT_BITS = 32  # a ticket is the number of the stage and, below, that of the next unit
+UNIT_MASK = (1 << UNIT_BITS) - 1
+PATIENCE = 20_000  # rests of some ten nanoseconds: far longer than a stage of a text that is worth sharing
+
+
+def make_forward(path: VectorPath) -> KernelSource:
+    """Write the pass for one way to use a processor; arguments as for `load_forward`."""
+    table = types.CPointer(types.int64)
+    return KernelSource(_make_function(path), (table, table, table, types.int64))
+
+
+def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
+    ROWS, TAIL_ROWS, LANES = path.rows, path.tail_rows, path.lanes  # noqa: N806 - constants of the kernel
+    COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
+    ITEM = 2 if path.integer_product == "x86-pairs" else 1  # noqa: N806
+    project_tile, project_tail = make_project(path, ROWS), make_project(path, TAIL_ROWS)
+    score_tile, score_tail = make_score(path, ROWS), make_score(path, TAIL_ROWS)
+    mix_tile, mix_tail = make_mix(path, ROWS), make_mix(path, TAIL_ROWS)
+    round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
+    normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
+    activate, embed_row = make_activate(path, with_gate=False), make_embed(path)
+    unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
+    softmax, transpose = make_softmax(path), make_transpose(path)
+    take, load, store, rest = make_take(), make_load(), make_store(), make_rest(path)
+    part = njit(error_model="numpy")
+
+    @part
+    def project(  # noqa: PLR0913, PLR0917 - a kernel
+        source: Any,
+        size: Any,
+        group: Any,
+        records: Any,
+        num_rows: Any,
+        panel: Any,
+        columns: Any,
+        plane: Any,
+        target: Any,
+        row_bytes: Any,
+    ) -> Any:
+        """Rows [num_rows, size] times one panel, group by group along the row: each adds to what the last one left."""
+        source_bytes, record_bytes = size * ITEM, (size + group - 1) // group * RECORD_BYTES
+        base, base_bytes, scales = columns, 0, columns + plane
+        for k in range(0, size, group):
+            num_steps = min(group, size - k) * ITEM // 4
+            r = 0
+            while r < num_rows:
+                left = num_rows - r
+                rows, record = source + r * source_bytes + k * ITEM, records + r * record_bytes
+                result, start = target + r * row_bytes, base + r * base_bytes
+                if left >= ROWS:
+                    project_tile(panel, rows, source_bytes, left, num_steps, scales, scales + plane,
+                                 record, record_bytes, start, base_bytes, result, row_bytes)  # fmt: skip
+                    r += ROWS
+                else:
+                    project_tail(panel, rows, source_bytes, left, num_steps, scales, scales + plane,
+                                 record, record_bytes, start, base_bytes, result, row_bytes)  # fmt: skip
+                    r += TAIL_ROWS
+            panel += num_steps * STEP
+            records += RECORD_BYTES
+            scales += 2 * plane
+            base, base_bytes = target, row_bytes
+
+    @part
+    def project_head(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:
+        """Queries and keys of a head, row after row, and its values [panels, num_tokens, columns] behind them."""
+        num_tokens, hidden, row = text[plan.NUM_TOKENS], model[plan.HIDDEN], 4 * model[plan.HEAD]
+        num_panels, plane = model[plan.HEAD] // COLUMNS, 3 * model[plan.NUM_HEADS] * row
+        panels, columns = model[layer + plan.HEADS_PANELS], model[layer + plan.HEADS_COLUMNS]
+        for p in range(3 * num_panels):
+            panel = 3 * head * num_panels + p
+            target, row_bytes = query + p // num_panels * num_tokens * row + p % num_panels * STEP, row
+            if p >= 2 * num_panels:
+                target, row_bytes = query + 2 * num_tokens * row + p % num_panels * num_tokens * STEP, STEP
+            project(text[plan.ROUNDED], hidden, model[plan.GROUP], text[plan.RECORDS], num_tokens,
+                    panels + panel * hidden * ITEM * COLUMNS, columns + panel * STEP, plane,
+                    target, row_bytes)  # fmt: skip
+
+    @part
+    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:
+        """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory."""
+        num_tokens, num_keys, size = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], model[plan.HEAD]
+        row, num_panels = 4 * size, size // COLUMNS
+        key = query + num_tokens * row
+        value = key + num_tokens * row  # [num_panels, num_tokens, columns]
+        key_panels = value + num_tokens * row  # [num_keys / columns, size, columns]
+        scores = key_panels + num_keys * row  # [rows, num_keys]
+        sums = scores + ROWS * num_keys * 4
+        project_head(model, text, layer, head, query)
+
+        for j in range(0, num_keys, LANES):
+            first_key = min(j, num_tokens - 1)
+            panel = key_panels + j // COLUMNS * COLUMNS * row + j % COLUMNS * 4
+            for d in range(0, size, LANES):
+                transpose(key + first_key * row + d * 4, row, num_tokens - first_key, panel + d * STEP, STEP)
+
+        context, context_bytes = text[plan.CONTEXT] + head * row, model[plan.NUM_HEADS] * row
+        masks, score_bytes = text[plan.MASKS], 4 * num_keys
+        r = 0
+        while r < num_tokens:
+            left, queries = num_tokens - r, query + r * row
+            count = ROWS if left >= ROWS else TAIL_ROWS
+            for j in range(0, num_keys, COLUMNS):
+                keys, mask, result = key_panels + j * row, masks + 4 * j, scores + 4 * j
+                if left >= ROWS:
+                    score_tile(keys, queries, row, left, size, mask, result, score_bytes)
+                else:
+                    score_tail(keys, queries, row, left, size, mask, result, score_bytes)
+            for i in range(min(count, left)):
+                softmax(scores + i * score_bytes, sums + 4 * i, num_keys)
+            for p in range(num_panels):
+                values, target = value + p * num_tokens * STEP, context + r * context_bytes + p * STEP
+                if left >= ROWS:
+                    mix_tile(values, scores, score_bytes, left, num_tokens, sums, target, context_bytes)
+                else:
+                    mix_tail(values, scores, score_bytes, left, num_tokens, sums, target, context_bytes)
+            r += count
+
+    @part
+    def project_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, num_rows: Any, unit: Any) -> Any:  # noqa: PLR0913, PLR0917
+        """One panel of a linear layer, for the rows of a block."""
+        source, records = text[plan.BLOCK], text[plan.BLOCK_RECORDS]
+        target, num_columns, linear = text[plan.SUMMANDS], model[plan.HIDDEN_COLUMNS], layer + plan.DOWN_PANELS
+        size = model[plan.INNER]
+        if kind == plan.PROJECT_CONTEXT:
+            size, linear = model[plan.NUM_HEADS] * model[plan.HEAD], layer + plan.OUTPUT_PANELS
+        elif kind == plan.PROJECT_UP:
+            size, linear = model[plan.HIDDEN], layer + plan.UP_PANELS
+            source = text[plan.ROUNDED] + first_row * size * ITEM
+            records = (
+                text[plan.RECORDS] + first_row * ((size + model[plan.GROUP] - 1) // model[plan.GROUP]) * RECORD_BYTES
+            )
+            target, num_columns = text[plan.WIDE], model[plan.INNER_COLUMNS]
+        project(source, size, model[plan.GROUP], records, num_rows, model[linear] + unit * size * ITEM * COLUMNS,
+                model[linear + 1] + unit * STEP, 4 * num_columns, target + unit * STEP, 4 * num_columns)  # fmt: skip
+
+    @part
+    def project_vectors(model: Any, text: Any, first_row: Any, num_rows: Any, unit: Any) -> Any:
+        """One panel of the projection, in float32."""
+        hidden, row_bytes, result_bytes = (
+            model[plan.HIDDEN],
+            4 * model[plan.HIDDEN_COLUMNS],
+            4 * model[plan.DIM_COLUMNS],
+        )
+        panel, bias = model[plan.PROJECTION_PANELS] + unit * hidden * STEP, model[plan.PROJECTION_BIAS] + unit * STEP
+        r = 0
+        while r < num_rows:
+            left = num_rows - r
+            rows = text[plan.STREAM] + (first_row + r) * row_bytes
+            target = text[plan.WIDE] + unit * STEP + r * result_bytes
+            if left >= ROWS:
+                score_tile(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                r += ROWS
+            else:
+                score_tail(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                r += TAIL_ROWS
+
+    @part
+    def row_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, row: Any) -> Any:  # noqa: C901, PLR0912 - one branch a kind of stage
+        """One row of a block, counted from its first row."""
+        hidden, stream_bytes = model[plan.HIDDEN], 4 * model[plan.HIDDEN_COLUMNS]
+        size, source, factors = hidden, text[plan.STREAM] + (first_row + row) * stream_bytes, model[plan.FIRST_FACTORS]
+        stream, summand = source, text[plan.SUMMANDS] + row * stream_bytes
+        if kind >= plan.WRITE_PROJECTED:
+            dim = model[plan.DIM] if kind == plan.WRITE_PROJECTED else hidden
+            target = text[plan.VECTORS] + (first_row + row) * 4 * dim
+            if kind == plan.WRITE_HIDDEN:
+                copy_row(stream, target, dim)
+            elif kind == plan.WRITE_UNIT:
+                unit_row(stream, target, dim)
+            else:
+                unit_row(text[plan.WIDE] + row * 4 * model[plan.DIM_COLUMNS], target, dim)
+            return
+        if kind == plan.ROUND_CONTEXT:
+            size = model[plan.NUM_HEADS] * model[plan.HEAD]
+            source = text[plan.CONTEXT] + (first_row + row) * 4 * size
+        elif kind == plan.ACTIVATE:
+            size, source = model[plan.INNER], text[plan.WIDE] + row * 4 * model[plan.INNER_COLUMNS]
+        elif kind == plan.EMBED:
+            word = load(text[plan.TOKEN_IDS] + 8 * (first_row + row))
+            embed_row(model[plan.WORDS] + word * hidden, model[plan.WORD_SCALES] + 4 * word,
+                      model[plan.POSITIONS] + load(text[plan.POSITION_ROWS] + 8 * (first_row + row)) * 4 * hidden,
+                      stream, hidden)  # fmt: skip
+            normalise(stream, stream, stream, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
+                      model[plan.NUMBERS], hidden)  # fmt: skip
+        else:
+            norm = layer + (plan.ATTENTION_GAMMA if kind == plan.ADD_CONTEXT else plan.FEED_GAMMA)
+            add_normalise(stream, summand, stream, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
+            factors = model[layer + (plan.FEED_FACTORS if kind == plan.ADD_CONTEXT else plan.NEXT_FACTORS)]
+
+        group_size = model[plan.GROUP]
+        num_groups = (size + group_size - 1) // group_size
+        if kind in (plan.ROUND_CONTEXT, plan.ACTIVATE):
+            rounded, record = text[plan.BLOCK] + row * size * ITEM, text[plan.BLOCK_RECORDS]
+            record += row * num_groups * RECORD_BYTES
+        else:
+            rounded, record = text[plan.ROUNDED] + (first_row + row) * size * ITEM, text[plan.RECORDS]
+            record += (first_row + row) * num_groups * RECORD_BYTES
+        for g in range(num_groups):
+            k, count = g * group_size, min(group_size, size - g * group_size)
+            numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
+            if kind == plan.ACTIVATE:
+                activate(numbers, numbers, model[plan.NUMBERS] + 4, result, group, count)
+            elif kind == plan.ROUND_CONTEXT:
+                round_row(numbers, numbers, result, group, count)
+            else:
+                round_scaled(numbers, factors + 4 * k, result, group, count)
+
+    @part
+    def count_units(model: Any, kind: Any, num_rows: Any) -> Any:
+        if kind == plan.ATTEND:
+            return model[plan.NUM_HEADS]
+        if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
+            return model[plan.HIDDEN_COLUMNS] // COLUMNS
+        if kind == plan.PROJECT_UP:
+            return model[plan.INNER_COLUMNS] // COLUMNS
+        if kind == plan.PROJECT_VECTORS:
+            return model[plan.DIM_COLUMNS] // COLUMNS
+        return (num_rows + UNIT_ROWS - 1) // UNIT_ROWS
+
+    def forward(schedule: Any, model: Any, text: Any, worker: Any) -> Any:
+        shared, workspace = text[plan.SHARED], text[plan.WORKSPACES] + worker * text[plan.WORKSPACE_BYTES]
+        ticket_address, done_address = shared + 8 * plan.TICKET, shared + 8 * plan.DONE
+        is_taken = False
+        patience = PATIENCE
+        ticket = load(ticket_address)
+        while ticket >> UNIT_BITS < text[plan.NUM_STAGES]:
+            stage, unit = ticket >> UNIT_BITS, ticket & UNIT_MASK
+            entry = stage * plan.STAGE_FIELDS
+            kind, layer, first_row = schedule[entry], schedule[entry + 1], schedule[entry + 2]
+            num_rows = min(text[plan.BLOCK_ROWS], text[plan.NUM_TOKENS] - first_row)
+            num_units = count_units(model, kind, num_rows)
+            if unit >= num_units:
+                rest()
+                patience -= 1
+                if patience == 0:
+                    return
+                is_taken = False
+                ticket = load(ticket_address)
+            elif not is_taken:
+                # by then it may be a ticket of the next stage, which is as good
+                is_taken = True
+                ticket = take(ticket_address)
+            else:
+                if kind == plan.ATTEND:
+                    attend(model, text, layer, unit, workspace)
+                elif kind in (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN):
+                    project_unit(model, text, kind, layer, first_row, num_rows, unit)
+                elif kind == plan.PROJECT_VECTORS:
+                    project_vectors(model, text, first_row, num_rows, unit)
+                else:
+                    for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
+                        row_unit(model, text, kind, layer, first_row, row)
+                if take(done_address) + 1 == num_units:
+                    store(done_address, 0)
+                    store(ticket_address, (stage + 1) << UNIT_BITS)
+                patience = PATIENCE
+                is_taken = False
+                ticket = load(ticket_address)
+
+    return forward

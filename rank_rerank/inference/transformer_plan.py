@@ -1,0 +1,81 @@
+"""What the compiled forward pass reads: tables of 64-bit integers, and how the pass is loaded.
+
+The schedule says what is done in which order, the model's table where its weights are, the text's table where its
+tokens and activations are. The names below are places in these tables. Loading the pass from the cache imports neither
+numba nor its source.
+"""
+
+from functools import cache
+from pathlib import Path
+from threading import RLock
+
+from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
+from rank_rerank.kernels.processor import VectorPath
+
+# the model: sizes, then addresses
+(
+    NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
+    WORDS, WORD_SCALES, POSITIONS, NUMBERS,
+    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, DIM_COLUMNS, PROJECTION_PANELS, PROJECTION_BIAS,
+    FIRST_LAYER,
+) = range(20)  # fmt: skip
+
+# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta
+(
+    HEADS_PANELS, HEADS_COLUMNS, OUTPUT_PANELS, OUTPUT_COLUMNS, ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
+    UP_PANELS, UP_COLUMNS, DOWN_PANELS, DOWN_COLUMNS, FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
+    LAYER_FIELDS,
+) = range(15)  # fmt: skip
+
+# one text: sizes, then addresses of its input, its output, its activations, and of what workers share
+(
+    NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
+    TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS,
+    STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
+    TEXT_FIELDS,
+) = range(20)  # fmt: skip
+
+# what workers share, at the address SHARED: 64-bit integers
+TICKET, DONE, SHARED_FIELDS = range(3)
+
+# a stage of the schedule
+KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
+
+# what a stage does
+(
+    EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
+    PROJECT_VECTORS, WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
+) = range(13)  # fmt: skip
+
+NUM_ARGUMENTS = 4
+RECORD_BYTES = 8  # scale and offset of a group
+
+_FOLDER = Path(__file__).parent
+SOURCES = [_FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "sharing")]
+
+_loading = RLock()
+
+
+def is_supported(path: VectorPath) -> bool:
+    """Whether the pass is worth running: there is an instruction that multiplies bytes, or pairs of 16-bit numbers."""
+    return path.integer_product != "words"
+
+
+def load_forward(path: VectorPath) -> Kernel:
+    """Load the compiled forward pass, once a process.
+
+    Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
+    worker, from 0.
+    """
+    with _loading:
+        return _load(path)
+
+
+@cache
+def _load(path: VectorPath) -> Kernel:
+    def make() -> KernelSource:
+        from rank_rerank.inference.transformer_loop import make_forward  # noqa: PLC0415 - loads numba
+
+        return make_forward(path)
+
+    return load_kernel(f"transformer-{path.name}", NUM_ARGUMENTS, make, path, SOURCES)
