@@ -1,6 +1,7 @@
 """Read JSON settings from a folder that is not trusted: every value has a type, every error names the file."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,7 +11,7 @@ from rank_rerank.errors import CheckpointFormatError
 # the largest settings files seen are a few kilobytes
 MAX_SETTINGS_BYTES = 4 << 20
 
-Value = TypeVar("Value", str, int, bool)
+Value = TypeVar("Value", str, int, bool, float)
 
 
 class JsonSettings:
@@ -18,21 +19,50 @@ class JsonSettings:
 
     Args:
         path: the file.
+        values: its content where it has been read already.
 
     Raises:
         CheckpointFormatError: it is not a JSON object of reasonable size, or has a key twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, values: dict[str, Any] | None = None) -> None:
         self._path = path
-        self._values = _read_object(path)
+        self._values = _as_object(path, _read_json(path)) if values is None else values
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def keys(self) -> tuple[str, ...]:
+        """Every key that is there, in the file's order."""
+        return tuple(self._values)
 
     def get(self, key: str, default: Value) -> Value:
-        """The value of a key, or the default where it is missing; it must have the default's type."""
+        """The value of a key, or the default where it is missing; it must have the default's type.
+
+        Where the default is a float, a whole number will do, and NaN and infinity will not.
+        """
         value = self._values.get(key, default)
-        if type(value) is not type(default):
+        if type(default) is float and type(value) is int:
+            value = _as_float(value)
+        if type(value) is not type(default) or (type(value) is float and not math.isfinite(value)):
             raise self._wrong_type(key, type(default).__name__)
         return cast("Value", value)
+
+    def get_optional_str(self, key: str) -> str | None:
+        """A string, or None where it is missing or null."""
+        value = self._values.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong_type(key, "str or null")
+        return value
+
+    def get_object(self, key: str) -> "JsonSettings | None":
+        """An object inside this one, or None where it is missing or null."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self._wrong_type(key, "object or null")
+        return JsonSettings(self._path, cast("dict[str, Any]", value))
 
     def get_optional_int(self, key: str) -> int | None:
         """A whole number, or None where it is missing or null."""
@@ -40,6 +70,10 @@ class JsonSettings:
         if value is not None and type(value) is not int:
             raise self._wrong_type(key, "int or null")
         return value
+
+    def get_optional_float(self, key: str) -> float | None:
+        """A finite number, or None where it is missing or null."""
+        return None if self._values.get(key) is None else self.get(key, 0.0)
 
     def get_words(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         """A list of strings."""
@@ -68,15 +102,45 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    content = read_bounded(path, MAX_SETTINGS_BYTES)
+def read_objects(path: Path) -> list[JsonSettings]:
+    """The objects of a JSON array, as in modules.json.
+
+    Raises:
+        CheckpointFormatError: the file holds something else.
+    """
+    values = _read_json(path)
+    if not isinstance(values, list):
+        raise CheckpointFormatError(f"{path.name} must hold a JSON array")
+    return [JsonSettings(path, _as_object(path, value)) for value in cast("list[Any]", values)]
+
+
+def parse_json(content: bytes, name: str) -> Any:
+    """Parse JSON that may be hostile.
+
+    Raises:
+        CheckpointFormatError: it is not valid, too deep, or has a key twice in one object.
+    """
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_refuse_duplicates)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
-        raise CheckpointFormatError(f"{path.name} is not valid JSON") from error
+        raise CheckpointFormatError(f"{name} is not valid JSON") from error
+
+
+def _read_json(path: Path) -> Any:
+    return parse_json(read_bounded(path, MAX_SETTINGS_BYTES), path.name)
+
+
+def _as_object(path: Path, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointFormatError(f"{path.name} must hold a JSON object")
     return cast("dict[str, Any]", value)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,280 @@
+"""TransformerConfig: the shape of an encoder, read from a Hugging Face config.json.
+
+Only architectures that this library computes itself are read, so nothing here leads to code from a model's repository.
+Defaults for missing keys are those of the architecture's first configuration class, which writes only what differs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.errors import CheckpointFormatError
+
+CONFIG_FILE = "config.json"
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
+# other names that configurations use for the same function
+ACTIVATION_NAMES = {"gelu_python": "gelu", "swish": "silu"}
+BERT_TYPES = ("bert", "electra")
+ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
+MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert")
+# far beyond any published encoder, and small enough that a product of two fits a machine's integers
+LIMITS = {
+    "vocab_size": 4_000_000,
+    "hidden_size": 16_384,
+    "num_layers": 256,
+    "num_heads": 256,
+    "intermediate_size": 131_072,
+    "max_positions": 1_048_576,
+    "embedding_size": 16_384,
+}
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The sizes and choices that turn a set of tensors into an encoder.
+
+    Attributes:
+        model_type: one of MODEL_TYPES, as config.json spells it.
+        vocab_size: rows of the word embedding table.
+        hidden_size: numbers a token between layers.
+        num_layers: layers.
+        num_heads: attention heads a layer; hidden_size is a multiple of it.
+        intermediate_size: numbers a token inside a feed-forward block (after the gate, for ModernBERT).
+        max_positions: the longest text in tokens, special ones included.
+        layer_norm_eps: added to the variance.
+        activation: of the feed-forward block: one of ACTIVATIONS. "gelu" is the exact one with erf, "gelu_new" and
+            "gelu_pytorch_tanh" are the approximation by tanh.
+        pad_token_id: the id that padding would have.
+        type_vocab_size: rows of the token type table; 0 for none. A single text is of type 0 throughout.
+        position_offset: the row of the position table that the first token uses: RoBERTa's keep pad_token_id + 1 rows
+            that no token can use, and the table has max_positions + position_offset rows.
+        embedding_size: numbers a word embedding; differs from hidden_size in ELECTRA only, which then projects.
+        rotary: how positions enter where there is no position table (ModernBERT), else None.
+    """
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    max_positions: int
+    layer_norm_eps: float
+    activation: str
+    pad_token_id: int
+    type_vocab_size: int = 0
+    position_offset: int = 0
+    embedding_size: int = 0
+    rotary: "RotaryConfig | None" = None
+
+    @property
+    def head_size(self) -> int:
+        """Numbers a token in one attention head."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def is_roberta(self) -> bool:
+        """Whether a token's position counts only the tokens before it that are not padding."""
+        return self.model_type in ROBERTA_TYPES
+
+
+@dataclass(frozen=True)
+class RotaryConfig:
+    """What ModernBERT has beside the sizes: rotary positions, local attention, optional biases.
+
+    The embedding is normalised before the first layer, whose own attention norm is absent; every layer normalises
+    before attention and before the feed-forward block, and a last norm follows the last layer.
+
+    Attributes:
+        is_global: [num_layers] whether a layer attends to the whole text, or to a window round each token.
+        window: how far a local layer sees, in tokens to each side: |i - j| <= window.
+        global_theta: base of the rotary angles in global layers: angle = position * theta ** (-2k / head_size).
+        local_theta: likewise in local layers.
+        norm_bias: whether layer norms have a bias.
+        attention_bias: whether Wqkv and attn.Wo have a bias.
+        mlp_bias: whether Wi and mlp.Wo have a bias.
+    """
+
+    is_global: tuple[bool, ...]
+    window: int
+    global_theta: float
+    local_theta: float
+    norm_bias: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+
+
+def read_transformer_config(folder: Path) -> TransformerConfig:
+    """Read config.json of a model folder.
+
+    Raises:
+        CheckpointFormatError: it is missing or damaged, asks for code of its own, or describes an architecture,
+            an activation or a size that this library does not compute.
+    """
+    config = JsonSettings(folder / CONFIG_FILE)
+    if "auto_map" in config:
+        raise CheckpointFormatError(
+            f'{CONFIG_FILE}: "auto_map" asks for code from the model\'s repository, which this library never runs. '
+            "Use a model of a known architecture, or one that its authors exported to ONNX"
+        )
+    model_type = config.get("model_type", "")
+    if model_type not in MODEL_TYPES:
+        raise CheckpointFormatError(
+            f'{CONFIG_FILE}: the architecture "{model_type[:40]}" is not supported; supported are '
+            f"{', '.join(MODEL_TYPES)}"
+        )
+    read = {"distilbert": _read_distilbert, "modernbert": _read_modernbert}.get(model_type, _read_bert)
+    return _checked(read(config, model_type))
+
+
+def _read_bert(config: JsonSettings, model_type: str) -> TransformerConfig:
+    _refuse_variants(config)
+    is_roberta = model_type in ROBERTA_TYPES
+    pad_token_id = _pad_token_id(config, 1 if is_roberta else 0)
+    offset = pad_token_id + 1 if is_roberta else 0
+    hidden_size = config.get("hidden_size", 256 if model_type == "electra" else 768)
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", {"roberta": 50265}.get(model_type, 30522)),
+        hidden_size=hidden_size,
+        num_layers=config.get("num_hidden_layers", 12),
+        num_heads=config.get("num_attention_heads", 4 if model_type == "electra" else 12),
+        intermediate_size=config.get("intermediate_size", 1024 if model_type == "electra" else 3072),
+        max_positions=config.get("max_position_embeddings", 512) - offset,
+        layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+        activation=_activation(config, "hidden_act"),
+        pad_token_id=pad_token_id,
+        type_vocab_size=config.get("type_vocab_size", 2),
+        position_offset=offset,
+        embedding_size=config.get("embedding_size", 128) if model_type == "electra" else hidden_size,
+    )
+
+
+def _read_distilbert(config: JsonSettings, model_type: str) -> TransformerConfig:
+    hidden_size = config.get("dim", 768)
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", 30522),
+        hidden_size=hidden_size,
+        num_layers=config.get("n_layers", 6),
+        num_heads=config.get("n_heads", 12),
+        intermediate_size=config.get("hidden_dim", 3072),
+        max_positions=config.get("max_position_embeddings", 512),
+        layer_norm_eps=1e-12,  # not a setting of this architecture
+        activation=_activation(config, "activation"),
+        pad_token_id=_pad_token_id(config, 0),
+        embedding_size=hidden_size,
+    )
+
+
+def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig:
+    hidden_size = config.get("hidden_size", 768)
+    num_layers = config.get("num_hidden_layers", 22)
+    if not 1 <= num_layers <= LIMITS["num_layers"]:
+        raise _bad_size("num_layers")
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", 50368),
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=config.get("num_attention_heads", 12),
+        intermediate_size=config.get("intermediate_size", 1152),
+        max_positions=config.get("max_position_embeddings", 8192),
+        layer_norm_eps=config.get("norm_eps", 1e-5),
+        activation=_activation(config, "hidden_activation"),
+        pad_token_id=_pad_token_id(config, 50283),
+        embedding_size=hidden_size,
+        rotary=RotaryConfig(
+            is_global=_global_layers(config, num_layers),
+            window=config.get("local_attention", 128) // 2,
+            global_theta=_theta(config, "full_attention", "global_rope_theta", 160_000.0),
+            local_theta=_theta(config, "sliding_attention", "local_rope_theta", 10_000.0),
+            norm_bias=config.get("norm_bias", default=False),
+            attention_bias=config.get("attention_bias", default=False),
+            mlp_bias=config.get("mlp_bias", default=False),
+        ),
+    )
+
+
+def _global_layers(config: JsonSettings, num_layers: int) -> tuple[bool, ...]:
+    """From "layer_types", which transformers 5 writes, or from "global_attn_every_n_layers" before it."""
+    if "layer_types" not in config:
+        every = config.get("global_attn_every_n_layers", 3)
+        if every < 1:
+            raise CheckpointFormatError(f'{CONFIG_FILE}: "global_attn_every_n_layers" must be at least 1')
+        return tuple(layer % every == 0 for layer in range(num_layers))
+    types = config.get_words("layer_types")
+    if len(types) != num_layers or not set(types) <= {"full_attention", "sliding_attention"}:
+        raise CheckpointFormatError(
+            f'{CONFIG_FILE}: "layer_types" must name full_attention or sliding_attention for each of the '
+            f"{num_layers} layers"
+        )
+    return tuple(name == "full_attention" for name in types)
+
+
+def _theta(config: JsonSettings, layer_type: str, old_key: str, default: float) -> float:
+    """From "rope_parameters", which transformers 5 writes, or from the key before it; only plain rotary angles."""
+    if config.get_object("rope_scaling") is not None:
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "rope_scaling" is not supported')
+    old = config.get_optional_float(old_key)
+    theta = default if old is None else old
+    parameters = config.get_object("rope_parameters")
+    layer = None if parameters is None else parameters.get_object(layer_type)
+    if layer is not None:
+        if layer.get("rope_type", "default") != "default":
+            raise CheckpointFormatError(f'{CONFIG_FILE}: only the rope_type "default" is supported')
+        theta = layer.get("rope_theta", theta)
+    if theta <= 1:
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the base of rotary angles must be above 1")
+    return theta
+
+
+def _refuse_variants(config: JsonSettings) -> None:
+    """Options that change what the layers compute, and that no published reranker uses."""
+    if (config.get_optional_str("position_embedding_type") or "absolute") != "absolute":
+        raise CheckpointFormatError(f'{CONFIG_FILE}: only the position_embedding_type "absolute" is supported')
+    for key in ("is_decoder", "add_cross_attention"):
+        if config.get(key, default=False):
+            raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be false for an encoder')
+
+
+def _pad_token_id(config: JsonSettings, default: int) -> int:
+    found = config.get_optional_int("pad_token_id")
+    return default if found is None else found
+
+
+def _activation(config: JsonSettings, key: str) -> str:
+    return check_activation(config.get(key, "gelu"), key)
+
+
+def check_activation(name: str, key: str) -> str:
+    """Give the name under which this library knows an activation.
+
+    Raises:
+        CheckpointFormatError: it is not one of ACTIVATIONS.
+    """
+    found = ACTIVATION_NAMES.get(name, name)
+    if found not in ACTIVATIONS:
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be one of {", ".join(ACTIVATIONS)}')
+    return found
+
+
+def _checked(config: TransformerConfig) -> TransformerConfig:
+    for name, limit in LIMITS.items():
+        if not 1 <= getattr(config, name) <= limit:
+            raise _bad_size(name)
+    if config.hidden_size % config.num_heads:
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the hidden size must be a multiple of the number of heads")
+    if config.rotary is not None and (config.head_size % 2 or config.rotary.window < 1):
+        raise CheckpointFormatError(f"{CONFIG_FILE}: rotary positions need an even head size and a window")
+    if not 0 <= config.type_vocab_size <= LIMITS["vocab_size"]:
+        raise _bad_size("type_vocab_size")
+    if not 0 <= config.pad_token_id < config.vocab_size:
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "pad_token_id" is outside the vocabulary')
+    if not 0 < config.layer_norm_eps < 1:
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of layer norms must lie between 0 and 1")
+    return config
+
+
+def _bad_size(name: str) -> CheckpointFormatError:
+    return CheckpointFormatError(f"{CONFIG_FILE}: {name} must be from 1 to {LIMITS.get(name, LIMITS['vocab_size'])}")
