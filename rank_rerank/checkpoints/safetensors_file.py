@@ -76,10 +76,11 @@ class SafetensorsFile(Mapping[str, AnyArray]):
         entry = self._entries[name]
         stored = np.frombuffer(self._data[entry.start : entry.end], DTYPES[entry.dtype]).reshape(entry.shape)
         values = (stored.astype(np.uint32) << 16).view(np.float32) if entry.dtype == "BF16" else stored
-        with np.errstate(over="ignore"):  # an overflow is infinity, which is refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
             tensor = values.astype(np.float32, copy=False)
+            total = tensor.sum(dtype=np.float64)
         # one pass without an array of flags: a sum is not finite if a term is not; or it overflowed, then look closer
-        if not (np.isfinite(tensor.sum(dtype=np.float64)) or np.isfinite(tensor).all()):
+        if not (np.isfinite(total) or np.isfinite(tensor).all()):
             raise CheckpointFormatError(f'{self._path.name}: the tensor "{name}" holds NaN or infinity')
         return tensor
 

@@ -19,6 +19,7 @@ class TokenBatch:
         character_spans: [num_tokens, 2] int32: half-open span of code points in the text; empty for special tokens.
         offsets: [num_texts + 1] int64; a text without words owns no tokens.
         truncated: [num_texts] bool: the text went on after the last token kept.
+        token_types: [num_tokens] int64: 0 for the first text of a pair, 1 for the second; None for zeros throughout.
     """
 
     token_ids: Int64Vector
@@ -27,6 +28,7 @@ class TokenBatch:
     character_spans: Int32Matrix
     offsets: Int64Vector
     truncated: BoolVector
+    token_types: Int64Vector | None = None
 
     @property
     def num_texts(self) -> int:

@@ -1,0 +1,157 @@
+"""Checkpoints of every family, made by the families' own libraries, with seeded random weights.
+
+Run with an interpreter that has PyLate 1.6 and sentence-transformers 6.2 beside this library's base packages; with
+any other the tests are skipped and say why.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = {"test_pylate.py": ("pylate",), "test_sentence_transformers.py": ("sentence_transformers",)}
+NEEDED["test_cross_encoders.py"] = NEEDED["test_sentence_transformers.py"]
+
+TEXTS = [
+    "What is the capital of France?",
+    "Paris is the capital, and the largest city, of France.",
+    "a",
+    "  white space round a text, and 3.14 numbers; (punctuation!) too...  ",
+    "Unusual words: antidisestablishmentarianism, München, naïve café.",
+    "東京は日本の首都です。 Привет, мир!",
+    "emoji 👍🔋 and unknown ⸘ signs",
+    "long text " * 60,
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for package in NEEDED.get(item.path.name, ()) if item.path.parent.name == "parity" else ():
+            try:
+                __import__(package)
+            except ImportError as error:
+                item.add_marker(pytest.mark.skip(reason=f"needs an interpreter with {package}: {error}"))
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory):
+    """Make a folder with a random encoder and its tokenizer, once a kind."""
+    made = {}
+
+    def make(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            tokenizer = make_tokenizer(kind)
+            tokenizer.save_pretrained(folder)
+            make_encoder(kind, len(tokenizer)).save_pretrained(folder)
+            made[kind] = folder
+        return made[kind]
+
+    return make
+
+
+def make_tokenizer(kind):
+    from transformers import PreTrainedTokenizerFast
+
+    if kind in ("bert", "distilbert", "electra"):
+        names = {name: f"[{name[:-6].upper()}]" for name in ("cls_token", "sep_token", "mask_token", "pad_token")}
+        file = ROOT / "rank_rerank" / "bundled" / "tokenizer.json"
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(file), unk_token="[UNK]", model_max_length=512, **names  # noqa: S106
+        )
+    if kind == "modernbert":
+        return PreTrainedTokenizerFast(
+            tokenizer_object=train_byte_pairs(),
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+            pad_token="[PAD]",
+            unk_token="[UNK]",
+            model_max_length=512,
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=train_unigrams(),
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        mask_token="<mask>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_max_length=512,
+    )
+
+
+def corpus():
+    return (ROOT / "examples" / "data" / "calibration_texts.txt").read_text(encoding="utf-8").splitlines()
+
+
+def train_byte_pairs():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        corpus(), trainers.BpeTrainer(vocab_size=1500, special_tokens=special, initial_alphabet=alphabet)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return tokenizer
+
+
+def train_unigrams():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(
+        corpus(), trainers.UnigramTrainer(vocab_size=1200, special_tokens=special, unk_token="<unk>")  # noqa: S106
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+def make_encoder(kind, vocab_size, task="Model", **options):
+    """A random encoder whose weights are large enough that every part of it shows in the result."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": vocab_size, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    sizes["intermediate_size"] = 96
+    if kind == "distilbert":
+        sizes = {"vocab_size": vocab_size, "dim": 48, "n_layers": 3, "n_heads": 4, "hidden_dim": 96}
+    if kind == "modernbert":
+        special = {"pad_token_id": 3, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+        sizes |= {"local_attention": 16, "max_position_embeddings": 512, **special}
+    if kind == "xlm-roberta":
+        sizes |= {"max_position_embeddings": 514, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    if kind == "electra":
+        sizes |= {"embedding_size": 24}
+    names = {
+        "bert": "Bert",
+        "distilbert": "DistilBert",
+        "electra": "Electra",
+        "modernbert": "ModernBert",
+        "xlm-roberta": "XLMRoberta",
+    }
+    config = getattr(transformers, f"{names[kind]}Config")(**sizes, **options)
+    encoder = getattr(transformers, f"{names[kind]}{task}")(config)
+    for name, parameter in encoder.named_parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=float("norm" in name.lower() and "bias" not in name), std=0.2)
+        else:
+            torch.nn.init.normal_(parameter, std=0.15)
+    return encoder.eval()
