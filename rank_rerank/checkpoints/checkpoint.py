@@ -160,6 +160,7 @@ class CrossEncoderCheckpoint:
         transformer: the encoder's shape; None for an ONNX file.
         head: how the logit is made of the encoder's output; None for an ONNX file.
         do_lower_case: lower-case texts before they are tokenised.
+        has_token_types: tell the model which tokens are the query's and which the document's, if it has types.
     """
 
     name: str
@@ -172,6 +173,7 @@ class CrossEncoderCheckpoint:
     transformer: TransformerConfig | None = None
     head: "ClassifierHead | None" = None
     do_lower_case: bool = False
+    has_token_types: bool = True
 
     @property
     def is_onnx(self) -> bool:

@@ -12,7 +12,7 @@ from rank_rerank.checkpoints.encoder_folder import (
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
-from rank_rerank.checkpoints.special_tokens import find_tokenizer, model_max_length
+from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types, model_max_length
 from rank_rerank.checkpoints.transformer_config import (
     ROBERTA_TYPES,
     TransformerConfig,
@@ -86,6 +86,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         transformer=transformer,
         head=_read_head(config, transformer),
         do_lower_case=read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
+        has_token_types=gives_token_types(folder),
     )
 
 

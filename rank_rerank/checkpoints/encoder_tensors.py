@@ -9,6 +9,7 @@ there is one, ``.bias``. Matrices are [out, in], as stored.
 from collections.abc import Iterator, Mapping
 
 from rank_rerank.arrays import AnyArray
+from rank_rerank.checkpoints.checkpoint import ClassifierHead
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
@@ -50,6 +51,29 @@ def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dic
     prefix = _find_prefix(tensors, wanted["embeddings.word"][0])
     _refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
     return {found: read_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()}
+
+
+def read_head_tensors(tensors: TensorFiles, config: TransformerConfig, head: ClassifierHead) -> dict[str, AnyArray]:
+    """Read the classification head of a cross-encoder: ``head.dense``, ``classifier``, for ModernBERT ``head.norm``.
+
+    Raises:
+        CheckpointFormatError: as read_encoder_tensors.
+    """
+    hidden = config.hidden_size
+    if config.model_type == "bert":
+        prefix = _find_prefix(tensors, "embeddings.word_embeddings.weight")
+        names = (f"{prefix}pooler.dense", "classifier")
+    elif config.model_type == "distilbert":
+        names = ("pre_classifier", "classifier")
+    else:
+        names = ("head.dense", "classifier") if config.rotary else ("classifier.dense", "classifier.out_proj")
+    wanted = [
+        *_with_bias("head.dense", names[0], (hidden, hidden), has_bias=head.has_bias),
+        *_with_bias("classifier", names[1], (1, hidden)),
+    ]
+    if config.rotary is not None:
+        wanted += _with_bias("head.norm", "head.norm", (hidden,), has_bias=config.rotary.norm_bias)
+    return {found: read_tensor(tensors, source, shape) for found, source, shape in wanted}
 
 
 def read_tensor(tensors: TensorFiles, name: str, shape: Shape) -> AnyArray:

@@ -48,6 +48,15 @@ def model_max_length(folder: Path) -> int | None:
     return None if length is None or length > NO_LENGTH else int(length)
 
 
+def gives_token_types(folder: Path) -> bool:
+    """Whether the tokenizer hands the model the types of a pair's tokens; true where it does not say."""
+    path = folder / TOKENIZER_CONFIG_FILE
+    if not path.is_file():
+        return True
+    names = JsonSettings(check_inside(folder, path)).get_words("model_input_names", ("token_type_ids",))
+    return "token_type_ids" in names
+
+
 def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
     """Split a prompt into the marker at its beginning and the text behind it.
 

@@ -55,34 +55,22 @@ def base_folder(tmp_path_factory):
 
 
 def make_tokenizer(kind):
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    if kind in ("bert", "distilbert", "electra"):
-        names = {name: f"[{name[:-6].upper()}]" for name in ("cls_token", "sep_token", "mask_token", "pad_token")}
+    if kind == "xlm-roberta":
+        tokenizer, names = train_unigrams(), ("<s>", "</s>", "<mask>", "<pad>", "<unk>")
+    else:
         file = ROOT / "rank_rerank" / "bundled" / "tokenizer.json"
-        return PreTrainedTokenizerFast(
-            tokenizer_file=str(file), unk_token="[UNK]", model_max_length=512, **names  # noqa: S106
-        )
-    if kind == "modernbert":
-        return PreTrainedTokenizerFast(
-            tokenizer_object=train_byte_pairs(),
-            cls_token="[CLS]",
-            sep_token="[SEP]",
-            mask_token="[MASK]",
-            pad_token="[PAD]",
-            unk_token="[UNK]",
-            model_max_length=512,
-        )
+        tokenizer = train_byte_pairs() if kind == "modernbert" else Tokenizer.from_file(str(file))
+        names = ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
+    keys = ("cls_token", "sep_token", "mask_token", "pad_token", "unk_token")
+    special = dict(zip(keys, names, strict=True))
+    if kind == "xlm-roberta":
+        special |= {"bos_token": "<s>", "eos_token": "</s>"}
+    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if kind in ("bert", "electra") else [])]
     return PreTrainedTokenizerFast(
-        tokenizer_object=train_unigrams(),
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        mask_token="<mask>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        model_max_length=512,
+        tokenizer_object=tokenizer, model_max_length=512, model_input_names=inputs, **special
     )
 
 
@@ -93,7 +81,7 @@ def corpus():
 def train_byte_pairs():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # noqa: S106
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # noqa: S106 - a token, no password
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
@@ -115,7 +103,8 @@ def train_unigrams():
     tokenizer.decoder = decoders.Metaspace()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer.train_from_iterator(
-        corpus(), trainers.UnigramTrainer(vocab_size=1200, special_tokens=special, unk_token="<unk>")  # noqa: S106
+        corpus(),
+        trainers.UnigramTrainer(vocab_size=1200, special_tokens=special, unk_token="<unk>"),  # noqa: S106
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]

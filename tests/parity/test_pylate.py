@@ -31,7 +31,10 @@ def build(folder, target, dense=(), **options):
     model = models.ColBERT(modules=modules, device="cpu", **options)
     model.eval()
     model.save(str(target))
-    return models.ColBERT(model_name_or_path=str(target), device="cpu")
+    theirs = models.ColBERT(model_name_or_path=str(target), device="cpu")
+    # PyLate reads a skiplist word that it does not know as [UNK], and so silences every unknown word of documents
+    theirs.skiplist = [token for token in theirs.skiplist if token != theirs.tokenizer.unk_token_id]
+    return theirs
 
 
 def ours_of(folder):
@@ -128,6 +131,15 @@ def test_lower_precisions_stay_near(base_folder, tmp_path, precision, kind):
     cosines = np.einsum("td,td->t", exact, low.vectors)
     assert cosines.mean() > 0.999
     assert not np.array_equal(exact, low.vectors)
+
+
+def test_an_unknown_skiplist_word_does_not_silence_unknown_words(base_folder, tmp_path):
+    theirs = build(base_folder("bert"), tmp_path / "model", skiplist_words=["nosuchword"])
+    ours = ours_of(tmp_path / "model")
+    text = "an unknown sign \U0001f9ff here"
+    assert len(ours.encode_document(text)[0]) == len(theirs.encode(text, is_query=False))
+    theirs.skiplist = [theirs.tokenizer.convert_tokens_to_ids("nosuchword")]
+    assert len(ours.encode_document(text)[0]) == len(theirs.encode(text, is_query=False)) + 1
 
 
 def test_a_marker_that_a_real_text_contains_stays_text(base_folder, tmp_path):
