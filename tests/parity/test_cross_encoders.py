@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from parity_models import TEXTS, make_encoder, make_tokenizer
 
 import rank_rerank
 from rank_rerank import CrossEncoder
 from rank_rerank.errors import CheckpointFormatError
-from tests.parity.conftest import TEXTS, make_encoder, make_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from parity_models import TEXTS
 
 from rank_rerank import TokenEncoder
-from tests.parity.conftest import TEXTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]

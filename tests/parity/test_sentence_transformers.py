@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from parity_models import TEXTS
 
 import rank_rerank
 from rank_rerank import TokenEncoder
 from rank_rerank.errors import CheckpointFormatError
-from tests.parity.conftest import TEXTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = ["bert", "distilbert", "modernbert", "xlm-roberta"]
