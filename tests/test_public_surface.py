@@ -9,8 +9,11 @@ def test_public_names():
         sorted(rank_rerank.__all__)
         == rank_rerank.__all__
         == [
+            "CascadeReranker",
             "ColbertReranker",
             "Compression",
+            "CrossEncoder",
+            "CrossEncoderReranker",
             "Document",
             "EmbeddingStore",
             "Pooling",

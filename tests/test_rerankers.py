@@ -276,6 +276,6 @@ def test_a_forked_child_reranks_alike(reranker):
 
 
 def test_relevance_of_opposite_vectors_is_zero_and_not_negative():
-    from rank_rerank.rerankers import _relevance
+    from rank_rerank.rerankers.colbert_reranker import _relevance
 
     assert _relevance(np.array([-3.0, -np.inf, 4.0, 9.0], np.float32), 8).tolist() == [0, 0, 0.5, 1]

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.safetensors_file import weight_files
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
+
+FAMILIES = ("next-plaid ONNX", "PyLate", "Stanford ColBERT", "multi-vector", "ColBERT ONNX", "plain encoder")
+DENSE_ACTIVATIONS = ("identity", "tanh", "relu", "gelu", "sigmoid", "silu")
+MAX_LENGTH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,16 @@ class EncodingSettings:
         skiplist_words: words whose vectors are left out of documents (queries keep them).
         query_prefix_id: the marker's id where the checkpoint states it; None to look it up.
         document_prefix_id: likewise.
-        expansion_token_id: the filler; None for the tokenizer's mask token.
+        expansion_token_id: the filler; None for expansion_token.
+        expansion_token: the filler as it stands in the vocabulary; "" for the tokenizer's mask token.
+        expansion_length: fill queries up to so many tokens; None for query_length. A longer query stays as it is.
+        query_prompt: text in front of every query, behind the marker.
+        document_prompt: likewise for documents.
+        strip_text: leave white space round a text out.
+        do_lower_case: lower-case a text before it is tokenised.
+        skiplist_of_encoded_words: a skiplist word stands for the first token it is encoded to (Stanford's rule), not
+            for the token that is spelt like it. They differ where a vocabulary marks the beginning of words.
+        skiplist_queries: leave skiplist words out of queries too.
     """
 
     query_prefix: str = ""
@@ -36,12 +51,53 @@ class EncodingSettings:
     query_prefix_id: int | None = None
     document_prefix_id: int | None = None
     expansion_token_id: int | None = None
+    expansion_token: str = ""
+    expansion_length: int | None = None
+    query_prompt: str = ""
+    document_prompt: str = ""
+    strip_text: bool = True
+    do_lower_case: bool = False
+    skiplist_of_encoded_words: bool = False
+    skiplist_queries: bool = False
 
     def __post_init__(self) -> None:
         for name in ("query_length", "document_length"):
             # [CLS], a marker, one word, [SEP]
-            if getattr(self, name) < 4:  # noqa: PLR2004
-                raise CheckpointFormatError(f"{name} must be at least 4 tokens")
+            if not 4 <= getattr(self, name) <= MAX_LENGTH:  # noqa: PLR2004
+                raise CheckpointFormatError(f"{name} must be at least 4 tokens, and at most {MAX_LENGTH}")
+        if self.expansion_length is not None and not 1 <= self.expansion_length <= self.query_length:
+            raise CheckpointFormatError("the length of query expansion must be from 1 to query_length")
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """One step of a projection: y = act(W x + b), plus x (or V x where the sizes differ) if it is residual.
+
+    Attributes:
+        weights: the file that holds ``linear.weight`` [out, in], ``linear.bias`` [out] and ``residual.weight``
+            [out, in].
+        in_features: numbers a vector that comes in.
+        out_features: numbers a vector that goes out.
+        has_bias: whether there is a bias.
+        activation: one of DENSE_ACTIVATIONS.
+        is_residual: whether what comes in is added.
+    """
+
+    weights: Path
+    in_features: int
+    out_features: int
+    has_bias: bool = False
+    activation: str = "identity"
+    is_residual: bool = False
+
+
+@dataclass(frozen=True)
+class DocumentPooling:
+    """Pooling of document vectors that a checkpoint asks for; fields as in rank_rerank.Pooling, method Ward's."""
+
+    factor: int
+    protected_tokens: int
+    normalize: bool
 
 
 @dataclass(frozen=True)
@@ -51,11 +107,17 @@ class Checkpoint:
     Attributes:
         name: what the user asked for, or "bundled".
         folder: where its files are.
-        model_file: the ONNX file that the runtime opens.
+        model_file: what the runtime opens: an ONNX file that ends with unit vectors; model.safetensors with the
+            encoder's weights; or the index of its parts.
         tokenizer_file: tokenizer.json.
         dim: numbers a token vector.
         settings: how its authors encode.
         precision: "int8" or "fp32": what the model file computes in.
+        family: the layout on disk, for people: one of FAMILIES.
+        transformer: the encoder's shape; None for an ONNX file, which has it inside.
+        dense: the projection's steps, in order; none for an ONNX file, and for a plain encoder.
+        similarity: "maxsim", or "meanmaxsim", which is divided by the number of the query's vectors.
+        pooling: what the checkpoint does with the vectors of documents; None for nothing.
     """
 
     name: str
@@ -65,3 +127,70 @@ class Checkpoint:
     dim: int
     settings: EncodingSettings
     precision: str
+    family: str = "next-plaid ONNX"
+    transformer: TransformerConfig | None = None
+    dense: tuple[DenseLayer, ...] = ()
+    similarity: str = "maxsim"
+    pooling: DocumentPooling | None = None
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether model_file is an ONNX graph, rather than weights for an encoder of this library."""
+        return self.model_file.suffix == ".onnx"
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """Every file that holds weights, the encoder's first, each once."""
+        encoder = [self.model_file] if self.is_onnx else weight_files(self.model_file)
+        return tuple(dict.fromkeys([*encoder, *(layer.weights for layer in self.dense)]))
+
+
+@dataclass(frozen=True)
+class CrossEncoderCheckpoint:
+    """A model that reads query and document together and gives one number.
+
+    Attributes:
+        name: what the user asked for.
+        folder: where its files are.
+        model_file: an ONNX file with the output ``logits``, model.safetensors, or the index of its parts.
+        tokenizer_file: tokenizer.json.
+        max_length: the most tokens a pair may have, special ones included.
+        activation: "sigmoid" or "identity": what turns the logit into the score.
+        precision: "int8" or "fp32": what the model file computes in.
+        transformer: the encoder's shape; None for an ONNX file.
+        head: how the logit is made of the encoder's output; None for an ONNX file.
+        do_lower_case: lower-case texts before they are tokenised.
+        has_token_types: tell the model which tokens are the query's and which the document's, if it has types.
+    """
+
+    name: str
+    folder: Path
+    model_file: Path
+    tokenizer_file: Path
+    max_length: int
+    activation: str
+    precision: str
+    transformer: TransformerConfig | None = None
+    head: "ClassifierHead | None" = None
+    do_lower_case: bool = False
+    has_token_types: bool = True
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether model_file is an ONNX graph."""
+        return self.model_file.suffix == ".onnx"
+
+
+@dataclass(frozen=True)
+class ClassifierHead:
+    """What of a classification head is a matter of configuration; the rest follows from the architecture.
+
+    Attributes:
+        pooling: "cls", or "mean" over the tokens (ModernBERT only).
+        activation: of the dense layer before the classifier, one of transformer_config.ACTIVATIONS.
+        has_bias: whether that dense layer has a bias.
+    """
+
+    pooling: str = "cls"
+    activation: str = "tanh"
+    has_bias: bool = True

@@ -36,6 +36,14 @@ class JsonSettings:
         """Every key that is there, in the file's order."""
         return tuple(self._values)
 
+    def is_null(self, key: str) -> bool:
+        """Whether a key is missing or null."""
+        return self._values.get(key) is None
+
+    def get_value(self, key: str) -> Any:
+        """Whatever the key holds, None where it is missing; for the caller to check."""
+        return self._values.get(key)
+
     def get(self, key: str, default: Value) -> Value:
         """The value of a key, or the default where it is missing; it must have the default's type.
 

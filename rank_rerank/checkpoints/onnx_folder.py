@@ -6,13 +6,14 @@ The bundled model is such a folder too. Defaults for missing keys are those of t
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
+from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE as SOURCE_CONFIG_FILE
+from rank_rerank.checkpoints.encoder_folder import read_settings_file
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "onnx_config.json"
 MODEL_FILES = {"int8": "model_int8.onnx", "fp32": "model.onnx"}
-# config.json holds the sizes that a runtime other than ONNX Runtime needs
-FILES = (CONFIG_FILE, "config.json", "tokenizer.json", *MODEL_FILES.values())
+DEFAULT_MASK_ID = 103
 
 
 def is_onnx_folder(folder: Path) -> bool:
@@ -47,23 +48,37 @@ def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkp
         model_file=model_file,
         tokenizer_file=tokenizer_file,
         dim=config.get("embedding_dim", 128),
-        settings=_read_settings(config),
+        settings=_read_settings(config, _read_do_expansion(folder, config)),
         precision=found,
     )
 
 
-def _read_settings(config: JsonSettings) -> EncodingSettings:
+def _read_do_expansion(folder: Path, config: JsonSettings) -> bool:
+    """The source model's own word where its settings are in the folder: exporters up to 1.6.1 always wrote false."""
+    source = read_settings_file(folder, SOURCE_CONFIG_FILE)
+    stated = config.get("do_query_expansion", default=True)
+    return stated if source.is_null("do_query_expansion") else source.get("do_query_expansion", default=True)
+
+
+def _read_settings(config: JsonSettings, do_expansion: bool) -> EncodingSettings:  # noqa: FBT001 - private
     return EncodingSettings(
         query_prefix=config.get("query_prefix", "[Q] "),
         document_prefix=config.get("document_prefix", "[D] "),
         query_length=config.get("query_length", 48),
         document_length=config.get("document_length", 300),
-        do_query_expansion=config.get("do_query_expansion", default=True),
+        do_query_expansion=do_expansion,
         attend_to_expansion_tokens=config.get("attend_to_expansion_tokens", default=False),
         skiplist_words=config.get_words("skiplist_words"),
         query_prefix_id=config.get_optional_int("query_prefix_id"),
         document_prefix_id=config.get_optional_int("document_prefix_id"),
+        expansion_token_id=_expansion_token_id(config),
     )
+
+
+def _expansion_token_id(config: JsonSettings) -> int | None:
+    """The mask token where the file states one; its default is what exporters write who do not know it."""
+    stated = config.get("mask_token_id", DEFAULT_MASK_ID)
+    return None if stated == DEFAULT_MASK_ID else stated
 
 
 def _choose_model_file(folder: Path, precision: str) -> tuple[str, Path]:

@@ -45,14 +45,15 @@ BOLD = Marks("\x1b[1m", "\x1b[0m")
 STARS = Marks("*", "*")
 
 
-def print_table(encoder: TokenEncoder, ranking: Ranking) -> None:
-    """Print rank, score and text of every hit."""
+def print_table(encoder: TokenEncoder | None, ranking: Ranking) -> None:
+    """Print rank, score and text of every hit; no words are marked without an encoder, as for a cross-encoder."""
     columns = shutil.get_terminal_size().columns
     text_width = min(MAX_TEXT_WIDTH, max(MIN_TEXT_WIDTH, columns - LEFT_WIDTH))
     marks = choose_marks(os.environ)
     sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     lines = [f"{'rank':>4}  {'score':>8}  document"]
-    for rank, (hit, matches) in enumerate(zip(ranking, _matches(encoder, ranking), strict=True), start=1):
+    matches_of_hits = [()] * len(ranking) if encoder is None else _matches(encoder, ranking)
+    for rank, (hit, matches) in enumerate(zip(ranking, matches_of_hits, strict=True), start=1):
         lines.extend(row_lines(rank, hit, matches, text_width, marks))
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -14,7 +14,7 @@ from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.documents import Document
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import ColbertReranker, load
+from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker, load
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
@@ -47,10 +47,10 @@ def run_rerank(options: RerankOptions) -> None:
     else:
         candidates = read_candidates(files_or_standard_input(options.files), options.format)
         reranker = load(options.model, num_threads=options.num_threads)
-        store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
-        documents = [item.document for item in candidates]
-        ranking = reranker.rerank(options.query, documents, top_k=options.top_k, store=store)
+        ranking = _rerank(reranker, options, [item.document for item in candidates])
     if options.spans:
+        if isinstance(reranker, CrossEncoderReranker):
+            raise InvalidArgumentError("a cross-encoder does not say which words matched: nothing can come of --spans")
         ranking = reranker.with_spans(ranking)
     if output is not None:
         write_atomically(output, _json_lines(ranking, candidates))
@@ -58,7 +58,18 @@ def run_rerank(options: RerankOptions) -> None:
         sys.stdout.buffer.write("".join(_json_lines(ranking, candidates)).encode())
         sys.stdout.flush()
     else:
-        print_table(reranker.encoder, ranking)
+        print_table(reranker.encoder if isinstance(reranker, ColbertReranker) else None, ranking)
+
+
+def _rerank(
+    reranker: ColbertReranker | CrossEncoderReranker, options: RerankOptions, documents: Sequence[Document]
+) -> Ranking:
+    if isinstance(reranker, CrossEncoderReranker):
+        if options.store is not None:
+            raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
+        return reranker.rerank(options.query, documents, top_k=options.top_k)
+    store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
+    return reranker.rerank(options.query, documents, top_k=options.top_k, store=store)
 
 
 def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ranking, list[Candidate]]:
@@ -71,6 +82,8 @@ def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ran
     store = EmbeddingStore.open(options.store, read_only=True)
     selection = store.select([identifier for identifier, _ in places])
     reranker = load(options.model, num_threads=options.num_threads)
+    if isinstance(reranker, CrossEncoderReranker):
+        raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
     ranking = reranker.rerank(options.query, selection, top_k=options.top_k)
     # only what is shown is read from the store
     blank = Document("")

@@ -44,7 +44,7 @@ class Pooling:
             raise InvalidArgumentError(f"method of a pooling must be one of {', '.join(get_args(PoolingMethod))}")
 
 
-def pool(embeddings: TokenEmbeddings, pooling: Pooling) -> TokenEmbeddings:
+def pool(embeddings: TokenEmbeddings, pooling: Pooling, *, normalize: bool = True) -> TokenEmbeddings:
     """Pool the vectors of each document.
 
     Of ``rest`` vectors that are not protected, max(rest // factor, 1) are left, fewer where vectors are equal.
@@ -52,24 +52,27 @@ def pool(embeddings: TokenEmbeddings, pooling: Pooling) -> TokenEmbeddings:
     Args:
         embeddings: of documents.
         pooling: how.
+        normalize: bring the means to unit length; False where a checkpoint was trained with them as they are.
 
     Returns:
-        Packed unit vectors, the protected ones first; without character spans, as a vector stands for many tokens.
+        Packed vectors, of unit length if ``normalize``, the protected ones first; without character spans, as a
+        vector stands for many tokens.
     """
     if pooling.factor == 1:
         return embeddings
-    pooled = [_pool_document(np.asarray(document, np.float32), pooling) for document in embeddings]
+    pooled = [_pool_document(np.asarray(document, np.float32), pooling, normalize=normalize) for document in embeddings]
     vectors = np.concatenate(pooled) if pooled else np.empty((0, embeddings.dim), np.float32)
     return TokenEmbeddings(vectors, offsets_of_lengths([len(each) for each in pooled]), embeddings.truncated)
 
 
-def _pool_document(vectors: Float32Matrix, pooling: Pooling) -> Float32Matrix:
+def _pool_document(vectors: Float32Matrix, pooling: Pooling, *, normalize: bool) -> Float32Matrix:
     protected, rest = vectors[: pooling.protected_tokens], vectors[pooling.protected_tokens :]
     count = max(len(rest) // pooling.factor, 1)
     if count >= len(rest):
         return vectors
     labels = _sequential_labels(len(rest), count) if pooling.method == "sequential" else _ward_labels(rest, count)
-    return np.concatenate([protected, normalize_rows(_means(rest, labels))])
+    means = _means(rest, labels)
+    return np.concatenate([protected, normalize_rows(means) if normalize else means])
 
 
 def _sequential_labels(num_tokens: int, count: int) -> Int64Vector:

@@ -10,6 +10,7 @@ from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.devices import check_num_threads
+from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidItemError, NonFiniteError
 from rank_rerank.inference.choose import choose_runtime
@@ -26,8 +27,8 @@ WINDOW = 128
 class TokenEncoder:
     """Encodes queries and documents as a checkpoint's authors do.
 
-    The vectors of a text are the same bits whatever it is encoded with: batch, order, padding and thread count do
-    not matter on one machine.
+    In ONNX Runtime the vectors of a text are the same bits whatever it is encoded with: batch, order, padding and
+    thread count do not matter on one machine. In PyTorch they may differ in the last bits.
 
     Attributes:
         checkpoint: the model's files and settings.
@@ -55,26 +56,50 @@ class TokenEncoder:
         Args:
             name_or_folder: None for the bundled model, a folder, or a Hub name.
             revision: branch, tag or commit on the Hub.
-            device: "auto" or "cpu".
-            precision: "auto" (INT8 where the model has it), "int8" or "fp32".
+            device: "auto", "cpu", or for a model with weights "cuda", "cuda:N" or "mps".
+            precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
+                "fp16" or "bf16".
             num_threads: texts encoded at once; None for RANK_RERANK_NUM_THREADS, else the processors there are.
-            runtime: "numba" for kernels compiled for this processor, "onnx" for ONNX Runtime, "auto" for the former
-                where they compute the model, else the latter.
+                PyTorch has a setting of its own.
+            runtime: "numba" for kernels compiled for this processor, "onnx" for the model's ONNX file, "torch" for its
+                weights; "auto" for what the model is made for, and for INT8 on a CPU compiled kernels where they
+                compute it.
 
         Raises:
             CheckpointNotFoundError: there is no such model.
             CheckpointFormatError: its files are damaged or of a kind that is not supported.
             DeviceError: the device is not available.
+            MissingDependencyError: the model needs PyTorch, which is not installed.
             InvalidArgumentError: an option is out of its range.
         """
         if num_threads is not None:
             check_num_threads(num_threads)
-        checkpoint = find_checkpoint(name_or_folder, revision=revision, precision=precision)
-        return cls(
-            checkpoint=checkpoint,
-            tokenizer=Tokenizer(checkpoint.tokenizer_file, checkpoint.settings),
-            transformer=choose_runtime(checkpoint, device=device, num_threads=num_threads, runtime=runtime),
+        return cls.from_checkpoint(
+            find_checkpoint(name_or_folder, revision=revision, precision=precision, runtime=runtime),
+            device=device,
+            precision=precision,
+            num_threads=num_threads,
+            runtime=runtime,
         )
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        num_threads: int | None = None,
+        runtime: str = "auto",
+    ) -> "TokenEncoder":
+        """Open a checkpoint that was found already; arguments and errors as from_pretrained."""
+        tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings)
+        if checkpoint.transformer is not None:
+            tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
+        transformer = choose_runtime(
+            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
+        )
+        return cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=transformer)
 
     @property
     def dim(self) -> int:
@@ -106,7 +131,7 @@ class TokenEncoder:
             InvalidItemError: it is not a str.
             InvalidTextError: it holds lone surrogates.
         """
-        return self._encode(self.tokenizer.tokenize_documents([check_text(document, "the document")]))
+        return self._encode_documents([check_text(document, "the document")])
 
     def encode_documents(self, documents: Sequence[str]) -> TokenEmbeddings:
         """Encode many documents, packed in their order; all their vectors are held in memory at once.
@@ -116,7 +141,7 @@ class TokenEncoder:
             InvalidTextError: an item holds lone surrogates; the message has its index.
         """
         _check_texts(documents, "documents")
-        return self._encode(self.tokenizer.tokenize_documents(documents))
+        return self._encode_documents(documents)
 
     def stream_documents(self, documents: Sequence[str]) -> Iterator[TokenEmbeddings]:
         """Encode documents window by window, in their order: memory is bounded by 128 documents, not by their number.
@@ -127,9 +152,17 @@ class TokenEncoder:
         """
         _check_texts(documents, "documents")
         return (
-            self._encode(self.tokenizer.tokenize_documents(documents[first : first + WINDOW]), first)
+            self._encode_documents(documents[first : first + WINDOW], first)
             for first in range(0, len(documents), WINDOW)
         )
+
+    def _encode_documents(self, documents: Sequence[str], first_text: int = 0) -> TokenEmbeddings:
+        embeddings = self._encode(self.tokenizer.tokenize_documents(documents), first_text)
+        pooling = self.checkpoint.pooling
+        if pooling is None or pooling.factor == 1:
+            return embeddings
+        rules = Pooling(pooling.factor, protected_tokens=pooling.protected_tokens)
+        return pool(embeddings, rules, normalize=pooling.normalize)
 
     def _encode(self, batch: TokenBatch, first_text: int = 0) -> TokenEmbeddings:
         vectors = self.transformer.encode(batch)

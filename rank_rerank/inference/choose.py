@@ -2,63 +2,102 @@
 
 import logging
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
-from rank_rerank.errors import CheckpointFormatError, DeviceError, InvalidArgumentError
-from rank_rerank.inference.transformer import Transformer
-from rank_rerank.kernels.processor import VectorPath, vector_path
+from rank_rerank.devices import import_optional
+from rank_rerank.errors import CheckpointFormatError, DeviceError
+from rank_rerank.inference.transformer import PairTransformer, Transformer
+from rank_rerank.kernels.processor import vector_path
 
-RUNTIMES = ("auto", "numba", "onnx")
-
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rank_rerank")
 
 
 def choose_runtime(
-    checkpoint: Checkpoint, *, device: str = "auto", num_threads: int | None = None, runtime: str = "auto"
+    checkpoint: Checkpoint,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+    runtime: str = "auto",
 ) -> Transformer:
-    """Open a checkpoint in its runtime.
+    """Open a checkpoint in its runtime: compiled kernels or ONNX Runtime for an ONNX file, PyTorch for weights.
 
-    "auto" takes numba where it computes the model on this processor, else ONNX Runtime, and says so at INFO.
+    "auto" takes compiled kernels where they compute the model on this processor, and says at INFO where they do not.
 
     Args:
         checkpoint: of a late-interaction model.
-        device: "auto" or "cpu".
-        num_threads: texts at once; None for the default.
-        runtime: one of RUNTIMES.
+        device: "auto", "cpu", or a GPU's name, which needs weights and PyTorch.
+        precision: for PyTorch, see TorchTransformer; an ONNX file has the one it was made in.
+        num_threads: texts at once; None for the default. PyTorch has a setting of its own.
+        runtime: as for TokenEncoder.from_pretrained.
 
     Raises:
-        DeviceError: the device is not here, or the processor cannot run the runtime that was asked for.
+        DeviceError: the device is not here, or the file or the processor cannot run what was asked for.
+        MissingDependencyError: the checkpoint needs PyTorch, which is not installed.
         CheckpointFormatError: the files are damaged, or the runtime that was asked for does not compute the model.
-        InvalidArgumentError: an unknown runtime.
     """
-    if device not in ("auto", "cpu"):
-        raise DeviceError(f'device "{device}" is not available: this version encodes on "cpu"')
-    if runtime not in RUNTIMES:
-        raise InvalidArgumentError(f"runtime must be one of {', '.join(RUNTIMES)}")
-    if runtime != "onnx":
-        try:
-            return _open_numba(checkpoint, vector_path(), num_threads)
-        except (CheckpointFormatError, DeviceError) as error:
-            if runtime == "numba":
-                raise
-            logger.info("model %s: ONNX Runtime instead of the compiled runtime: %s", checkpoint.name, error)
-    from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415 - the runtime is chosen here
+    if checkpoint.is_onnx:
+        _check_onnx_device(checkpoint, device)
+        if runtime != "onnx":
+            try:
+                return _open_compiled(checkpoint, num_threads)
+            except (CheckpointFormatError, DeviceError) as error:
+                if runtime == "numba":
+                    raise
+                logger.info("model %s: ONNX Runtime instead of compiled kernels: %s", checkpoint.name, error)
+        from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415
 
-    return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads)
+        return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads)
+    if runtime == "numba":
+        raise CheckpointFormatError(
+            f"{checkpoint.name}: compiled kernels run INT8 ONNX files that this library exported, not "
+            f'{checkpoint.model_file.name}; export it with INT8, or use runtime="torch"'
+        )
+    _check_torch(checkpoint)
+    from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
+
+    return TorchTransformer(checkpoint, device, precision)
 
 
-def _open_numba(checkpoint: Checkpoint, path: VectorPath, num_threads: int | None) -> Transformer:
+def _open_compiled(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
     from rank_rerank.inference.numba_transformer import NumbaTransformer  # noqa: PLC0415 - the runtime is chosen here
 
     if checkpoint.precision != "int8":
         raise CheckpointFormatError(
-            f"{checkpoint.model_file.name} is {checkpoint.precision}, and only int8 is compiled"
+            f"{checkpoint.model_file.name} is {checkpoint.precision}, and only INT8 is compiled"
         )
-    transformer = NumbaTransformer.from_onnx(
-        checkpoint.model_file, read_transformer_config(checkpoint.folder), num_threads, path
-    )
+    config = read_transformer_config(checkpoint.folder)
+    transformer = NumbaTransformer.from_onnx(checkpoint.model_file, config, num_threads, vector_path())
     if transformer.dim != checkpoint.dim:
         raise CheckpointFormatError(
             f"the model gives {transformer.dim} numbers a token, its settings say {checkpoint.dim}"
         )
     return transformer
+
+
+def choose_pair_runtime(
+    checkpoint: CrossEncoderCheckpoint,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+) -> PairTransformer:
+    """Open a cross-encoder in its runtime; arguments and errors as choose_runtime."""
+    if checkpoint.is_onnx:
+        from rank_rerank.inference.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
+
+        _check_onnx_device(checkpoint, device)
+        return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads)
+    _check_torch(checkpoint)
+    from rank_rerank.inference.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
+
+    return TorchCrossEncoder(checkpoint, device, precision)
+
+
+def _check_onnx_device(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f'{checkpoint.model_file.name} runs on "cpu"; for "{device[:40]}" load a model with weights')
+
+
+def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> None:
+    import_optional("torch", "torch", f"The model {checkpoint.name} (weights in safetensors)")

@@ -1,8 +1,8 @@
-"""Transformer: the seam between tokens and the runtime that computes on them."""
+"""Transformer and PairTransformer: the seam between tokens and the runtime that computes on them."""
 
 from typing import Protocol
 
-from rank_rerank.arrays import Float32Matrix
+from rank_rerank.arrays import Float32Matrix, Float32Vector
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 
@@ -27,5 +27,25 @@ class Transformer(Protocol):
 
         Returns:
             [num_tokens, dim] float32, in the order of ``batch.token_ids``; rows have unit length.
+        """
+        ...
+
+
+class PairTransformer(Protocol):
+    """Turns pairs of texts into one number each. Safe to call from many threads at once."""
+
+    @property
+    def description(self) -> str:
+        """Runtime, device and precision, for people."""
+        ...
+
+    def logits(self, batch: TokenBatch) -> Float32Vector:
+        """Compute the logit of every pair.
+
+        Args:
+            batch: packed tokens, a text a pair.
+
+        Returns:
+            [num_texts] float32; minus infinity for a text without tokens.
         """
         ...

@@ -11,6 +11,8 @@ from rank_rerank.errors import InvalidArgumentError, StoreMismatchError
 
 # what changes a document's vectors; a longer query needs no new documents
 DOCUMENT_SETTINGS = ("document_prefix", "document_prefix_id", "document_length", "skiplist_words")
+# likewise, but written only where they are not the default, so that the identity of older stores stays what it was
+RARE_DOCUMENT_SETTINGS = ("document_prompt", "strip_text", "do_lower_case", "skiplist_of_encoded_words")
 PIECE_BYTES = 1 << 20
 
 
@@ -78,15 +80,25 @@ def _identity_of(checkpoint: Checkpoint) -> ModelIdentity:
     return ModelIdentity(
         name=checkpoint.name,
         dim=checkpoint.dim,
-        weights_sha256=_hash(checkpoint.model_file),
+        weights_sha256=_hash_all(checkpoint.weight_files),
         tokenizer_sha256=_hash(checkpoint.tokenizer_file),
-        settings=_settings(checkpoint.settings),
+        settings=_settings(checkpoint),
     )
 
 
-def _settings(settings: EncodingSettings) -> str:
-    values = asdict(settings)
-    return json.dumps({name: values[name] for name in DOCUMENT_SETTINGS}, sort_keys=True)
+def _settings(checkpoint: Checkpoint) -> str:
+    values, defaults = asdict(checkpoint.settings), asdict(EncodingSettings())
+    wanted = {name: values[name] for name in DOCUMENT_SETTINGS}
+    wanted |= {name: values[name] for name in RARE_DOCUMENT_SETTINGS if values[name] != defaults[name]}
+    if checkpoint.pooling is not None:
+        wanted["pooling"] = asdict(checkpoint.pooling)
+    return json.dumps(wanted, sort_keys=True)
+
+
+def _hash_all(paths: tuple[Path, ...]) -> str:
+    """The checksum of one file, or of the checksums of several."""
+    checksums = [_hash(path) for path in paths]
+    return checksums[0] if len(checksums) == 1 else hashlib.sha256("".join(checksums).encode()).hexdigest()
 
 
 def _hash(path: Path) -> str:

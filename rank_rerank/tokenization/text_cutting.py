@@ -38,19 +38,20 @@ class Words:
     truncated: bool
 
 
-def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int) -> Words:
+def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int, *, strip: bool = True) -> Words:
     """Tokenise as much of a text as its first ``max_tokens`` tokens need.
 
-    White space round the text is left out. A text with fewer than max_tokens tokens in its first
+    A text with fewer than max_tokens tokens in its first
     256 × max_tokens characters (8,192 at least) is read up to there.
 
     Args:
         tokenizer: without truncation and padding.
         text: valid Unicode of any length.
         max_tokens: tokens kept at most, special ones not counted.
+        strip: leave out white space round the text.
     """
-    start = len(text) - len(text.lstrip())
-    text = text.strip()
+    start = len(text) - len(text.lstrip()) if strip else 0
+    text = text.strip() if strip else text
     num_characters = CHARACTERS_PER_TOKEN * max_tokens
     while True:
         beginning = text[:num_characters]

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import tokenizers
 
-from rank_rerank.arrays import Int64Vector
+from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
-from rank_rerank.tokenization.text_cutting import encode_beginning
+from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
 
 logger = logging.getLogger("rank_rerank")
 
 MASK_TOKENS = ("[MASK]", "<mask>")
+UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 
 
 class Tokenizer:
@@ -36,7 +38,8 @@ class Tokenizer:
     def __init__(self, tokenizer_file: Path, settings: EncodingSettings) -> None:
         self._file = tokenizer_file
         self._settings = settings
-        self._tokenizer = _open(tokenizer_file)
+        self._tokenizer = open_tokenizer(tokenizer_file)
+        _read_as_text(self._tokenizer, (settings.query_prefix, settings.document_prefix))
         self._leading, self._trailing = _special_ids(self._tokenizer)
         self._query_marker = self._marker(settings.query_prefix, settings.query_prefix_id)
         self._document_marker = self._marker(settings.document_prefix, settings.document_prefix_id)
@@ -74,38 +77,66 @@ class Tokenizer:
         """The vocabulary's own spelling of tokens, as "##ing" or "[CLS]"."""
         return [self._tokenizer.id_to_token(int(token)) or "" for token in token_ids]
 
+    def check_vocabulary(self, num_embeddings: int) -> None:
+        """Refuse a tokenizer whose markers or special tokens have no row in the model's embedding table.
+
+        Raises:
+            CheckpointFormatError: an id is num_embeddings or above.
+        """
+        ids = [*self._leading, *self._trailing, self._query_marker, self._document_marker, self._expansion]
+        if max(token for token in [0, *ids] if token is not None) >= num_embeddings:
+            raise CheckpointFormatError(
+                f"{self._file.name} has a marker or special token above the model's {num_embeddings} word embeddings; "
+                "a new one would have random weights"
+            )
+
     def _tokenize_query(self, text: str) -> TokenizedText:
         settings = self._settings
-        tokens = self._tokenize_text(text, self._query_marker, settings.query_length)
-        if self._expansion is None or len(tokens.token_ids) == 0:
-            return tokens
-        missing = settings.query_length - len(tokens.token_ids)
-        return _extend(tokens, missing, self._expansion, attend=settings.attend_to_expansion_tokens)
+        tokens = self._tokenize_text(text, self._query_marker, settings.query_prompt, settings.query_length)
+        if self._expansion is not None and len(tokens.token_ids) > 0:
+            length = settings.query_length if settings.expansion_length is None else settings.expansion_length
+            missing = max(0, length - len(tokens.token_ids))
+            tokens = _extend(tokens, missing, self._expansion, attend=settings.attend_to_expansion_tokens)
+        return self._without_skiplist(tokens) if settings.skiplist_queries else tokens
 
     def _tokenize_document(self, text: str) -> TokenizedText:
-        tokens = self._tokenize_text(text, self._document_marker, self._settings.document_length)
-        if len(self._skiplist) == 0:
-            return tokens
-        return TokenizedText(
-            token_ids=tokens.token_ids,
-            attention_mask=tokens.attention_mask,
-            scoring_mask=~np.isin(tokens.token_ids, self._skiplist),
-            character_spans=tokens.character_spans,
-            truncated=tokens.truncated,
+        settings = self._settings
+        return self._without_skiplist(
+            self._tokenize_text(text, self._document_marker, settings.document_prompt, settings.document_length)
         )
 
-    def _tokenize_text(self, text: str, marker: int | None, length: int) -> TokenizedText:
+    def _without_skiplist(self, tokens: TokenizedText) -> TokenizedText:
+        if len(self._skiplist) == 0:
+            return tokens
+        return replace(tokens, scoring_mask=~np.isin(tokens.token_ids, self._skiplist))
+
+    def _tokenize_text(self, text: str, marker: int | None, prompt: str, length: int) -> TokenizedText:
         """Cut to ``length`` tokens and put special tokens and the marker (by id, at index 1) round the words."""
         num_special = len(self._leading) + len(self._trailing) + (marker is not None)
-        words = encode_beginning(self._tokenizer, text, max(1, length - num_special))
+        words = self._encode(text, prompt, max(1, length - num_special))
         if len(words.token_ids) == 0:
             return text_without_tokens(truncated=words.truncated)
-        before = self._leading if marker is None else [*self._leading[:1], marker, *self._leading[1:]]
-        token_ids = np.concatenate([before, words.token_ids, self._trailing]).astype(np.int64)
+        token_ids = np.concatenate([self._leading, words.token_ids, self._trailing]).astype(np.int64)
         spans = np.zeros((len(token_ids), 2), np.int32)
-        spans[len(before) : len(before) + len(words.token_ids)] = words.character_spans
+        spans[len(self._leading) : len(self._leading) + len(words.token_ids)] = words.character_spans
+        if marker is not None:
+            token_ids = np.insert(token_ids, 1, marker)
+            spans = np.insert(spans, 1, 0, axis=0)
         everything = np.ones(len(token_ids), np.bool_)
         return TokenizedText(token_ids, everything, everything, spans, words.truncated)
+
+    def _encode(self, text: str, prompt: str, max_tokens: int) -> Words:
+        """The tokens of prompt and text, with spans in the text; none where the text itself has no words."""
+        whole = prompt + text
+        lowered = whole.lower() if self._settings.do_lower_case else whole
+        words = encode_beginning(self._tokenizer, lowered, max_tokens, strip=self._settings.strip_text)
+        spans = words.character_spans
+        if len(lowered) != len(whole):
+            spans = _spans_before_lowering(whole, spans)
+        is_of_text = spans[:, 1] > len(prompt)
+        if not text.strip() or not is_of_text.any():
+            return Words(words.token_ids[:0], spans[:0], truncated=words.truncated and bool(text.strip()))
+        return Words(words.token_ids, np.maximum(spans - np.int32(len(prompt)), 0), words.truncated)
 
     def _marker(self, word: str, stated_id: int | None) -> int | None:
         if not word:
@@ -118,14 +149,20 @@ class Tokenizer:
     def _expansion_token(self) -> int:
         if self._settings.expansion_token_id is not None:
             return self._settings.expansion_token_id
-        for word in MASK_TOKENS:
+        stated = self._settings.expansion_token
+        for word in (stated,) if stated else MASK_TOKENS:
             if (found := self._tokenizer.token_to_id(word)) is not None:
                 return found
         raise CheckpointFormatError("query expansion needs a mask token, and the tokenizer has none")
 
     def _skiplist_ids(self) -> Int64Vector:
         """Ids of the skiplist's words; a word that is not in the vocabulary is left out, never read as [UNK]."""
-        found = (self._tokenizer.token_to_id(word) for word in self._settings.skiplist_words)
+        words = self._settings.skiplist_words
+        if self._settings.skiplist_of_encoded_words:
+            encoded = [self._tokenizer.encode(word, add_special_tokens=False).ids[:1] for word in words]
+            unknown = {self._tokenizer.token_to_id(word) for word in UNKNOWN_TOKENS}
+            return np.array([token for ids in encoded for token in ids if token not in unknown], np.int64)
+        found = (self._tokenizer.token_to_id(word) for word in words)
         return np.array([token for token in found if token is not None], np.int64)
 
     def _warn_of_truncation(self, num_truncated: int, num_documents: int) -> None:
@@ -154,7 +191,19 @@ def _extend(tokens: TokenizedText, count: int, token_id: int, *, attend: bool) -
     )
 
 
-def _open(tokenizer_file: Path) -> tokenizers.Tokenizer:
+def _spans_before_lowering(text: str, spans: Int32Matrix) -> Int32Matrix:
+    """Spans of a text, from spans of its lower case, which is longer where a letter's is (as of İ)."""
+    ends = np.cumsum([len(character.lower()) for character in text])  # [num_characters]
+    starts = np.searchsorted(ends, spans[:, 0], side="right")
+    return np.stack([starts, np.searchsorted(ends, spans[:, 1], side="left") + (spans[:, 1] > 0)], 1).astype(np.int32)
+
+
+def open_tokenizer(tokenizer_file: Path) -> tokenizers.Tokenizer:
+    """Open tokenizer.json without the truncation and padding frozen in it, and with control tokens read as text.
+
+    Raises:
+        CheckpointFormatError: it is damaged.
+    """
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_file))
     except Exception as error:  # the binding raises plain Exception
@@ -165,6 +214,13 @@ def _open(tokenizer_file: Path) -> tokenizers.Tokenizer:
     # "[MASK]" in a user's text is the word, not the control token
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def _read_as_text(tokenizer: tokenizers.Tokenizer, markers: tuple[str, ...]) -> None:
+    """Make markers in texts plain words, where the tokenizer has them as added tokens that are not special."""
+    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    # a token that is there already keeps its id; it is only remembered as special
+    tokenizer.add_special_tokens([tokenizers.AddedToken(word, special=True) for word in set(markers) & added])
 
 
 def _special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:

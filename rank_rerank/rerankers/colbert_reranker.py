@@ -1,16 +1,13 @@
-"""load() and the rerankers: each joins the stages into one call."""
+"""ColbertReranker: documents ranked by late interaction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document, as_documents
-from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
@@ -25,62 +22,6 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.texts import check_text
 
 PROGRESS_DELAY_S = 1.0
-
-
-class Reranker(Protocol):
-    """Documents in, ranking out."""
-
-    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
-        """Order documents by how well they answer the query."""
-        ...
-
-    def rerank_many(
-        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
-    ) -> list[Ranking]:
-        """Order several lists of documents, each by a query of its own."""
-        ...
-
-
-def load(
-    name_or_folder: str | Path | None = None,
-    *,
-    revision: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    num_threads: int | None = None,
-    runtime: str = "auto",
-) -> "ColbertReranker":
-    """Load a reranker.
-
-    A model that carries golden vectors, as the bundled one does, is checked against them first (some milliseconds):
-    a processor that computes something else is refused rather than used.
-
-    Args:
-        name_or_folder: None for the bundled model (no download), a folder, or a Hub name.
-        revision: branch, tag or commit on the Hub.
-        device: "auto" or "cpu".
-        precision: "auto" (INT8 where the model has it), "int8" or "fp32".
-        num_threads: threads that work; None for RANK_RERANK_NUM_THREADS, else the processors there are.
-        runtime: "numba" for kernels compiled for this processor, "onnx" for ONNX Runtime, "auto" for the former where
-            they compute the model, else the latter.
-
-    Raises:
-        CheckpointNotFoundError: there is no such model.
-        CheckpointFormatError: its files are damaged or of a kind that is not supported.
-        SelfCheckError: the model computes something else than its golden vectors.
-        DeviceError: the device is not available.
-        InvalidArgumentError: an option is out of its range.
-    """
-    encoder = TokenEncoder.from_pretrained(
-        name_or_folder,
-        revision=revision,
-        device=device,
-        precision=precision,
-        num_threads=num_threads,
-        runtime=runtime,
-    )
-    self_check(encoder)
-    return ColbertReranker(encoder, num_threads)
 
 
 @dataclass(frozen=True)
@@ -249,9 +190,10 @@ class ColbertReranker:
         vectors = embeddings[number]
         scores = score_stored(vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
         relevance = _relevance(scores, len(vectors))
+        shown = self._as_checkpoint(scores, len(vectors))
         return Ranking(
             query=query,
-            hits=sort_hits(stored.documents, scores, relevance, stored.vectors.truncated(), top_k),
+            hits=sort_hits(stored.documents, shown, relevance, stored.vectors.truncated(), top_k),
             query_truncated=embeddings.truncated is not None and bool(embeddings.truncated[number]),
             usage=Usage(len(vectors), stored.num_tokens_read),
             model=self.encoder.checkpoint.name,
@@ -290,6 +232,11 @@ class ColbertReranker:
         # the encoder has refused NaN already
         scores[here] = maxsim(query, chosen, num_threads=self.num_threads, trusted=True)[back]
 
+    def _as_checkpoint(self, scores: Float32Vector, num_query_tokens: int) -> Float32Vector:
+        """The score as the checkpoint defines it: the sum over the query's tokens, or their mean."""
+        mean = self.encoder.checkpoint.similarity == "meanmaxsim"
+        return scores / np.float32(num_query_tokens) if mean else scores
+
     def _ranking(
         self,
         query: str,
@@ -301,7 +248,8 @@ class ColbertReranker:
         documents, places, top_k = candidates
         num_query_tokens = len(embeddings[number])
         scores = results.scores[number]
-        hits = sort_hits(documents, scores, _relevance(scores, num_query_tokens), results.truncated[places], top_k)
+        relevance, shown = _relevance(scores, num_query_tokens), self._as_checkpoint(scores, num_query_tokens)
+        hits = sort_hits(documents, shown, relevance, results.truncated[places], top_k)
         return Ranking(
             query=query,
             hits=hits,

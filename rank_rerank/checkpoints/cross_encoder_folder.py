@@ -1,0 +1,147 @@
+"""Read a cross-encoder's folder: a ...ForSequenceClassification with one label, as safetensors or ONNX."""
+
+from pathlib import Path
+
+from rank_rerank.checkpoints.checkpoint import ClassifierHead, CrossEncoderCheckpoint
+from rank_rerank.checkpoints.dense_layers import read_activation
+from rank_rerank.checkpoints.encoder_folder import (
+    CONFIG_FILE,
+    TRANSFORMER_CONFIG_FILE,
+    longest_text,
+    read_settings_file,
+)
+from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
+from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types, model_max_length
+from rank_rerank.checkpoints.transformer_config import (
+    ROBERTA_TYPES,
+    TransformerConfig,
+    check_activation,
+    read_transformer_config,
+)
+from rank_rerank.errors import CheckpointFormatError
+
+HF_CONFIG_FILE = "config.json"
+SUFFIX = "ForSequenceClassification"
+# at the root, then under onnx/; the first that is there
+ONNX_FILES = {
+    "int8": (
+        "model_int8.onnx",
+        "model_qint8_avx512_vnni.onnx",
+        "model_qint8_avx512.onnx",
+        "model_quint8_avx2.onnx",
+        "model_qint8_arm64.onnx",
+        "model_quantized.onnx",
+        "model_uint8.onnx",
+    ),
+    "fp32": ("model.onnx",),
+}
+# rows of a RoBERTa's position table that no token can use: its padding's place and those before it
+UNUSED_POSITIONS = 2
+DEFAULT_LENGTH = 512
+
+
+def is_cross_encoder(config: JsonSettings) -> bool:
+    """Whether a config.json describes one."""
+    return any(word.endswith(SUFFIX) for word in config.get_words("architectures"))
+
+
+def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) -> CrossEncoderCheckpoint:
+    """Read the settings and choose the model file.
+
+    Args:
+        folder: the model's folder.
+        name: what to call the model.
+        precision: "auto", "int8" or "fp32", or what the weights are to be converted to.
+        runtime: "onnx", "torch", or "auto" for weights where they are there, else ONNX.
+
+    Raises:
+        CheckpointFormatError: a file is missing or damaged, or the model gives more than one number.
+    """
+    config = JsonSettings(check_inside(folder, folder / HF_CONFIG_FILE))
+    _check_num_labels(config, name)
+    onnx = find_onnx(folder, precision)
+    has_weights = (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists()
+    if onnx is not None and (runtime == "onnx" or precision == "int8" or (runtime == "auto" and not has_weights)):
+        return CrossEncoderCheckpoint(
+            name=name,
+            folder=folder,
+            model_file=onnx[1],
+            tokenizer_file=find_tokenizer(folder),
+            max_length=_onnx_length(folder, config),
+            activation=_read_activation(folder, config),
+            precision=onnx[0],
+        )
+    if runtime == "onnx" or precision == "int8":
+        raise CheckpointFormatError(f"{name}: the model folder has no ONNX file of the precision {precision}")
+    transformer = read_transformer_config(folder)
+    return CrossEncoderCheckpoint(
+        name=name,
+        folder=folder,
+        model_file=find_weights(folder),
+        tokenizer_file=find_tokenizer(folder),
+        max_length=longest_text(folder, transformer),
+        activation=_read_activation(folder, config),
+        precision="fp32",
+        transformer=transformer,
+        head=_read_head(config, transformer),
+        do_lower_case=read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
+        has_token_types=gives_token_types(folder),
+    )
+
+
+def find_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
+    """The ONNX file of a precision, "auto" being fp32 before INT8: a foreign INT8 file is used when it is asked for."""
+    for found in ("fp32", "int8") if precision == "auto" else (precision,):
+        for file_name in ONNX_FILES.get(found, ()):
+            for where in (file_name, f"onnx/{file_name}"):
+                if (folder / where).exists():
+                    return found, file_inside(folder, where)
+    return None
+
+
+def _onnx_length(folder: Path, config: JsonSettings) -> int:
+    """The longest pair, from settings that describe an architecture which need not be one of this library's."""
+    positions = config.get_optional_int("max_position_embeddings")
+    if positions is not None and config.get("model_type", "") in ROBERTA_TYPES:
+        positions -= UNUSED_POSITIONS
+    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
+    limits = [limit for limit in (stated, model_max_length(folder), positions) if limit is not None]
+    return min(limits, default=DEFAULT_LENGTH)
+
+
+def _check_num_labels(config: JsonSettings, name: str) -> None:
+    labels = config.get_object("id2label")
+    default = 2 if labels is None else len(labels.keys())
+    num_labels = config.get_optional_int("num_labels") or default
+    if num_labels != 1:
+        raise CheckpointFormatError(f"{name}: a reranker gives one number for a pair, this model gives {num_labels}")
+
+
+def _read_activation(folder: Path, config: JsonSettings) -> str:
+    """What the checkpoint says, in the order in which sentence-transformers looks; sigmoid where it says nothing."""
+    newest = read_settings_file(folder, CONFIG_FILE).get_optional_str("activation_fn")
+    newer = config.get_object("sentence_transformers")
+    names = (
+        newest,
+        None if newer is None else newer.get_optional_str("activation_fn"),
+        config.get_optional_str("sbert_ce_default_activation_function"),
+    )
+    class_name = next((each for each in names if each is not None), "torch.nn.Sigmoid")
+    found = read_activation(class_name, HF_CONFIG_FILE)
+    if found not in ("sigmoid", "identity"):
+        raise CheckpointFormatError(f"{HF_CONFIG_FILE}: the activation of a cross-encoder must be Sigmoid or Identity")
+    return found
+
+
+def _read_head(config: JsonSettings, transformer: TransformerConfig) -> ClassifierHead:
+    if transformer.model_type == "modernbert":
+        pooling = config.get("classifier_pooling", "cls")
+        if pooling not in ("cls", "mean"):
+            raise CheckpointFormatError(f'{HF_CONFIG_FILE}: "classifier_pooling" must be "cls" or "mean"')
+        return ClassifierHead(
+            pooling=pooling,
+            activation=check_activation(config.get("classifier_activation", "gelu"), "classifier_activation"),
+            has_bias=config.get("classifier_bias", default=False),
+        )
+    return ClassifierHead(activation={"distilbert": "relu", "electra": "gelu"}.get(transformer.model_type, "tanh"))

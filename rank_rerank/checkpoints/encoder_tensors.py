@@ -1,0 +1,165 @@
+"""The tensors of an encoder under one set of names, whatever its architecture calls them; none missing, none odd.
+
+Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
+``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
+ModernBERT ``layers.i.qkv`` in place of three, and ``final_norm``. Each but the first three with ``.weight`` and, where
+there is one, ``.bias``. Matrices are [out, in], as stored.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from rank_rerank.arrays import AnyArray
+from rank_rerank.checkpoints.checkpoint import ClassifierHead
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import CheckpointFormatError
+
+# a model with a head keeps its encoder under a name of its own
+PREFIXES = ("", "bert.", "roberta.", "distilbert.", "electra.", "model.", "xlm_roberta.", "camembert.")
+Shape = tuple[int, ...]
+
+BERT_NAMES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+DISTILBERT_NAMES = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "output_norm": "output_layer_norm",
+}
+
+
+def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dict[str, AnyArray]:
+    """Read all tensors of an encoder as float32, many of them views of the file.
+
+    Raises:
+        CheckpointFormatError: a tensor is missing, has another shape than the configuration says, holds NaN or
+            infinity, or belongs to a layer that the configuration does not have.
+    """
+    wanted = {found: (source, shape) for found, source, shape in _wanted(config)}
+    prefix = _find_prefix(tensors, wanted["embeddings.word"][0])
+    _refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
+    return {found: read_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()}
+
+
+def read_head_tensors(tensors: TensorFiles, config: TransformerConfig, head: ClassifierHead) -> dict[str, AnyArray]:
+    """Read the classification head of a cross-encoder: ``head.dense``, ``classifier``, for ModernBERT ``head.norm``.
+
+    Raises:
+        CheckpointFormatError: as read_encoder_tensors.
+    """
+    hidden = config.hidden_size
+    if config.model_type == "bert":
+        prefix = _find_prefix(tensors, "embeddings.word_embeddings.weight")
+        names = (f"{prefix}pooler.dense", "classifier")
+    elif config.model_type == "distilbert":
+        names = ("pre_classifier", "classifier")
+    else:
+        names = ("head.dense", "classifier") if config.rotary else ("classifier.dense", "classifier.out_proj")
+    wanted = [
+        *_with_bias("head.dense", names[0], (hidden, hidden), has_bias=head.has_bias),
+        *_with_bias("classifier", names[1], (1, hidden)),
+    ]
+    if config.rotary is not None:
+        wanted += _with_bias("head.norm", "head.norm", (hidden,), has_bias=config.rotary.norm_bias)
+    return {found: read_tensor(tensors, source, shape) for found, source, shape in wanted}
+
+
+def read_tensor(tensors: TensorFiles, name: str, shape: Shape) -> AnyArray:
+    """Read one tensor.
+
+    Raises:
+        CheckpointFormatError: it is missing, has another shape, or holds NaN or infinity.
+    """
+    if name not in tensors:
+        # the names that TensorFlow's models had
+        name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+    if name not in tensors:
+        raise CheckpointFormatError(
+            f'{tensors.paths[0].name}: the tensor "{name}" is missing; a new one would be random'
+        )
+    if tensors.shape(name) != shape:
+        raise CheckpointFormatError(
+            f'{tensors.paths[0].name}: the tensor "{name}" has the shape {list(tensors.shape(name))}, '
+            f"config.json says {list(shape)}"
+        )
+    return tensors[name]
+
+
+def _find_prefix(tensors: Mapping[str, AnyArray], name: str) -> str:
+    for prefix in PREFIXES:
+        if prefix + name in tensors:
+            return prefix
+    raise CheckpointFormatError(
+        f'the weights have no tensor "{name}", so they are not of the architecture in config.json'
+    )
+
+
+def _refuse_more_layers(tensors: Mapping[str, AnyArray], prefix: str, known: set[str]) -> None:
+    layers = ("encoder.layer.", "transformer.layer.", "layers.")
+    for name in tensors:
+        bare = name.removeprefix(prefix)
+        old = bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        if name.startswith(prefix) and bare.startswith(layers) and old not in known:
+            raise CheckpointFormatError(f'the weights have a tensor "{name[:80]}" that config.json says nothing of')
+
+
+def _wanted(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
+    """Name given out, name in the file behind the prefix, shape."""
+    return _wanted_of_modernbert(config) if config.rotary is not None else _wanted_of_bert(config)
+
+
+def _wanted_of_bert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
+    hidden, inner, embedding = config.hidden_size, config.intermediate_size, config.embedding_size
+    is_distilbert = config.model_type == "distilbert"
+    positions = config.max_positions + config.position_offset
+    yield "embeddings.word", "embeddings.word_embeddings.weight", (config.vocab_size, embedding)
+    yield "embeddings.position", "embeddings.position_embeddings.weight", (positions, embedding)
+    if config.type_vocab_size:
+        yield "embeddings.type", "embeddings.token_type_embeddings.weight", (config.type_vocab_size, embedding)
+    yield from _with_bias("embeddings.norm", "embeddings.LayerNorm", (embedding,))
+    if embedding != hidden:
+        yield from _with_bias("embeddings.projection", "embeddings_project", (hidden, embedding))
+    names = DISTILBERT_NAMES if is_distilbert else BERT_NAMES
+    shapes = {"up": (inner, hidden), "down": (hidden, inner), "attention_norm": (hidden,), "output_norm": (hidden,)}
+    for layer in range(config.num_layers):
+        for found, source in names.items():
+            where = f"{'transformer' if is_distilbert else 'encoder'}.layer.{layer}.{source}"
+            yield from _with_bias(f"layers.{layer}.{found}", where, shapes.get(found, (hidden, hidden)))
+
+
+def _wanted_of_modernbert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
+    rotary = config.rotary
+    if rotary is None:
+        return
+    hidden, inner = config.hidden_size, config.intermediate_size
+    norm, attention, mlp = rotary.norm_bias, rotary.attention_bias, rotary.mlp_bias
+    yield "embeddings.word", "embeddings.tok_embeddings.weight", (config.vocab_size, hidden)
+    yield from _with_bias("embeddings.norm", "embeddings.norm", (hidden,), has_bias=norm)
+    for layer in range(config.num_layers):
+        here = f"layers.{layer}"
+        if layer > 0:
+            yield from _with_bias(f"{here}.attention_norm", f"{here}.attn_norm", (hidden,), has_bias=norm)
+        yield from _with_bias(f"{here}.qkv", f"{here}.attn.Wqkv", (3 * hidden, hidden), has_bias=attention)
+        yield from _with_bias(f"{here}.output", f"{here}.attn.Wo", (hidden, hidden), has_bias=attention)
+        yield from _with_bias(f"{here}.output_norm", f"{here}.mlp_norm", (hidden,), has_bias=norm)
+        yield from _with_bias(f"{here}.up", f"{here}.mlp.Wi", (2 * inner, hidden), has_bias=mlp)
+        yield from _with_bias(f"{here}.down", f"{here}.mlp.Wo", (hidden, inner), has_bias=mlp)
+    yield from _with_bias("final_norm", "final_norm", (hidden,), has_bias=norm)
+
+
+def _with_bias(found: str, source: str, shape: Shape, *, has_bias: bool = True) -> Iterator[tuple[str, str, Shape]]:
+    yield f"{found}.weight", f"{source}.weight", shape
+    if has_bias:
+        yield f"{found}.bias", f"{source}.bias", shape[:1]

@@ -1,0 +1,90 @@
+"""What tokenizer_config.json and tokenizer.json say of special tokens, as far as encoding needs it."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from rank_rerank.checkpoints.json_files import JsonSettings, parse_json, read_bounded
+from rank_rerank.checkpoints.model_files import check_inside, file_inside
+from rank_rerank.errors import CheckpointFormatError
+
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+# the largest seen has 250,000 words and 17 MB; a million words fit
+MAX_TOKENIZER_BYTES = 256 << 20
+# what transformers writes where nobody set a length
+NO_LENGTH = 1 << 20
+
+
+def find_tokenizer(folder: Path) -> Path:
+    """tokenizer.json of a model folder.
+
+    Raises:
+        CheckpointFormatError: it is missing, or a link out of the folder.
+    """
+    return file_inside(folder, TOKENIZER_FILE)
+
+
+def filler_token(folder: Path) -> str:
+    """The token that fills queries, by the rule of PyLate and sentence-transformers: mask, else end, else padding.
+
+    Returns:
+        The token as it stands in the vocabulary; "" where the folder does not say, for the tokenizer's mask token.
+    """
+    for key in ("mask_token", "eos_token", "pad_token"):
+        for name in (TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE):
+            if (found := _token(folder, name, key)) is not None:
+                return found
+    return ""
+
+
+def model_max_length(folder: Path) -> int | None:
+    """The longest text in tokens that tokenizer_config.json states; None where it states none."""
+    path = folder / TOKENIZER_CONFIG_FILE
+    if not path.is_file():
+        return None
+    # where nobody set it, transformers writes 1000000000000000019884624838656
+    length = JsonSettings(check_inside(folder, path)).get_optional_float("model_max_length")
+    return None if length is None or length > NO_LENGTH else int(length)
+
+
+def gives_token_types(folder: Path) -> bool:
+    """Whether the tokenizer hands the model the types of a pair's tokens; true where it does not say."""
+    path = folder / TOKENIZER_CONFIG_FILE
+    if not path.is_file():
+        return True
+    names = JsonSettings(check_inside(folder, path)).get_words("model_input_names", ("token_type_ids",))
+    return "token_type_ids" in names
+
+
+def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
+    """Split a prompt into the marker at its beginning and the text behind it.
+
+    A marker is an added token of the tokenizer, which stands for one id; a prompt without one is plain text.
+
+    Returns:
+        The marker ("" for none) and the rest of the prompt.
+    """
+    content = parse_json(read_bounded(find_tokenizer(folder), MAX_TOKENIZER_BYTES), TOKENIZER_FILE)
+    added = cast("dict[str, Any]", content).get("added_tokens") if isinstance(content, dict) else None
+    tokens = [token for token in cast("list[Any]", added or []) if isinstance(token, dict)]
+    best: dict[str, Any] = {"content": ""}
+    for token in cast("list[dict[str, Any]]", tokens):
+        word = token.get("content")
+        if isinstance(word, str) and prompt.startswith(word) and len(word) > len(best["content"]):
+            best = token
+    rest = prompt[len(best["content"]) :]
+    return best["content"], rest.lstrip() if best.get("rstrip") else rest
+
+
+def _token(folder: Path, file_name: str, key: str) -> str | None:
+    path = folder / file_name
+    if not path.is_file():
+        return None
+    settings = JsonSettings(check_inside(folder, path))
+    try:
+        return settings.get_optional_str(key)
+    except CheckpointFormatError:
+        # older files have an object with "content" and what surrounds the token
+        described = settings.get_object(key)
+        return None if described is None else described.get_optional_str("content")

@@ -1,0 +1,94 @@
+"""Open an ONNX file in ONNX Runtime, and pad packed tokens for it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from rank_rerank.arrays import Int64Matrix, Int64Vector
+from rank_rerank.checkpoints.onnx_external_data import check_external_data
+from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+FATAL = 4
+
+
+class OnnxSession:
+    """A session that a forked child opens again: a session's threads and locks do not survive a fork.
+
+    Args:
+        model_file: the ONNX file.
+
+    Raises:
+        CheckpointFormatError: the file, or one it refers to, is damaged or hostile, or it takes other inputs than
+            tokens.
+    """
+
+    def __init__(self, model_file: Path) -> None:
+        self._model_file = model_file
+        self._lock = Lock()
+        self._session = open_session(model_file)
+        self._process = os.getpid()
+        self.input_names: list[str] = [tensor.name for tensor in self._session.get_inputs()]
+        self.outputs: list[Any] = list(self._session.get_outputs())
+        names = set(self.input_names)
+        if not {"input_ids", "attention_mask"} <= names or not names <= INPUTS:
+            raise CheckpointFormatError(
+                f"{model_file.name} must take input_ids, attention_mask and optionally token_type_ids"
+            )
+
+    def get(self) -> Any:
+        """The onnxruntime.InferenceSession of this process; take it once before threads share it."""
+        if self._process != os.getpid():
+            with self._lock:
+                if self._process != os.getpid():
+                    self._session = open_session(self._model_file)
+                    self._process = os.getpid()
+        return self._session
+
+    def pad(self, batch: TokenBatch, texts: Int64Vector) -> dict[str, Int64Matrix]:
+        """The session's inputs for some texts: [num_texts, longest] each."""
+        lengths = batch.lengths[texts]
+        token_ids = np.zeros((len(texts), int(lengths.max())), np.int64)
+        attention_mask = np.zeros_like(token_ids)
+        token_types = np.zeros_like(token_ids)
+        for row, text in enumerate(texts):
+            start, end = batch.offsets[text], batch.offsets[text + 1]
+            token_ids[row, : end - start] = batch.token_ids[start:end]
+            attention_mask[row, : end - start] = batch.attention_mask[start:end]
+            if batch.token_types is not None:
+                token_types[row, : end - start] = batch.token_types[start:end]
+        inputs = {"input_ids": token_ids, "attention_mask": attention_mask, "token_type_ids": token_types}
+        return {name: inputs[name] for name in self.input_names}
+
+
+def open_session(model_file: Path, providers: Sequence[Any] = ("CPUExecutionProvider",), **settings: str) -> Any:
+    """Open a session with one thread a call.
+
+    Args:
+        model_file: the ONNX file.
+        providers: execution providers, as ONNX Runtime takes them.
+        settings: session settings by name, with "_" for ".".
+
+    Raises:
+        CheckpointFormatError: ONNX Runtime refuses the file, or it refers to a file that it must not read.
+    """
+    check_external_data(model_file)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # lengths vary from call to call: a memory pattern a length would pile up
+    options.enable_mem_pattern = False
+    options.log_severity_level = FATAL
+    for name, value in settings.items():
+        options.add_session_config_entry(name.replace("_", ".", 1), value)
+    try:
+        return onnxruntime.InferenceSession(str(model_file), options, providers=list(providers))
+    except Exception as error:  # the binding has an exception type a status code, under no common parent
+        raise CheckpointFormatError(f"{model_file.name} cannot be opened by ONNX Runtime: {error}") from error

@@ -1,0 +1,155 @@
+"""What the PyTorch runtimes share: weights on a device, padded batches, and what happens when memory runs out."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.devices import get_gpu_device
+from rank_rerank.errors import DeviceError, ResourceLimitError
+from rank_rerank.tokenization.batches import plan_batches
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+# padded tokens a call: a CPU works best in its caches, a GPU wants many rows at once
+TOKEN_BUDGETS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
+# a GPU's kernels are chosen by shape: lengths in steps keep them few
+LENGTH_STEP = 16
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+Compute: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Collect: TypeAlias = Callable[[Int64Vector, AnyArray], None]
+
+logger = logging.getLogger("rank_rerank")
+_said: set[str] = set()
+
+
+def resolve_device(device: str) -> str:
+    """Name the device to compute on: "cpu", "mps", "cuda" or "cuda:1".
+
+    Args:
+        device: one of these, or "auto" for the GPU where there is one; that choice is logged once.
+
+    Raises:
+        DeviceError: the device is unknown, or not here.
+    """
+    if device == "auto":
+        found = get_gpu_device()
+        if found not in _said:
+            _said.add(found)
+            logger.info('device="auto": encoding with PyTorch on %s', found)
+        return found
+    kind, _, number = device.partition(":")
+    if kind not in TOKEN_BUDGETS or (number and not (kind == "cuda" and number.isdecimal())):
+        raise DeviceError(f'the device "{device[:40]}" is not known; known are auto, cpu, cuda, cuda:N and mps')
+    is_here = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }[kind]()
+    if not is_here:
+        raise DeviceError(f'the device "{device}" is not here; PyTorch sees: {get_gpu_device()}')
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Choose what to compute in: for "auto" fp32 on a CPU and fp16 on a GPU."""
+    return ("fp32" if device == "cpu" else "fp16") if precision == "auto" else precision
+
+
+def to_device(weights: Mapping[str, AnyArray], device: str, precision: str) -> dict[str, torch.Tensor]:
+    """Copy weights to a device in the dtype of a precision."""
+    # a copy, as a view of a mapped file cannot be written to, which PyTorch warns of
+    return {
+        name: torch.from_numpy(np.array(array, np.float32)).to(device, DTYPES[precision])
+        for name, array in weights.items()
+    }
+
+
+class BatchRunner:
+    """Runs texts in padded batches of similar length, smaller ones where memory runs out.
+
+    Args:
+        device: where to compute.
+        max_length: the most tokens a text may have.
+    """
+
+    def __init__(self, device: str, max_length: int) -> None:
+        self.device = device
+        self._max_length = max_length
+
+    def run(self, batch: TokenBatch, compute: Compute, collect: Collect) -> None:
+        """Compute all texts of a batch.
+
+        Args:
+            batch: packed tokens.
+            compute: token_ids, attention_mask and token types, [texts, length] each → a result whose first axis is
+                the texts'.
+            collect: takes indices of texts and their part of the result as an array.
+
+        Raises:
+            ResourceLimitError: a single text does not fit into the device's memory.
+        """
+        for texts in plan_batches(batch.lengths, TOKEN_BUDGETS[self.device.partition(":")[0]]):
+            self._run(batch, texts, compute, collect)
+
+    def _run(
+        self,
+        batch: TokenBatch,
+        texts: Int64Vector,
+        compute: Callable[..., torch.Tensor],
+        collect: Callable[[Int64Vector, AnyArray], None],
+    ) -> None:
+        try:
+            with torch.inference_mode():
+                result = compute(*self._pad(batch, texts)).float().cpu().numpy()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            result = None  # the halves are run outside of here, where the failed tensors are gone
+        if result is not None:
+            collect(texts, result)
+            return
+        _release_memory(self.device)
+        if len(texts) == 1:
+            raise ResourceLimitError(
+                f"a text of {batch.lengths[texts[0]]} tokens does not fit into the memory of {self.device}. Free some "
+                'there, load with precision="fp16", or use device="cpu"'
+            )
+        logger.info("out of memory on %s: trying %d texts at a time", self.device, (len(texts) + 1) // 2)
+        middle = (len(texts) + 1) // 2
+        for half in (texts[:middle], texts[middle:]):
+            self._run(batch, half, compute, collect)
+
+    def _pad(self, batch: TokenBatch, texts: Int64Vector) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        longest = int(batch.lengths[texts].max())
+        step = 1 if self.device == "cpu" else LENGTH_STEP
+        length = max(longest, min(-(-longest // step) * step, self._max_length))
+        token_ids = np.zeros((len(texts), length), np.int64)
+        attention_mask = np.zeros((len(texts), length), np.bool_)
+        token_types = np.zeros((len(texts), length), np.int64)
+        for row, text in enumerate(texts):
+            start, end = batch.offsets[text], batch.offsets[text + 1]
+            token_ids[row, : end - start] = batch.token_ids[start:end]
+            attention_mask[row, : end - start] = batch.attention_mask[start:end]
+            if batch.token_types is not None:
+                token_types[row, : end - start] = batch.token_types[start:end]
+        first, second, third = (
+            torch.from_numpy(each).to(self.device) for each in (token_ids, attention_mask, token_types)
+        )
+        return first, second, third
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class for it, MPS and the CPU say it in words."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def _release_memory(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()

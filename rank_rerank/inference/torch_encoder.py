@@ -1,0 +1,172 @@
+"""The encoders themselves in plain PyTorch: BERT and its kin, ModernBERT, and the heads of cross-encoders.
+
+Written out here rather than taken from a package, so that no code of a model's repository and no clash of versions
+can get in. Weights come as a mapping with the names of checkpoints.encoder_tensors; the dtype they are in is the one
+that is computed in.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from rank_rerank.checkpoints.checkpoint import ClassifierHead
+from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+
+Weights = Mapping[str, Any]
+
+
+def hidden_states(
+    weights: Weights, config: TransformerConfig, token_ids: Any, attention_mask: Any, token_types: Any = None
+) -> Any:
+    """The last layer's output.
+
+    Args:
+        weights: tensors of an encoder on one device.
+        config: its shape.
+        token_ids: [batch, length] int64.
+        attention_mask: [batch, length] bool: what may be looked at; at least one position a text.
+        token_types: [batch, length] int64; None for zeros.
+
+    Returns:
+        [batch, length, hidden_size] in the weights' dtype. Rows at padding are numbers without meaning.
+    """
+    if config.rotary is not None:
+        return _modernbert(weights, config, config.rotary, token_ids, attention_mask)
+    hidden = _embed(weights, config, token_ids, token_types)
+    mask = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    for layer in range(config.num_layers):
+        hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask)
+    return hidden
+
+
+def _embed(weights: Weights, config: TransformerConfig, token_ids: Any, token_types: Any) -> Any:
+    hidden = functional.embedding(token_ids, weights["embeddings.word"])
+    if "embeddings.type" in weights:
+        types = torch.zeros_like(token_ids) if token_types is None else token_types
+        hidden = hidden + functional.embedding(types, weights["embeddings.type"])
+    hidden = hidden + functional.embedding(_positions(config, token_ids), weights["embeddings.position"])
+    hidden = _norm(weights, "embeddings.norm", config, hidden)
+    return _linear(weights, "embeddings.projection", hidden) if "embeddings.projection.weight" in weights else hidden
+
+
+def _positions(config: TransformerConfig, token_ids: Any) -> Any:
+    """[batch, length]: RoBERTa's count the tokens that are not padding by their id, whatever the attention is."""
+    if not config.is_roberta:
+        return torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(token_ids)
+    is_token = (token_ids != config.pad_token_id).to(torch.int64)
+    return torch.cumsum(is_token, 1) * is_token + config.pad_token_id
+
+
+def _bert_layer(weights: Weights, here: str, config: TransformerConfig, hidden: Any, mask: Any) -> Any:
+    query, key, value = (
+        _split_heads(_linear(weights, f"{here}.{name}", hidden), config) for name in ("query", "key", "value")
+    )
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    attended = _linear(weights, f"{here}.output", _join_heads(attended))
+    hidden = _norm(weights, f"{here}.attention_norm", config, hidden + attended)
+    inner = activate(config.activation, _linear(weights, f"{here}.up", hidden))  # [batch, length, intermediate_size]
+    return _norm(weights, f"{here}.output_norm", config, hidden + _linear(weights, f"{here}.down", inner))
+
+
+def _modernbert(
+    weights: Weights, config: TransformerConfig, rotary: RotaryConfig, token_ids: Any, attention_mask: Any
+) -> Any:
+    length = token_ids.shape[1]
+    places = torch.arange(length, device=token_ids.device)
+    keys = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    near = (places[:, None] - places[None, :]).abs() <= rotary.window  # [length, length]
+    local = keys & near  # [batch, 1, length, length]
+    hidden = functional.embedding(token_ids, weights["embeddings.word"])
+    hidden = _norm(weights, "embeddings.norm", config, hidden)
+    angles = {
+        True: _angles(config, places, rotary.global_theta, hidden.dtype),
+        False: _angles(config, places, rotary.local_theta, hidden.dtype),
+    }
+    for layer, is_global in enumerate(rotary.is_global):
+        here = f"layers.{layer}"
+        # the embedding has just been normalised, so the first layer has no norm of its own
+        normed = _norm(weights, f"{here}.attention_norm", config, hidden) if layer else hidden
+        query, key, value = (
+            _split_heads(part, config) for part in _linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
+        )
+        query, key = _rotate(query, *angles[is_global]), _rotate(key, *angles[is_global])
+        mask = keys if is_global else local
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        hidden = hidden + _linear(weights, f"{here}.output", _join_heads(attended))
+        normed = _norm(weights, f"{here}.output_norm", config, hidden)
+        inner, gate = _linear(weights, f"{here}.up", normed).chunk(2, dim=-1)
+        hidden = hidden + _linear(weights, f"{here}.down", activate(config.activation, inner) * gate)
+    return _norm(weights, "final_norm", config, hidden)
+
+
+def _angles(config: TransformerConfig, places: Any, theta: float, dtype: Any) -> tuple[Any, Any]:
+    """Cosines and sines of a position's angles, [length, head_size] each, computed in float32."""
+    exponents = torch.arange(0, config.head_size, 2, device=places.device, dtype=torch.float32) / config.head_size
+    angles = places[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
+    both = torch.cat([angles, angles], dim=-1)
+    return both.cos().to(dtype).float(), both.sin().to(dtype).float()
+
+
+def _rotate(heads: Any, cosines: Any, sines: Any) -> Any:
+    first, second = heads.float().chunk(2, dim=-1)
+    return (heads.float() * cosines + torch.cat([-second, first], dim=-1) * sines).to(heads.dtype)
+
+
+def logits(weights: Weights, config: TransformerConfig, head: ClassifierHead, hidden: Any, attention_mask: Any) -> Any:
+    """What a classifier of one label makes of the last layer's output.
+
+    Args:
+        weights: with ``head.dense``, ``classifier`` and, for ModernBERT, ``head.norm``.
+        config: of the encoder.
+        head: of the classifier.
+        hidden: [batch, length, hidden_size].
+        attention_mask: [batch, length] bool.
+
+    Returns:
+        [batch] float32.
+    """
+    pooled = hidden[:, 0]
+    if head.pooling == "mean":
+        kept = attention_mask[:, :, None].to(hidden.dtype)
+        pooled = (hidden * kept).sum(1) / kept.sum(1)  # [batch, hidden_size]
+    pooled = activate(head.activation, _linear(weights, "head.dense", pooled))
+    if "head.norm.weight" in weights:
+        pooled = _norm(weights, "head.norm", config, pooled)
+    return _linear(weights, "classifier", pooled)[:, 0].float()
+
+
+def activate(name: str, values: Any) -> Any:
+    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
+    if name in ("gelu_new", "gelu_pytorch_tanh"):
+        return functional.gelu(values, approximate="tanh")
+    return values if name == "identity" else ACTIVATIONS[name](values)
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def _linear(weights: Weights, name: str, values: Any) -> Any:
+    return functional.linear(values, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+
+
+def _norm(weights: Weights, name: str, config: TransformerConfig, values: Any) -> Any:
+    weight = weights[f"{name}.weight"]
+    return functional.layer_norm(values, weight.shape, weight, weights.get(f"{name}.bias"), config.layer_norm_eps)
+
+
+def _split_heads(values: Any, config: TransformerConfig) -> Any:
+    """[batch, length, hidden_size] → [batch, num_heads, length, head_size]."""
+    return values.unflatten(-1, (config.num_heads, config.head_size)).transpose(1, 2)
+
+
+def _join_heads(heads: Any) -> Any:
+    """[batch, num_heads, length, head_size] → [batch, length, hidden_size]."""
+    return heads.transpose(1, 2).flatten(2)

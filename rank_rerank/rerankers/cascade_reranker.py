@@ -1,0 +1,116 @@
+"""CascadeReranker: a cheap reranker reads everything, a costly one only what looks promising."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rank_rerank.documents import Document, as_documents
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
+from rank_rerank.rerankers.reranker import Reranker
+
+# what the second reranker reads between two looks at the clock
+BLOCK = 8
+
+logger = logging.getLogger("rank_rerank")
+
+
+@dataclass(frozen=True)
+class CascadeReranker:
+    """Reranks with ``first``, then its best hits again with ``second``.
+
+    Hits that the second has read come first, in its order and with its scores; the others follow in the order and with
+    the scores of the first. The two scores are of different kinds and are never compared; ``rerank_in_stages`` tells
+    how many hits have the second's.
+
+    Attributes:
+        first: reads every document.
+        second: reads the best ``keep`` of them.
+        keep: how many documents the second reads, at most.
+        budget_ms: milliseconds that the second may take; None for no limit. It reads eight documents at a time, from
+            the best on, and begins no further eight when they are likely to end too late. At least eight are read.
+
+    Raises:
+        InvalidArgumentError: keep or budget_ms is not above 0.
+    """
+
+    first: Reranker
+    second: Reranker
+    keep: int = 50
+    budget_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.keep) is not int or self.keep < 1:
+            raise InvalidArgumentError("keep must be a whole number above 0")
+        if self.budget_ms is not None and not self.budget_ms > 0:
+            raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")
+
+    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
+        """Order documents by how well they answer the query; arguments and errors as of the two rerankers."""
+        return self.rerank_in_stages(query, documents, top_k=top_k)[0]
+
+    def rerank_many(
+        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
+    ) -> list[Ranking]:
+        """Order several lists of documents, each by a query of its own; the budget holds for each query.
+
+        Raises:
+            InvalidArgumentError: the two lists differ in length.
+        """
+        check_top_k(top_k)
+        if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
+            raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
+        if len(queries) != len(documents_per_query):
+            raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
+        firsts = self.first.rerank_many(queries, documents_per_query)
+        return [_cut(self._second_stage(ranking)[0], top_k) for ranking in firsts]
+
+    def rerank_in_stages(
+        self, query: str, documents: Iterable[object], *, top_k: int | None = None
+    ) -> tuple[Ranking, int]:
+        """As rerank; and how many hits at the beginning have the second reranker's scores."""
+        check_top_k(top_k)
+        candidates: list[Document] = as_documents(documents, "documents")
+        ranking, num_second = self._second_stage(self.first.rerank(query, candidates))
+        return _cut(ranking, top_k), num_second if top_k is None else min(num_second, top_k)
+
+    def _second_stage(self, first: Ranking) -> tuple[Ranking, int]:
+        """Read the best hits of a ranking again."""
+        promising = list(first)[: self.keep]
+        again, usage = self._read(first.query, promising)
+        hits = sorted(again, key=lambda hit: -hit.score)
+        rest = list(first)[len(again) :]
+        return replace(first, hits=(*hits, *rest), usage=_sum([first.usage, *usage])), len(again)
+
+    def _read(self, query: str, promising: list[RankedDocument]) -> tuple[list[RankedDocument], list[Usage | None]]:
+        """The second reranker's hits for a beginning of ``promising``, indices as the first's; best first of equals."""
+        size = BLOCK if self.budget_ms is not None else max(len(promising), 1)
+        begun = time.perf_counter()
+        hits: list[RankedDocument] = []
+        usage: list[Usage | None] = []
+        slowest_ms = 0.0
+        for start in range(0, len(promising), size):
+            spent_ms = 1000 * (time.perf_counter() - begun)
+            if self.budget_ms is not None and start and spent_ms + slowest_ms > self.budget_ms:
+                logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
+                break
+            block = promising[start : start + size]
+            ranking = self.second.rerank(query, [hit.document for hit in block])
+            in_order = sorted(ranking, key=lambda hit: hit.index)
+            hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
+            usage.append(ranking.usage)
+            slowest_ms = max(slowest_ms, 1000 * (time.perf_counter() - begun) - spent_ms)
+        return hits, usage
+
+
+def _sum(parts: list[Usage | None]) -> Usage | None:
+    """All tokens that were read; None where a reranker does not say."""
+    known = [part for part in parts if part is not None]
+    if len(known) != len(parts):
+        return None
+    return Usage(sum(part.query_tokens for part in known), sum(part.document_tokens for part in known))
+
+
+def _cut(ranking: Ranking, top_k: int | None) -> Ranking:
+    return ranking if top_k is None else replace(ranking, hits=ranking.hits[:top_k])

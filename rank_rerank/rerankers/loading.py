@@ -1,0 +1,84 @@
+"""load(): from a name or folder to the reranker that its model asks for."""
+
+from pathlib import Path
+from typing import Literal, overload
+
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.find import find_model
+from rank_rerank.devices import check_num_threads
+from rank_rerank.encoding.self_check import self_check
+from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.rerankers.colbert_reranker import ColbertReranker
+from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.scoring.cross_encoder import CrossEncoder
+
+
+@overload
+def load(
+    name_or_folder: Literal["bundled"] | None = None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+    runtime: str = "auto",
+) -> ColbertReranker: ...
+
+
+@overload
+def load(
+    name_or_folder: str | Path | None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+    runtime: str = "auto",
+) -> ColbertReranker | CrossEncoderReranker: ...
+
+
+def load(
+    name_or_folder: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+    runtime: str = "auto",
+) -> ColbertReranker | CrossEncoderReranker:
+    """Load a reranker: late interaction or cross-encoder, as the model is.
+
+    A model that carries golden vectors, as the bundled one does, is checked against them first (some milliseconds):
+    a processor that computes something else is refused rather than used.
+
+    Args:
+        name_or_folder: None for the bundled model (no download), a folder, or a Hub name.
+        revision: branch, tag or commit on the Hub.
+        device: "auto", "cpu", or for a model with weights "cuda", "cuda:N" or "mps".
+        precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
+            "fp16" or "bf16".
+        num_threads: threads that work; None for RANK_RERANK_NUM_THREADS, else the processors there are. PyTorch has a
+            setting of its own.
+        runtime: "numba" for kernels compiled for this processor, "onnx" for the model's ONNX file, "torch" for its
+            weights; "auto" for what the model is made for: for INT8 compiled kernels, where they compute the model.
+
+    Raises:
+        CheckpointNotFoundError: there is no such model.
+        CheckpointFormatError: its files are damaged or of a kind that is not supported.
+        SelfCheckError: the model computes something else than its golden vectors.
+        DeviceError: the device is not available.
+        MissingDependencyError: the model needs PyTorch, which is not installed.
+        InvalidArgumentError: an option is out of its range.
+    """
+    if num_threads is not None:
+        check_num_threads(num_threads)
+    checkpoint = find_model(name_or_folder, revision=revision, precision=precision, runtime=runtime)
+    if isinstance(checkpoint, CrossEncoderCheckpoint):
+        return CrossEncoderReranker(
+            CrossEncoder.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)
+        )
+    encoder = TokenEncoder.from_checkpoint(
+        checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
+    )
+    self_check(encoder)
+    return ColbertReranker(encoder, num_threads)

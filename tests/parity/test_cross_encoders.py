@@ -1,0 +1,114 @@
+"""Scores against sentence-transformers' CrossEncoder, from folders that it has saved."""
+
+import json
+
+import numpy as np
+import pytest
+from parity_models import TEXTS, make_encoder, make_tokenizer
+
+import rank_rerank
+from rank_rerank import CrossEncoder
+from rank_rerank.errors import CheckpointFormatError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]
+QUERY = "What is the capital, of France?"
+
+
+def build(kind, target, num_labels=1, **options):
+    tokenizer = make_tokenizer(kind)
+    tokenizer.save_pretrained(target)
+    make_encoder(kind, len(tokenizer), "ForSequenceClassification", num_labels=num_labels, **options).save_pretrained(
+        target
+    )
+    return target
+
+
+def saved(folder, target, **options):
+    from sentence_transformers import CrossEncoder as Theirs
+
+    Theirs(str(folder), device="cpu", **options).save_pretrained(str(target))
+    return Theirs(str(target), device="cpu")
+
+
+def assert_same(folder, theirs):
+    ours = CrossEncoder.from_pretrained(folder, device="cpu", precision="fp32")
+    expected = theirs.predict([(QUERY, text) for text in TEXTS], batch_size=3)
+    found = ours.score(QUERY, TEXTS)
+    assert found.scores == pytest.approx(np.asarray(expected), abs=1e-4)
+    return ours, found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture(tmp_path, kind):
+    theirs = saved(build(kind, tmp_path / "base"), tmp_path / "model")
+    ours, found = assert_same(tmp_path / "model", theirs)
+    assert ours.checkpoint.activation == "sigmoid"
+    assert np.array_equal(found.scores, found.relevance)
+    assert np.ptp(found.scores) > 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_modernbert_pools_as_it_says(tmp_path, pooling):
+    options = {"classifier_pooling": pooling, "classifier_bias": True, "norm_bias": True, "mlp_bias": True}
+    theirs = saved(build("modernbert", tmp_path / "base", **options), tmp_path / "model")
+    assert_same(tmp_path / "model", theirs)
+
+
+def test_raw_logits(tmp_path):
+    import torch
+
+    theirs = saved(build("bert", tmp_path / "base"), tmp_path / "model", activation_fn=torch.nn.Identity())
+    ours, found = assert_same(tmp_path / "model", theirs)
+    assert ours.checkpoint.activation == "identity"
+    assert found.relevance == pytest.approx(1 / (1 + np.exp(-found.scores)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.0"}},
+    ],
+)
+def test_activations_of_older_saves(tmp_path, keys):
+    from sentence_transformers import CrossEncoder as Theirs
+
+    folder = build("bert", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **keys}))
+    ours, _ = assert_same(folder, Theirs(str(folder), device="cpu"))
+    assert ours.checkpoint.activation == "identity"
+
+
+def test_a_tokenizer_that_gives_no_token_types(tmp_path):
+    folder = build("bert", tmp_path / "base")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["model_input_names"] = ["input_ids", "attention_mask"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    assert_same(tmp_path / "model", saved(folder, tmp_path / "model"))
+
+
+def test_only_the_document_is_cut(tmp_path):
+    from sentence_transformers import CrossEncoder as Theirs
+
+    folder = build("bert", tmp_path / "model")
+    theirs = Theirs(str(folder), device="cpu", max_length=64)
+    theirs.save_pretrained(str(tmp_path / "saved"))
+    ours, found = assert_same(tmp_path / "saved", Theirs(str(tmp_path / "saved"), device="cpu"))
+    assert ours.checkpoint.max_length == 64
+    assert found.truncated.tolist() == [False] * (len(TEXTS) - 1) + [True]
+    assert not found.query_truncated
+
+
+def test_through_load_and_rerank(tmp_path):
+    theirs = saved(build("bert", tmp_path / "base"), tmp_path / "model")
+    ranking = rank_rerank.load(tmp_path / "model", device="cpu").rerank(QUERY, TEXTS, top_k=3)
+    expected = theirs.rank(QUERY, TEXTS, top_k=3)
+    assert [hit.index for hit in ranking] == [hit["corpus_id"] for hit in expected]
+    assert [hit.score for hit in ranking] == pytest.approx([hit["score"] for hit in expected], abs=1e-4)
+
+
+def test_several_labels_are_refused(tmp_path):
+    with pytest.raises(CheckpointFormatError, match="this model gives 3"):
+        CrossEncoder.from_pretrained(build("bert", tmp_path / "model", num_labels=3))
