@@ -11,6 +11,7 @@ Errors are in ``rank_rerank.errors``.
 
 from rank_rerank.devices import get_gpu_device
 from rank_rerank.documents import Document
+from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.encoding.projection import Projection
@@ -25,6 +26,7 @@ from rank_rerank.storage.embedding_store import EmbeddingStore
 
 __all__ = [
     "CascadeReranker",
+    "Chunking",
     "ColbertReranker",
     "Compression",
     "CrossEncoder",

@@ -57,6 +57,10 @@ class EmptyQueryError(InputError):
     """A query has no words: nothing can be ranked by it."""
 
 
+class DocumentTooLongError(InputError):
+    """A document is longer than the model reads, and the caller wants no part of it left out."""
+
+
 class ShapeError(InputError):
     """Axes, lengths or dims of arrays do not fit together."""
 

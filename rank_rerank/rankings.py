@@ -44,6 +44,8 @@ class RankedDocument:
         document: the caller's document.
         truncated: the document is longer than the model reads, and its end was not read.
         spans: the passages with words that the query's words found, ascending; None where they were not asked for.
+        best_chunk: the half-open span of code points of the chunk with the best score, where long documents are read
+            in chunks; None otherwise.
     """
 
     index: int
@@ -52,6 +54,7 @@ class RankedDocument:
     document: Document
     truncated: bool
     spans: tuple[RelevantSpan, ...] | None = None
+    best_chunk: tuple[int, int] | None = None
 
     @property
     def text(self) -> str:
@@ -78,6 +81,7 @@ class RankedDocument:
             "text": self.text,
             "truncated": self.truncated,
             "metadata": dict(self.metadata),
+            **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
         }
 

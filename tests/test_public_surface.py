@@ -10,6 +10,7 @@ def test_public_names():
         == rank_rerank.__all__
         == [
             "CascadeReranker",
+            "Chunking",
             "ColbertReranker",
             "Compression",
             "CrossEncoder",

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document, as_documents
+from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError, InvalidItemError
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rerankers.long_documents import rank_chunks
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_documents import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
@@ -22,6 +25,8 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.texts import check_text
 
 PROGRESS_DELAY_S = 1.0
+
+LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class ColbertReranker:
         top_k: int | None = None,
         store: EmbeddingStore | None = None,
         spans: bool = False,
+        long_documents: LongDocuments = "truncate",
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -58,6 +64,9 @@ class ColbertReranker:
             store: a cache of texts: what it holds is not encoded again, what it lacks is encoded and kept. A string
                 is always a text, never an id.
             spans: also find the passages of each hit that answer the query, which encodes the hits once more.
+            long_documents: what to do with documents longer than the model reads: "truncate" reads their beginning and
+                says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one; "error"
+                refuses them.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -66,12 +75,23 @@ class ColbertReranker:
             EmptyQueryError: the query has no words.
             InvalidItemError: the query or a document is of a wrong type; the message has its index.
             InvalidTextError: a text holds lone surrogates; the message has its index.
-            InvalidArgumentError: top_k is not a whole number above 0, or a string is an id of the store.
+            InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, long_documents is
+                unknown, or chunks are asked for together with stored vectors or spans.
+            DocumentTooLongError: long_documents is "error", and a document is; the message has its index.
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
         """
         check_top_k(top_k)
         candidates = _read_candidates(documents, "documents", store)
+        chunking = _read_long_documents(long_documents)
+        if chunking is not None:
+            if store is not None or spans or isinstance(candidates, StoredDocuments):
+                raise InvalidArgumentError(
+                    'long_documents="chunk" encodes texts chunk by chunk: it goes with neither stored vectors nor spans'
+                )
+            return rank_chunks(self.encoder, query, candidates, chunking, top_k, self.num_threads)
+        if long_documents == "error":
+            _refuse_long(self.encoder, candidates)
         ranking = self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
         return self.with_spans(ranking) if spans else ranking
 
@@ -256,6 +276,27 @@ class ColbertReranker:
             query_truncated=embeddings.truncated is not None and bool(embeddings.truncated[number]),
             usage=Usage(num_query_tokens, int(results.num_tokens[places].sum())),
             model=self.encoder.checkpoint.name,
+        )
+
+
+def _read_long_documents(long_documents: object) -> Chunking | None:
+    """The chunking that is asked for, None for none."""
+    if isinstance(long_documents, Chunking):
+        return long_documents
+    if long_documents not in ("truncate", "chunk", "error"):
+        raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
+    return Chunking() if long_documents == "chunk" else None
+
+
+def _refuse_long(encoder: TokenEncoder, candidates: list[Document] | StoredDocuments) -> None:
+    if isinstance(candidates, StoredDocuments):
+        is_long = candidates.truncated().tolist()
+    else:
+        is_long = [encoder.tokenizer.read_document(document.text).truncated for document in candidates]
+    if any(is_long):
+        raise DocumentTooLongError(
+            f"documents[{is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} tokens "
+            'that the model reads. Shorten it, or pass long_documents="chunk"'
         )
 
 

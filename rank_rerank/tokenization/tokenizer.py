@@ -73,6 +73,10 @@ class Tokenizer:
         self._warn_of_truncation(int(batch.truncated.sum()), len(documents))
         return batch
 
+    def read_document(self, document: str) -> TokenizedText:
+        """Tokenise one document as tokenize_documents does; that its end is not read is said in the result only."""
+        return self._tokenize_document(document)
+
     def token_strings(self, token_ids: Int64Vector) -> list[str]:
         """The vocabulary's own spelling of tokens, as "##ing" or "[CLS]"."""
         return [self._tokenizer.id_to_token(int(token)) or "" for token in token_ids]

@@ -1,0 +1,91 @@
+"""Cut a text that is longer than the model reads into chunks that it reads whole."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.tokenization.tokenizer import Tokenizer
+
+ChunkScore: TypeAlias = Literal["best_chunk", "all_tokens"]
+
+DEFAULT_OVERLAP = 32
+# a chunk ends with a sentence if one ends in its last third, so that chunks stay few
+EARLIEST_END = 2 / 3
+# characters that are tokenised to find one chunk: enough for all but unusual texts, and doubled for these
+CHARACTERS_A_TOKEN = 16
+_SENTENCE_END = re.compile(r"[.!?…]['\"”’)\]]*(?=\s)|[。！？]|\n\s*\n")  # noqa: RUF001 - their full stops
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a text that is longer than the model reads is read in chunks.
+
+    Attributes:
+        overlap: tokens of a chunk that the next one repeats, so that no passage is cut in every chunk.
+        score: "best_chunk" scores a document as its best chunk; "all_tokens" lets each query token find its best
+            document token in any chunk, which favours long documents.
+
+    Raises:
+        InvalidArgumentError: overlap is below 0, or score is unknown.
+    """
+
+    overlap: int = DEFAULT_OVERLAP
+    score: ChunkScore = "best_chunk"
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0:
+            raise InvalidArgumentError(f"overlap must be 0 tokens or more, not {self.overlap}")
+        if self.score not in ("best_chunk", "all_tokens"):
+            raise InvalidArgumentError(f'score must be "best_chunk" or "all_tokens", not {self.score!r}')
+
+
+def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: int) -> list[tuple[int, int]]:
+    """Find the chunks of a text, each short enough to be read whole.
+
+    Args:
+        tokenizer: of the model.
+        text: of valid Unicode.
+        document_length: the most tokens the model reads.
+        overlap: tokens that a chunk repeats of the one before, at most a third of a chunk.
+
+    Returns:
+        Half-open spans of code points, ascending. They cover every word; a chunk ends with a sentence where one ends
+        in its last third, else with a word. A text that is read whole is one chunk.
+    """
+    chunks: list[tuple[int, int]] = []
+    start, width = 0, CHARACTERS_A_TOKEN * document_length
+    while True:
+        piece = text[start : start + width]
+        tokens = tokenizer.read_document(piece)
+        if not tokens.truncated and start + width < len(text):
+            width *= 2  # few tokens to the character: look further
+            continue
+        if not tokens.truncated:
+            chunks.append((start, len(text)))
+            return chunks
+        spans = [(begin, end) for begin, end in tokens.character_spans.tolist() if end > begin]
+        if not spans:  # nothing but white space as far as was read
+            start += width
+            continue
+        end = _end_of_chunk(piece, spans)
+        chunks.append((start, start + end))
+        kept = [begin for begin, behind in spans if behind <= end]
+        repeated = min(overlap, len(kept) // 3)
+        start += end if repeated == 0 else kept[-repeated]
+        width = CHARACTERS_A_TOKEN * document_length
+
+
+def _end_of_chunk(piece: str, spans: list[tuple[int, int]]) -> int:
+    """Where a chunk ends: behind the last sentence, or the last whole word, of what was read."""
+    last = spans[-1][1]
+    earliest = spans[int(EARLIEST_END * (len(spans) - 1))][1]
+    ends = [match.end() for match in _SENTENCE_END.finditer(piece, earliest, last)]
+    if ends:
+        return ends[-1]
+    # a word may have been cut in its pieces: leave it to the next chunk, unless it is all there is
+    if last < len(piece) and piece[last - 1].isalnum() and piece[last].isalnum():
+        whole = [end for _, end in spans if not (piece[end - 1].isalnum() and piece[end : end + 1].isalnum())]
+        if whole and whole[-1] >= earliest:
+            return whole[-1]
+    return last
