@@ -103,9 +103,9 @@ class Usage:
 class Ranking(Sequence[RankedDocument]):
     """Hits from best to worst; behaves as a list.
 
-    Equal scores keep the caller's order. ``relevance`` is the score divided by the number of the query's vectors, cut
-    to [0, 1]: the mean over query tokens of the best cosine. It is comparable across queries of one model, and not a
-    probability.
+    Equal scores keep the caller's order. ``relevance`` is, where the model has a calibration, as the bundled one does,
+    the probability that the document answers the query, as judged pairs taught it; else the score divided by the number
+    of the query's vectors, cut to [0, 1]: the mean over query tokens of the best cosine, which is no probability.
 
     Attributes:
         query: the query's text.

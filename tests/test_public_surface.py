@@ -25,6 +25,7 @@ def test_public_names():
             "Reranker",
             "TokenEmbeddings",
             "TokenEncoder",
+            "calibrate",
             "get_gpu_device",
             "load",
             "maxsim",

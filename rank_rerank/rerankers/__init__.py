@@ -1,9 +1,10 @@
 """load() and the rerankers: each joins the stages into one call."""
 
+from rank_rerank.rerankers.calibrating import calibrate
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.loading import load
 from rank_rerank.rerankers.reranker import Reranker
 
-__all__ = ["CascadeReranker", "ColbertReranker", "CrossEncoderReranker", "Reranker", "load"]
+__all__ = ["CascadeReranker", "ColbertReranker", "CrossEncoderReranker", "Reranker", "calibrate", "load"]

@@ -1,6 +1,6 @@
 """ColbertReranker: documents ranked by late interaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -16,11 +16,12 @@ from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError, Inval
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored, read_candidates
 from rank_rerank.rerankers.long_documents import rank_chunks
+from rank_rerank.scoring.calibration import Calibration, mean_similarity
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_documents import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
-from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.texts import check_text
 
@@ -36,10 +37,12 @@ class ColbertReranker:
     Attributes:
         encoder: turns texts into token embeddings.
         num_threads: threads that score; None for the default.
+        calibration: turns scores into probabilities for ``relevance``; None for the mean best similarity.
     """
 
     encoder: TokenEncoder
     num_threads: int | None = None
+    calibration: Calibration | None = None
 
     def rerank(
         self,
@@ -82,14 +85,14 @@ class ColbertReranker:
             StoreWriteError: new texts cannot be kept in the store.
         """
         check_top_k(top_k)
-        candidates = _read_candidates(documents, "documents", store)
+        candidates = read_candidates(documents, "documents", store)
         chunking = _read_long_documents(long_documents)
         if chunking is not None:
             if store is not None or spans or isinstance(candidates, StoredDocuments):
                 raise InvalidArgumentError(
                     'long_documents="chunk" encodes texts chunk by chunk: it goes with neither stored vectors nor spans'
                 )
-            return rank_chunks(self.encoder, query, candidates, chunking, top_k, self.num_threads)
+            return rank_chunks(self.encoder, query, candidates, chunking, top_k, self.num_threads, self._relevance)
         if long_documents == "error":
             _refuse_long(self.encoder, candidates)
         ranking = self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
@@ -178,7 +181,7 @@ class ColbertReranker:
         if len(queries) != len(documents_per_query):
             raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
         candidates = [
-            _read_candidates(documents, f"documents_per_query[{number}]", store)
+            read_candidates(documents, f"documents_per_query[{number}]", store)
             for number, documents in enumerate(documents_per_query)
         ]
         return self._rerank_all(queries, self.encoder.encode_queries(queries), candidates, top_k, store)
@@ -192,7 +195,7 @@ class ColbertReranker:
         store: EmbeddingStore | None,
     ) -> list[Ranking]:
         """Rerank each list where its vectors are: in a store, or still to be made."""
-        stored = _find_stored(self.encoder, candidates, store)
+        stored = find_stored(self.encoder, candidates, store)
         rankings = {
             number: self._rerank_stored(queries[number], embeddings, number, each, top_k)
             for number, each in stored.items()
@@ -205,11 +208,11 @@ class ColbertReranker:
         return [rankings[number] for number in range(len(queries))]
 
     def _rerank_stored(
-        self, query: str, embeddings: TokenEmbeddings, number: int, stored: "_Stored", top_k: int | None
+        self, query: str, embeddings: TokenEmbeddings, number: int, stored: StoredCandidates, top_k: int | None
     ) -> Ranking:
         vectors = embeddings[number]
         scores = score_stored(vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
-        relevance = _relevance(scores, len(vectors))
+        relevance = self._relevance(scores, len(vectors))
         shown = self._as_checkpoint(scores, len(vectors))
         return Ranking(
             query=query,
@@ -222,7 +225,7 @@ class ColbertReranker:
     def _rerank(
         self, queries: Sequence[str], embeddings: TokenEmbeddings, candidates: list[list[Document]], top_k: int | None
     ) -> list[Ranking]:
-        texts, places = _distinct_texts(candidates)
+        texts, places = distinct_texts(candidates)
         results = _Results.empty(len(texts), [len(listed) for listed in candidates])
         first = 0
         for window in self._encode(texts):
@@ -252,6 +255,12 @@ class ColbertReranker:
         # the encoder has refused NaN already
         scores[here] = maxsim(query, chosen, num_threads=self.num_threads, trusted=True)[back]
 
+    def _relevance(self, scores: Float32Vector, num_query_tokens: int) -> Float32Vector:
+        """A number from 0 to 1 for each raw score, 0 for a document without tokens."""
+        if self.calibration is not None:
+            return self.calibration.relevance(scores, num_query_tokens)
+        return mean_similarity(scores, num_query_tokens)
+
     def _as_checkpoint(self, scores: Float32Vector, num_query_tokens: int) -> Float32Vector:
         """The score as the checkpoint defines it: the sum over the query's tokens, or their mean."""
         mean = self.encoder.checkpoint.similarity == "meanmaxsim"
@@ -268,7 +277,7 @@ class ColbertReranker:
         documents, places, top_k = candidates
         num_query_tokens = len(embeddings[number])
         scores = results.scores[number]
-        relevance, shown = _relevance(scores, num_query_tokens), self._as_checkpoint(scores, num_query_tokens)
+        relevance, shown = self._relevance(scores, num_query_tokens), self._as_checkpoint(scores, num_query_tokens)
         hits = sort_hits(documents, shown, relevance, results.truncated[places], top_k)
         return Ranking(
             query=query,
@@ -321,75 +330,3 @@ class _Results:
         self.num_tokens[first:last] = np.diff(window.offsets)
         if window.truncated is not None:
             self.truncated[first:last] = window.truncated
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """The candidates of one query that lie in a store, and the tokens that had to be read to put them there."""
-
-    documents: Sequence[Document]
-    vectors: StoredDocuments
-    num_tokens_read: int = 0
-
-
-def _read_candidates(
-    documents: Iterable[object], name: str, store: EmbeddingStore | None
-) -> list[Document] | StoredDocuments:
-    """Check one list of candidates; with a store, refuse strings that are its ids rather than texts."""
-    if isinstance(documents, StoredDocuments):
-        return documents
-    items = documents if isinstance(documents, str | bytes | Mapping | Document) else _as_list(documents)
-    candidates = as_documents(items, name)
-    for index, document in enumerate(candidates):
-        check_text(document.text, f"{name}[{index}]")
-    if store is not None:
-        strings = [index for index, item in enumerate(items) if isinstance(item, str)]
-        for index in np.flatnonzero(store.contains([candidates[index].text for index in strings])).tolist():
-            raise InvalidArgumentError(
-                f"{name}[{strings[index]}] is an id of the store, and strings are texts here. To rerank stored "
-                "documents pass store.select(ids); if it is a text, pass Document(text)"
-            )
-    return candidates
-
-
-def _as_list(documents: Iterable[object]) -> Iterable[object]:
-    return list(documents) if isinstance(documents, Iterable) else documents  # pyright: ignore[reportUnnecessaryIsInstance]
-
-
-def _find_stored(
-    encoder: TokenEncoder, candidates: list[list[Document] | StoredDocuments], store: EmbeddingStore | None
-) -> dict[int, _Stored]:
-    """The lists whose vectors come from a store, by their number; texts that a store lacks are encoded into it."""
-    stored: dict[int, _Stored] = {}
-    texts: list[str] = []
-    for number, documents in enumerate(candidates):
-        if isinstance(documents, StoredDocuments):
-            documents.identity.check(ModelIdentity.of(encoder.checkpoint))
-            stored[number] = _Stored(documents, documents)
-        elif store is not None:
-            texts += [document.text for document in documents]
-    if store is None:
-        return stored
-    cached, first = store.encode_texts(texts, encoder), 0
-    for number, documents in enumerate(candidates):
-        if number not in stored:
-            places = np.arange(first, first + len(documents))
-            read = int(cached.num_tokens_read[places].sum())
-            stored[number] = _Stored(documents, cached.documents.select(places), read)
-            first += len(documents)
-    return stored
-
-
-def _distinct_texts(candidates: list[list[Document]]) -> tuple[list[str], list[Int64Vector]]:
-    """Each text once, in order of first appearance, and for each list the places of its texts among them."""
-    place_of: dict[str, int] = {}
-    places = [
-        np.array([place_of.setdefault(document.text, len(place_of)) for document in documents], np.int64)
-        for documents in candidates
-    ]
-    return list(place_of), places
-
-
-def _relevance(scores: Float32Vector, num_query_tokens: int) -> Float32Vector:
-    """The mean best similarity of the query's tokens, cut to [0, 1]; 0 for a document without tokens."""
-    return np.clip(scores / np.float32(num_query_tokens), 0, 1)

@@ -10,6 +10,7 @@ from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.scoring.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
 
@@ -81,4 +82,5 @@ def load(
         checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
     )
     self_check(encoder)
-    return ColbertReranker(encoder, num_threads)
+    file = checkpoint.folder / CALIBRATION_FILE
+    return ColbertReranker(encoder, num_threads, Calibration.read(file) if file.is_file() else None)

@@ -1,6 +1,6 @@
 """Documents longer than the model reads: scored by the chunks they are cut into, with memory for a window of chunks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +13,14 @@ from rank_rerank.rankings import Ranking, Usage, sort_hits
 from rank_rerank.scoring.maxsim import maxsim_matches
 
 
-def rank_chunks(
+def rank_chunks(  # noqa: PLR0913, PLR0917 - as ColbertReranker.rerank
     encoder: TokenEncoder,
     query: str,
     documents: Sequence[Document],
     chunking: Chunking,
     top_k: int | None,
     num_threads: int | None,
+    relevance_of: Callable[[Float32Vector, int], Float32Vector],
 ) -> Ranking:
     """Rank documents of any length; arguments and errors as for ColbertReranker.rerank.
 
@@ -47,7 +48,7 @@ def rank_chunks(
             totals = best.astype(np.float64).sum(axis=1).astype(np.float32)
     else:
         totals = scores[winners]
-    relevance = np.clip(totals / np.float32(num_query_tokens), 0, 1)
+    relevance = relevance_of(totals, num_query_tokens)
     hits = sort_hits(documents, totals, relevance, np.zeros(len(documents), np.bool_), top_k)
     return Ranking(
         query=query,
