@@ -1,82 +1,106 @@
-"""Texts a second: the bundled INT8 model, what ONNX Runtime's own quantiser makes of the same weights, and fp32.
+"""Texts a second: the compiled runtime, the bundled INT8 graph, what ONNX Runtime's own quantiser makes, fp32, peers.
 
 usage: python benchmarks/bench_encoding.py [--wheel FILE] [--data FOLDER] [--texts N] [--rounds N] [--threads N]
+       [--only NAME …]
 
-All models are made from the same source at run time; the texts are SciFact's abstracts in their natural length. Before
-anything is timed, each model's token vectors are compared with the float32 PyTorch model (cosine), and it is tried
-whether a text's vectors are the same bits alone and among others. Models take turns in every round; a ratio is the
-median of the rounds' ratios to quantize_dynamic. Needs the extra "export".
+All engines compute one model, made from the same source at run time, on texts of natural length: SciFact's abstracts
+and SQuAD's paragraphs. Before anything is timed, each engine's token vectors are compared with the float32 PyTorch
+model (cosine), and it is tried whether a text's vectors are the same bits alone and among others. Engines take turns in
+every round; a ratio is the median of the rounds' ratios to quantize_dynamic in its best way. Then: one text at a time
+(32 and 180 tokens), one thread against all, and the memory of a process of its own. Needs the extra "export";
+sentence-transformers takes part where it is installed.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import encoding_engines as engines
 import numpy as np
-from workloads import DEFAULT_DATA, ROOT, describe_machine, interleaved_times, read_collection, write_result
+from encoding_engines import Engine
+from workloads import (
+    DEFAULT_DATA,
+    ROOT,
+    describe_machine,
+    interleaved_times,
+    percentile,
+    read_collection,
+    write_result,
+)
 
 sys.path.insert(0, str(ROOT / "examples"))
 import build_bundled_model as source
 
 from rank_rerank.export.int8_export import serialise
 from rank_rerank.export.onnx_export import export_onnx
-from rank_rerank.export.onnx_session import OnnxSession
-from rank_rerank.export.parity import Fidelity, measure_fidelity, torch_reference
+from rank_rerank.export.parity import measure_fidelity, torch_reference
 
 BUNDLED = ROOT / "rank_rerank" / "bundled"
 BASELINE = "quantize_dynamic"
+COMPILED = "compiled INT8"
+COLLECTIONS = ("scifact", "squad")
+SINGLE_LENGTHS = (32, 180)
+SINGLE_CALLS = 200
 PARITY_TEXTS = 60
-MIN_MEAN_COSINE = 0.999
-BATCH_TOKENS = 4096
+MIN_MEAN_COSINE = 0.9992
 
 
 def main() -> None:
-    """Make the models, check them, time them, print and keep the rows."""
+    """Make the engines, check them, time them, print and keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=Path, help="the source wheel; downloaded with pip if not given")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--texts", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", help="engines by name; quantize_dynamic always takes part")
     options = parser.parse_args()
     machine = describe_machine(options.threads)
     print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n")
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        models, reference, texts = prepare(Path(folder), options)
-    rows = measure_parity(models, reference, texts)
-    for name, row in rows.items():
-        print(
-            f"{name:28} cosine {row['mean_cosine']:.5f}, minimum {row['min_cosine']:.4f}, invariant: {row['invariant']}"
-        )
-    if rows["bundled INT8"]["mean_cosine"] < MIN_MEAN_COSINE or not rows["bundled INT8"]["invariant"]:
-        sys.exit("the bundled model is not what it should be: nothing is timed")
-    results = []
-    for way, encode in ways(options.threads).items():
-        results += measure_speed(way, models, texts, encode, options.rounds, rows)
-    path = write_result("bench_encoding", [{**machine, **row} for row in results])
-    print(path)
+        files = source.unpack(options.wheel or source.download(Path(folder)), Path(folder))
+        encoder = source.open_encoder(files)
+        contestants = open_engines(files, encoder, Path(folder), options)
+        tokenizer = source.open_tokenizer(files / "tokenizer.json")
+        for name in COLLECTIONS:
+            texts = sample(options.data, name, options.texts, tokenizer)
+            parity = measure_parity(contestants, torch_reference(encoder), texts)
+            rows += measure_speed(name, contestants, texts, options.rounds, parity)
+    rows += measure_single_texts(contestants)
+    rows += measure_scaling(options.threads, options.rounds, texts)
+    if Path("/proc/self/status").exists():
+        rows += measure_memory(options.threads, [text.tolist() for text in texts])
+    print(write_result("bench_encoding", [{**machine, **row} for row in rows]))
 
 
-def prepare(folder: Path, options: Any) -> tuple[dict[str, bytes], Any, list[Any]]:
-    """The models as bytes, the source to compare with, the texts as token ids."""
-    files = source.unpack(options.wheel or source.download(folder), folder)
-    encoder = source.open_encoder(files)
+def open_engines(files: Path, encoder: Any, folder: Path, options: Any) -> list[Engine]:
+    """Everything that takes part."""
     fp32 = serialise(export_onnx(encoder, source.MAX_LENGTH))
-    models = {
-        BASELINE: quantize_dynamic(fp32, folder, fused=False),
-        "fused + quantize_dynamic": quantize_dynamic(fp32, folder, fused=True),
-        "fp32": fp32,
-        "bundled INT8": (BUNDLED / "model_int8.onnx").read_bytes(),
+    graphs = {
+        BASELINE: lambda: quantize_dynamic(fp32, folder, fused=False),
+        "fused + quantize_dynamic": lambda: quantize_dynamic(fp32, folder, fused=True),
+        "fp32": lambda: fp32,
+        "bundled INT8, ONNX Runtime": (BUNDLED / "model_int8.onnx").read_bytes,
     }
-    documents = list(read_collection(options.data, "scifact").documents.values())
-    step = max(1, len(documents) // options.texts)
-    texts = source.tokenize(source.open_tokenizer(files / "tokenizer.json"), documents[::step][: options.texts])
-    return models, torch_reference(encoder), texts
+    makers = {name: lambda name=name: engines.onnx(name, graphs[name](), options.threads) for name in graphs}
+    makers[COMPILED] = lambda: engines.compiled(BUNDLED, options.threads)
+    makers["torch bf16"] = lambda: engines.torch_bf16(encoder, options.threads)
+    makers["sentence-transformers fp32"] = lambda: engines.sentence_transformers(files, options.threads)
+    chosen = [name for name in makers if not options.only or name in {BASELINE, *options.only}]
+    return [engine for name in chosen for engine in makers[name]()]
+
+
+def sample(data: Path, name: str, count: int, tokenizer: Any) -> list[Any]:
+    """Token ids of documents from all over a collection."""
+    documents = list(read_collection(data, name).documents.values())
+    return source.tokenize(tokenizer, documents[:: max(1, len(documents) // count)][:count])
 
 
 def quantize_dynamic(fp32: bytes, folder: Path, *, fused: bool) -> bytes:
@@ -103,101 +127,116 @@ def quantize_dynamic(fp32: bytes, folder: Path, *, fused: bool) -> bytes:
     return Path(after).read_bytes()
 
 
-def measure_parity(models: dict[str, bytes], reference: Any, texts: Sequence[Any]) -> dict[str, dict[str, Any]]:
+def measure_parity(contestants: Sequence[Engine], reference: Any, texts: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """Cosine to the source, and whether a text's vectors depend on its batch mates."""
     step = max(1, len(texts) // PARITY_TEXTS)
     cache = {text.tobytes(): reference(text) for text in texts[::step]}
-    rows = {}
-    for name, model in models.items():
-        session = OnnxSession(model)
+    rows: dict[str, dict[str, Any]] = {}
+    for engine in {engine.name: engine for engine in contestants}.values():
         fidelity = measure_fidelity(
-            lambda text, session=session: session.encode([text])[0], lambda text: cache[text.tobytes()], texts[::step]
+            lambda text, engine=engine: engine.encode([text])[0], lambda text: cache[text.tobytes()], texts[::step]
         )
-        rows[name] = {**parity_columns(fidelity), "invariant": is_invariant(session, texts[:8])}
+        alone = [engine.encode([text])[0] for text in texts[:8]]
+        rows[engine.name] = {
+            "mean_cosine": fidelity.mean_cosine,
+            "min_cosine": fidelity.min_cosine,
+            "parity_tokens": fidelity.num_tokens,
+            "invariant": all(np.array_equal(*pair) for pair in zip(alone, engine.encode(texts[:8]), strict=True)),
+        }
+    compiled = rows.get(COMPILED)
+    if compiled is not None and (compiled["mean_cosine"] < MIN_MEAN_COSINE or not compiled["invariant"]):
+        sys.exit(f"the compiled runtime is not what it should be: {compiled}; nothing is timed")
     return rows
-
-
-def parity_columns(fidelity: Fidelity) -> dict[str, Any]:
-    """The part of a fidelity that stands in a row."""
-    return {
-        "mean_cosine": fidelity.mean_cosine,
-        "min_cosine": fidelity.min_cosine,
-        "parity_tokens": fidelity.num_tokens,
-    }
-
-
-def is_invariant(session: OnnxSession, texts: Sequence[Any]) -> bool:
-    """Whether the vectors of texts are the same bits alone and in one batch."""
-    alone = [session.encode([text])[0] for text in texts]
-    return all(np.array_equal(*pair) for pair in zip(alone, session.encode(texts), strict=True))
-
-
-def ways(num_threads: int) -> dict[str, Callable[[bytes], Callable[[Sequence[Any]], None]]]:
-    """The ways to feed texts to a model."""
-
-    def one_text_a_call(model: bytes) -> Callable[[Sequence[Any]], None]:
-        session, pool = OnnxSession(model), ThreadPoolExecutor(num_threads)
-        return lambda texts: list(pool.map(lambda text: session.encode([text]), texts)) and None
-
-    def batches(model: bytes) -> Callable[[Sequence[Any]], None]:
-        session = OnnxSession(model, num_threads)
-        return lambda texts: [session.encode(batch) for batch in length_sorted_batches(texts)] and None
-
-    def batches_a_thread(model: bytes) -> Callable[[Sequence[Any]], None]:
-        session, pool = OnnxSession(model), ThreadPoolExecutor(num_threads)
-        return lambda texts: list(pool.map(session.encode, length_sorted_batches(texts))) and None
-
-    return {
-        f"one text a call, {num_threads} calls at once": one_text_a_call,
-        f"batches of {BATCH_TOKENS} tokens, {num_threads} threads a call": batches,
-        f"batches of {BATCH_TOKENS} tokens, {num_threads} calls at once": batches_a_thread,
-    }
-
-
-def length_sorted_batches(texts: Sequence[Any]) -> list[list[Any]]:
-    """Texts of like length together, as many as fit into the token budget with padding."""
-    batches: list[list[Any]] = [[]]
-    for text in sorted(texts, key=len):
-        if (len(batches[-1]) + 1) * len(text) > BATCH_TOKENS and batches[-1]:
-            batches.append([])
-        batches[-1].append(text)
-    return batches
 
 
 def measure_speed(
-    way: str,
-    models: dict[str, bytes],
+    collection: str,
+    contestants: Sequence[Engine],
     texts: Sequence[Any],
-    open_model: Callable[[bytes], Callable[[Sequence[Any]], None]],
     rounds: int,
     parity: dict[str, dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Time all models in turn, in one way; print and give a row each."""
-    encoders = {name: open_model(model) for name, model in models.items()}
-    for encode in encoders.values():
-        encode(texts[:8])
-    calls = {name: lambda encode=encode: encode(texts) for name, encode in encoders.items()}
+    """Time all engines in turn; print and give a row each."""
+    for engine in contestants:
+        engine.encode(texts[:8])
+    calls = {
+        f"{engine.name}|{engine.way}": lambda engine=engine: engine.encode(texts) and None for engine in contestants
+    }
     times = interleaved_times(calls, rounds)
-    rows = []
-    print(f"\n{way}; {len(texts)} texts of {np.mean([len(text) for text in texts]):.0f} tokens")
-    for name, seconds in times.items():
+    baseline = min((times[key] for key in times if key.startswith(f"{BASELINE}|")), key=statistics.median)
+    print(f"\n{collection}: {len(texts)} texts of {np.mean([len(text) for text in texts]):.0f} tokens")
+    rows: list[dict[str, Any]] = []
+    for key, seconds in times.items():
+        name, _, way = key.partition("|")
         rates = sorted(len(texts) / second for second in seconds)
-        ratio = statistics.median(base / own for base, own in zip(times[BASELINE], seconds, strict=True))
+        ratio = statistics.median(base / own for base, own in zip(baseline, seconds, strict=True))
+        row = {
+            "collection": collection, "model": name, "way": way, "texts_per_s": statistics.median(rates),
+            "slowest": rates[0], "fastest": rates[-1], "ratio_to_quantize_dynamic": ratio, **parity[name],
+        }  # fmt: skip
+        rows.append(row)
         print(
-            f"{name:28} {statistics.median(rates):7.1f} texts/s ({rates[0]:.1f} to {rates[-1]:.1f}), ratio {ratio:.2f}"
-        )
-        rows.append(
-            {
-                "model": name,
-                "way": way,
-                "texts_per_s": statistics.median(rates),
-                "slowest": rates[0],
-                "fastest": rates[-1],
-                "ratio_to_quantize_dynamic": ratio,
-                **parity[name],
-            }
+            f"{name:27} {way:42} {row['texts_per_s']:6.1f} texts/s ({rates[0]:.1f} to {rates[-1]:.1f}), ratio "
+            f"{ratio:.2f}, cosine {row['mean_cosine']:.5f}, minimum {row['min_cosine']:.4f}, "
+            f"invariant: {row['invariant']}"
         )
     return rows
+
+
+def measure_single_texts(contestants: Sequence[Engine]) -> list[dict[str, Any]]:
+    """Milliseconds of one text alone, the way a query comes."""
+    random = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    print()
+    for length in SINGLE_LENGTHS:
+        text = random.integers(1996, 29000, length)
+        for engine in {engine.name: engine for engine in reversed(contestants)}.values():
+            milliseconds: list[float] = []
+            for _ in range(SINGLE_CALLS):
+                begun = time.perf_counter()
+                engine.encode([text])
+                milliseconds.append(1000 * (time.perf_counter() - begun))
+            median, slow = statistics.median(milliseconds), percentile(milliseconds, 0.95)
+            rows.append({"single_text_tokens": length, "model": engine.name, "median_ms": median, "p95_ms": slow})
+            print(f"one text of {length:3} tokens, {engine.name:27} {median:6.2f} ms, p95 {slow:.2f}")
+    return rows
+
+
+def measure_scaling(num_threads: int, rounds: int, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The compiled runtime on one thread and on all."""
+    calls = {str(count): engines.compiled(BUNDLED, count)[0].encode for count in (1, num_threads)}
+    times = interleaved_times({name: lambda call=call: call(texts) and None for name, call in calls.items()}, rounds)
+    gain = statistics.median(one / many for one, many in zip(times["1"], times[str(num_threads)], strict=True))
+    print(f"\n{COMPILED}: {num_threads} threads are {gain:.2f} times as fast as one")
+    return [{"model": COMPILED, "threads_compared": [1, num_threads], "gain": gain}]
+
+
+def measure_memory(num_threads: int, texts: list[list[int]]) -> list[dict[str, Any]]:
+    """The most memory that a process needs which loads the bundled model and encodes all texts."""
+    context = multiprocessing.get_context("spawn")
+    rows: list[dict[str, Any]] = []
+    for name in (COMPILED, "bundled INT8, ONNX Runtime"):
+        with context.Pool(1) as pool:
+            before, after = pool.apply(_peak_of, (name, num_threads, texts))
+        rows.append({"model": name, "imports_mb": before, "peak_mb": after})
+        print(f"{name:27} peak {after:.0f} MB, of which {before:.0f} MB were there before the model")
+    return rows
+
+
+def _peak_of(name: str, num_threads: int, texts: list[list[int]]) -> tuple[float, float]:
+    before = _peak_mb()
+    if name == COMPILED:
+        [engine] = engines.compiled(BUNDLED, num_threads)
+    else:
+        engine = engines.onnx(name, (BUNDLED / "model_int8.onnx").read_bytes(), num_threads)[0]
+    engine.encode([np.array(text, np.int64) for text in texts])
+    return before, _peak_mb()
+
+
+def _peak_mb() -> float:
+    """The most this process has used; getrusage would give that of its parent before it began."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class NumbaTransformer:
         projection: what comes behind it, if anything.
         num_threads: texts that run at once; None for the default.
         path: how to use the processor; None for the best way.
+        product: numbers that attention is computed in; None for the fastest.
 
     Raises:
         DeviceError: the processor has no instruction that multiplies bytes or pairs of numbers.
@@ -52,6 +53,7 @@ class NumbaTransformer:
         projection: Projection | None = None,
         num_threads: int | None = None,
         path: VectorPath | None = None,
+        product: plan.AttentionProduct | None = None,
     ) -> None:
         self._path = vector_path() if path is None else path
         if not plan.is_supported(self._path):
@@ -59,10 +61,11 @@ class NumbaTransformer:
         self._weights = weights
         self._config = config
         self._projection = projection
+        self._product = product
         self._num_threads = num_threads
         self._model = pack_model(weights, config, self._path, projection)
         self._pool = MemoryPool(MAX_KEPT_BYTES)
-        self._kernel = plan.load_forward(self._path)
+        self._kernel = plan.load_forward(self._path, product or plan.attention_product(self._path))
 
     @classmethod
     def from_onnx(
@@ -94,7 +97,10 @@ class NumbaTransformer:
         return cls(weights_from_tensors(tensors, config), config, projection, num_threads, path)
 
     def __reduce__(self) -> tuple[type["NumbaTransformer"], tuple[object, ...]]:
-        return (type(self), (self._weights, self._config, self._projection, self._num_threads, self._path))
+        return (
+            type(self),
+            (self._weights, self._config, self._projection, self._num_threads, self._path, self._product),
+        )
 
     @property
     def dim(self) -> int:

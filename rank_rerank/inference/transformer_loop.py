@@ -14,11 +14,13 @@ from typing import Any
 from numba import njit, types
 
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.transformer_plan import RECORD_BYTES
+from rank_rerank.inference.transformer_plan import RECORD_BYTES, AttentionProduct
 from rank_rerank.inference.transformer_rows import (
     make_activate,
     make_embed,
+    make_narrow,
     make_normalise,
+    make_pair,
     make_quantise,
     make_softmax,
     make_transpose,
@@ -35,24 +37,28 @@ UNIT_MASK = (1 << UNIT_BITS) - 1
 PATIENCE = 20_000  # rests of some ten nanoseconds: far longer than a stage of a text that is worth sharing
 
 
-def make_forward(path: VectorPath) -> KernelSource:
+def make_forward(path: VectorPath, product: AttentionProduct) -> KernelSource:
     """Write the pass for one way to use a processor; arguments as for `load_forward`."""
     table = types.CPointer(types.int64)
-    return KernelSource(_make_function(path), (table, table, table, types.int64))
+    return KernelSource(_make_function(path, product), (table, table, table, types.int64))
 
 
-def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
+def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa: C901, PLR0915
     ROWS, TAIL_ROWS, LANES = path.rows, path.tail_rows, path.lanes  # noqa: N806 - constants of the kernel
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
     ITEM = 2 if path.integer_product == "x86-pairs" else 1  # noqa: N806
     project_tile, project_tail = make_project(path, ROWS), make_project(path, TAIL_ROWS)
-    score_tile, score_tail = make_score(path, ROWS), make_score(path, TAIL_ROWS)
-    mix_tile, mix_tail = make_mix(path, ROWS), make_mix(path, TAIL_ROWS)
+    score_tile, score_tail = make_score(path, ROWS, product), make_score(path, TAIL_ROWS, product)
+    mix_tile, mix_tail = make_mix(path, ROWS, product), make_mix(path, TAIL_ROWS, product)
+    float_tile, float_tail = make_score(path, ROWS, "float32"), make_score(path, TAIL_ROWS, "float32")
+    IN_PAIRS = product == "bfloat16"  # noqa: N806
+    STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
     normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
     activate, embed_row = make_activate(path, with_gate=False), make_embed(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
-    softmax, transpose = make_softmax(path), make_transpose(path)
+    softmax, transpose = make_softmax(path, product), make_transpose(path)
+    narrow, pair = make_narrow(path), make_pair(path)
     take, load, store, rest = make_take(), make_load(), make_store(), make_rest(path)
     part = njit(error_model="numpy")
 
@@ -108,6 +114,26 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
                     target, row_bytes)  # fmt: skip
 
     @part
+    def arrange_head(  # noqa: PLR0913, PLR0917 - a kernel
+        query: Any, key: Any, value: Any, key_panels: Any, num_tokens: Any, num_keys: Any, size: Any
+    ) -> Any:
+        """Keys become columns; where attention multiplies pairs, neighbours along its sums come together."""
+        row, panel_bytes = 4 * size, num_tokens * STEP
+        for j in range(0, num_keys, LANES):
+            first_key = min(j, num_tokens - 1)
+            panel = key_panels + j // COLUMNS * COLUMNS * row + j % COLUMNS * 4
+            for d in range(0, size, LANES):
+                transpose(key + first_key * row + d * 4, row, num_tokens - first_key, panel + d * STEP, STEP)
+        if IN_PAIRS:
+            narrow(query, num_tokens * size)
+            for d in range(num_keys // COLUMNS * size // 2):
+                pair(key_panels + 2 * d * STEP, key_panels + (2 * d + 1) * STEP, key_panels + d * STEP, COLUMNS)
+            for values in range(value, value + num_tokens * row, panel_bytes):
+                for t in range(0, num_tokens, 2):
+                    lower = min(t + 1, num_tokens - 1)  # whose weight is 0 where there is none
+                    pair(values + t * STEP, values + lower * STEP, values + t // 2 * STEP, COLUMNS)
+
+    @part
     def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:
         """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory."""
         num_tokens, num_keys, size = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], model[plan.HEAD]
@@ -119,32 +145,29 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
         sums = scores + ROWS * num_keys * 4
         project_head(model, text, layer, head, query)
 
-        for j in range(0, num_keys, LANES):
-            first_key = min(j, num_tokens - 1)
-            panel = key_panels + j // COLUMNS * COLUMNS * row + j % COLUMNS * 4
-            for d in range(0, size, LANES):
-                transpose(key + first_key * row + d * 4, row, num_tokens - first_key, panel + d * STEP, STEP)
-
+        arrange_head(query, key, value, key_panels, num_tokens, num_keys, size)
+        query_bytes, panel_bytes = row // STEP_NUMBERS, num_tokens * STEP
+        num_steps = (num_tokens + STEP_NUMBERS - 1) // STEP_NUMBERS
         context, context_bytes = text[plan.CONTEXT] + head * row, model[plan.NUM_HEADS] * row
         masks, score_bytes = text[plan.MASKS], 4 * num_keys
         r = 0
         while r < num_tokens:
-            left, queries = num_tokens - r, query + r * row
+            left, queries = num_tokens - r, query + r * query_bytes
             count = ROWS if left >= ROWS else TAIL_ROWS
             for j in range(0, num_keys, COLUMNS):
-                keys, mask, result = key_panels + j * row, masks + 4 * j, scores + 4 * j
+                keys, mask, result = key_panels + j * query_bytes, masks + 4 * j, scores + 4 * j
                 if left >= ROWS:
-                    score_tile(keys, queries, row, left, size, mask, result, score_bytes)
+                    score_tile(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
                 else:
-                    score_tail(keys, queries, row, left, size, mask, result, score_bytes)
+                    score_tail(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
             for i in range(min(count, left)):
                 softmax(scores + i * score_bytes, sums + 4 * i, num_keys)
             for p in range(num_panels):
-                values, target = value + p * num_tokens * STEP, context + r * context_bytes + p * STEP
+                values, target = value + p * panel_bytes, context + r * context_bytes + p * STEP
                 if left >= ROWS:
-                    mix_tile(values, scores, score_bytes, left, num_tokens, sums, target, context_bytes)
+                    mix_tile(values, scores, score_bytes, left, num_steps, sums, target, context_bytes)
                 else:
-                    mix_tail(values, scores, score_bytes, left, num_tokens, sums, target, context_bytes)
+                    mix_tail(values, scores, score_bytes, left, num_steps, sums, target, context_bytes)
             r += count
 
     @part
@@ -180,10 +203,10 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915
             rows = text[plan.STREAM] + (first_row + r) * row_bytes
             target = text[plan.WIDE] + unit * STEP + r * result_bytes
             if left >= ROWS:
-                score_tile(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                float_tile(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
                 r += ROWS
             else:
-                score_tail(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                float_tail(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
                 r += TAIL_ROWS
 
     @part

@@ -8,9 +8,10 @@ numba nor its source.
 from functools import cache
 from pathlib import Path
 from threading import RLock
+from typing import Literal, TypeAlias
 
 from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
-from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.processor import VectorPath, processor_features, usable_vector_paths
 
 # the model: sizes, then addresses
 (
@@ -48,6 +49,7 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 ) = range(13)  # fmt: skip
 
 NUM_ARGUMENTS = 4
+AttentionProduct: TypeAlias = Literal["float32", "bfloat16"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
@@ -61,21 +63,28 @@ def is_supported(path: VectorPath) -> bool:
     return path.integer_product != "words"
 
 
-def load_forward(path: VectorPath) -> Kernel:
+def attention_product(path: VectorPath) -> AttentionProduct:
+    """In which numbers attention is computed: pairs of bfloat16 where this processor multiplies them."""
+    is_best = path == usable_vector_paths()[0]  # any other path is compiled for no more than it asks for
+    has_pairs = path.name == "avx512-vnni" and "avx512bf16" in processor_features()
+    return "bfloat16" if is_best and has_pairs else "float32"
+
+
+def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:
     """Load the compiled forward pass, once a process.
 
     Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
     worker, from 0.
     """
     with _loading:
-        return _load(path)
+        return _load(path, product)
 
 
 @cache
-def _load(path: VectorPath) -> Kernel:
+def _load(path: VectorPath, product: AttentionProduct) -> Kernel:
     def make() -> KernelSource:
         from rank_rerank.inference.transformer_loop import make_forward  # noqa: PLC0415 - loads numba
 
-        return make_forward(path)
+        return make_forward(path, product)
 
-    return load_kernel(f"transformer-{path.name}", NUM_ARGUMENTS, make, path, SOURCES)
+    return load_kernel(f"transformer-{path.name}-{product}", NUM_ARGUMENTS, make, path, SOURCES)

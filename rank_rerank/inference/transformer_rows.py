@@ -16,6 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from rank_rerank.inference.transformer_plan import AttentionProduct
 from rank_rerank.kernels.expressions import Expression, Lanes, at, exp2, gated
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
@@ -41,6 +42,17 @@ def make_quantise(path: VectorPath, *, with_factors: bool) -> Any:
         _write_quantised(lanes, u, record, count, low, high, read)
 
     return make_intrinsic(emit, 5)
+
+
+def emit_quantise(builder: Builder, path: VectorPath, x: Value, u: Value, record: Value, count: Value) -> None:
+    """Add the rounding of a row as it is."""
+    lanes = Lanes(builder, path)
+
+    def read(number: Value) -> Expression:
+        return lanes.load(at(builder, x, number))
+
+    low, high = _range(lanes, count, read)
+    _write_quantised(lanes, u, record, count, low, high, read)
 
 
 def make_activate(path: VectorPath, *, with_gate: bool) -> Any:
@@ -149,8 +161,8 @@ def make_unit(path: VectorPath, *, by_norm: bool) -> Any:
     return make_intrinsic(emit, 3)
 
 
-def make_softmax(path: VectorPath) -> Any:
-    """Make ``softmax(scores, inverse_sum, count)``: scores become weights, in place."""
+def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
+    """Make ``softmax(scores, inverse_sum, count)``: scores become weights, in place, in the numbers of ``product``."""
 
     def emit(builder: Builder, scores: Value, inverse_sum: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
@@ -163,13 +175,49 @@ def make_softmax(path: VectorPath) -> Any:
 
         def raise_(number: Value, total: Any) -> list[Expression]:
             weight = exp2(lanes.load(at(builder, scores, number)) - peak)
-            weight.store(at(builder, scores, number))
+            if product == "bfloat16":
+                weight.store_bfloat16(at(builder, scores, number, 2))  # behind what is read, as it takes half the room
+            else:
+                weight.store(at(builder, scores, number))
             return [total[0] + weight]
 
         [total] = lanes.sweep(count, [lanes.constant(0.0)], raise_, Expression.__add__)
         (lanes.number(1.0) / total.fold(Expression.__add__)).store(inverse_sum)
 
     return make_intrinsic(emit, 3)
+
+
+def make_narrow(path: VectorPath) -> Any:
+    """Make ``narrow(numbers, count)``: float32 become bfloat16, in place."""
+
+    def emit(builder: Builder, numbers: Value, count: Value) -> None:
+        lanes = Lanes(builder, path)
+
+        def write(number: Value, _: Any) -> list[Expression]:
+            lanes.load(at(builder, numbers, number)).store_bfloat16(at(builder, numbers, number, 2))
+            return []
+
+        lanes.sweep(count, [], write)
+
+    return make_intrinsic(emit, 2)
+
+
+def make_pair(path: VectorPath) -> Any:
+    """Make ``pair(upper, lower, target, count)``: two rows become one of pairs of bfloat16, upper number first."""
+
+    def emit(builder: Builder, upper: Value, lower: Value, target: Value, count: Value) -> None:
+        lanes = Lanes(builder, path)
+
+        def write(number: Value, _: Any) -> list[Expression]:
+            first = lanes.load(at(builder, upper, number)).bfloat16_bits()
+            second = lanes.load(at(builder, lower, number)).bfloat16_bits()
+            shifted = builder.shl(second, ir.Constant(second.type, [16] * path.lanes))
+            store(builder, builder.or_(first, shifted), at(builder, target, number))
+            return []
+
+        lanes.sweep(count, [], write)
+
+    return make_intrinsic(emit, 4)
 
 
 def make_transpose(path: VectorPath) -> Any:

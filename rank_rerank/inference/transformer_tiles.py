@@ -6,10 +6,14 @@ All three grow in `rank_rerank.kernels.outer_product.accumulate`; layout, precis
   (x ≈ scale * u + offset), w the scales of the weights' columns and t[c] = w[c] * sum_k W[k, c], so that the offset of
   a row costs one multiply-add a result. A long row has a scale and an offset for each group along k, and the second
   and third term once a group. Sums are exact in int32; four float32 operations follow each.
-- score: s[r, j] = m[j] + sum_d q[r, d] * k[j, d] in float32, with m[j] = 0, or −1e30 for a key that must not be seen.
+- score: s[r, j] = m[j] + sum_d q[r, d] * k[j, d], with m[j] = 0, or −1e30 for a key that must not be seen.
 - mix: c[r, d] = (sum_j p[r, j] * v[j, d]) / (sum_j p[r, j]): softmax's division moves to the few outputs of a head.
 
+Scores and mixed values are summed in float32. Where a processor multiplies pairs of bfloat16, queries, keys, weights
+and values are rounded to that (8 bits of mantissa, a sixth of what int8 rows cost in accuracy), at twice the speed.
+
 Registers: 12 rows × 2 registers of columns are 24 sums on AVX-512; the panel takes two more, a row's number one.
+The weights that follow a panel in memory are asked for while it is in use, as the next one to come.
 Where fewer rows are left than a tile has, it takes the last one again; what it adds to is read before it is written.
 """
 
@@ -18,11 +22,14 @@ from typing import Any
 
 from llvmlite import ir
 
+from rank_rerank.inference.transformer_plan import AttentionProduct
 from rank_rerank.kernels.expressions import Lanes, at
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.outer_product import Tile, accumulate
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load
+
+NUM_PROJECT_ARGUMENTS = 13
 
 
 def make_project(path: VectorPath, rows: int) -> Any:
@@ -32,77 +39,98 @@ def make_project(path: VectorPath, rows: int) -> Any:
     w of the tile's first column; t of it; record of the first row, bytes from record to record; what the result is
     added to, bytes from row to row (0: the bias, for all); address of the result, bytes from row to row.
     """
+
+    def emit(builder: Builder, *arguments: Value) -> None:
+        emit_project(builder, path, rows, *arguments)
+
+    return make_intrinsic(emit, NUM_PROJECT_ARGUMENTS)
+
+
+def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
+    builder: Builder, path: VectorPath, rows: int,
+    panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
+    columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
+    target: Value, target_bytes: Value,
+) -> None:  # fmt: skip
+    """Add a tile of a projection; see make_project."""
     tile = Tile(path, "int8", rows, path.panel_vectors)
     start = [ir.Constant(ir.VectorType(INT32, path.lanes), [0] * path.lanes)] * tile.vectors
-
-    def emit(  # noqa: PLR0913, PLR0917 - a kernel
-        builder: Builder, panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
-        columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
-        target: Value, target_bytes: Value,
-    ) -> None:  # fmt: skip
-        lanes = Lanes(builder, path)
-        places = _places(builder, rows, rows_left)
-        addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
-        sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
-        for v in range(tile.vectors):
-            at_v = v * tile.vector_bytes
-            scales, shifts = lanes.load(columns, at_v), lanes.load(shift_columns, at_v)
-            for r, place in enumerate(places):
-                record = builder.add(records, builder.mul(place, record_bytes))
-                scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
-                before = lanes.load(builder.add(base, builder.mul(place, base_bytes)), at_v)
-                product = lanes.of_integers(sums[r * tile.vectors + v])
-                result = product.times_plus(scale * scales, offset.times_plus(shifts, before))
-                sums[r * tile.vectors + v] = result.value
-        _store(builder, tile, sums, places, target, target_bytes)
-
-    return make_intrinsic(emit, 13)
+    lanes = Lanes(builder, path)
+    places = _places(builder, rows, rows_left)
+    addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
+    step_bytes = tile.vectors * tile.vector_bytes
+    following = builder.add(panel, builder.mul(num_steps, integer(step_bytes)))
+    sums = accumulate(builder, tile, panel, addresses, num_steps, start, following, step_bytes)
+    for v in range(tile.vectors):
+        at_v = v * tile.vector_bytes
+        scales, shifts = lanes.load(columns, at_v), lanes.load(shift_columns, at_v)
+        for r, place in enumerate(places):
+            record = builder.add(records, builder.mul(place, record_bytes))
+            scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
+            before = lanes.load(builder.add(base, builder.mul(place, base_bytes)), at_v)
+            product = lanes.of_integers(sums[r * tile.vectors + v])
+            result = product.times_plus(scale * scales, offset.times_plus(shifts, before))
+            sums[r * tile.vectors + v] = result.value
+    _store(builder, tile, sums, places, target, target_bytes)
 
 
-def make_score(path: VectorPath, rows: int) -> Any:
+def make_score(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
     """Make the numba intrinsic of a tile of attention scores.
 
-    Its arguments: panel of keys [head_size, columns]; address of the first query, bytes from row to row, rows left;
-    head_size; m of the tile's first key; address of the scores, bytes from row to row.
+    Its arguments: panel of keys [num_steps, columns]; address of the first query, bytes from row to row, rows left;
+    num_steps, that is head_size or half of it; m of the tile's first key; address of the scores, bytes from row to row.
     """
-    tile = Tile(path, "float32", rows, path.panel_vectors)
 
-    def emit(  # noqa: PLR0913, PLR0917 - a kernel
-        builder: Builder, panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
-        masks: Value, target: Value, target_stride: Value,
-    ) -> None:  # fmt: skip
-        register = ir.VectorType(FLOAT32, path.lanes)
-        start = [load(builder, register, masks, v * tile.vector_bytes) for v in range(tile.vectors)]
-        places = _places(builder, rows, rows_left)
-        addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
-        sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
-        _store(builder, tile, sums, places, target, target_stride)
+    def emit(builder: Builder, *arguments: Value) -> None:
+        emit_score(builder, path, rows, product, *arguments)
 
     return make_intrinsic(emit, 8)
 
 
-def make_mix(path: VectorPath, rows: int) -> Any:
+def emit_score(  # noqa: PLR0913, PLR0917 - a kernel
+    builder: Builder, path: VectorPath, rows: int, product: AttentionProduct,
+    panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
+    masks: Value, target: Value, target_stride: Value,
+) -> None:  # fmt: skip
+    """Add a tile of scores; see make_score."""
+    tile = Tile(path, product, rows, path.panel_vectors)
+    register = ir.VectorType(FLOAT32, path.lanes)
+    start = [load(builder, register, masks, v * tile.vector_bytes) for v in range(tile.vectors)]
+    places = _places(builder, rows, rows_left)
+    addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
+    sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
+    _store(builder, tile, sums, places, target, target_stride)
+
+
+def make_mix(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
     """Make the numba intrinsic of a tile of mixed values.
 
-    Its arguments: panel of values [num_keys, columns]; address of the first row of weights, bytes from row to row,
-    rows left; num_keys; 1 / sum of each row's weights; address of the result, bytes from row to row.
+    Its arguments: panel of values [num_steps, columns]; address of the first row of weights, bytes from row to row,
+    rows left; num_steps, that is the number of keys or half of it; 1 / sum of each row's weights; address of the
+    result, bytes from row to row.
     """
-    tile = Tile(path, "float32", rows, path.panel_vectors)
-    start = [ir.Constant(ir.VectorType(FLOAT32, path.lanes), [0.0] * path.lanes)] * tile.vectors
 
-    def emit(  # noqa: PLR0913, PLR0917 - a kernel
-        builder: Builder, panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
-        inverse_sums: Value, target: Value, target_stride: Value,
-    ) -> None:  # fmt: skip
-        lanes = Lanes(builder, path)
-        places = _places(builder, rows, rows_left)
-        addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
-        sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
-        factors = [lanes.load_number(at(builder, inverse_sums, place)).spread() for place in places]
-        scaled = [builder.fmul(value, factors[i // tile.vectors].value) for i, value in enumerate(sums)]
-        _store(builder, tile, scaled, places, target, target_stride)
+    def emit(builder: Builder, *arguments: Value) -> None:
+        emit_mix(builder, path, rows, product, *arguments)
 
     return make_intrinsic(emit, 8)
+
+
+def emit_mix(  # noqa: PLR0913, PLR0917 - a kernel
+    builder: Builder, path: VectorPath, rows: int, product: AttentionProduct,
+    panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
+    inverse_sums: Value, target: Value, target_stride: Value,
+) -> None:  # fmt: skip
+    """Add a tile of mixed values; see make_mix."""
+    tile = Tile(path, product, rows, path.panel_vectors)
+    start = [ir.Constant(ir.VectorType(FLOAT32, path.lanes), [0.0] * path.lanes)] * tile.vectors
+    lanes = Lanes(builder, path)
+    places = _places(builder, rows, rows_left)
+    addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
+    sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
+    factors = [lanes.load_number(at(builder, inverse_sums, place)).spread() for place in places]
+    scaled = [builder.fmul(value, factors[i // tile.vectors].value) for i, value in enumerate(sums)]
+    _store(builder, tile, scaled, places, target, target_stride)
 
 
 def _places(builder: Builder, rows: int, rows_left: Value) -> list[Value]:

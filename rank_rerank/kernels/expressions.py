@@ -13,6 +13,7 @@ from llvmlite import ir
 
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import (
+    BFLOAT16,
     FLOAT32,
     INT8,
     INT16,
@@ -129,6 +130,18 @@ class Expression:
         kind = ir.VectorType({8: INT8, 16: INT16}[item_bits], self.path.lanes)
         store(self.builder, self.builder.trunc(words, kind), address)
 
+    def store_bfloat16(self, address: Value) -> None:
+        """Round to bfloat16, ties to even, and write; only where the processor does that."""
+        store(self.builder, self._bfloat16(), address)
+
+    def bfloat16_bits(self) -> Value:
+        """Rounded to bfloat16: its bits, in the lower half of int32 lanes."""
+        halves = self.builder.bitcast(self._bfloat16(), ir.VectorType(INT16, self.path.lanes))
+        return self.builder.zext(halves, ir.VectorType(INT32, self.path.lanes))
+
+    def _bfloat16(self) -> Value:
+        return self.builder.fptrunc(self.value, ir.VectorType(BFLOAT16, self.path.lanes))
+
     def _apply(self, operation: Any, other: "Operand") -> "Expression":
         return self._like(operation(self.value, self._operand(other)))
 
@@ -242,7 +255,7 @@ class Lanes:
 
 
 def exp2(exponent: Expression) -> Expression:
-    """2^x for x within ±126, beyond which it stays at the last value; relative error below 2e-7.
+    """2^x for x within ±126, beyond which it stays at the last value; relative error below 2.5e-7.
 
     x = n + f with n the nearest integer; 2^f is a polynomial, and n is added to the exponent's bits.
     """

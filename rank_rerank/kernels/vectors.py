@@ -20,6 +20,24 @@ INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT32, FLOAT16 = ir.FloatType(), ir.HalfType()
 
 
+class _BFloat16Type(ir.Type):
+    """LLVM's bfloat, which llvmlite has no type for."""
+
+    intrinsic_name = "bf16"
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat16Type)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat16Type)
+
+
+BFLOAT16 = _BFloat16Type()
+
+
 def integer(value: int, kind: Any = INT64) -> Value:
     """A constant integer."""
     return ir.Constant(kind, value)
@@ -85,6 +103,22 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
         products = builder.call(function, [builder.bitcast(document, kind), builder.bitcast(query, kind)])
         return builder.add(total, products)
     return builder.add(total, builder.mul(document, query))
+
+
+def multiply_add_bfloat16(builder: Builder, left: Value, right: Value, total: Value) -> Value:
+    """Total + the products of the two bfloat16 in each 32-bit lane, in float32; only where the processor does that.
+
+    Args:
+        builder: where to.
+        left: [lanes] float32, each two bfloat16 in truth.
+        right: the same.
+        total: [lanes] float32.
+    """
+    kind = ir.VectorType(BFLOAT16, 2 * total.type.count)
+    function = declare(
+        builder, f"llvm.x86.avx512bf16.dpbf16ps.{32 * total.type.count}", total.type, [total.type, kind, kind]
+    )
+    return builder.call(function, [total, builder.bitcast(left, kind), builder.bitcast(right, kind)])
 
 
 def subtract_differing_bits(builder: Builder, document: Value, query: Value, total: Value) -> Value:

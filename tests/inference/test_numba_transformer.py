@@ -24,9 +24,17 @@ PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported
 pytestmark = pytest.mark.skipif(not PATHS, reason="this processor has no instruction that the compiled runtime needs")
 
 
-@pytest.fixture(params=PATHS, ids=lambda path: path.name)
-def path(request):
-    return request.param
+# every path, and the fastest one with each kind of numbers that attention can be computed in
+VARIANTS = [(path, "float32") for path in PATHS]
+if PATHS and transformer_plan.attention_product(PATHS[0]) == "bfloat16":
+    VARIANTS.append((PATHS[0], "bfloat16"))
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda variant: f"{variant[0].name}-{variant[1]}")
+def path(request, monkeypatch):
+    path, product = request.param
+    monkeypatch.setattr(transformer_plan, "attention_product", lambda _: product)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,13 @@
 """The machine code of every vector path holds the instructions it was made for, on processors that are not here too."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from llvmlite import binding, ir
 
+from rank_rerank.inference.transformer_rows import emit_quantise
+from rank_rerank.inference.transformer_tiles import NUM_PROJECT_ARGUMENTS, emit_mix, emit_project
 from rank_rerank.kernels.outer_product import Tile
 from rank_rerank.kernels.processor import VECTOR_PATHS, VectorPath
 from rank_rerank.kernels.staging import stage_row
@@ -35,6 +38,7 @@ PRODUCTS = {
     ("portable", "int8"): r"pmuludq\s",
     ("portable", "bits"): r"pand\s",
 }
+PROJECTIONS = {name: PRODUCTS[name, "int8"] for name in ("avx512-vnni", "avx512", "avx2-vnni", "avx2", "neon-dotprod")}
 CONVERSIONS = {
     "avx512-vnni": r"vcvtph2ps\s.*%zmm",
     "avx2": r"vcvtph2ps\s.*%ymm",
@@ -98,4 +102,27 @@ def test_float16_is_converted_by_the_processor_where_it_can(name):
     path = by_name(name)
     text = assembly(path, 3, lambda builder, args: stage_row(builder, path, "float16", *args))
     assert re.search(CONVERSIONS[name], text)
+    assert not re.search(r"\b(call|bl)\s", text)
+
+
+@pytest.mark.parametrize("name", sorted(PROJECTIONS))
+def test_a_projection_multiplies_with_the_instruction_of_its_path_in_registers(name):
+    path = by_name(name)
+    text = assembly(path, NUM_PROJECT_ARGUMENTS, lambda builder, args: emit_project(builder, path, path.rows, *args))
+    assert re.search(PROJECTIONS[name], text)
+    assert not re.search(r"\b(call|bl)\s", text)
+
+
+def test_attention_multiplies_pairs_of_bfloat16_where_it_can():
+    path = replace(by_name("avx512-vnni"), features=(*by_name("avx512-vnni").features, "avx512bf16"))
+    text = assembly(path, 8, lambda builder, args: emit_mix(builder, path, path.rows, "bfloat16", *args))
+    assert re.search(r"vdpbf16ps\s.*%zmm", text)
+    assert not re.search(r"mov\w*\s+%zmm\d+, .*\(%rsp", text)
+
+
+@pytest.mark.parametrize("name", sorted(PROJECTIONS))
+def test_rows_are_rounded_without_calls(name):
+    path = by_name(name)
+    text = assembly(path, 4, lambda builder, args: emit_quantise(builder, path, *args))
+    assert re.search({"x86": r"vcvttps2dq", "arm": r"fcvtzs"}[path.architecture], text)
     assert not re.search(r"\b(call|bl)\s", text)

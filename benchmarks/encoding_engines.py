@@ -1,0 +1,152 @@
+"""Everything that encodes in bench_encoding.py behind one face: token ids of texts in, unit vectors of tokens out."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
+from rank_rerank.export.onnx_session import OnnxSession
+from rank_rerank.inference.numba_transformer import NumbaTransformer
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+BATCH_TOKENS = 4096
+
+Texts = Sequence[Any]
+Encode = Callable[[Texts], list[Any]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to compute the model.
+
+    Attributes:
+        name: of runtime and precision.
+        way: how texts are fed to it.
+        encode: token ids of texts → [num_tokens, dim] of each, in their order.
+    """
+
+    name: str
+    way: str
+    encode: Encode
+
+
+def compiled(folder: Path, num_threads: int) -> list[Engine]:
+    """The library's own runtime on the bundled weights."""
+    transformer = NumbaTransformer.from_onnx(folder / "model_int8.onnx", read_transformer_config(folder), num_threads)
+
+    def encode(texts: Texts) -> list[Any]:
+        batch = make_batch(texts)
+        return np.split(transformer.encode(batch), batch.offsets[1:-1])
+
+    return [Engine("compiled INT8", f"packed, {num_threads} texts at once", encode)]
+
+
+def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
+    """A graph in ONNX Runtime, in each of the ways that are in use."""
+    single, many, pool = OnnxSession(model), OnnxSession(model, num_threads), ThreadPoolExecutor(num_threads)
+
+    def one_text_a_call(texts: Texts) -> list[Any]:
+        return list(pool.map(lambda text: single.encode([text])[0], texts))
+
+    def batches(texts: Texts) -> list[Any]:
+        return in_batches(texts, many.encode, map)
+
+    def batches_a_thread(texts: Texts) -> list[Any]:
+        return in_batches(texts, single.encode, pool.map)
+
+    return [
+        Engine(name, f"one text a call, {num_threads} calls at once", one_text_a_call),
+        Engine(name, f"batches of {BATCH_TOKENS} tokens, {num_threads} threads a call", batches),
+        Engine(name, f"batches of {BATCH_TOKENS} tokens, {num_threads} calls at once", batches_a_thread),
+    ]
+
+
+def torch_bf16(encoder: Any, num_threads: int) -> list[Engine]:
+    """The source model in PyTorch, weights and activations in bfloat16, in batches of like length."""
+    import copy
+
+    import torch
+
+    torch.set_num_threads(num_threads)
+    model = copy.deepcopy(encoder).to(torch.bfloat16)
+
+    def encode_batch(texts: Texts) -> list[Any]:
+        width = max(len(text) for text in texts)
+        token_ids = np.zeros((len(texts), width), np.int64)
+        mask = np.zeros_like(token_ids)
+        for row, text in enumerate(texts):
+            token_ids[row, : len(text)], mask[row, : len(text)] = text, 1
+        with torch.inference_mode():
+            hidden = model(torch.from_numpy(token_ids), torch.from_numpy(mask)).last_hidden_state.float()
+            vectors = torch.nn.functional.normalize(hidden, dim=-1).numpy()
+        return [vectors[row, : len(text)] for row, text in enumerate(texts)]
+
+    way = f"batches of {BATCH_TOKENS} tokens, {num_threads} threads"
+    return [Engine("torch bf16", way, lambda texts: in_batches(texts, encode_batch, map))]
+
+
+def sentence_transformers(folder: Path, num_threads: int) -> list[Engine]:
+    """The source model in sentence-transformers, as it encodes by default, where that is installed."""
+    if find_spec("sentence_transformers") is None:
+        return []
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(num_threads)
+    model = SentenceTransformer(str(folder), device="cpu")
+
+    def encode_batch(texts: Texts) -> list[Any]:
+        width = max(len(text) for text in texts)
+        features = {name: torch.zeros((len(texts), width), dtype=torch.int64) for name in ("input_ids", "mask")}
+        for row, text in enumerate(texts):
+            features["input_ids"][row, : len(text)], features["mask"][row, : len(text)] = torch.from_numpy(text), 1
+        with torch.inference_mode():
+            output = model({"input_ids": features["input_ids"], "attention_mask": features["mask"]})
+        vectors = torch.nn.functional.normalize(output["token_embeddings"], dim=-1).numpy()
+        return [vectors[row, : len(text)] for row, text in enumerate(texts)]
+
+    def encode(texts: Texts) -> list[Any]:
+        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+        groups = [order[first : first + 32] for first in range(0, len(order), 32)]
+        return restore(groups, [encode_batch([texts[number] for number in group]) for group in groups])
+
+    return [Engine("sentence-transformers fp32", f"batches of 32 texts, {num_threads} threads", encode)]
+
+
+def make_batch(texts: Texts) -> TokenBatch:
+    """Pack token ids."""
+    lengths = [len(text) for text in texts]
+    everything = np.ones(sum(lengths), np.bool_)
+    return TokenBatch(
+        token_ids=np.concatenate(texts),
+        attention_mask=everything,
+        scoring_mask=everything,
+        character_spans=np.zeros((sum(lengths), 2), np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        truncated=np.zeros(len(texts), np.bool_),
+    )
+
+
+def in_batches(texts: Texts, encode_batch: Encode, run: Callable[..., Any]) -> list[Any]:
+    """Encode texts of like length together, as many as fit into the token budget with padding."""
+    groups: list[list[int]] = [[]]
+    for number in sorted(range(len(texts)), key=lambda number: len(texts[number])):
+        if (len(groups[-1]) + 1) * len(texts[number]) > BATCH_TOKENS and groups[-1]:
+            groups.append([])
+        groups[-1].append(number)
+    return restore(groups, list(run(lambda group: encode_batch([texts[number] for number in group]), groups)))
+
+
+def restore(groups: Sequence[Sequence[int]], results: Sequence[Sequence[Any]]) -> list[Any]:
+    """Results of groups in the order of the texts."""
+    by_number = {
+        number: vectors
+        for group, found in zip(groups, results, strict=True)
+        for number, vectors in zip(group, found, strict=True)
+    }
+    return [by_number[number] for number in range(len(by_number))]

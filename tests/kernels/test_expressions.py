@@ -1,0 +1,172 @@
+"""The functions that kernels are written with, compiled for every path of this processor and called on arrays."""
+
+import math
+
+import numpy as np
+import pytest
+from numba import types
+
+from rank_rerank.inference import transformer_plan
+from rank_rerank.inference.encoder_weights import ACTIVATIONS
+from rank_rerank.inference.transformer_rows import (
+    make_activate,
+    make_normalise,
+    make_quantise,
+    make_softmax,
+    make_transpose,
+)
+from rank_rerank.kernels.compilation import KernelSource, _link, compile_kernel
+from rank_rerank.kernels.expressions import Lanes, at, exp2, gated
+from rank_rerank.kernels.intrinsics import make_intrinsic
+from rank_rerank.kernels.processor import target_of, usable_vector_paths
+
+PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported(path)]
+ERF = np.vectorize(math.erf)
+SIZES = (16, 32, 48, 64, 80, 112, 384)
+
+pytestmark = pytest.mark.skipif(not PATHS, reason="this processor has no instruction that these kernels need")
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.name)
+def path(request):
+    return request.param
+
+
+def compiled(path, intrinsic, num_arguments):
+    """The intrinsic as a function of integers and arrays."""
+    functions = {
+        # numba compiles functions of Python, which an intrinsic is not
+        3: lambda a, b, c: intrinsic(a, b, c),  # noqa: PLW0108
+        5: lambda a, b, c, d, e: intrinsic(a, b, c, d, e),  # noqa: PLW0108
+        6: lambda a, b, c, d, e, f: intrinsic(a, b, c, d, e, f),  # noqa: PLW0108
+        7: lambda a, b, c, d, e, f, g: intrinsic(a, b, c, d, e, f, g),  # noqa: PLW0108
+    }
+    source = KernelSource(functions[num_arguments], (types.int64,) * num_arguments)
+    kernel = _link(compile_kernel("test", source, target_of(path)), num_arguments, target_of(path))
+
+    def call(*arguments):
+        kernel.call(*(each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments))
+
+    return call
+
+
+def apply(path, function):
+    """A function of registers as one of arrays."""
+
+    def emit(builder, source, target, count):
+        lanes = Lanes(builder, path)
+
+        def body(number, _):
+            function(lanes.load(at(builder, source, number))).store(at(builder, target, number))
+            return []
+
+        lanes.sweep(count, [], body)
+
+    call = compiled(path, make_intrinsic(emit, 3), 3)
+
+    def on_array(x):
+        result = np.empty_like(x)
+        call(x, result, len(x))
+        return result
+
+    return on_array
+
+
+def test_exp2_is_exact_to_the_last_bits(path):
+    x = np.linspace(-126, 126, 16 * 5000).astype(np.float32)
+    exact = 2.0 ** x.astype(np.float64)
+    assert (np.abs(apply(path, exp2)(x) - exact) / exact).max() < 2.5e-7
+
+
+def test_exp2_stays_above_zero_far_down(path):
+    x = np.full(16, -1e30, np.float32)
+    assert apply(path, exp2)(x).tolist() == pytest.approx([2.0**-126] * 16, rel=2.5e-7)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_met(path, name):
+    x = np.linspace(-30, 30, 16 * 4000).astype(np.float32)
+    exact = x.astype(np.float64)
+    expected = {
+        "gelu": lambda: 0.5 * exact * (1 + ERF(exact / math.sqrt(2))),
+        "silu": lambda: exact / (1 + np.exp(-exact)),
+    }.get(name, lambda: 0.5 * exact * (1 + np.tanh(math.sqrt(2 / math.pi) * (exact + 0.044715 * exact**3))))()
+    factors = [-math.log2(math.e) * coefficient for coefficient in ACTIVATIONS[name]]
+    assert np.abs(apply(path, lambda value: gated(value, factors))(x) - expected).max() < 3e-5
+
+
+def unrounded(path, u, record):
+    kind = {"x86-pairs": np.int16, "arm-bytes": np.int8}.get(path.integer_product, np.uint8)
+    return u.view(kind)[: len(u) // 2].astype(np.float64) * float(record[0]) + float(record[1])
+
+
+@pytest.mark.parametrize("values", ["normal", "one-sided", "equal", "zero", "an outlier"])
+def test_rounding_is_off_by_half_a_step_at_most(path, values):
+    quantise = compiled(path, make_quantise(path, with_factors=False), 5)
+    for size in SIZES:
+        x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+        x = {
+            "normal": x, "one-sided": np.abs(x) + 5, "equal": np.full_like(x, 3), "zero": np.zeros_like(x),
+            "an outlier": np.where(np.arange(size) == 3, np.float32(1e4), x),
+        }[values]  # fmt: skip
+        u, record = np.zeros(2 * size, np.uint8), np.zeros(2, np.float32)
+        quantise(x, x, u, record, size)
+        step = max(float(x.max()) - float(x.min()), 1e-30) / 255
+        assert np.abs(unrounded(path, u, record) - x).max() <= 0.501 * step + 1e-6 * np.abs(x).max()
+
+
+def test_activation_and_gate_come_before_rounding(path):
+    activate = compiled(path, make_activate(path, with_gate=True), 6)
+    x, gate = np.random.default_rng(0).standard_normal((2, 48)).astype(np.float32)
+    coefficients = np.array([-math.log2(math.e), 0, 0], np.float32)
+    expected = x / (1 + np.exp(-x.astype(np.float64))) * gate
+    u, record = np.zeros(96, np.uint8), np.zeros(2, np.float32)
+    activate(x, gate, coefficients, u, record, 48)
+    assert np.abs(unrounded(path, u, record) - expected).max() <= 0.51 * np.ptp(expected) / 255
+
+
+def test_normalise_is_layer_norm_of_the_sum(path):
+    normalise = compiled(path, make_normalise(path, with_summand=True), 7)
+    for size in SIZES:
+        x, y, gamma, beta = np.random.default_rng(size).standard_normal((4, size)).astype(np.float32)
+        total = x.astype(np.float64) + y
+        expected = (total - total.mean()) / np.sqrt(total.var() + 1e-5) * gamma + beta
+        target = np.empty(size, np.float32)
+        normalise(x, y, target, gamma, beta, np.array([1e-5], np.float32), size)
+        np.testing.assert_allclose(target, expected, atol=1e-5)
+        np.testing.assert_allclose(x, total, atol=1e-6)
+
+
+def test_softmax_leaves_the_division_for_later(path):
+    softmax = compiled(path, make_softmax(path, "float32"), 3)
+    for size in SIZES:
+        scores = (20 * np.random.default_rng(size).standard_normal(size)).astype(np.float32)
+        scores[size // 2 :] -= np.float32(1e30)  # masked
+        expected = 2.0 ** (scores.astype(np.float64) - scores.max())
+        inverse_sum = np.zeros(1, np.float32)
+        softmax(scores, inverse_sum, size)
+        np.testing.assert_allclose(scores * inverse_sum, expected / expected.sum(), atol=1e-6)
+
+
+def test_zeros_behind_a_row_change_no_bit_of_a_sum(path):
+    softmax = compiled(path, make_softmax(path, "float32"), 3)
+    scores = np.random.default_rng(0).standard_normal(96).astype(np.float32)
+    sums = []
+    for size in range(96, 256, 16):
+        padded = np.full(size, -1e30, np.float32)
+        padded[:96] = scores
+        inverse_sum = np.zeros(1, np.float32)
+        softmax(padded, inverse_sum, size)
+        sums.append(float(inverse_sum[0]))
+    assert len(set(sums)) == 1
+
+
+def test_a_square_is_transposed(path):
+    transpose = compiled(path, make_transpose(path), 5)
+    size = path.lanes
+    source = np.arange(size * (size + 3), dtype=np.float32).reshape(size, size + 3)
+    for rows in (1, 2, size - 1, size):
+        target = np.zeros((size, size), np.float32)
+        transpose(source, source.strides[0], rows, target, target.strides[0])
+        there = np.minimum(np.arange(size), rows - 1)
+        np.testing.assert_array_equal(target, source[there][:, :size].T)
