@@ -47,10 +47,16 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     ROWS, TAIL_ROWS, LANES = path.rows, path.tail_rows, path.lanes  # noqa: N806 - constants of the kernel
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
     ITEM = 2 if path.integer_product == "x86-pairs" else 1  # noqa: N806
-    project_tile, project_tail = make_project(path, ROWS), make_project(path, TAIL_ROWS)
-    score_tile, score_tail = make_score(path, ROWS, product), make_score(path, TAIL_ROWS, product)
-    mix_tile, mix_tail = make_mix(path, ROWS, product), make_mix(path, TAIL_ROWS, product)
-    float_tile, float_tail = make_score(path, ROWS, "float32"), make_score(path, TAIL_ROWS, "float32")
+    project_tile, project_tail = make_project(path, ROWS, is_full=True), make_project(path, TAIL_ROWS, is_full=False)
+    score_tile, score_tail = (
+        make_score(path, ROWS, product, is_full=True),
+        make_score(path, TAIL_ROWS, product, is_full=False),
+    )
+    mix_tile, mix_tail = make_mix(path, ROWS, product, is_full=True), make_mix(path, TAIL_ROWS, product, is_full=False)
+    float_tile, float_tail = (
+        make_score(path, ROWS, "float32", is_full=True),
+        make_score(path, TAIL_ROWS, "float32", is_full=False),
+    )
     IN_PAIRS = product == "bfloat16"  # noqa: N806
     STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)

@@ -10,11 +10,12 @@ All three grow in `rank_rerank.kernels.outer_product.accumulate`; layout, precis
 - mix: c[r, d] = (sum_j p[r, j] * v[j, d]) / (sum_j p[r, j]): softmax's division moves to the few outputs of a head.
 
 Scores and mixed values are summed in float32. Where a processor multiplies pairs of bfloat16, queries, keys, weights
-and values are rounded to that (8 bits of mantissa, a sixth of what int8 rows cost in accuracy), at twice the speed.
+and values are rounded to that, at twice the speed; the bundled model's mean cosine to fp32 is 0.9995 with and without.
 
 Registers: 12 rows × 2 registers of columns are 24 sums on AVX-512; the panel takes two more, a row's number one.
-The weights that follow a panel in memory are asked for while it is in use, as the next one to come.
-Where fewer rows are left than a tile has, it takes the last one again; what it adds to is read before it is written.
+The weights that follow a panel in memory are asked for while it is in use, as the next ones to come.
+A full tile has all its rows. Where fewer are left, a tile takes the last one again; what it adds to is read before it
+is written.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer,
 NUM_PROJECT_ARGUMENTS = 13
 
 
-def make_project(path: VectorPath, rows: int) -> Any:
+def make_project(path: VectorPath, rows: int, *, is_full: bool) -> Any:
     """Make the numba intrinsic of a projection's tile: one group along k, added to what is there.
 
     Its arguments: panel [num_steps, columns]; address of the first row, bytes from row to row, rows left; num_steps;
@@ -41,13 +42,13 @@ def make_project(path: VectorPath, rows: int) -> Any:
     """
 
     def emit(builder: Builder, *arguments: Value) -> None:
-        emit_project(builder, path, rows, *arguments)
+        emit_project(builder, path, rows, is_full, *arguments)
 
     return make_intrinsic(emit, NUM_PROJECT_ARGUMENTS)
 
 
 def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
-    builder: Builder, path: VectorPath, rows: int,
+    builder: Builder, path: VectorPath, rows: int, is_full: bool,  # noqa: FBT001
     panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
     columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
     target: Value, target_bytes: Value,
@@ -56,25 +57,31 @@ def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
     tile = Tile(path, "int8", rows, path.panel_vectors)
     start = [ir.Constant(ir.VectorType(INT32, path.lanes), [0] * path.lanes)] * tile.vectors
     lanes = Lanes(builder, path)
-    places = _places(builder, rows, rows_left)
+    places = _places(builder, rows, None if is_full else rows_left)
     addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
     step_bytes = tile.vectors * tile.vector_bytes
     following = builder.add(panel, builder.mul(num_steps, integer(step_bytes)))
     sums = accumulate(builder, tile, panel, addresses, num_steps, start, following, step_bytes)
-    for v in range(tile.vectors):
-        at_v = v * tile.vector_bytes
-        scales, shifts = lanes.load(columns, at_v), lanes.load(shift_columns, at_v)
-        for r, place in enumerate(places):
-            record = builder.add(records, builder.mul(place, record_bytes))
-            scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
-            before = lanes.load(builder.add(base, builder.mul(place, base_bytes)), at_v)
+    planes = [
+        [lanes.load(address, v * tile.vector_bytes) for address in (columns, shift_columns)]
+        for v in range(tile.vectors)
+    ]
+    finished: list[Value] = []
+    for r, place in enumerate(places):
+        record = builder.add(records, builder.mul(place, record_bytes))
+        scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
+        before = builder.add(base, builder.mul(place, base_bytes))
+        for v, (scales, shifts) in enumerate(planes):
             product = lanes.of_integers(sums[r * tile.vectors + v])
-            result = product.times_plus(scale * scales, offset.times_plus(shifts, before))
-            sums[r * tile.vectors + v] = result.value
-    _store(builder, tile, sums, places, target, target_bytes)
+            summand = offset.times_plus(shifts, lanes.load(before, v * tile.vector_bytes))
+            finished.append(product.times_plus(scale * scales, summand).value)
+        if is_full:  # no row comes twice, so that a result need not wait until all rows are read
+            _store(builder, tile, finished[-tile.vectors :], [place], target, target_bytes)
+    if not is_full:
+        _store(builder, tile, finished, places, target, target_bytes)
 
 
-def make_score(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
+def make_score(path: VectorPath, rows: int, product: AttentionProduct, *, is_full: bool) -> Any:
     """Make the numba intrinsic of a tile of attention scores.
 
     Its arguments: panel of keys [num_steps, columns]; address of the first query, bytes from row to row, rows left;
@@ -82,13 +89,13 @@ def make_score(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
     """
 
     def emit(builder: Builder, *arguments: Value) -> None:
-        emit_score(builder, path, rows, product, *arguments)
+        emit_score(builder, path, rows, is_full, product, *arguments)
 
     return make_intrinsic(emit, 8)
 
 
 def emit_score(  # noqa: PLR0913, PLR0917 - a kernel
-    builder: Builder, path: VectorPath, rows: int, product: AttentionProduct,
+    builder: Builder, path: VectorPath, rows: int, is_full: bool, product: AttentionProduct,  # noqa: FBT001
     panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
     masks: Value, target: Value, target_stride: Value,
 ) -> None:  # fmt: skip
@@ -96,13 +103,13 @@ def emit_score(  # noqa: PLR0913, PLR0917 - a kernel
     tile = Tile(path, product, rows, path.panel_vectors)
     register = ir.VectorType(FLOAT32, path.lanes)
     start = [load(builder, register, masks, v * tile.vector_bytes) for v in range(tile.vectors)]
-    places = _places(builder, rows, rows_left)
+    places = _places(builder, rows, None if is_full else rows_left)
     addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
     sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
     _store(builder, tile, sums, places, target, target_stride)
 
 
-def make_mix(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
+def make_mix(path: VectorPath, rows: int, product: AttentionProduct, *, is_full: bool) -> Any:
     """Make the numba intrinsic of a tile of mixed values.
 
     Its arguments: panel of values [num_steps, columns]; address of the first row of weights, bytes from row to row,
@@ -111,13 +118,13 @@ def make_mix(path: VectorPath, rows: int, product: AttentionProduct) -> Any:
     """
 
     def emit(builder: Builder, *arguments: Value) -> None:
-        emit_mix(builder, path, rows, product, *arguments)
+        emit_mix(builder, path, rows, is_full, product, *arguments)
 
     return make_intrinsic(emit, 8)
 
 
 def emit_mix(  # noqa: PLR0913, PLR0917 - a kernel
-    builder: Builder, path: VectorPath, rows: int, product: AttentionProduct,
+    builder: Builder, path: VectorPath, rows: int, is_full: bool, product: AttentionProduct,  # noqa: FBT001
     panel: Value, source: Value, source_stride: Value, rows_left: Value, num_steps: Value,
     inverse_sums: Value, target: Value, target_stride: Value,
 ) -> None:  # fmt: skip
@@ -125,7 +132,7 @@ def emit_mix(  # noqa: PLR0913, PLR0917 - a kernel
     tile = Tile(path, product, rows, path.panel_vectors)
     start = [ir.Constant(ir.VectorType(FLOAT32, path.lanes), [0.0] * path.lanes)] * tile.vectors
     lanes = Lanes(builder, path)
-    places = _places(builder, rows, rows_left)
+    places = _places(builder, rows, None if is_full else rows_left)
     addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
     sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
     factors = [lanes.load_number(at(builder, inverse_sums, place)).spread() for place in places]
@@ -133,8 +140,10 @@ def emit_mix(  # noqa: PLR0913, PLR0917 - a kernel
     _store(builder, tile, scaled, places, target, target_stride)
 
 
-def _places(builder: Builder, rows: int, rows_left: Value) -> list[Value]:
-    """The number of each row of a tile, the last one again and again if there are not so many."""
+def _places(builder: Builder, rows: int, rows_left: Value | None) -> list[Value]:
+    """The number of each row of a tile, the last one again and again if there are not so many; None: there are."""
+    if rows_left is None:
+        return [integer(row) for row in range(rows)]
     last = builder.sub(rows_left, integer(1))
     return [
         builder.select(builder.icmp_signed("<", integer(row), rows_left), integer(row), last) for row in range(rows)
