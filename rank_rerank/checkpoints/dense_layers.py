@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import DENSE_ACTIVATIONS, DenseLayer
+from rank_rerank.checkpoints.encoder_tensors import read_tensor
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.model_files import file_inside, find_weights
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
@@ -98,3 +100,13 @@ def check_chain(hidden_size: int, dense: tuple[DenseLayer, ...]) -> int:
             )
         size = layer.out_features
     return size
+
+
+def read_dense_tensors(layer: DenseLayer) -> dict[str, AnyArray]:
+    """Read the tensors of a Dense module by their names in the file, as float32.
+
+    Raises:
+        CheckpointFormatError: one is missing, of another shape, or not finite.
+    """
+    tensors = TensorFiles(layer.weights)
+    return {name: read_tensor(tensors, name, shape) for name, shape in dense_shapes(layer).items()}

@@ -49,7 +49,7 @@ def read_folder(folder: Path, name: str, precision: str, runtime: str) -> Checkp
         return read_cross_encoder(folder, name, precision, runtime)
     modules = read_modules(folder)
     _refuse_decoders(folder, name, config, modules)
-    if precision == "int8":
+    if precision == "int8" and runtime not in ("auto", "numba"):
         raise CheckpointFormatError(f"{name} has no INT8 file; make one with: rank-rerank export MODEL OUTPUT --int8")
     return _read_encoder_folder(folder, name, config, modules, runtime)
 

@@ -31,8 +31,8 @@ def find_model(
         revision: branch, tag or commit on the Hub; None for its main branch.
         precision: "auto", "int8", "fp32", "fp16" or "bf16". "int8" and "fp32" choose among ONNX files; weights are
             read whatever they are stored in, and the runtime converts them.
-        runtime: "onnx" or "numba" for an ONNX file, "torch" for weights in safetensors, "auto" for what the folder is
-            made for.
+        runtime: "onnx" for an ONNX file, "torch" for weights in safetensors, "numba" for either, "auto" for what the
+            folder is made for.
 
     Raises:
         CheckpointNotFoundError: there is no such folder, and no such model on the Hub or in its cache.
@@ -43,7 +43,7 @@ def find_model(
         if value not in known:
             raise InvalidArgumentError(f"{option} must be one of {', '.join(known)}")
     folder, name = _locate(name_or_folder, revision)
-    checkpoint = read_folder(folder, name, precision, "onnx" if runtime == "numba" else runtime)
+    checkpoint = read_folder(folder, name, precision, runtime)
     logger.info("model %s: using %s (%s)", checkpoint.name, checkpoint.model_file.name, checkpoint.precision)
     return checkpoint
 

@@ -18,8 +18,8 @@ from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
 
-# padded tokens a call: a call has a cost of its own, and larger ones leave the threads unevenly busy at the end
-TOKEN_BUDGET = 2048
+# padded tokens a call: short texts share one, for a call has a cost of its own; longer ones are faster alone, where
+TOKEN_BUDGET = 256
 
 
 class OnnxTransformer:

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint, DenseLayer
-from rank_rerank.checkpoints.dense_layers import dense_shapes
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_tensor
+from rank_rerank.checkpoints.dense_layers import read_dense_tensors
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.errors import CheckpointFormatError, InvalidItemError
 from rank_rerank.inference.torch_batches import BatchRunner, resolve_device, resolve_precision, to_device
@@ -44,7 +44,9 @@ class TorchTransformer:
         self._precision = resolve_precision(precision, self._device)
         tensors = read_encoder_tensors(TensorFiles(checkpoint.model_file), self._config)
         self._weights = to_device(tensors, self._device, self._precision)
-        self._dense = [(layer, to_device(_read_dense(layer), self._device, "fp32")) for layer in checkpoint.dense]
+        self._dense = [
+            (layer, to_device(read_dense_tensors(layer), self._device, "fp32")) for layer in checkpoint.dense
+        ]
         self._runner = BatchRunner(self._device, self._config.max_positions)
 
     def __reduce__(self) -> tuple[type["TorchTransformer"], tuple[Checkpoint, str, str]]:
@@ -115,8 +117,3 @@ def check_token_ids(batch: TokenBatch, vocab_size: int) -> None:
             f"the tokenizer gives the token {int(batch.token_ids.max())}, the model has {vocab_size} word embeddings: "
             "the two are not of one model"
         )
-
-
-def _read_dense(layer: DenseLayer) -> dict[str, AnyArray]:
-    tensors = TensorFiles(layer.weights)
-    return {name: read_tensor(tensors, name, shape) for name, shape in dense_shapes(layer).items()}

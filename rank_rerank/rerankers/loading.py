@@ -8,6 +8,7 @@ from rank_rerank.checkpoints.find import find_model
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.scoring.calibration import CALIBRATION_FILE, Calibration
@@ -75,6 +76,8 @@ def load(
         check_num_threads(num_threads)
     checkpoint = find_model(name_or_folder, revision=revision, precision=precision, runtime=runtime)
     if isinstance(checkpoint, CrossEncoderCheckpoint):
+        if runtime == "numba":
+            raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels do not compute cross-encoders yet")
         return CrossEncoderReranker(
             CrossEncoder.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)
         )

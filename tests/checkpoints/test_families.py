@@ -290,7 +290,7 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path, labels):
 def test_what_was_asked_for_and_is_not_there(tmp_path):
     folders.write_pylate(tmp_path)
     with pytest.raises(CheckpointFormatError, match="export MODEL OUTPUT --int8"):
-        find_checkpoint(tmp_path, precision="int8")
+        find_checkpoint(tmp_path, precision="int8", runtime="torch")
     with pytest.raises(CheckpointFormatError, match="no ONNX file"):
         find_checkpoint(tmp_path, runtime="onnx")
     with pytest.raises(InvalidArgumentError, match="runtime must be one of"):

@@ -1,0 +1,87 @@
+"""Which runtime computes a model: what is asked for, what it is made of, and what is installed."""
+
+import logging
+
+import model_folders as folders
+import numpy as np
+import pytest
+
+import rank_rerank
+from rank_rerank.errors import CheckpointFormatError, DeviceError
+from rank_rerank.inference import choose
+from rank_rerank.kernels.processor import vector_path
+
+TEXTS = ["A whale is a mammal of the sea.", "word", "", "Bread is baked at dawn, and eaten by noon. " * 3]
+
+
+@pytest.fixture
+def pylate(tmp_path, monkeypatch):
+    """A model whose sizes the compiled runtime computes."""
+    monkeypatch.setattr(folders, "HIDDEN", 32)
+    monkeypatch.setattr(folders, "INNER", 64)
+    sizes = {"hidden_size": 32, "intermediate_size": 64}
+    folders.write_pylate(tmp_path)
+    folders.write_bert(tmp_path, folders.bert_tensors(), {**folders.BERT_CONFIG, **sizes})
+    folders.write_dense(tmp_path, sizes=(32, 16))
+    return tmp_path
+
+
+def load(folder, **options):
+    return rank_rerank.TokenEncoder.from_pretrained(folder, **options)
+
+
+needs_bytes = pytest.mark.skipif(vector_path().integer_product == "words", reason="this processor has no byte products")
+
+
+@needs_bytes
+@pytest.mark.parametrize("options", [{"runtime": "numba"}, {"precision": "int8"}])
+def test_weights_are_rounded_when_int8_is_asked_for(pylate, options):
+    encoder = load(pylate, **options)
+    assert encoder.transformer.description.startswith("compiled")
+    found = encoder.encode_documents(TEXTS)
+    assert found.vectors.shape[1] == encoder.dim == 16
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(found.num_tokens), abs=1e-5)
+    alone = encoder.encode_document(TEXTS[0])
+    assert np.array_equal(found[0], alone.vectors)
+
+
+@needs_bytes
+def test_rounded_weights_give_what_pytorch_gives(pylate):
+    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    compiled, exact = load(pylate, runtime="numba"), load(pylate)
+    assert exact.transformer.description.startswith("PyTorch")
+    for embeddings, wanted in (
+        (compiled.encode_documents(TEXTS), exact.encode_documents(TEXTS)),
+        (compiled.encode_queries(["a whale", "bread at noon"]), exact.encode_queries(["a whale", "bread at noon"])),
+    ):
+        assert np.array_equal(embeddings.offsets, wanted.offsets)
+        cosines = (embeddings.vectors * wanted.vectors).sum(axis=1)
+        assert cosines.mean() > 0.998
+        assert cosines.min() > 0.98
+
+
+@needs_bytes
+def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch, caplog):
+    monkeypatch.setattr(choose, "find_spec", lambda _: None)
+    with caplog.at_level(logging.INFO, "rank_rerank"):
+        assert load(pylate).transformer.description.startswith("compiled")
+    assert "PyTorch is not installed" in caplog.text
+
+
+def test_what_is_not_compiled_is_refused(pylate, tmp_path):
+    with pytest.raises(DeviceError, match='run on "cpu"'):
+        load(pylate, runtime="numba", device="cuda")
+    folders.write_dense(pylate, sizes=(32, 16), activation_function="torch.nn.modules.activation.Tanh")
+    with pytest.raises(CheckpointFormatError, match="activation or a residual"):
+        load(pylate, runtime="numba")
+    cross_encoder = folders.write_cross_encoder(tmp_path / "cross")
+    with pytest.raises(CheckpointFormatError, match="do not compute cross-encoders"):
+        rank_rerank.load(cross_encoder, runtime="numba")
+
+
+@needs_bytes
+def test_the_bundled_model_runs_in_both(encoder):
+    assert encoder.transformer.description.startswith("compiled")
+    assert load(None, runtime="onnx").transformer.description.startswith("ONNX Runtime")
+    with pytest.raises(CheckpointFormatError):
+        load(None, runtime="torch")
