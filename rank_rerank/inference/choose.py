@@ -1,19 +1,28 @@
 """Which runtime computes a checkpoint: decided here, by what the checkpoint is made of and what is asked for."""
 
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import DeviceError
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 
+if TYPE_CHECKING:
+    # loads ONNX Runtime, which a model of weights does without
+    from rank_rerank.inference.providers import ExecutionProvider
+
+Device: TypeAlias = Union[str, "ExecutionProvider"]
+
 
 def choose_runtime(
-    checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto", num_threads: int | None = None
+    checkpoint: Checkpoint, *, device: Device = "auto", precision: str = "auto", num_threads: int | None = None
 ) -> Transformer:
     """Open a checkpoint in its runtime: ONNX Runtime for an ONNX file, PyTorch for weights.
 
     Args:
         checkpoint: of a late-interaction model.
-        device: "auto", "cpu", or a GPU's name, which needs weights and PyTorch.
+        device: "auto", "cpu", a GPU's name; for an ONNX file also the name of an execution provider, or one with
+            options.
         precision: for PyTorch, see TorchTransformer; an ONNX file has the one it was made in.
         num_threads: calls at once in ONNX Runtime; PyTorch has a setting of its own.
 
@@ -25,21 +34,18 @@ def choose_runtime(
     if checkpoint.is_onnx:
         from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415 - the runtime is chosen here
 
-        if device not in ("auto", "cpu"):
-            raise DeviceError(
-                f'{checkpoint.model_file.name} runs on "cpu"; for "{device[:40]}" load a model with weights'
-            )
-        return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads)
-    _check_torch(checkpoint)
+        provider = _choose_provider(checkpoint, device)
+        return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads, provider)
+    torch_device = _check_torch(checkpoint, device)
     from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
 
-    return TorchTransformer(checkpoint, device, precision)
+    return TorchTransformer(checkpoint, torch_device, precision)
 
 
 def choose_pair_runtime(
     checkpoint: CrossEncoderCheckpoint,
     *,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
 ) -> PairTransformer:
@@ -47,18 +53,32 @@ def choose_pair_runtime(
     if checkpoint.is_onnx:
         from rank_rerank.inference.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
 
-        _check_onnx_device(checkpoint, device)
-        return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads)
-    _check_torch(checkpoint)
+        provider = _choose_provider(checkpoint, device)
+        return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads, provider)
+    torch_device = _check_torch(checkpoint, device)
     from rank_rerank.inference.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
 
-    return TorchCrossEncoder(checkpoint, device, precision)
+    return TorchCrossEncoder(checkpoint, torch_device, precision)
 
 
-def _check_onnx_device(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: str) -> None:
-    if device not in ("auto", "cpu"):
-        raise DeviceError(f'{checkpoint.model_file.name} runs on "cpu"; for "{device[:40]}" load a model with weights')
+def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> Any:
+    """The execution provider for an ONNX file; None for the CPU."""
+    from rank_rerank.inference.providers import ExecutionProvider, is_provider  # noqa: PLC0415 - loads ONNX Runtime
+
+    if isinstance(device, ExecutionProvider):
+        return device
+    if device in ("auto", "cpu"):
+        return None
+    if not is_provider(device):
+        raise DeviceError(
+            f'{checkpoint.model_file.name} runs on "cpu" or an execution provider of ONNX Runtime as "cuda" or '
+            f'"openvino"; "{device[:40]}" is neither'
+        )
+    return ExecutionProvider(device)
 
 
-def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> None:
+def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> str:
     import_optional("torch", "torch", f"The model {checkpoint.name} (weights in safetensors)")
+    if not isinstance(device, str):
+        raise DeviceError(f"{checkpoint.name} has weights, and execution providers are for ONNX files; export it first")
+    return device
