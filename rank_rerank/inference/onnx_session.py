@@ -35,9 +35,10 @@ class OnnxSession:
         self._model_file = model_file
         self._provider = provider
         self._lock = Lock()
-        self._session = open_session(model_file, provider)
+        check_external_data(model_file)
         #: nodes by provider; None on the CPU, where all are
         self.nodes = None if provider is None else check_nodes(model_file, provider)
+        self._session = open_session(model_file, provider)
         self._process = os.getpid()
         self.input_names: list[str] = [tensor.name for tensor in self._session.get_inputs()]
         self.outputs: list[Any] = list(self._session.get_outputs())

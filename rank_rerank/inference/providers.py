@@ -6,14 +6,14 @@ CPU, and nothing is said. Here the nodes are counted, a part on the CPU is warne
 
 import json
 import logging
-import tempfile
-from collections import Counter
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
 from rank_rerank.errors import DeviceError
@@ -35,7 +35,8 @@ NAMES = {
     "xnnpack": "Xnnpack",
 }
 STRICT_ENTRY = ("session.disable_cpu_ep_fallback", "1")
-TRIAL_LENGTH = 8
+TRIAL_TIMEOUT_S = 300
+PACKAGE = Path(__file__).resolve().parents[1]
 
 logger = logging.getLogger("rank_rerank")
 
@@ -84,34 +85,29 @@ def is_provider(device: str) -> bool:
 
 
 def count_nodes(model_file: Path, provider: ExecutionProvider) -> dict[str, int]:
-    """Run a few tokens and count which provider computes how many of the graph's nodes.
+    """Run a few tokens in a process of their own, and count which provider computes how many of the graph's nodes.
 
-    A provider that compiles a part of the graph shows that part as one node.
+    A provider that compiles a part of the graph shows that part as one node. Takes about a second.
 
     Returns:
         Numbers of nodes by the provider's full name.
 
     Raises:
-        DeviceError: ONNX Runtime refuses the model on this provider.
+        DeviceError: the provider fails on the model, or ends the process.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        try:
-            session = onnxruntime.InferenceSession(str(model_file), options, providers=provider.session_arguments())
-            tokens = np.ones((1, TRIAL_LENGTH), np.int64)
-            session.run(None, {tensor.name: tokens for tensor in session.get_inputs()})
-        except Exception as error:  # the binding has an exception type a status code, under no common parent
-            raise DeviceError(f"{model_file.name} does not run on {provider.full_name}: {error}") from error
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    nodes = {
-        event["name"]: event["args"]["provider"]
-        for event in events
-        if event.get("cat") == "Node" and "provider" in event.get("args", {})
-    }
-    return dict(Counter(nodes.values()))
+    arguments = [str(model_file), provider.full_name, json.dumps(dict(provider.options))]
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "rank_rerank.inference.provider_trial", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=TRIAL_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
+        raise DeviceError(f"{model_file.name} does not run on {provider.full_name}: {last[0][:400]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def check_nodes(model_file: Path, provider: ExecutionProvider) -> dict[str, int]:

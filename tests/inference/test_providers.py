@@ -79,6 +79,18 @@ def test_a_provider_that_runs_nothing_is_refused(monkeypatch, strict):
         check_nodes(MODEL_FILE, ExecutionProvider("openvino", strict=strict))
 
 
+def test_a_provider_that_ends_the_process_is_refused(monkeypatch):
+    monkeypatch.setattr(providers.sys, "executable", "/bin/false")
+    with pytest.raises(DeviceError, match="the process ended with 1"):
+        count_nodes(MODEL_FILE, ExecutionProvider("cpu"))
+
+
+def test_a_provider_that_fails_says_why(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(DeviceError, match=r"model\.onnx does not run on CPUExecutionProvider"):
+        count_nodes(tmp_path / "model.onnx", ExecutionProvider("cpu"))
+
+
 has_openvino = pytest.mark.skipif(
     OPENVINO not in onnxruntime.get_available_providers(), reason="needs onnxruntime-openvino in place of onnxruntime"
 )
