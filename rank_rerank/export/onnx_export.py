@@ -19,11 +19,12 @@ MIN_NORM = 1e-12
 PURPOSE = "Exporting a model"
 
 
-def token_vector_module(encoder: Any) -> Any:
+def token_vector_module(encoder: Any, projection: Any = None) -> Any:
     """Wrap a transformers encoder so that it gives unit token vectors; a copy in evaluation mode.
 
     Args:
         encoder: a module that takes ``input_ids`` and ``attention_mask`` and has an output ``last_hidden_state``.
+        projection: a module from its hidden states to unit vectors; None to bring them to unit length only.
 
     Returns:
         A module (input_ids, attention_mask) → [batch, length, dim]. Dropout is off for certain: an encoder left in
@@ -35,23 +36,37 @@ def token_vector_module(encoder: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.encoder = copy.deepcopy(encoder)
+            self.projection = copy.deepcopy(projection)
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
             keys = attention_mask[:, None, None, :].to(torch.bool)  # [batch, 1, 1, length]
             mask = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
+            if encoder.config.model_type == "modernbert":
+                mask = masks_of_modernbert(mask, encoder.config.local_attention // 2)
             hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            if projection is not None:
+                return self.projection(hidden)
             return hidden / hidden.norm(dim=-1, keepdim=True).clamp_min(MIN_NORM)
 
     return TokenVectors().eval()
 
 
-def export_onnx(encoder: Any, max_length: int = 512) -> Any:
+def masks_of_modernbert(mask: Any, window: int) -> dict[str, Any]:
+    """A mask for layers that look at the whole text, and one for those that look at a window."""
+    torch = import_optional("torch", "export", PURPOSE)
+    places = torch.arange(mask.shape[-1], device=mask.device)
+    near = (places[:, None] - places[None, :]).abs() <= window  # [length, length]
+    return {"full_attention": mask, "sliding_attention": mask & near}
+
+
+def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None) -> Any:
     """Trace an encoder into an fp32 ONNX model.
 
     Args:
         encoder: see token_vector_module.
         max_length: the longest text the model takes, in tokens.
+        projection: see token_vector_module.
 
     Returns:
         An onnx_ir.Model whose initializers bear the names of the encoder's parameters; the matrix of a linear layer
@@ -66,7 +81,7 @@ def export_onnx(encoder: Any, max_length: int = 512) -> Any:
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=max_length)}
     with torch.no_grad():
         program = torch.onnx.export(
-            token_vector_module(encoder),
+            token_vector_module(encoder, projection),
             (token_ids, attention_mask),
             dynamo=True,
             input_names=list(INPUT_NAMES),
