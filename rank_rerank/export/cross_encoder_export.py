@@ -5,14 +5,13 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
-from rank_rerank.export.onnx_export import OPSET, PURPOSE, masks_of_modernbert
+from rank_rerank.export.onnx_export import OPSET, PURPOSE
 from rank_rerank.export.source_model import build_classifier
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
@@ -73,10 +72,11 @@ def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[st
 
 def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
     torch = import_optional("torch", "export", PURPOSE)
-    transformer, head = checkpoint.transformer, checkpoint.head
-    if transformer is None or head is None or head.pooling != "cls":
-        raise ExportError("only cross-encoders with weights that read the first token's vector can be exported")
-    module, names = _logits_module(checkpoint)
+    transformer = checkpoint.transformer
+    if transformer is None:
+        raise ExportError(f"{checkpoint.name} is an ONNX file already")
+    has_types = checkpoint.has_token_types and transformer.type_vocab_size > 1
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if has_types else [])]
     token_ids = torch.arange(14).reshape(2, 7) + 1
     attention_mask = torch.ones_like(token_ids)
     attention_mask[1, 5:] = 0
@@ -87,7 +87,7 @@ def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
         # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module,
+            build_classifier(checkpoint),
             inputs,
             dynamo=True,
             input_names=names,
@@ -97,28 +97,3 @@ def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
             verbose=False,
         )
     program.save(str(path))
-
-
-def _logits_module(checkpoint: CrossEncoderCheckpoint) -> tuple[Any, list[str]]:
-    """A module from tokens to logits, and the names of its inputs."""
-    torch = import_optional("torch", "export", PURPOSE)
-    has_types = (
-        checkpoint.has_token_types and checkpoint.transformer is not None and checkpoint.transformer.type_vocab_size > 1
-    )
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = build_classifier(checkpoint)
-
-        def forward(self, input_ids: Any, attention_mask: Any, *token_types: Any) -> Any:
-            # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
-            keys = attention_mask[:, None, None, :].to(torch.bool)
-            mask: Any = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
-            if self.model.config.model_type == "modernbert":
-                mask = masks_of_modernbert(mask, self.model.config.local_attention // 2)
-            types = {"token_type_ids": token_types[0]} if token_types else {}
-            return self.model(input_ids=input_ids, attention_mask=mask, **types).logits
-
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if has_types else [])]
-    return Logits().eval(), names

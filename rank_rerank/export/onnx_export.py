@@ -42,22 +42,12 @@ def token_vector_module(encoder: Any, projection: Any = None) -> Any:
             # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
             keys = attention_mask[:, None, None, :].to(torch.bool)  # [batch, 1, 1, length]
             mask = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
-            if encoder.config.model_type == "modernbert":
-                mask = masks_of_modernbert(mask, encoder.config.local_attention // 2)
             hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
             if projection is not None:
                 return self.projection(hidden)
             return hidden / hidden.norm(dim=-1, keepdim=True).clamp_min(MIN_NORM)
 
     return TokenVectors().eval()
-
-
-def masks_of_modernbert(mask: Any, window: int) -> dict[str, Any]:
-    """A mask for layers that look at the whole text, and one for those that look at a window."""
-    torch = import_optional("torch", "export", PURPOSE)
-    places = torch.arange(mask.shape[-1], device=mask.device)
-    near = (places[:, None] - places[None, :]).abs() <= window  # [length, length]
-    return {"full_attention": mask, "sliding_attention": mask & near}
 
 
 def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None) -> Any:
@@ -101,6 +91,9 @@ def _name_weights(model: Any) -> None:
     for node in model.graph:
         scopes = literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
         if node.op_type == "MatMul" and len(scopes) > 1 and node.inputs[1].is_initializer():
-            node.inputs[1].name = f"{scopes[-2]}.weight"
+            name = f"{scopes[-2]}.weight"
+            # several matrices of one module keep the names they have
+            if name not in model.graph.initializers:
+                node.inputs[1].name = name
     for value in list(model.graph.initializers.values()):
         value.name = value.name.removeprefix("encoder.")

@@ -1,17 +1,26 @@
-"""A checkpoint's encoder as a transformers module, with weights loaded strictly from safetensors.
+"""A checkpoint's encoder as a module to be exported, with weights loaded strictly from safetensors.
 
-The exporter and the INT8 rewriting know the graphs of these modules. The class comes from the architecture's name,
-never from the model's folder; what it computes is held against this library's own encoder by the gate.
+The INT8 rewriting knows the graphs of transformers' BERT-like modules, so these are exported. The class comes from the
+architecture's name, never from the model's folder; what it computes is held against this library's own encoder by the
+gate. ModernBERT, whose rotary angles PyTorch's exporter turns into an operator of the wrong shape, and cross-encoders
+are exported from this library's own encoder.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
 from rank_rerank.checkpoints.dense_layers import dense_shapes
-from rank_rerank.checkpoints.encoder_tensors import PREFIXES, read_tensor
+from rank_rerank.checkpoints.encoder_tensors import PREFIXES, read_encoder_tensors, read_head_tensors, read_tensor
 from rank_rerank.checkpoints.json_files import MAX_SETTINGS_BYTES, parse_json, read_bounded
 from rank_rerank.checkpoints.model_files import file_inside
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE
@@ -21,22 +30,83 @@ UNUSED = ("pooler.",)
 
 
 def build_encoder(checkpoint: Checkpoint) -> Any:
-    """The encoder, giving ``last_hidden_state``.
+    """Build the encoder, giving ``last_hidden_state``.
 
     Raises:
         CheckpointFormatError: a tensor is missing or of another shape.
         MissingDependencyError: the export extra is not installed.
     """
-    model = _build(checkpoint, "AutoModel")
+    transformer = checkpoint.transformer
+    if transformer is None:
+        raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
+    if transformer.rotary is not None:
+        return _own_encoder(checkpoint.model_file, transformer)
+    model = _build(checkpoint)
     _load(model, TensorFiles(checkpoint.model_file), UNUSED)
     return model
 
 
 def build_classifier(checkpoint: CrossEncoderCheckpoint) -> Any:
-    """The encoder with its classification head, giving ``logits``; errors as build_encoder."""
-    model = _build(checkpoint, "AutoModelForSequenceClassification")
-    _load(model, TensorFiles(checkpoint.model_file), ())
-    return model
+    """Build a module (input_ids, attention_mask, token_type_ids) → logits [batch, 1].
+
+    Raises:
+        CheckpointFormatError: as build_encoder.
+    """
+    torch = import_optional("torch", "export", PURPOSE)
+    from rank_rerank.inference.torch_encoder import hidden_states, logits  # noqa: PLC0415 - loads torch
+
+    transformer, head = checkpoint.transformer, checkpoint.head
+    if transformer is None or head is None:
+        raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
+    tensors = TensorFiles(checkpoint.model_file)
+    weights = {**read_encoder_tensors(tensors, transformer), **read_head_tensors(tensors, transformer, head)}
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = _parameters(weights)
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            named, mask = _named(self.weights, weights), attention_mask.to(torch.bool)
+            hidden = hidden_states(named, transformer, input_ids, mask, token_type_ids)
+            return logits(named, transformer, head, hidden, mask)[:, None]
+
+    return Logits().eval()
+
+
+def _own_encoder(model_file: Path, transformer: TransformerConfig) -> Any:
+    torch = import_optional("torch", "export", PURPOSE)
+    from rank_rerank.inference.torch_encoder import hidden_states  # noqa: PLC0415 - loads torch
+
+    weights = read_encoder_tensors(TensorFiles(model_file), transformer)
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = _parameters(weights)
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            named = _named(self.weights, weights)
+            # the mask has four axes and is the same for every query
+            hidden = hidden_states(named, transformer, input_ids, attention_mask[:, 0, 0, :])
+            return SimpleNamespace(last_hidden_state=hidden)
+
+    return Encoder().eval()
+
+
+def _parameters(weights: Mapping[str, AnyArray]) -> Any:
+    """Weights as parameters, whose names may have no dots."""
+    torch = import_optional("torch", "export", PURPOSE)
+    return torch.nn.ParameterDict(
+        {
+            name.replace(".", "_"): torch.nn.Parameter(torch.from_numpy(np.array(array)), requires_grad=False)
+            for name, array in weights.items()
+        }
+    )
+
+
+def _named(parameters: Any, weights: Mapping[str, AnyArray]) -> dict[str, Any]:
+    return {name: parameters[name.replace(".", "_")] for name in weights}
 
 
 def build_projection(dense: tuple[DenseLayer, ...]) -> Any:
@@ -72,17 +142,15 @@ def build_projection(dense: tuple[DenseLayer, ...]) -> Any:
     return Projection()
 
 
-def _build(checkpoint: Checkpoint | CrossEncoderCheckpoint, auto_class: str) -> Any:
+def _build(checkpoint: Checkpoint) -> Any:
     transformers = import_optional("transformers", "export", PURPOSE)
-    if checkpoint.transformer is None:
-        raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
     content = read_bounded(file_inside(checkpoint.folder, "config.json"), MAX_SETTINGS_BYTES)
     values: dict[str, Any] = parse_json(content, "config.json")
     # read and checked by transformer_config already
     model_type = values.pop("model_type")
     values.pop("torch_dtype", None)
     config = transformers.AutoConfig.for_model(model_type, **{**values, "dtype": "float32"})
-    return getattr(transformers, auto_class).from_config(config, attn_implementation="sdpa").eval()
+    return transformers.AutoModel.from_config(config, attn_implementation="sdpa").eval()
 
 
 def _load(model: Any, tensors: TensorFiles, unused: tuple[str, ...]) -> None:

@@ -35,10 +35,15 @@ def hidden_states(
     if config.rotary is not None:
         return _modernbert(weights, config, config.rotary, token_ids, attention_mask)
     hidden = _embed(weights, config, token_ids, token_types)
-    mask = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    mask = _mask_of_keys(attention_mask)
     for layer in range(config.num_layers):
         hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask)
     return hidden
+
+
+def _mask_of_keys(attention_mask: Any) -> Any:
+    """[batch, 1, length, length], a view: the same keys for every query. ONNX has no attention with a narrower mask."""
+    return attention_mask[:, None, None, :].expand(-1, -1, attention_mask.shape[1], -1)
 
 
 def _embed(weights: Weights, config: TransformerConfig, token_ids: Any, token_types: Any) -> Any:
@@ -75,7 +80,7 @@ def _modernbert(
 ) -> Any:
     length = token_ids.shape[1]
     places = torch.arange(length, device=token_ids.device)
-    keys = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    keys = _mask_of_keys(attention_mask)
     near = (places[:, None] - places[None, :]).abs() <= rotary.window  # [length, length]
     local = keys & near  # [batch, 1, length, length]
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
