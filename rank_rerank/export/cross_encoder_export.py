@@ -11,7 +11,7 @@ import numpy as np
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
-from rank_rerank.export.onnx_export import OPSET, PURPOSE
+from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.source_model import build_classifier
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
@@ -93,7 +93,7 @@ def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
             input_names=names,
             output_names=["logits"],
             dynamic_shapes=tuple(axes for _ in names),
-            opset_version=OPSET,
+            opset_version=PORTABLE_OPSET,
             verbose=False,
         )
     program.save(str(path))

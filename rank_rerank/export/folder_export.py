@@ -19,7 +19,7 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, quantise
-from rank_rerank.export.onnx_export import export_onnx
+from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.source_model import build_encoder, build_projection
 
@@ -80,13 +80,13 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     folder.mkdir()
     shutil.copyfile(checkpoint.tokenizer_file, folder / "tokenizer.json")
     _write_config(source, folder)
-    model = _graph(checkpoint)
-    (folder / "model.onnx").write_bytes(_serialise(model))
+    (folder / "model.onnx").write_bytes(_serialise(_graph(checkpoint, PORTABLE_OPSET)))
     fp32 = _measure(source, folder, "fp32", trials)
     check_fp32(fp32)
     if not int8:
         return fp32, None
     tokens = _token_ids(source, trials)
+    model = _graph(checkpoint, OPSET)
     quantise(model, tokens)
     content = _serialise(model)
     (folder / "model_int8.onnx").write_bytes(content)
@@ -96,11 +96,11 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     return fp32, fidelity
 
 
-def _graph(checkpoint: Checkpoint) -> Any:
+def _graph(checkpoint: Checkpoint, opset: int) -> Any:
     with warnings.catch_warnings():
         # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
         warnings.simplefilter("ignore")
-        return export_onnx(build_encoder(checkpoint), _longest(checkpoint), build_projection(checkpoint.dense))
+        return export_onnx(build_encoder(checkpoint), _longest(checkpoint), build_projection(checkpoint.dense), opset)
 
 
 def _serialise(model: Any) -> bytes:

@@ -15,6 +15,8 @@ INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAME = "output"
 # the first operator set with Attention, so that an attention arrives as one node
 OPSET = 23
+# what ONNX Runtime 1.20 and every execution provider's compiler know; an attention arrives as its parts
+PORTABLE_OPSET = 18
 MIN_NORM = 1e-12
 PURPOSE = "Exporting a model"
 
@@ -50,13 +52,14 @@ def token_vector_module(encoder: Any, projection: Any = None) -> Any:
     return TokenVectors().eval()
 
 
-def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None) -> Any:
+def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None, opset: int = OPSET) -> Any:
     """Trace an encoder into an fp32 ONNX model.
 
     Args:
         encoder: see token_vector_module.
         max_length: the longest text the model takes, in tokens.
         projection: see token_vector_module.
+        opset: the ONNX operator set; the INT8 rewriting needs OPSET, other readers PORTABLE_OPSET.
 
     Returns:
         An onnx_ir.Model whose initializers bear the names of the encoder's parameters; the matrix of a linear layer
@@ -77,7 +80,7 @@ def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None) -> 
             input_names=list(INPUT_NAMES),
             output_names=[OUTPUT_NAME],
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            opset_version=OPSET,
+            opset_version=opset,
             verbose=False,
         )
     model = program.model
