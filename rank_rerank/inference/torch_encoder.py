@@ -83,6 +83,9 @@ def _modernbert(
     keys = _mask_of_keys(attention_mask)
     near = (places[:, None] - places[None, :]).abs() <= rotary.window  # [length, length]
     local = keys & near  # [batch, 1, length, length]
+    # a filler far behind the text has no key in its window: its attention is 0, whatever a kernel makes of no keys
+    has_keys = local.any(dim=-1, keepdim=True)  # [batch, 1, length, 1]
+    local = local | ~has_keys
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
     angles = {
@@ -97,8 +100,9 @@ def _modernbert(
             _split_heads(part, config) for part in _linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
         )
         query, key = _rotate(query, *angles[is_global]), _rotate(key, *angles[is_global])
-        mask = keys if is_global else local
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys if is_global else local)
+        if not is_global:
+            attended = attended * has_keys.to(attended.dtype)
         hidden = hidden + _linear(weights, f"{here}.output", _join_heads(attended))
         normed = _norm(weights, f"{here}.output_norm", config, hidden)
         inner, gate = _linear(weights, f"{here}.up", normed).chunk(2, dim=-1)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import model_folders as folders
 import numpy as np
@@ -75,7 +76,12 @@ def test_a_projection_that_the_export_forgets_is_caught(tmp_path, monkeypatch):
     config = tmp_path / "source" / "1_Dense" / "config.json"
     changed = {**json.loads(config.read_text()), "activation_function": "torch.nn.modules.activation.Tanh"}
     config.write_text(json.dumps(changed))
-    monkeypatch.setattr("rank_rerank.inference.torch_encoder.activate", lambda _, values: values)
+    from rank_rerank.export import folder_export, source_model
+
+    def forgetful(dense):
+        return source_model.build_projection(tuple(replace(layer, activation="identity") for layer in dense))
+
+    monkeypatch.setattr(folder_export, "build_projection", forgetful)
     with pytest.raises(ExportError, match="differs from its source"):
         export(tmp_path / "source", tmp_path / "onnx", texts=TEXTS)
     assert not (tmp_path / "onnx").exists()
