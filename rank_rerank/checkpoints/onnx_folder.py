@@ -5,7 +5,7 @@ The bundled model is such a folder too. Defaults for missing keys are those of t
 
 from pathlib import Path
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
+from rank_rerank.checkpoints.checkpoint import Checkpoint, DocumentPooling, EncodingSettings
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE as SOURCE_CONFIG_FILE
 from rank_rerank.checkpoints.encoder_folder import read_settings_file
 from rank_rerank.checkpoints.json_files import JsonSettings
@@ -36,8 +36,9 @@ def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkp
     kind = config.get("model_type", "ColBERT")
     if kind != "ColBERT":
         raise CheckpointFormatError(f'{CONFIG_FILE}: "model_type" must be "ColBERT" for a late-interaction model')
-    if config.get("do_lower_case", default=False):
-        raise CheckpointFormatError(f'{CONFIG_FILE}: "do_lower_case" is not supported; let the tokenizer lower-case')
+    similarity = config.get("similarity", "maxsim")
+    if similarity not in ("maxsim", "meanmaxsim"):
+        raise CheckpointFormatError(f'{CONFIG_FILE}: "similarity" must be "maxsim" or "meanmaxsim"')
     found, model_file = _choose_model_file(folder, precision)
     tokenizer_file = folder / "tokenizer.json"
     if not tokenizer_file.is_file():
@@ -50,6 +51,17 @@ def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkp
         dim=config.get("embedding_dim", 128),
         settings=_read_settings(config, _read_do_expansion(folder, config)),
         precision=found,
+        similarity=similarity,
+        pooling=_read_pooling(config),
+    )
+
+
+def _read_pooling(config: JsonSettings) -> DocumentPooling | None:
+    pooling = config.get_object("document_pooling")
+    if pooling is None:
+        return None
+    return DocumentPooling(
+        pooling.get("factor", 1), pooling.get("protected_tokens", 1), pooling.get("normalize", default=True)
     )
 
 
@@ -72,6 +84,14 @@ def _read_settings(config: JsonSettings, do_expansion: bool) -> EncodingSettings
         query_prefix_id=config.get_optional_int("query_prefix_id"),
         document_prefix_id=config.get_optional_int("document_prefix_id"),
         expansion_token_id=_expansion_token_id(config),
+        # what follows is this library's own, for models that the format cannot describe otherwise
+        expansion_length=config.get_optional_int("expansion_length"),
+        query_prompt=config.get("query_prompt", ""),
+        document_prompt=config.get("document_prompt", ""),
+        strip_text=config.get("strip_text", default=True),
+        do_lower_case=config.get("do_lower_case", default=False),
+        skiplist_of_encoded_words=config.get("skiplist_of_encoded_words", default=False),
+        skiplist_queries=config.get("skiplist_queries", default=False),
     )
 
 

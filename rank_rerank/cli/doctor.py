@@ -8,11 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
+from rank_rerank.checkpoints.find import find_model
 from rank_rerank.devices import available_cpus, default_num_threads, get_gpu_device, installed_version
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import SelfCheckError
-from rank_rerank.rerankers import ColbertReranker
+from rank_rerank.errors import InvalidArgumentError, SelfCheckError
+from rank_rerank.inference.choose import Device
+from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
+from rank_rerank.scoring.cross_encoder import CrossEncoder
 
 PACKAGES = (
     "numpy",
@@ -29,8 +33,17 @@ PACKAGES = (
 Report = dict[str, dict[str, Any]]
 
 
-def run_doctor(model: str | None, *, as_json: bool, num_threads: int | None) -> int:
+def run_doctor(
+    model: str | None, *, as_json: bool, num_threads: int | None, device: str = "auto", strict: bool = False
+) -> int:
     """Print the report.
+
+    Args:
+        model: a folder or Hub name; None for the bundled model.
+        as_json: print JSON.
+        num_threads: threads that work; None for the default.
+        device: as in load().
+        strict: where the device is an execution provider, refuse a model of which a part runs on the CPU.
 
     Returns:
         0 if the model passes its self-check, 1 if it does not.
@@ -40,7 +53,7 @@ def run_doctor(model: str | None, *, as_json: bool, num_threads: int | None) -> 
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     report["folders"] = _folders()
-    report["model"], passed = _model(model, num_threads)
+    report["model"], passed = _model(model, num_threads, _device(device, strict=strict))
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if as_json else _as_text(report))
     return 0 if passed else 1
 
@@ -72,7 +85,6 @@ def _devices() -> dict[str, Any]:
 
     return {
         "gpu": get_gpu_device(),
-        "encoding runs on": "cpu",
         "onnxruntime providers": ", ".join(onnxruntime.get_available_providers()),
     }
 
@@ -100,37 +112,81 @@ def _folders() -> dict[str, Any]:
     return folders
 
 
-def _model(model: str | None, num_threads: int | None) -> tuple[dict[str, Any], bool]:
+def _device(device: str, *, strict: bool) -> Device:
+    """An execution provider with its strictness, or the device as it is."""
+    from rank_rerank.inference.providers import ExecutionProvider, is_provider  # noqa: PLC0415 - loads ONNX Runtime
+
+    if strict and not is_provider(device):
+        raise InvalidArgumentError("--strict is for an execution provider of ONNX Runtime: name it with --device")
+    return ExecutionProvider(device, strict=True) if strict else device
+
+
+def _model(model: str | None, num_threads: int | None, device: Device) -> tuple[dict[str, Any], bool]:
     begun = time.perf_counter()
-    encoder = TokenEncoder.from_pretrained(model, num_threads=num_threads)
-    load_ms = 1000 * (time.perf_counter() - begun)
-    checkpoint = encoder.checkpoint
-    report: dict[str, Any] = {
-        "name": checkpoint.name,
-        "file": str(checkpoint.model_file),
-        "size": f"{Path(checkpoint.model_file).stat().st_size / 1e6:.1f} MB",
+    checkpoint = find_model(model)
+    if isinstance(checkpoint, CrossEncoderCheckpoint):
+        reranker = CrossEncoderReranker(
+            CrossEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)
+        )
+        report = {
+            **_files(checkpoint.name, "cross-encoder", [checkpoint.model_file]),
+            "runtime": reranker.cross_encoder.transformer.description,
+            "longest pair": f"{checkpoint.max_length} tokens",
+            "score": checkpoint.activation,
+            "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
+            "rerank one short document": f"{_rerank_ms(reranker):.1f} ms",
+        }
+        return report, True
+    encoder = TokenEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)
+    report = {
+        **_files(checkpoint.name, checkpoint.family, list(checkpoint.weight_files)),
         "runtime": encoder.transformer.description,
         "dim": encoder.dim,
-        "longest query, document": f"{checkpoint.settings.query_length}, {checkpoint.settings.document_length} tokens",
-        "load": f"{load_ms:.0f} ms",
+        **_settings(checkpoint.settings),
+        "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
     }
-    passed = True
-    try:
-        result = self_check(encoder)
-        report["self-check"] = (
-            "no golden vectors in this model"
-            if result is None
-            else f"passed: {result.num_tokens} token vectors, cosine to float32 mean {result.mean_cosine:.5f}, "
-            f"minimum {result.min_cosine:.5f}"
-        )
-    except SelfCheckError as error:
-        report["self-check"] = f"FAILED: {error}"
-        passed = False
+    report["self-check"], passed = _self_check(encoder)
     report["rerank one short document"] = f"{_rerank_ms(ColbertReranker(encoder, num_threads)):.1f} ms"
     return report, passed
 
 
-def _rerank_ms(reranker: ColbertReranker) -> float:
+def _files(name: str, family: str, files: list[Path]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": family,
+        "file": ", ".join(str(file) for file in files),
+        "size": f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+    }
+
+
+def _settings(settings: EncodingSettings) -> dict[str, Any]:
+    expansion = "none"
+    if settings.do_query_expansion:
+        attended = "attended" if settings.attend_to_expansion_tokens else "not attended"
+        expansion = f"to {settings.expansion_length or settings.query_length} tokens, {attended}"
+    return {
+        "longest query, document": f"{settings.query_length}, {settings.document_length} tokens",
+        "markers": f"{settings.query_prefix!a}, {settings.document_prefix!a}",
+        "prompts": f"{settings.query_prompt!a}, {settings.document_prompt!a}",
+        "query expansion": expansion,
+        "skiplist": f"{len(settings.skiplist_words)} words",
+    }
+
+
+def _self_check(encoder: TokenEncoder) -> tuple[str, bool]:
+    try:
+        result = self_check(encoder)
+    except SelfCheckError as error:
+        return f"FAILED: {error}", False
+    if result is None:
+        return "no golden vectors in this model", True
+    return (
+        f"passed: {result.num_tokens} token vectors, cosine to float32 mean {result.mean_cosine:.5f}, "
+        f"minimum {result.min_cosine:.5f}"
+    ), True
+
+
+def _rerank_ms(reranker: ColbertReranker | CrossEncoderReranker) -> float:
     reranker.rerank("warm up", ["compiles what has to be compiled"])
     begun = time.perf_counter()
     reranker.rerank("a short query", ["and a short document"])

@@ -52,13 +52,21 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         from rank_rerank.cli.doctor import run_doctor  # noqa: PLC0415
 
-        return run_doctor(options.model, as_json=options.json, num_threads=options.threads)
+        return run_doctor(
+            options.model,
+            as_json=options.json,
+            num_threads=options.threads,
+            device=options.device,
+            strict=options.strict,
+        )
     if options.command == "encode":
         return _run_encode(options)
     if options.command == "store":
         return _run_store(options)
     if options.command == "explain":
         return _run_explain(options)
+    if options.command in ("export", "convert"):
+        return _run_export(options)
     from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
 
     run_rerank(
@@ -119,6 +127,16 @@ def _run_encode(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _run_export(options: argparse.Namespace) -> int:
+    from rank_rerank.cli.export_command import run_convert, run_export  # noqa: PLC0415
+
+    if options.command == "convert":
+        run_convert(options.model, options.output)
+    else:
+        run_export(options.model, options.output, options.texts, int8=options.int8)
+    return EXIT_DONE
+
+
 def _run_store(options: argparse.Namespace) -> int:
     from rank_rerank.cli import store_commands  # noqa: PLC0415
 
@@ -154,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_encode(commands)
     _add_store(commands)
+    _add_export(commands)
     _add_doctor(commands)
     return parser
 
@@ -260,6 +279,32 @@ def _add_store(commands: _Commands) -> None:
     _add_shared(advise)
 
 
+def _add_export(commands: _Commands) -> None:
+    export = commands.add_parser(
+        "export",
+        help="turn a model with weights into an ONNX folder, checked against its source",
+        description=(
+            "Write MODEL as an ONNX folder OUTPUT. The result is held against the source before it is kept; if it "
+            'differs too much nothing is written. Needs the extra "export".'
+        ),
+    )
+    export.add_argument("--int8", action="store_true", help="write model_int8.onnx too (BERT-like; needs --texts)")
+    export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
+    convert = commands.add_parser(
+        "convert",
+        help="turn a pytorch_model.bin into model.safetensors, once",
+        description=(
+            "Copy the folder MODEL to OUTPUT with every pytorch_model.bin as model.safetensors. A pickle can run code: "
+            'convert only files whose origin you trust. Needs the extra "export".'
+        ),
+    )
+    for command in (export, convert):
+        command.add_argument(
+            "model", metavar="MODEL", help="a model folder" + (" or a Hub name" if command is export else "")
+        )
+        command.add_argument("output", metavar="OUTPUT", help="the folder to make")
+
+
 def _add_doctor(commands: _Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
@@ -267,6 +312,10 @@ def _add_doctor(commands: _Commands) -> None:
         description="Show processor, devices, runtimes, threads, folders and versions, and run the model's self-check.",
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument(
+        "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or an execution provider (auto)"
+    )
+    doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
     _add_shared(doctor)
 
 

@@ -13,7 +13,7 @@ from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidItemError, NonFiniteError
-from rank_rerank.inference.choose import choose_runtime
+from rank_rerank.inference.choose import Device, choose_runtime
 from rank_rerank.inference.transformer import Transformer
 from rank_rerank.tokenization.texts import check_text
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -46,7 +46,7 @@ class TokenEncoder:
         name_or_folder: str | Path | None = None,
         *,
         revision: str | None = None,
-        device: str = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
         runtime: str = "auto",
@@ -56,7 +56,8 @@ class TokenEncoder:
         Args:
             name_or_folder: None for the bundled model, a folder, or a Hub name.
             revision: branch, tag or commit on the Hub.
-            device: "auto", "cpu", or for a model with weights "cuda", "cuda:N" or "mps".
+            device: "auto", "cpu"; for a model with weights "cuda", "cuda:N" or "mps"; for an ONNX file an execution
+                provider of ONNX Runtime, by name or as inference.providers.ExecutionProvider.
             precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
                 "fp16" or "bf16".
             num_threads: texts encoded at once; None for RANK_RERANK_NUM_THREADS, else the processors there are.
@@ -87,7 +88,7 @@ class TokenEncoder:
         cls,
         checkpoint: Checkpoint,
         *,
-        device: str = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
         runtime: str = "auto",

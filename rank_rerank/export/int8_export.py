@@ -19,6 +19,7 @@ from rank_rerank.export.parity import (
 
 # every one of them is padded to the longest length, which takes its time
 NUM_INVARIANCE_TEXTS = 24
+PROJECTION = "projection."
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
     """Turn an fp32 graph of export_onnx into its INT8 form, in place."""
     fusion.fold_token_types(model)
     fusion.fold_attention_biases(model)
-    layers = calibration.find_linear_layers(model)
+    # a projection is small, and every rounding in it goes straight into the vectors
+    layers = [layer for layer in calibration.find_linear_layers(model) if not layer.name.startswith(PROJECTION)]
     statistics = calibration.collect_statistics(model, layers, calibration_texts)
     names = [layer.input.name for layer in layers]
     fusion.flatten_rows(model)

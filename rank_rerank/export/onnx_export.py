@@ -15,15 +15,18 @@ INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAME = "output"
 # the first operator set with Attention, so that an attention arrives as one node
 OPSET = 23
+# what ONNX Runtime 1.20 and every execution provider's compiler know; an attention arrives as its parts
+PORTABLE_OPSET = 18
 MIN_NORM = 1e-12
 PURPOSE = "Exporting a model"
 
 
-def token_vector_module(encoder: Any) -> Any:
+def token_vector_module(encoder: Any, projection: Any = None) -> Any:
     """Wrap a transformers encoder so that it gives unit token vectors; a copy in evaluation mode.
 
     Args:
         encoder: a module that takes ``input_ids`` and ``attention_mask`` and has an output ``last_hidden_state``.
+        projection: a module from its hidden states to unit vectors; None to bring them to unit length only.
 
     Returns:
         A module (input_ids, attention_mask) → [batch, length, dim]. Dropout is off for certain: an encoder left in
@@ -35,23 +38,28 @@ def token_vector_module(encoder: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.encoder = copy.deepcopy(encoder)
+            self.projection = copy.deepcopy(projection)
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
             keys = attention_mask[:, None, None, :].to(torch.bool)  # [batch, 1, 1, length]
             mask = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
             hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            if projection is not None:
+                return self.projection(hidden)
             return hidden / hidden.norm(dim=-1, keepdim=True).clamp_min(MIN_NORM)
 
     return TokenVectors().eval()
 
 
-def export_onnx(encoder: Any, max_length: int = 512) -> Any:
+def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None, opset: int = OPSET) -> Any:
     """Trace an encoder into an fp32 ONNX model.
 
     Args:
         encoder: see token_vector_module.
         max_length: the longest text the model takes, in tokens.
+        projection: see token_vector_module.
+        opset: the ONNX operator set; the INT8 rewriting needs OPSET, other readers PORTABLE_OPSET.
 
     Returns:
         An onnx_ir.Model whose initializers bear the names of the encoder's parameters; the matrix of a linear layer
@@ -66,13 +74,13 @@ def export_onnx(encoder: Any, max_length: int = 512) -> Any:
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=max_length)}
     with torch.no_grad():
         program = torch.onnx.export(
-            token_vector_module(encoder),
+            token_vector_module(encoder, projection),
             (token_ids, attention_mask),
             dynamo=True,
             input_names=list(INPUT_NAMES),
             output_names=[OUTPUT_NAME],
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            opset_version=OPSET,
+            opset_version=opset,
             verbose=False,
         )
     model = program.model
@@ -86,6 +94,9 @@ def _name_weights(model: Any) -> None:
     for node in model.graph:
         scopes = literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
         if node.op_type == "MatMul" and len(scopes) > 1 and node.inputs[1].is_initializer():
-            node.inputs[1].name = f"{scopes[-2]}.weight"
+            name = f"{scopes[-2]}.weight"
+            # several matrices of one module keep the names they have
+            if name not in model.graph.initializers:
+                node.inputs[1].name = name
     for value in list(model.graph.initializers.values()):
         value.name = value.name.removeprefix("encoder.")

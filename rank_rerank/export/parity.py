@@ -67,6 +67,20 @@ def measure_fidelity(
     return Fidelity(len(texts), len(flat), float(flat.mean()), float(flat.min()), num_below, difference)
 
 
+def compare_vectors(found: Float32Matrix, expected: Float32Matrix, num_texts: int) -> Fidelity:
+    """Compare unit vectors that were computed already, token by token.
+
+    Args:
+        found: [num_tokens, dim].
+        expected: of the same shape.
+        num_texts: how many texts they are of.
+    """
+    cosines = np.einsum("td,td->t", found.astype(np.float64), expected.astype(np.float64))  # [num_tokens]
+    num_below = int((cosines < INT8_MIN_COSINE).sum())
+    difference = float(np.abs(found - expected).max())
+    return Fidelity(num_texts, len(cosines), float(cosines.mean()), float(cosines.min()), num_below, difference)
+
+
 def torch_reference(encoder: Any) -> Callable[[Int64Vector], Float32Matrix]:
     """The source itself, in evaluation mode and float32, one text at a time."""
     torch = import_optional("torch", "export", PURPOSE)

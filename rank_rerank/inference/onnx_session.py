@@ -1,7 +1,6 @@
 """Open an ONNX file in ONNX Runtime, and pad packed tokens for it."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +10,8 @@ import onnxruntime
 
 from rank_rerank.arrays import Int64Matrix, Int64Vector
 from rank_rerank.checkpoints.onnx_external_data import check_external_data
-from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.errors import CheckpointFormatError, DeviceError
+from rank_rerank.inference.providers import STRICT_ENTRY, ExecutionProvider, check_nodes
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
@@ -23,16 +23,22 @@ class OnnxSession:
 
     Args:
         model_file: the ONNX file.
+        provider: what to compute on; None for the CPU.
 
     Raises:
         CheckpointFormatError: the file, or one it refers to, is damaged or hostile, or it takes other inputs than
             tokens.
+        DeviceError: the provider is not here, or does not run the model as it was asked to.
     """
 
-    def __init__(self, model_file: Path) -> None:
+    def __init__(self, model_file: Path, provider: ExecutionProvider | None = None) -> None:
         self._model_file = model_file
+        self._provider = provider
         self._lock = Lock()
-        self._session = open_session(model_file)
+        check_external_data(model_file)
+        #: nodes by provider; None on the CPU, where all are
+        self.nodes = None if provider is None else check_nodes(model_file, provider)
+        self._session = open_session(model_file, provider)
         self._process = os.getpid()
         self.input_names: list[str] = [tensor.name for tensor in self._session.get_inputs()]
         self.outputs: list[Any] = list(self._session.get_outputs())
@@ -47,7 +53,7 @@ class OnnxSession:
         if self._process != os.getpid():
             with self._lock:
                 if self._process != os.getpid():
-                    self._session = open_session(self._model_file)
+                    self._session = open_session(self._model_file, self._provider)
                     self._process = os.getpid()
         return self._session
 
@@ -67,16 +73,16 @@ class OnnxSession:
         return {name: inputs[name] for name in self.input_names}
 
 
-def open_session(model_file: Path, providers: Sequence[Any] = ("CPUExecutionProvider",), **settings: str) -> Any:
+def open_session(model_file: Path, provider: ExecutionProvider | None = None) -> Any:
     """Open a session with one thread a call.
 
     Args:
         model_file: the ONNX file.
-        providers: execution providers, as ONNX Runtime takes them.
-        settings: session settings by name, with "_" for ".".
+        provider: what to compute on; None for the CPU.
 
     Raises:
         CheckpointFormatError: ONNX Runtime refuses the file, or it refers to a file that it must not read.
+        DeviceError: the provider is not here, or it is strict and cannot run all of the model.
     """
     check_external_data(model_file)
     options = onnxruntime.SessionOptions()
@@ -86,9 +92,24 @@ def open_session(model_file: Path, providers: Sequence[Any] = ("CPUExecutionProv
     # lengths vary from call to call: a memory pattern a length would pile up
     options.enable_mem_pattern = False
     options.log_severity_level = FATAL
-    for name, value in settings.items():
-        options.add_session_config_entry(name.replace("_", ".", 1), value)
+    if provider is not None:
+        provider.check()
+        if provider.strict:
+            options.add_session_config_entry(*STRICT_ENTRY)
+    providers = ["CPUExecutionProvider"] if provider is None else provider.session_arguments()
     try:
-        return onnxruntime.InferenceSession(str(model_file), options, providers=list(providers))
+        return onnxruntime.InferenceSession(str(model_file), options, providers=providers)
     except Exception as error:  # the binding has an exception type a status code, under no common parent
+        if provider is not None:
+            raise DeviceError(f"{model_file.name} cannot be opened on {provider.full_name}: {error}") from error
         raise CheckpointFormatError(f"{model_file.name} cannot be opened by ONNX Runtime: {error}") from error
+
+
+def describe(precision: str, session: OnnxSession) -> str:
+    """Runtime, what it computes on, and precision, for people."""
+    if session.nodes is None:
+        where = "cpu"
+    else:
+        total = sum(session.nodes.values())
+        where = " + ".join(f"{name} ({count} of {total} nodes)" for name, count in sorted(session.nodes.items()))
+    return f"ONNX Runtime {onnxruntime.__version__}, {where}, {precision}"

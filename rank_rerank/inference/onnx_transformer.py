@@ -1,4 +1,4 @@
-"""OnnxTransformer: ONNX Runtime on the CPU.
+"""OnnxTransformer: ONNX Runtime, on the CPU unless another execution provider is asked for.
 
 Every call of the model runs on one thread, and several calls run side by side: that beats one call on many threads,
 and it makes results independent of the thread count by construction. Texts are padded only inside a call, to the
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from rank_rerank.arrays import Float32Matrix, Int64Vector
 from rank_rerank.errors import CheckpointFormatError
-from rank_rerank.inference.onnx_session import OnnxSession
+from rank_rerank.inference.onnx_session import OnnxSession, describe
+from rank_rerank.inference.providers import ExecutionProvider
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -33,21 +33,31 @@ class OnnxTransformer:
         dim: what the checkpoint's settings say the file gives.
         precision: "int8" or "fp32", for people.
         num_threads: calls that run at once; None for the default.
+        provider: what ONNX Runtime computes on; None for the CPU.
 
     Raises:
         CheckpointFormatError: the file is not such a model.
+        DeviceError: the provider is not here, or does not run the model as it was asked to.
     """
 
-    def __init__(self, model_file: Path, dim: int, precision: str, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model_file: Path,
+        dim: int,
+        precision: str,
+        num_threads: int | None = None,
+        provider: ExecutionProvider | None = None,
+    ) -> None:
         self._model_file = model_file
         self._dim = dim
         self._precision = precision
         self._num_threads = num_threads
-        self._session = OnnxSession(model_file)
+        self._provider = provider
+        self._session = OnnxSession(model_file, provider)
         self._output = _check_output(self._session, model_file, dim)
 
-    def __reduce__(self) -> tuple[type["OnnxTransformer"], tuple[Path, int, str, int | None]]:
-        return (type(self), (self._model_file, self._dim, self._precision, self._num_threads))
+    def __reduce__(self) -> tuple[type["OnnxTransformer"], tuple[object, ...]]:
+        return (type(self), (self._model_file, self._dim, self._precision, self._num_threads, self._provider))
 
     @property
     def dim(self) -> int:
@@ -57,7 +67,7 @@ class OnnxTransformer:
     @property
     def description(self) -> str:
         """Runtime, device and precision, for people."""
-        return f"ONNX Runtime {onnxruntime.__version__}, cpu, {self._precision}"
+        return describe(self._precision, self._session)
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
         """Compute the vector of every token: see Transformer.encode."""

@@ -35,10 +35,15 @@ def hidden_states(
     if config.rotary is not None:
         return _modernbert(weights, config, config.rotary, token_ids, attention_mask)
     hidden = _embed(weights, config, token_ids, token_types)
-    mask = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    mask = _mask_of_keys(attention_mask)
     for layer in range(config.num_layers):
         hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask)
     return hidden
+
+
+def _mask_of_keys(attention_mask: Any) -> Any:
+    """[batch, 1, length, length], a view: the same keys for every query. ONNX has no attention with a narrower mask."""
+    return attention_mask[:, None, None, :].expand(-1, -1, attention_mask.shape[1], -1)
 
 
 def _embed(weights: Weights, config: TransformerConfig, token_ids: Any, token_types: Any) -> Any:
@@ -75,9 +80,12 @@ def _modernbert(
 ) -> Any:
     length = token_ids.shape[1]
     places = torch.arange(length, device=token_ids.device)
-    keys = attention_mask[:, None, None, :]  # [batch, 1, 1, length]
+    keys = _mask_of_keys(attention_mask)
     near = (places[:, None] - places[None, :]).abs() <= rotary.window  # [length, length]
     local = keys & near  # [batch, 1, length, length]
+    # a filler far behind the text has no key in its window: its attention is 0, whatever a kernel makes of no keys
+    has_keys = local.any(dim=-1, keepdim=True)  # [batch, 1, length, 1]
+    local = local | ~has_keys
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
     angles = {
@@ -92,8 +100,9 @@ def _modernbert(
             _split_heads(part, config) for part in _linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
         )
         query, key = _rotate(query, *angles[is_global]), _rotate(key, *angles[is_global])
-        mask = keys if is_global else local
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys if is_global else local)
+        if not is_global:
+            attended = attended * has_keys.to(attended.dtype)
         hidden = hidden + _linear(weights, f"{here}.output", _join_heads(attended))
         normed = _norm(weights, f"{here}.output_norm", config, hidden)
         inner, gate = _linear(weights, f"{here}.up", normed).chunk(2, dim=-1)

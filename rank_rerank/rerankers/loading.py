@@ -9,6 +9,7 @@ from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.inference.choose import Device
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.scoring.calibration import CALIBRATION_FILE, Calibration
@@ -20,7 +21,7 @@ def load(
     name_or_folder: Literal["bundled"] | None = None,
     *,
     revision: str | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
@@ -32,7 +33,7 @@ def load(
     name_or_folder: str | Path | None,
     *,
     revision: str | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
@@ -43,7 +44,7 @@ def load(
     name_or_folder: str | Path | None = None,
     *,
     revision: str | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
@@ -56,7 +57,8 @@ def load(
     Args:
         name_or_folder: None for the bundled model (no download), a folder, or a Hub name.
         revision: branch, tag or commit on the Hub.
-        device: "auto", "cpu", or for a model with weights "cuda", "cuda:N" or "mps".
+        device: "auto", "cpu"; for a model with weights "cuda", "cuda:N" or "mps"; for an ONNX file an execution
+            provider of ONNX Runtime, by name or as inference.providers.ExecutionProvider.
         precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
             "fp16" or "bf16".
         num_threads: threads that work; None for RANK_RERANK_NUM_THREADS, else the processors there are. PyTorch has a

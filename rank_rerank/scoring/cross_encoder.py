@@ -11,7 +11,7 @@ from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.devices import check_num_threads
 from rank_rerank.errors import CheckpointFormatError, NonFiniteError
-from rank_rerank.inference.choose import choose_pair_runtime
+from rank_rerank.inference.choose import Device, choose_pair_runtime
 from rank_rerank.inference.transformer import PairTransformer
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
 
@@ -58,7 +58,7 @@ class CrossEncoder:
         name_or_folder: str | Path,
         *,
         revision: str | None = None,
-        device: str = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
         runtime: str = "auto",
@@ -78,7 +78,7 @@ class CrossEncoder:
         cls,
         checkpoint: CrossEncoderCheckpoint,
         *,
-        device: str = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
     ) -> "CrossEncoder":

@@ -81,6 +81,11 @@ class Tokenizer:
         """The vocabulary's own spelling of tokens, as "##ing" or "[CLS]"."""
         return [self._tokenizer.id_to_token(int(token)) or "" for token in token_ids]
 
+    @property
+    def marker_ids(self) -> tuple[int | None, int | None, int | None]:
+        """The ids of the query's marker, the document's, and the filler; None where there is none."""
+        return self._query_marker, self._document_marker, self._expansion
+
     def check_vocabulary(self, num_embeddings: int) -> None:
         """Refuse a tokenizer whose markers or special tokens have no row in the model's embedding table.
 

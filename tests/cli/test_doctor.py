@@ -46,3 +46,50 @@ def test_a_model_that_is_not_there(run):
     code, out, err = run("doctor", "--model", "/no/model")
     assert (code, out) == (2, "")
     assert err == 'rank-rerank: error: there is no model folder "/no/model"\n'
+
+
+def test_another_familys_settings_are_shown(run, tmp_path):
+    import model_folders as folders
+    import pytest
+
+    pytest.importorskip("torch")
+    folders.write_pylate(tmp_path / "colbert", attend_to_expansion_tokens=True)
+    code, out, _ = run("doctor", "--json", "--model", str(tmp_path / "colbert"), "--device", "cpu")
+    model = json.loads(out)["model"]
+    assert code == 0
+    assert model["family"] == "PyLate"
+    assert "PyTorch" in model["runtime"]
+    assert model["markers"] == "'[unused0]', '[unused1]'"
+    assert model["query expansion"] == "to 12 tokens, attended"
+    assert "1_Dense" in model["file"]
+    folders.write_cross_encoder(tmp_path / "cross")
+    code, out, _ = run("doctor", "--json", "--model", str(tmp_path / "cross"), "--device", "cpu")
+    model = json.loads(out)["model"]
+    assert (code, model["family"], model["score"]) == (0, "cross-encoder", "sigmoid")
+
+
+def test_a_provider_that_is_not_here_fails(run):
+    code, _, err = run("doctor", "--device", "coreml", "--strict")
+    assert code == 2
+    assert "CoreMLExecutionProvider" in err
+    code, _, err = run("doctor", "--strict")
+    assert code == 2
+    assert "--strict is for an execution provider" in err
+
+
+def test_a_cross_encoder_reranks_from_the_command_and_has_no_store(run, tmp_path):
+    import model_folders as folders
+    import pytest
+
+    pytest.importorskip("torch")
+    folders.write_cross_encoder(tmp_path / "cross")
+    (tmp_path / "texts.txt").write_text("some text\nanother text\n")
+    arguments = ("rerank", "a query", str(tmp_path / "texts.txt"), "--model", str(tmp_path / "cross"))
+    code, out, _ = run(*arguments, "--json")
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [hit["rank"] for hit in hits] == [1, 2]
+    assert hits[0]["score"] >= hits[1]["score"]
+    code, _, err = run(*arguments, "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert "nothing can come of --store" in err

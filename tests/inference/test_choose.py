@@ -69,7 +69,7 @@ def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch,
 
 
 def test_what_is_not_compiled_is_refused(pylate, tmp_path):
-    with pytest.raises(DeviceError, match='run on "cpu"'):
+    with pytest.raises(DeviceError, match='run on "cpu" only'):
         load(pylate, runtime="numba", device="cuda")
     folders.write_dense(pylate, sizes=(32, 16), activation_function="torch.nn.modules.activation.Tanh")
     with pytest.raises(CheckpointFormatError, match="activation or a residual"):

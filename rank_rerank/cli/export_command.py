@@ -1,0 +1,65 @@
+"""``rank-rerank export`` and ``rank-rerank convert``: a model in another form, checked before it is kept."""
+
+import sys
+from pathlib import Path
+
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.find import find_model
+from rank_rerank.errors import ExportError, FileFormatError
+from rank_rerank.export.cross_encoder_export import export_cross_encoder
+from rank_rerank.export.folder_export import export_folder, own_texts, trial_texts
+from rank_rerank.export.parity import Fidelity
+from rank_rerank.export.pickle_conversion import convert_pickles
+
+MAX_TEXTS_BYTES = 64 << 20
+
+
+def run_export(model: str, output: str, texts_file: str | None, *, int8: bool) -> None:
+    """Export a model to ONNX and say how close the result comes.
+
+    Raises:
+        RankRerankError: the model cannot be loaded, or the result is not close enough; nothing is written then.
+    """
+    texts = None if texts_file is None else _read_lines(Path(texts_file))
+    if Path(output).exists():
+        raise ExportError(f"{output} exists already; name a folder that does not")
+    checkpoint = find_model(model, runtime="torch")
+    if isinstance(checkpoint, CrossEncoderCheckpoint):
+        if int8:
+            raise ExportError("cross-encoders are exported in fp32; leave --int8 out")
+        difference = export_cross_encoder(
+            checkpoint, Path(output), trial_texts(own_texts() if texts is None else texts)
+        )
+        sys.stdout.write(f"{output}: scores differ from the source's by at most {difference:.1e}\n")
+        return
+    result = export_folder(model, Path(output), texts, int8=int8)
+    sys.stdout.write(_line(f"{output}/model.onnx", result.fp32))
+    if result.int8 is not None:
+        sys.stdout.write(_line(f"{output}/model_int8.onnx", result.int8))
+
+
+def run_convert(model: str, output: str) -> None:
+    """Convert a folder's pickles to safetensors.
+
+    Raises:
+        RankRerankError: see convert_pickles.
+    """
+    for name in convert_pickles(Path(model), Path(output)):
+        sys.stdout.write(f"converted {name}\n")
+
+
+def _line(name: str, fidelity: Fidelity) -> str:
+    return (
+        f"{name}: {fidelity.num_tokens} token vectors, cosine to the source mean {fidelity.mean_cosine:.5f}, minimum "
+        f"{fidelity.min_cosine:.5f}, largest difference {fidelity.max_difference:.1e}\n"
+    )
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [line for line in file.read(MAX_TEXTS_BYTES).splitlines() if line.strip()]
+    except OSError as error:
+        raise FileFormatError(f"{path}: {error.strerror}. Check the path") from error
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path} is not UTF-8. Convert it") from error

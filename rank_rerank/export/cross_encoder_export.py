@@ -1,0 +1,99 @@
+"""A cross-encoder with weights → an ONNX folder, kept only if it gives the source's scores."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.devices import import_optional
+from rank_rerank.errors import ExportError
+from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
+from rank_rerank.export.source_model import build_classifier
+from rank_rerank.scoring.cross_encoder import CrossEncoder
+
+# settings that a reader of the exported folder needs; those that are there are copied
+SETTINGS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+MAX_DIFFERENCE = 1e-4
+NUM_QUERIES = 4
+
+
+def export_cross_encoder(checkpoint: CrossEncoderCheckpoint, output: Path, texts: Sequence[str]) -> float:
+    """Export a cross-encoder to ONNX: model.onnx with the output ``logits``, and the settings.
+
+    Args:
+        checkpoint: with weights.
+        output: the folder to make; it must not exist.
+        texts: what the result is held to: the first are queries, all are documents.
+
+    Returns:
+        The largest difference of a score to the source's.
+
+    Raises:
+        ExportError: a score differs by more than 1e-4; nothing is written.
+        MissingDependencyError: the export extra is not installed.
+    """
+    source = CrossEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    output.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        for name in SETTINGS:
+            if (checkpoint.folder / name).is_file():
+                shutil.copyfile(checkpoint.folder / name, folder / name)
+        _write_graph(checkpoint, folder / "model.onnx")
+        exported = CrossEncoder.from_pretrained(folder, runtime="onnx")
+        difference = _difference(source, exported, texts)
+        if not difference <= MAX_DIFFERENCE:
+            raise ExportError(
+                f"the export's scores differ from their source's by {difference:.2e}, allowed {MAX_DIFFERENCE}"
+            )
+        folder.rename(output)
+    return difference
+
+
+def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[str]) -> float:
+    differences: list[float] = []
+    for query in texts[:NUM_QUERIES]:
+        found, expected = exported.score(query, texts).scores, source.score(query, texts).scores
+        read = np.isfinite(expected)
+        differences.append(float(np.abs(found[read] - expected[read]).max()))
+    return max(differences)
+
+
+def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
+    torch = import_optional("torch", "export", PURPOSE)
+    transformer = checkpoint.transformer
+    if transformer is None:
+        raise ExportError(f"{checkpoint.name} is an ONNX file already")
+    has_types = checkpoint.has_token_types and transformer.type_vocab_size > 1
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if has_types else [])]
+    token_ids = torch.arange(14).reshape(2, 7) + 1
+    attention_mask = torch.ones_like(token_ids)
+    attention_mask[1, 5:] = 0
+    inputs = (token_ids, attention_mask, torch.zeros_like(token_ids))[: len(names)]
+    # sizes of 0 and 1 would be taken for constants
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=transformer.max_positions)}
+    with torch.no_grad(), warnings.catch_warnings():
+        # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            build_classifier(checkpoint),
+            inputs,
+            dynamo=True,
+            input_names=names,
+            output_names=["logits"],
+            dynamic_shapes=tuple(axes for _ in names),
+            opset_version=PORTABLE_OPSET,
+            verbose=False,
+        )
+    program.save(str(path))

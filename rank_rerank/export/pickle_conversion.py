@@ -1,0 +1,89 @@
+"""Convert a model whose weights are a pickle to safetensors, once, by request.
+
+A pickle can run code when it is opened. PyTorch's ``weights_only`` refuses that, and has been broken before
+(CVE-2025-32434, CVE-2026-24747), so versions before 2.10 are refused, and the file is opened in a process of its own.
+Convert only files whose origin you trust.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside
+from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
+from rank_rerank.devices import import_optional
+from rank_rerank.errors import CheckpointNotFoundError, ExportError, MissingDependencyError
+
+PURPOSE = "Converting a pickle"
+OLDEST_TORCH = (2, 10)
+TIMEOUT_S = 1800
+# what runs in the process of its own: two paths, the pickle and the file to write
+PROGRAM = """
+import sys, torch
+from safetensors.torch import save_file
+state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+    sys.exit("the file holds something else than tensors by name")
+save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, sys.argv[2])
+"""
+
+
+def convert_pickles(folder: Path, output: Path) -> list[str]:
+    """Copy a model folder with every pytorch_model.bin turned into model.safetensors.
+
+    Args:
+        folder: the model's folder.
+        output: the folder to make; it must not exist.
+
+    Returns:
+        The converted files' names, relative to the folder.
+
+    Raises:
+        CheckpointNotFoundError: there is no such folder.
+        CheckpointFormatError: a pickle is a link out of the folder.
+        ExportError: output exists, there is nothing to convert, or a file holds something else than tensors.
+        MissingDependencyError: PyTorch 2.10 or newer, or safetensors, is not installed.
+    """
+    if not folder.is_dir():
+        raise CheckpointNotFoundError(f'there is no model folder "{folder}"')
+    if output.exists():
+        raise ExportError(f"{output} exists already; name a folder that does not")
+    _check_torch()
+    pickles = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PICKLE_FILE))
+    if not pickles:
+        raise ExportError(f"{folder} has no {PICKLE_FILE} to convert")
+    output.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
+        target = Path(scratch) / "model"
+        shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns("*.bin", "*.pkl", "*.pt", "*.pth"))
+        for name in pickles:
+            _convert(file_inside(folder, name), (target / name).with_name(SAFETENSORS_FILE))
+        target.rename(output)
+    return pickles
+
+
+def _convert(pickle: Path, target: Path) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", PROGRAM, str(pickle), str(target)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
+        raise ExportError(f"{pickle.name} cannot be converted: {last[0][:300]}")
+    SafetensorsFile(target)
+
+
+def _check_torch() -> None:
+    torch = import_optional("torch", "export", PURPOSE)
+    import_optional("safetensors", "export", PURPOSE)
+    found = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if found < OLDEST_TORCH:
+        raise MissingDependencyError(
+            f"{PURPOSE} needs torch 2.10 or newer, this is {torch.__version__}: older ones can be made to run code. "
+            'Install it with: pip install "torch>=2.10"'
+        )

@@ -1,0 +1,63 @@
+"""Open a checkpoint in compiled kernels: from an INT8 ONNX file that this library wrote, or from weights."""
+
+import numpy as np
+
+from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.checkpoints.dense_layers import read_dense_tensors
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
+from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.inference.numba_transformer import NumbaTransformer
+from rank_rerank.inference.transformer import Transformer
+from rank_rerank.inference.transformer_model import Projection
+from rank_rerank.kernels.processor import vector_path
+
+
+def open_compiled_onnx(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
+    """Run an INT8 ONNX file of this library in compiled kernels.
+
+    Raises:
+        CheckpointFormatError: the file is damaged, or of a kind that is not compiled.
+        DeviceError: this processor multiplies no bytes.
+    """
+    if checkpoint.precision != "int8":
+        raise CheckpointFormatError(
+            f"{checkpoint.model_file.name} is {checkpoint.precision}, and only INT8 is compiled"
+        )
+    config = read_transformer_config(checkpoint.folder)
+    transformer = NumbaTransformer.from_onnx(checkpoint.model_file, config, num_threads, vector_path())
+    if transformer.dim != checkpoint.dim:
+        raise CheckpointFormatError(
+            f"the model gives {transformer.dim} numbers a token, its settings say {checkpoint.dim}"
+        )
+    return transformer
+
+
+def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
+    """Round an encoder's weights to INT8 as they are loaded; the projection stays in float32.
+
+    Raises:
+        CheckpointFormatError: the weights are damaged, or of a kind that is not compiled.
+        DeviceError: this processor multiplies no bytes.
+    """
+    config = checkpoint.transformer
+    if config is None or len(checkpoint.dense) > 1:
+        raise CheckpointFormatError(
+            f'{checkpoint.name}: compiled kernels compute one linear projection at most; use runtime="torch"'
+        )
+    projection = None
+    for layer in checkpoint.dense:
+        if layer.activation != "identity" or layer.is_residual:
+            raise CheckpointFormatError(
+                f"{checkpoint.name}: compiled kernels compute no projection with an activation or a residual; use "
+                'runtime="torch"'
+            )
+        tensors = read_dense_tensors(layer)
+        bias = tensors.get("linear.bias")
+        projection = Projection(
+            np.ascontiguousarray(tensors["linear.weight"], np.float32),
+            np.zeros(layer.out_features, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32),
+        )
+    weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
+    return NumbaTransformer.from_tensors(weights, config, projection, num_threads, vector_path())
