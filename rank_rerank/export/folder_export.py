@@ -33,7 +33,8 @@ class ExportedFolder:
     """What was written, and how close it comes to its source.
 
     Attributes:
-        folder: with model.onnx, tokenizer.json, config.json, onnx_config.json, and model_int8.onnx where that was asked for.
+        folder: with model.onnx, tokenizer.json, config.json, onnx_config.json, and model_int8.onnx where that was
+            asked for.
         fp32: the fp32 file against the source.
         int8: the INT8 file against the source; None where it was not asked for.
     """
