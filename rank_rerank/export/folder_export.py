@@ -33,7 +33,8 @@ class ExportedFolder:
     """What was written, and how close it comes to its source.
 
     Attributes:
-        folder: with model.onnx, tokenizer.json, onnx_config.json, and model_int8.onnx where that was asked for.
+        folder: with model.onnx, tokenizer.json, config.json, onnx_config.json, and model_int8.onnx where that was
+            asked for.
         fp32: the fp32 file against the source.
         int8: the INT8 file against the source; None where it was not asked for.
     """
@@ -79,6 +80,8 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     checkpoint = source.checkpoint
     folder.mkdir()
     shutil.copyfile(checkpoint.tokenizer_file, folder / "tokenizer.json")
+    # the encoder's shape, for runtimes that compute the graph's tensors themselves
+    shutil.copyfile(checkpoint.folder / "config.json", folder / "config.json")
     _write_config(source, folder)
     (folder / "model.onnx").write_bytes(_serialise(_graph(checkpoint, PORTABLE_OPSET)))
     fp32 = _measure(source, folder, "fp32", trials)

@@ -26,6 +26,8 @@ def test_the_exported_folder_is_the_source_without_torch(tmp_path, write):
     source = rank_rerank.load(write(tmp_path / "source"), device="cpu")
     result = export(tmp_path / "source", tmp_path / "onnx", texts=TEXTS)
     assert result.fp32.max_difference < 1e-5
+    names = {path.name for path in (tmp_path / "onnx").iterdir()}
+    assert names == {"model.onnx", "tokenizer.json", "config.json", "onnx_config.json"}
     exported = rank_rerank.load(tmp_path / "onnx")
     assert "ONNX Runtime" in exported.encoder.transformer.description
     for query in ("topic 3", "a few more, words"):
