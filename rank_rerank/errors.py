@@ -8,6 +8,7 @@
     │   ├── InvalidItemError (TypeError)      a query or document is not of a type that holds text
     │   ├── InvalidTextError                  a text is not valid Unicode
     │   ├── EmptyQueryError                   a query without a single word
+    │   ├── DocumentTooLongError              a document is longer than is read, and none of it may be left out
     │   ├── ShapeError                        array axes or dims do not fit together
     │   ├── NonFiniteError                    NaN or infinity where a number is needed
     │   └── FileFormatError                   a file of candidates cannot be read
