@@ -53,13 +53,12 @@ def choose_runtime(
     if runtime == "numba" or (precision == "int8" and is_on_cpu):
         return _open_compiled_weights(checkpoint, num_threads)
     if precision == "auto" and is_on_cpu and find_spec("torch") is None:
-        try:
-            transformer = _open_compiled_weights(checkpoint, num_threads)
-        except (CheckpointFormatError, DeviceError) as error:
-            logger.info("model %s: compiled kernels cannot stand in for PyTorch: %s", checkpoint.name, error)
-        else:
+        from rank_rerank.inference.compiled import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
+
+        if (reason := why_not_compiled(checkpoint)) is None:
             logger.info("model %s: rounded to INT8 for compiled kernels: PyTorch is not installed", checkpoint.name)
-            return transformer
+            return _open_compiled_weights(checkpoint, num_threads)
+        logger.info("model %s: compiled kernels cannot stand in for PyTorch: %s", checkpoint.name, reason)
     torch_device = _check_torch(checkpoint, device)
     from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
 

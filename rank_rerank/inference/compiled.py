@@ -8,9 +8,11 @@ from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.inference.encoder_weights import SIZE_MULTIPLE, check_supported
 from rank_rerank.inference.numba_transformer import NumbaTransformer
 from rank_rerank.inference.transformer import Transformer
 from rank_rerank.inference.transformer_model import Projection
+from rank_rerank.inference.transformer_plan import is_supported
 from rank_rerank.kernels.processor import vector_path
 
 
@@ -41,18 +43,10 @@ def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Tr
         CheckpointFormatError: the weights are damaged, or of a kind that is not compiled.
         DeviceError: this processor multiplies no bytes.
     """
-    config = checkpoint.transformer
-    if config is None or len(checkpoint.dense) > 1:
-        raise CheckpointFormatError(
-            f'{checkpoint.name}: compiled kernels compute one linear projection at most; use runtime="torch"'
-        )
+    if (reason := why_not_compiled(checkpoint)) is not None or (config := checkpoint.transformer) is None:
+        raise CheckpointFormatError(f'{checkpoint.name}: {reason}; use runtime="torch"')
     projection = None
     for layer in checkpoint.dense:
-        if layer.activation != "identity" or layer.is_residual:
-            raise CheckpointFormatError(
-                f"{checkpoint.name}: compiled kernels compute no projection with an activation or a residual; use "
-                'runtime="torch"'
-            )
         tensors = read_dense_tensors(layer)
         bias = tensors.get("linear.bias")
         projection = Projection(
@@ -61,3 +55,20 @@ def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Tr
         )
     weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
     return NumbaTransformer.from_tensors(weights, config, projection, num_threads, vector_path())
+
+
+def why_not_compiled(checkpoint: Checkpoint) -> str | None:
+    """What of a model of weights the compiled kernels do not compute; None where they compute it."""
+    if not is_supported(vector_path()):
+        return "this processor has no instruction that compiled kernels multiply bytes with"
+    if checkpoint.transformer is None or len(checkpoint.dense) > 1:
+        return "compiled kernels compute one linear projection at most"
+    if any(layer.activation != "identity" or layer.is_residual for layer in checkpoint.dense):
+        return "compiled kernels compute no projection with an activation or a residual"
+    if any(layer.out_features % SIZE_MULTIPLE for layer in checkpoint.dense):
+        return f"compiled kernels need dims that are multiples of {SIZE_MULTIPLE}"
+    try:
+        check_supported(checkpoint.transformer)
+    except CheckpointFormatError as error:
+        return str(error)
+    return None
