@@ -8,11 +8,10 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from rank_rerank.checkpoints.protocol_buffers import LENGTH, read_fields
 from rank_rerank.errors import CheckpointFormatError
 
 MAX_DEPTH = 64
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MAX_VARINT_BYTES = 10
 # field numbers of onnx.proto3 that lead to a TensorProto: message → field → message
 CHILDREN = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -93,33 +92,6 @@ def _pair(message: memoryview) -> tuple[str, str]:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Number and content of each field that has bytes; numbers are passed over."""
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        wire = tag & 7
-        if wire == BYTES:
-            length, position = _varint(message, position)
-            if length > len(message) - position:
-                raise ValueError("truncated")
-            yield tag >> 3, message[position : position + length]
-            position += length
-        elif wire == VARINT:
-            _, position = _varint(message, position)
-        elif wire in (FIXED32, FIXED64):
-            position += 4 if wire == FIXED32 else 8
-        else:
-            raise ValueError("unknown wire type")
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """A number in groups of seven bits, lowest first, and where it ends."""
-    value = 0
-    for count in range(MAX_VARINT_BYTES):
-        if position >= len(message):
-            raise ValueError("truncated")
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:  # noqa: PLR2004
-            return value, position
-    raise ValueError("a number of more than ten bytes")
+    for number, wire, value in read_fields(message):
+        if wire == LENGTH and not isinstance(value, int):
+            yield number, value

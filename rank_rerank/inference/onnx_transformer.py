@@ -18,7 +18,7 @@ from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
 
-# padded tokens a call: short texts share one, for a call has a cost of its own; longer ones are faster alone, where
+# padded tokens a call: short texts share one, for a call has a cost of its own; longer texts are faster alone
 TOKEN_BUDGET = 256
 
 

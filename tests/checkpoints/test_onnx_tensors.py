@@ -102,7 +102,7 @@ def test_hostile_files_are_refused(read, name):
 
 
 def test_too_many_fields_are_refused(read, monkeypatch):
-    monkeypatch.setattr("rank_rerank.checkpoints.onnx_tensors.MAX_FIELDS", 100)
+    monkeypatch.setattr("rank_rerank.checkpoints.protocol_buffers.MAX_FIELDS", 100)
     assert len(read(model(*[tensor(name=f"w{place}") for place in range(90)]))) == 90
     with pytest.raises(CheckpointFormatError, match="too many fields"):
         read(model(*[tensor(name=f"w{place}") for place in range(110)]))
