@@ -16,7 +16,9 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import EncoderWeights, weights_from_onnx, weights_from_tensors
+from rank_rerank.inference.encoder_weights import EncoderWeights
+from rank_rerank.inference.float_weights import weights_from_tensors
+from rank_rerank.inference.onnx_weights import weights_from_onnx
 from rank_rerank.inference.schedule import Output, make_schedule
 from rank_rerank.inference.text_memory import MemoryPool, TextLayout
 from rank_rerank.inference.transformer_model import Projection, pack_model
