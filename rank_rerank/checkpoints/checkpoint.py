@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.decoder_config import DecoderConfig
 from rank_rerank.checkpoints.safetensors_file import weight_files
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
@@ -161,6 +162,8 @@ class CrossEncoderCheckpoint:
         head: how the logit is made of the encoder's output; None for an ONNX file.
         do_lower_case: lower-case texts before they are tokenised.
         has_token_types: tell the model which tokens are the query's and which the document's, if it has types.
+        decoder: the shape of a causal language model, which stands in place of ``transformer`` and ``head``.
+        prompt: how a causal language model is asked.
     """
 
     name: str
@@ -174,6 +177,13 @@ class CrossEncoderCheckpoint:
     head: "ClassifierHead | None" = None
     do_lower_case: bool = False
     has_token_types: bool = True
+    decoder: DecoderConfig | None = None
+    prompt: "YesNoPrompt | None" = None
+
+    @property
+    def family(self) -> str:
+        """The kind of model, for people."""
+        return "cross-encoder" if self.prompt is None else "causal reranker"
 
     @property
     def is_onnx(self) -> bool:
@@ -194,3 +204,31 @@ class ClassifierHead:
     pooling: str = "cls"
     activation: str = "tanh"
     has_bias: bool = True
+
+
+@dataclass(frozen=True)
+class YesNoPrompt:
+    """How a causal language model is asked whether a document answers a query.
+
+    The model reads ``before + before_instruction + instruction + before_query + query + before_document + document +
+    after``. The score is the log-odds of its answer: the logit of "yes" minus that of "no" behind the last token.
+
+    Attributes:
+        before: text with control tokens.
+        before_instruction: plain text, as all up to the document.
+        before_query: plain text.
+        before_document: plain text.
+        after: text with control tokens.
+        instruction: what the document is to be judged by.
+        yes_id: the token of the answer yes.
+        no_id: the token of the answer no; None where the logit of yes alone is the score.
+    """
+
+    before: str
+    before_instruction: str
+    before_query: str
+    before_document: str
+    after: str
+    instruction: str
+    yes_id: int = 0
+    no_id: int | None = None

@@ -69,7 +69,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
             model_file=onnx[1],
             tokenizer_file=find_tokenizer(folder),
             max_length=_onnx_length(folder, config),
-            activation=_read_activation(folder, config),
+            activation=read_activation_name(folder),
             precision=onnx[0],
         )
     if runtime == "onnx" or precision == "int8":
@@ -81,7 +81,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         model_file=find_weights(folder),
         tokenizer_file=find_tokenizer(folder),
         max_length=longest_text(folder, transformer),
-        activation=_read_activation(folder, config),
+        activation=read_activation_name(folder),
         precision="fp32",
         transformer=transformer,
         head=_read_head(config, transformer),
@@ -118,8 +118,13 @@ def _check_num_labels(config: JsonSettings, name: str) -> None:
         raise CheckpointFormatError(f"{name}: a reranker gives one number for a pair, this model gives {num_labels}")
 
 
-def _read_activation(folder: Path, config: JsonSettings) -> str:
-    """What the checkpoint says, in the order in which sentence-transformers looks; sigmoid where it says nothing."""
+def read_activation_name(folder: Path, default: str = "Sigmoid") -> str:
+    """What the checkpoint says, in the order in which sentence-transformers looks, else the default.
+
+    Raises:
+        CheckpointFormatError: it is neither the sigmoid nor the identity.
+    """
+    config = JsonSettings(check_inside(folder, folder / HF_CONFIG_FILE))
     newest = read_settings_file(folder, CONFIG_FILE).get_optional_str("activation_fn")
     newer = config.get_object("sentence_transformers")
     names = (
@@ -127,7 +132,7 @@ def _read_activation(folder: Path, config: JsonSettings) -> str:
         None if newer is None else newer.get_optional_str("activation_fn"),
         config.get_optional_str("sbert_ce_default_activation_function"),
     )
-    class_name = next((each for each in names if each is not None), "torch.nn.Sigmoid")
+    class_name = next((each for each in names if each is not None), f"torch.nn.{default}")
     found = read_activation(class_name, HF_CONFIG_FILE)
     if found not in ("sigmoid", "identity"):
         raise CheckpointFormatError(f"{HF_CONFIG_FILE}: the activation of a cross-encoder must be Sigmoid or Identity")

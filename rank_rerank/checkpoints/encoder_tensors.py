@@ -48,8 +48,8 @@ def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dic
             infinity, or belongs to a layer that the configuration does not have.
     """
     wanted = {found: (source, shape) for found, source, shape in _wanted(config)}
-    prefix = _find_prefix(tensors, wanted["embeddings.word"][0])
-    _refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
+    prefix = find_prefix(tensors, wanted["embeddings.word"][0])
+    refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
     return {found: read_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()}
 
 
@@ -61,18 +61,18 @@ def read_head_tensors(tensors: TensorFiles, config: TransformerConfig, head: Cla
     """
     hidden = config.hidden_size
     if config.model_type == "bert":
-        prefix = _find_prefix(tensors, "embeddings.word_embeddings.weight")
+        prefix = find_prefix(tensors, "embeddings.word_embeddings.weight")
         names = (f"{prefix}pooler.dense", "classifier")
     elif config.model_type == "distilbert":
         names = ("pre_classifier", "classifier")
     else:
         names = ("head.dense", "classifier") if config.rotary else ("classifier.dense", "classifier.out_proj")
     wanted = [
-        *_with_bias("head.dense", names[0], (hidden, hidden), has_bias=head.has_bias),
-        *_with_bias("classifier", names[1], (1, hidden)),
+        *with_bias("head.dense", names[0], (hidden, hidden), has_bias=head.has_bias),
+        *with_bias("classifier", names[1], (1, hidden)),
     ]
     if config.rotary is not None:
-        wanted += _with_bias("head.norm", "head.norm", (hidden,), has_bias=config.rotary.norm_bias)
+        wanted += with_bias("head.norm", "head.norm", (hidden,), has_bias=config.rotary.norm_bias)
     return {found: read_tensor(tensors, source, shape) for found, source, shape in wanted}
 
 
@@ -97,7 +97,12 @@ def read_tensor(tensors: TensorFiles, name: str, shape: Shape) -> AnyArray:
     return tensors[name]
 
 
-def _find_prefix(tensors: Mapping[str, AnyArray], name: str) -> str:
+def find_prefix(tensors: Mapping[str, AnyArray], name: str) -> str:
+    """What stands before the names of a model's tensors in its file, told by one of them.
+
+    Raises:
+        CheckpointFormatError: there is no such tensor.
+    """
     for prefix in PREFIXES:
         if prefix + name in tensors:
             return prefix
@@ -106,7 +111,12 @@ def _find_prefix(tensors: Mapping[str, AnyArray], name: str) -> str:
     )
 
 
-def _refuse_more_layers(tensors: Mapping[str, AnyArray], prefix: str, known: set[str]) -> None:
+def refuse_more_layers(tensors: Mapping[str, AnyArray], prefix: str, known: set[str]) -> None:
+    """Refuse tensors of layers that the configuration does not have.
+
+    Raises:
+        CheckpointFormatError: there is one.
+    """
     layers = ("encoder.layer.", "transformer.layer.", "layers.")
     for name in tensors:
         bare = name.removeprefix(prefix)
@@ -128,15 +138,15 @@ def _wanted_of_bert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape
     yield "embeddings.position", "embeddings.position_embeddings.weight", (positions, embedding)
     if config.type_vocab_size:
         yield "embeddings.type", "embeddings.token_type_embeddings.weight", (config.type_vocab_size, embedding)
-    yield from _with_bias("embeddings.norm", "embeddings.LayerNorm", (embedding,))
+    yield from with_bias("embeddings.norm", "embeddings.LayerNorm", (embedding,))
     if embedding != hidden:
-        yield from _with_bias("embeddings.projection", "embeddings_project", (hidden, embedding))
+        yield from with_bias("embeddings.projection", "embeddings_project", (hidden, embedding))
     names = DISTILBERT_NAMES if is_distilbert else BERT_NAMES
     shapes = {"up": (inner, hidden), "down": (hidden, inner), "attention_norm": (hidden,), "output_norm": (hidden,)}
     for layer in range(config.num_layers):
         for found, source in names.items():
             where = f"{'transformer' if is_distilbert else 'encoder'}.layer.{layer}.{source}"
-            yield from _with_bias(f"layers.{layer}.{found}", where, shapes.get(found, (hidden, hidden)))
+            yield from with_bias(f"layers.{layer}.{found}", where, shapes.get(found, (hidden, hidden)))
 
 
 def _wanted_of_modernbert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
@@ -146,20 +156,21 @@ def _wanted_of_modernbert(config: TransformerConfig) -> Iterator[tuple[str, str,
     hidden, inner = config.hidden_size, config.intermediate_size
     norm, attention, mlp = rotary.norm_bias, rotary.attention_bias, rotary.mlp_bias
     yield "embeddings.word", "embeddings.tok_embeddings.weight", (config.vocab_size, hidden)
-    yield from _with_bias("embeddings.norm", "embeddings.norm", (hidden,), has_bias=norm)
+    yield from with_bias("embeddings.norm", "embeddings.norm", (hidden,), has_bias=norm)
     for layer in range(config.num_layers):
         here = f"layers.{layer}"
         if layer > 0:
-            yield from _with_bias(f"{here}.attention_norm", f"{here}.attn_norm", (hidden,), has_bias=norm)
-        yield from _with_bias(f"{here}.qkv", f"{here}.attn.Wqkv", (3 * hidden, hidden), has_bias=attention)
-        yield from _with_bias(f"{here}.output", f"{here}.attn.Wo", (hidden, hidden), has_bias=attention)
-        yield from _with_bias(f"{here}.output_norm", f"{here}.mlp_norm", (hidden,), has_bias=norm)
-        yield from _with_bias(f"{here}.up", f"{here}.mlp.Wi", (2 * inner, hidden), has_bias=mlp)
-        yield from _with_bias(f"{here}.down", f"{here}.mlp.Wo", (hidden, inner), has_bias=mlp)
-    yield from _with_bias("final_norm", "final_norm", (hidden,), has_bias=norm)
+            yield from with_bias(f"{here}.attention_norm", f"{here}.attn_norm", (hidden,), has_bias=norm)
+        yield from with_bias(f"{here}.qkv", f"{here}.attn.Wqkv", (3 * hidden, hidden), has_bias=attention)
+        yield from with_bias(f"{here}.output", f"{here}.attn.Wo", (hidden, hidden), has_bias=attention)
+        yield from with_bias(f"{here}.output_norm", f"{here}.mlp_norm", (hidden,), has_bias=norm)
+        yield from with_bias(f"{here}.up", f"{here}.mlp.Wi", (2 * inner, hidden), has_bias=mlp)
+        yield from with_bias(f"{here}.down", f"{here}.mlp.Wo", (hidden, inner), has_bias=mlp)
+    yield from with_bias("final_norm", "final_norm", (hidden,), has_bias=norm)
 
 
-def _with_bias(found: str, source: str, shape: Shape, *, has_bias: bool = True) -> Iterator[tuple[str, str, Shape]]:
+def with_bias(found: str, source: str, shape: Shape, *, has_bias: bool = True) -> Iterator[tuple[str, str, Shape]]:
+    """A weight and, where there is one, its bias: name given out, name in the file, shape."""
     yield f"{found}.weight", f"{source}.weight", shape
     if has_bias:
         yield f"{found}.bias", f"{source}.bias", shape[:1]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rank_rerank.checkpoints.causal_folder import is_causal, read_causal_reranker
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.cross_encoder_folder import is_cross_encoder, read_cross_encoder
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules, read_settings_file
@@ -24,7 +25,9 @@ HF_CONFIG_FILE = "config.json"
 PYLATE_KEYS = ("query_prefix", "document_prefix", "do_query_expansion", "skiplist_words")
 
 
-def read_folder(folder: Path, name: str, precision: str, runtime: str) -> Checkpoint | CrossEncoderCheckpoint:
+def read_folder(
+    folder: Path, name: str, precision: str, runtime: str, instruction: str | None = None
+) -> Checkpoint | CrossEncoderCheckpoint:
     """Read a model folder of any family.
 
     Args:
@@ -32,6 +35,7 @@ def read_folder(folder: Path, name: str, precision: str, runtime: str) -> Checkp
         name: what to call the model.
         precision: see find_model.
         runtime: see find_model.
+        instruction: see find_model.
 
     Raises:
         CheckpointFormatError: the folder is of no supported family, is damaged, or has no file for this runtime.
@@ -48,7 +52,12 @@ def read_folder(folder: Path, name: str, precision: str, runtime: str) -> Checkp
     if is_cross_encoder(config):
         return read_cross_encoder(folder, name, precision, runtime)
     modules = read_modules(folder)
-    _refuse_decoders(folder, name, config, modules)
+    for module in modules:
+        if module.kind == "Pooling":
+            refuse_last_token(folder, module)
+    if is_causal(config):
+        _check_torch_only(name, precision, runtime)
+        return read_causal_reranker(folder, name, modules, instruction)
     if precision == "int8" and runtime not in ("auto", "numba"):
         raise CheckpointFormatError(f"{name} has no INT8 file; make one with: rank-rerank export MODEL OUTPUT --int8")
     return _read_encoder_folder(folder, name, config, modules, runtime)
@@ -86,14 +95,8 @@ def _has_weights(folder: Path) -> bool:
     return True
 
 
-def _refuse_decoders(folder: Path, name: str, config: JsonSettings, modules: tuple[Module, ...]) -> None:
-    """Say of a causal model what it is, and why it is not loaded."""
-    for module in modules:
-        if module.kind == "Pooling":
-            refuse_last_token(folder, module)
-    if any(word.endswith("ForCausalLM") for word in config.get_words("architectures")):
+def _check_torch_only(name: str, precision: str, runtime: str) -> None:
+    if runtime not in ("auto", "torch") or precision == "int8":
         raise CheckpointFormatError(
-            f"{name} is a causal language model. A reranker of that kind (Qwen3-Reranker) is asked in a prompt whether "
-            "the document answers the query, and scored by the log-odds of yes and no; this library does not run such "
-            "models. Use a ColBERT model or a cross-encoder"
+            f"{name} is a causal reranker, which runs in PyTorch in fp32, fp16 or bf16 only; leave runtime out"
         )

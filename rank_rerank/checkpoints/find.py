@@ -22,6 +22,7 @@ def find_model(
     revision: str | None = None,
     precision: str = "auto",
     runtime: str = "auto",
+    instruction: str | None = None,
 ) -> Checkpoint | CrossEncoderCheckpoint:
     """Find a model, late-interaction or cross-encoder, and read its settings.
 
@@ -33,17 +34,20 @@ def find_model(
             read whatever they are stored in, and the runtime converts them.
         runtime: "onnx" for an ONNX file, "torch" for weights in safetensors, "numba" for either, "auto" for what the
             folder is made for.
+        instruction: what a causal reranker judges documents by; None for the checkpoint's own.
 
     Raises:
         CheckpointNotFoundError: there is no such folder, and no such model on the Hub or in its cache.
         CheckpointFormatError: the files are damaged or of a kind that is not supported.
-        InvalidArgumentError: an unknown precision or runtime.
+        InvalidArgumentError: an unknown precision or runtime, or an instruction for a model that takes none.
     """
     for option, value, known in (("precision", precision, PRECISIONS), ("runtime", runtime, RUNTIMES)):
         if value not in known:
             raise InvalidArgumentError(f"{option} must be one of {', '.join(known)}")
     folder, name = _locate(name_or_folder, revision)
-    checkpoint = read_folder(folder, name, precision, runtime)
+    checkpoint = read_folder(folder, name, precision, runtime, instruction)
+    if instruction is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.prompt is None):
+        raise InvalidArgumentError(f"{name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker")
     logger.info("model %s: using %s (%s)", checkpoint.name, checkpoint.model_file.name, checkpoint.precision)
     return checkpoint
 

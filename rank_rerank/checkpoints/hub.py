@@ -10,6 +10,7 @@ from rank_rerank.errors import CheckpointNotFoundError
 SETTINGS = (
     "*.json",
     "artifact.metadata",
+    "chat_template.jinja",
     "[0-9]*_*/config.json",
 )
 # of other formats and far larger than what is read

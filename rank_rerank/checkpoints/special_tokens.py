@@ -1,5 +1,6 @@
 """What tokenizer_config.json and tokenizer.json say of special tokens, as far as encoding needs it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,16 +66,41 @@ def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
     Returns:
         The marker ("" for none) and the rest of the prompt.
     """
-    content = parse_json(read_bounded(find_tokenizer(folder), MAX_TOKENIZER_BYTES), TOKENIZER_FILE)
-    added = cast("dict[str, Any]", content).get("added_tokens") if isinstance(content, dict) else None
-    tokens = [token for token in cast("list[Any]", added or []) if isinstance(token, dict)]
     best: dict[str, Any] = {"content": ""}
-    for token in cast("list[dict[str, Any]]", tokens):
+    for token in _added_tokens(_read_tokenizer(folder)):
         word = token.get("content")
         if isinstance(word, str) and prompt.startswith(word) and len(word) > len(best["content"]):
             best = token
     rest = prompt[len(best["content"]) :]
     return best["content"], rest.lstrip() if best.get("rstrip") else rest
+
+
+def find_token_ids(folder: Path, words: Sequence[str]) -> tuple[int, ...]:
+    """The ids of tokens that a tokenizer must have.
+
+    Raises:
+        CheckpointFormatError: it lacks one.
+    """
+    content = _read_tokenizer(folder)
+    model = content.get("model")
+    vocabulary = cast("dict[str, Any]", model).get("vocab") if isinstance(model, dict) else None
+    known = dict(cast("dict[str, Any]", vocabulary)) if isinstance(vocabulary, dict) else {}
+    known |= {str(token.get("content")): token.get("id") for token in _added_tokens(content)}
+    ids = [known.get(word) for word in words]
+    for word, found in zip(words, ids, strict=True):
+        if type(found) is not int:
+            raise CheckpointFormatError(f'the tokenizer has no token "{word}", which the model is asked with')
+    return tuple(cast("list[int]", ids))
+
+
+def _read_tokenizer(folder: Path) -> dict[str, Any]:
+    content = parse_json(read_bounded(find_tokenizer(folder), MAX_TOKENIZER_BYTES), TOKENIZER_FILE)
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def _added_tokens(tokenizer: dict[str, Any]) -> list[dict[str, Any]]:
+    added = tokenizer.get("added_tokens")
+    return [token for token in cast("list[Any]", added) if isinstance(token, dict)] if isinstance(added, list) else []
 
 
 def _token(folder: Path, file_name: str, key: str) -> str | None:

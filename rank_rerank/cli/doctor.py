@@ -129,10 +129,11 @@ def _model(model: str | None, num_threads: int | None, device: Device) -> tuple[
             CrossEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)
         )
         report = {
-            **_files(checkpoint.name, "cross-encoder", [checkpoint.model_file]),
+            **_files(checkpoint.name, checkpoint.family, [checkpoint.model_file]),
             "runtime": reranker.cross_encoder.transformer.description,
             "longest pair": f"{checkpoint.max_length} tokens",
             "score": checkpoint.activation,
+            **({} if checkpoint.prompt is None else {"instruction": checkpoint.prompt.instruction}),
             "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
             "rerank one short document": f"{_rerank_ms(reranker):.1f} ms",
         }

@@ -39,9 +39,11 @@ def export_cross_encoder(checkpoint: CrossEncoderCheckpoint, output: Path, texts
         The largest difference of a score to the source's.
 
     Raises:
-        ExportError: a score differs by more than 1e-4; nothing is written.
+        ExportError: a score differs by more than 1e-4, or the model is a causal reranker; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
+    if checkpoint.decoder is not None:
+        raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
     source = CrossEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:

@@ -101,6 +101,10 @@ def choose_pair_runtime(
         provider = _choose_provider(checkpoint, device)
         return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads, provider)
     torch_device = _check_torch(checkpoint, device)
+    if checkpoint.decoder is not None:
+        from rank_rerank.inference.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
+
+        return TorchCausalReranker(checkpoint, torch_device, precision)
     from rank_rerank.inference.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
 
     return TorchCrossEncoder(checkpoint, torch_device, precision)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
 from rank_rerank.devices import get_gpu_device
 from rank_rerank.errors import DeviceError, ResourceLimitError
 from rank_rerank.tokenization.batches import plan_batches
@@ -94,6 +94,16 @@ class BatchRunner:
         """
         for texts in plan_batches(batch.lengths, TOKEN_BUDGETS[self.device.partition(":")[0]]):
             self._run(batch, texts, compute, collect)
+
+    def one_number_each(self, batch: TokenBatch, compute: Compute) -> Float32Vector:
+        """Compute one number a text, minus infinity where it has no tokens; arguments and errors as run."""
+        result = np.full(batch.num_texts, -np.inf, np.float32)
+
+        def collect(texts: Int64Vector, found: AnyArray) -> None:
+            result[texts] = found
+
+        self.run(batch, compute, collect)
+        return result
 
     def _run(
         self,

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_head_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
@@ -59,13 +58,7 @@ class TorchCrossEncoder:
             ResourceLimitError: a single pair does not fit into the device's memory.
         """
         check_token_ids(batch, self._config.vocab_size)
-        result = np.full(batch.num_texts, -np.inf, np.float32)
-
-        def collect(texts: Int64Vector, found: AnyArray) -> None:
-            result[texts] = found
-
-        self._runner.run(batch, self._compute, collect)
-        return result
+        return self._runner.one_number_each(batch, self._compute)
 
     def _compute(self, token_ids: Any, attention_mask: Any, token_types: Any) -> Any:
         hidden = hidden_states(self._weights, self._config, token_ids, attention_mask, token_types)

@@ -53,7 +53,7 @@ def _embed(weights: Weights, config: TransformerConfig, token_ids: Any, token_ty
         hidden = hidden + functional.embedding(types, weights["embeddings.type"])
     hidden = hidden + functional.embedding(_positions(config, token_ids), weights["embeddings.position"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
-    return _linear(weights, "embeddings.projection", hidden) if "embeddings.projection.weight" in weights else hidden
+    return linear(weights, "embeddings.projection", hidden) if "embeddings.projection.weight" in weights else hidden
 
 
 def _positions(config: TransformerConfig, token_ids: Any) -> Any:
@@ -66,13 +66,13 @@ def _positions(config: TransformerConfig, token_ids: Any) -> Any:
 
 def _bert_layer(weights: Weights, here: str, config: TransformerConfig, hidden: Any, mask: Any) -> Any:
     query, key, value = (
-        _split_heads(_linear(weights, f"{here}.{name}", hidden), config) for name in ("query", "key", "value")
+        _split_heads(linear(weights, f"{here}.{name}", hidden), config) for name in ("query", "key", "value")
     )
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    attended = _linear(weights, f"{here}.output", _join_heads(attended))
+    attended = linear(weights, f"{here}.output", _join_heads(attended))
     hidden = _norm(weights, f"{here}.attention_norm", config, hidden + attended)
-    inner = activate(config.activation, _linear(weights, f"{here}.up", hidden))  # [batch, length, intermediate_size]
-    return _norm(weights, f"{here}.output_norm", config, hidden + _linear(weights, f"{here}.down", inner))
+    inner = activate(config.activation, linear(weights, f"{here}.up", hidden))  # [batch, length, intermediate_size]
+    return _norm(weights, f"{here}.output_norm", config, hidden + linear(weights, f"{here}.down", inner))
 
 
 def _modernbert(
@@ -88,37 +88,45 @@ def _modernbert(
     local = local | ~has_keys
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
-    angles = {
-        True: _angles(config, places, rotary.global_theta, hidden.dtype),
-        False: _angles(config, places, rotary.local_theta, hidden.dtype),
+    of_kind = {
+        True: angles(config.head_size, places, rotary.global_theta, hidden.dtype),
+        False: angles(config.head_size, places, rotary.local_theta, hidden.dtype),
     }
     for layer, is_global in enumerate(rotary.is_global):
         here = f"layers.{layer}"
         # the embedding has just been normalised, so the first layer has no norm of its own
         normed = _norm(weights, f"{here}.attention_norm", config, hidden) if layer else hidden
         query, key, value = (
-            _split_heads(part, config) for part in _linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
+            _split_heads(part, config) for part in linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
         )
-        query, key = _rotate(query, *angles[is_global]), _rotate(key, *angles[is_global])
+        query, key = rotate(query, *of_kind[is_global]), rotate(key, *of_kind[is_global])
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys if is_global else local)
         if not is_global:
             attended = attended * has_keys.to(attended.dtype)
-        hidden = hidden + _linear(weights, f"{here}.output", _join_heads(attended))
+        hidden = hidden + linear(weights, f"{here}.output", _join_heads(attended))
         normed = _norm(weights, f"{here}.output_norm", config, hidden)
-        inner, gate = _linear(weights, f"{here}.up", normed).chunk(2, dim=-1)
-        hidden = hidden + _linear(weights, f"{here}.down", activate(config.activation, inner) * gate)
+        inner, gate = linear(weights, f"{here}.up", normed).chunk(2, dim=-1)
+        hidden = hidden + linear(weights, f"{here}.down", activate(config.activation, inner) * gate)
     return _norm(weights, "final_norm", config, hidden)
 
 
-def _angles(config: TransformerConfig, places: Any, theta: float, dtype: Any) -> tuple[Any, Any]:
-    """Cosines and sines of a position's angles, [length, head_size] each, computed in float32."""
-    exponents = torch.arange(0, config.head_size, 2, device=places.device, dtype=torch.float32) / config.head_size
-    angles = places[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
-    both = torch.cat([angles, angles], dim=-1)
+def angles(head_size: int, places: Any, theta: float, dtype: Any) -> tuple[Any, Any]:
+    """Cosines and sines of positions' rotary angles, [length, head_size] each, computed in float32.
+
+    Args:
+        head_size: numbers a token in one head.
+        places: [length]: the positions.
+        theta: the base: angle = position * theta ** (-2k / head_size).
+        dtype: what the model computes in; the results are float32 with its precision.
+    """
+    exponents = torch.arange(0, head_size, 2, device=places.device, dtype=torch.float32) / head_size
+    half = places[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
+    both = torch.cat([half, half], dim=-1)
     return both.cos().to(dtype).float(), both.sin().to(dtype).float()
 
 
-def _rotate(heads: Any, cosines: Any, sines: Any) -> Any:
+def rotate(heads: Any, cosines: Any, sines: Any) -> Any:
+    """Turn the numbers k and k + head_size / 2 of each token by its angles: [..., length, head_size]."""
     first, second = heads.float().chunk(2, dim=-1)
     return (heads.float() * cosines + torch.cat([-second, first], dim=-1) * sines).to(heads.dtype)
 
@@ -140,10 +148,10 @@ def logits(weights: Weights, config: TransformerConfig, head: ClassifierHead, hi
     if head.pooling == "mean":
         kept = attention_mask[:, :, None].to(hidden.dtype)
         pooled = (hidden * kept).sum(1) / kept.sum(1)  # [batch, hidden_size]
-    pooled = activate(head.activation, _linear(weights, "head.dense", pooled))
+    pooled = activate(head.activation, linear(weights, "head.dense", pooled))
     if "head.norm.weight" in weights:
         pooled = _norm(weights, "head.norm", config, pooled)
-    return _linear(weights, "classifier", pooled)[:, 0].float()
+    return linear(weights, "classifier", pooled)[:, 0].float()
 
 
 def activate(name: str, values: Any) -> Any:
@@ -162,7 +170,8 @@ ACTIVATIONS: dict[str, Any] = {
 }
 
 
-def _linear(weights: Weights, name: str, values: Any) -> Any:
+def linear(weights: Weights, name: str, values: Any) -> Any:
+    """The layer ``name``: W x, plus its bias where there is one."""
     return functional.linear(values, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 

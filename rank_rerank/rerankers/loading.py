@@ -25,6 +25,7 @@ def load(
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
+    instruction: str | None = None,
 ) -> ColbertReranker: ...
 
 
@@ -37,10 +38,11 @@ def load(
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
+    instruction: str | None = None,
 ) -> ColbertReranker | CrossEncoderReranker: ...
 
 
-def load(
+def load(  # noqa: PLR0913 - one place where every choice is made
     name_or_folder: str | Path | None = None,
     *,
     revision: str | None = None,
@@ -48,6 +50,7 @@ def load(
     precision: str = "auto",
     num_threads: int | None = None,
     runtime: str = "auto",
+    instruction: str | None = None,
 ) -> ColbertReranker | CrossEncoderReranker:
     """Load a reranker: late interaction or cross-encoder, as the model is.
 
@@ -65,6 +68,7 @@ def load(
             setting of its own.
         runtime: "numba" for kernels compiled for this processor, "onnx" for the model's ONNX file, "torch" for its
             weights; "auto" for what the model is made for: for INT8 compiled kernels, where they compute the model.
+        instruction: what a causal reranker, as Qwen3-Reranker, judges documents by; None for its own.
 
     Raises:
         CheckpointNotFoundError: there is no such model.
@@ -72,11 +76,13 @@ def load(
         SelfCheckError: the model computes something else than its golden vectors.
         DeviceError: the device is not available.
         MissingDependencyError: the model needs PyTorch, which is not installed.
-        InvalidArgumentError: an option is out of its range.
+        InvalidArgumentError: an option is out of its range, or the model takes no instruction.
     """
     if num_threads is not None:
         check_num_threads(num_threads)
-    checkpoint = find_model(name_or_folder, revision=revision, precision=precision, runtime=runtime)
+    checkpoint = find_model(
+        name_or_folder, revision=revision, precision=precision, runtime=runtime, instruction=instruction
+    )
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         if runtime == "numba":
             raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels do not compute cross-encoders yet")

@@ -14,6 +14,7 @@ from rank_rerank.errors import CheckpointFormatError, NonFiniteError
 from rank_rerank.inference.choose import Device, choose_pair_runtime
 from rank_rerank.inference.transformer import PairTransformer
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
+from rank_rerank.tokenization.prompt_tokenizer import PromptTokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,11 @@ class CrossEncoder:
     """
 
     checkpoint: CrossEncoderCheckpoint
-    tokenizer: PairTokenizer
+    tokenizer: PairTokenizer | PromptTokenizer
     transformer: PairTransformer
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # noqa: PLR0913 - as rank_rerank.load()
         cls,
         name_or_folder: str | Path,
         *,
@@ -62,13 +63,16 @@ class CrossEncoder:
         precision: str = "auto",
         num_threads: int | None = None,
         runtime: str = "auto",
+        instruction: str | None = None,
     ) -> "CrossEncoder":
-        """Load a cross-encoder; arguments and errors as TokenEncoder.from_pretrained.
+        """Load a cross-encoder; arguments and errors as rank_rerank.load().
 
         Raises:
             CheckpointFormatError: also where the model is a late-interaction model.
         """
-        checkpoint = find_model(name_or_folder, revision=revision, precision=precision, runtime=runtime)
+        checkpoint = find_model(
+            name_or_folder, revision=revision, precision=precision, runtime=runtime, instruction=instruction
+        )
         if not isinstance(checkpoint, CrossEncoderCheckpoint):
             raise CheckpointFormatError(f"{checkpoint.name} is a late-interaction model; use TokenEncoder or load()")
         return cls.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)
@@ -85,14 +89,7 @@ class CrossEncoder:
         """Open a checkpoint that was found already."""
         if num_threads is not None:
             check_num_threads(num_threads)
-        tokenizer = PairTokenizer(
-            checkpoint.tokenizer_file,
-            checkpoint.max_length,
-            do_lower_case=checkpoint.do_lower_case,
-            has_token_types=checkpoint.has_token_types,
-        )
-        if checkpoint.transformer is not None:
-            tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
+        tokenizer = _open_tokenizer(checkpoint)
         transformer = choose_pair_runtime(checkpoint, device=device, precision=precision, num_threads=num_threads)
         return cls(checkpoint, tokenizer, transformer)
 
@@ -124,6 +121,22 @@ class CrossEncoder:
             query_truncated=pairs.query_truncated,
             num_query_tokens=pairs.num_query_tokens,
         )
+
+
+def _open_tokenizer(checkpoint: CrossEncoderCheckpoint) -> PairTokenizer | PromptTokenizer:
+    if checkpoint.prompt is None:
+        tokenizer = PairTokenizer(
+            checkpoint.tokenizer_file,
+            checkpoint.max_length,
+            do_lower_case=checkpoint.do_lower_case,
+            has_token_types=checkpoint.has_token_types,
+        )
+    else:
+        tokenizer = PromptTokenizer(checkpoint.tokenizer_file, checkpoint.max_length, checkpoint.prompt)
+    config = checkpoint.transformer or checkpoint.decoder
+    if config is not None:
+        tokenizer.check_vocabulary(config.vocab_size)
+    return tokenizer
 
 
 def _sigmoid(logits: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -39,7 +39,7 @@ class Tokenizer:
         self._file = tokenizer_file
         self._settings = settings
         self._tokenizer = open_tokenizer(tokenizer_file)
-        _read_as_text(self._tokenizer, (settings.query_prefix, settings.document_prefix))
+        read_as_text(self._tokenizer, (settings.query_prefix, settings.document_prefix))
         self._leading, self._trailing = _special_ids(self._tokenizer)
         self._query_marker = self._marker(settings.query_prefix, settings.query_prefix_id)
         self._document_marker = self._marker(settings.document_prefix, settings.document_prefix_id)
@@ -225,7 +225,7 @@ def open_tokenizer(tokenizer_file: Path) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _read_as_text(tokenizer: tokenizers.Tokenizer, markers: tuple[str, ...]) -> None:
+def read_as_text(tokenizer: tokenizers.Tokenizer, markers: tuple[str, ...]) -> None:
     """Make markers in texts plain words, where the tokenizer has them as added tokens that are not special."""
     added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     # a token that is there already keeps its id; it is only remembered as special

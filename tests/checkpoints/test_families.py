@@ -273,7 +273,7 @@ def test_multi_vector_modules_in_another_order_are_refused(tmp_path):
 
 def test_decoders_are_recognised_and_refused_with_the_reason(tmp_path):
     folders.write_bert(tmp_path, config={"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"})
-    with pytest.raises(CheckpointFormatError, match="log-odds of yes and no"):
+    with pytest.raises(CheckpointFormatError, match="nothing says that it is a reranker"):
         find_model(tmp_path)
     folders.write_modules(tmp_path, ("1_Pooling", "sentence_transformers.models.Pooling"))
     folders.write_json(tmp_path / "1_Pooling" / "config.json", {"pooling_mode_lasttoken": True})

@@ -17,6 +17,7 @@ NEEDED = {
     "test_pylate.py": {"pylate": "1.6", "sentence-transformers": "5."},
     "test_sentence_transformers.py": {"sentence-transformers": "6."},
     "test_cross_encoders.py": {"sentence-transformers": "6."},
+    "test_causal_rerankers.py": {"sentence-transformers": "6."},
 }
 
 

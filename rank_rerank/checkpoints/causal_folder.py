@@ -1,0 +1,158 @@
+"""Read a causal language model that reranks by its answer, yes or no: Qwen3-Reranker and models of its kind.
+
+Such a model is told in a prompt to judge whether a document answers a query under an instruction. Its authors give the
+prompt in the model's card; sentence-transformers' saves have it as a chat template, with the module LogitScore that
+names the two answers. A template is never run: it is held against the family's prompt.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, YesNoPrompt
+from rank_rerank.checkpoints.cross_encoder_folder import read_activation_name
+from rank_rerank.checkpoints.decoder_config import DecoderConfig, read_decoder_config
+from rank_rerank.checkpoints.encoder_folder import (
+    CONFIG_FILE,
+    TRANSFORMER_CONFIG_FILE,
+    Module,
+    read_settings_file,
+)
+from rank_rerank.checkpoints.json_files import MAX_SETTINGS_BYTES, JsonSettings, read_bounded
+from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
+from rank_rerank.checkpoints.special_tokens import (
+    TOKENIZER_CONFIG_FILE,
+    find_token_ids,
+    find_tokenizer,
+    model_max_length,
+)
+from rank_rerank.errors import CheckpointFormatError
+
+TEMPLATE_FILE = "chat_template.jinja"
+SCORE_MODULE = "LogitScore"
+# the card's own limit; the positions go further
+DEFAULT_LENGTH = 8192
+TASK = "Judge whether the Document meets the requirements based on the Query and the Instruct provided."
+PROMPT = YesNoPrompt(
+    before=(
+        f'<|im_start|>system\n{TASK} Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    ),
+    before_instruction="<Instruct>: ",
+    before_query="\n<Query>: ",
+    before_document="\n<Document>: ",
+    after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    instruction="Given a web search query, retrieve relevant passages that answer the query",
+)
+CONTROL_TOKENS = ("<|im_start|>", "<|im_end|>")
+ANSWERS = ("yes", "no")
+# in a chat template, what stands where no system message gives an instruction
+TEMPLATE_DEFAULT = re.compile(r"""default\(\s*(["'])(.{1,2000}?)\1""", re.DOTALL)
+
+
+def is_causal(config: JsonSettings) -> bool:
+    """Whether a config.json describes a causal language model."""
+    return any(word.endswith("ForCausalLM") for word in config.get_words("architectures"))
+
+
+def read_causal_reranker(
+    folder: Path, name: str, modules: tuple[Module, ...], instruction: str | None = None
+) -> CrossEncoderCheckpoint:
+    """Read a causal reranker's folder.
+
+    Args:
+        folder: the model's folder.
+        name: what to call the model.
+        modules: of its modules.json.
+        instruction: what the document is to be judged by; None for the checkpoint's own, else the family's.
+
+    Raises:
+        CheckpointFormatError: nothing says that the model is a reranker, its prompt is not this family's, or a file is
+            missing or damaged.
+    """
+    template = _read_template(folder)
+    score = next((module for module in modules if module.kind == SCORE_MODULE), None)
+    if score is None:
+        _check_is_reranker(folder, name, modules, template, instruction)
+    decoder = read_decoder_config(folder)
+    prompt = _read_prompt(folder, name, template, must_have_template=score is not None)
+    prompt = replace(prompt, instruction=instruction or prompt.instruction)
+    yes_id, no_id = _read_answers(folder, score)
+    for token in (yes_id, 0 if no_id is None else no_id):
+        if not 0 <= token < decoder.vocab_size:
+            raise CheckpointFormatError(f"{name}: the token of an answer is missing, or outside the vocabulary")
+    return CrossEncoderCheckpoint(
+        name=name,
+        folder=folder,
+        model_file=find_weights(folder),
+        tokenizer_file=find_tokenizer(folder),
+        max_length=_longest_pair(folder, decoder),
+        # sentence-transformers takes the sigmoid where a save of its own says nothing; the card's score is the log-odds
+        activation=read_activation_name(folder, default="Identity" if score is None else "Sigmoid"),
+        precision="fp32",
+        decoder=decoder,
+        prompt=replace(prompt, yes_id=yes_id, no_id=no_id),
+    )
+
+
+def _read_answers(folder: Path, score: Module | None) -> tuple[int, int | None]:
+    """The tokens of the answers yes and no; the tokenizer must have the prompt's control tokens too."""
+    words = CONTROL_TOKENS if score is not None else (*CONTROL_TOKENS, *ANSWERS)
+    ids = find_token_ids(folder, words)
+    if score is None:
+        return ids[-2], ids[-1]
+    stated = JsonSettings(file_inside(folder, f"{score.where}/config.json"))
+    return stated.get("true_token_id", -1), stated.get_optional_int("false_token_id")
+
+
+def _check_is_reranker(
+    folder: Path, name: str, modules: tuple[Module, ...], template: str, instruction: str | None
+) -> None:
+    """A chat model of the same architecture answers yes or no to anything: it has to be said that it is a reranker."""
+    names = f"{folder.resolve().name} {Path(name).name}".lower()
+    says_so = "rerank" in names or TASK in template
+    if modules or not (says_so or instruction):
+        raise CheckpointFormatError(
+            f"{name} is a causal language model, and nothing says that it is a reranker: neither its name, nor a chat "
+            f"template, nor the module {SCORE_MODULE}. If it is one of the Qwen3-Reranker kind, load it with "
+            'instruction="…", which is what documents are judged by'
+        )
+
+
+def _read_template(folder: Path) -> str:
+    """The chat template, with escaped line ends as line ends; "" for none."""
+    path = folder / TEMPLATE_FILE
+    if path.is_file():
+        content = read_bounded(check_inside(folder, path), MAX_SETTINGS_BYTES).decode("utf-8", "replace")
+    else:
+        content = read_settings_file(folder, TOKENIZER_CONFIG_FILE).get_value("chat_template") or ""
+    return str(content).replace("\\n", "\n").replace('\\"', '"')
+
+
+def _read_prompt(folder: Path, name: str, template: str, *, must_have_template: bool) -> YesNoPrompt:
+    """The family's prompt, with the instruction that the checkpoint states.
+
+    Raises:
+        CheckpointFormatError: the checkpoint is used through its template, and that says something else.
+    """
+    if not must_have_template:
+        return PROMPT
+    parts = (PROMPT.before + PROMPT.before_instruction, PROMPT.before_query, PROMPT.before_document, PROMPT.after)
+    places = [template.find(part) for part in parts]
+    if -1 in places or places != sorted(places):
+        raise CheckpointFormatError(
+            f"{name}: the chat template is not that of Qwen3-Reranker, and templates of models are not run"
+        )
+    # Jinja drops one line end at the end of a template
+    after = PROMPT.after.removesuffix("\n") if template.endswith(PROMPT.after) else PROMPT.after
+    stated = read_settings_file(folder, CONFIG_FILE)
+    prompts, default_name = stated.get_object("prompts"), stated.get_optional_str("default_prompt_name")
+    instruction = None if prompts is None or default_name is None else prompts.get_optional_str(default_name)
+    if instruction is None and (found := TEMPLATE_DEFAULT.search(template)) is not None:
+        instruction = found[2]
+    return replace(PROMPT, after=after, instruction=instruction or PROMPT.instruction)
+
+
+def _longest_pair(folder: Path, decoder: DecoderConfig) -> int:
+    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
+    limits = (stated or DEFAULT_LENGTH, model_max_length(folder), decoder.max_positions)
+    return min(limit for limit in limits if limit is not None)

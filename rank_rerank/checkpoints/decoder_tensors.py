@@ -1,0 +1,60 @@
+"""The tensors of a causal language model under one set of names; none missing, none odd.
+
+Names given out: ``embeddings.word``; for layer i ``layers.i.attention_norm``, ``.query``, ``.key``, ``.value``,
+``.query_norm``, ``.key_norm``, ``.output``, ``.output_norm``, ``.gate``, ``.up``, ``.down``; ``final_norm``; and
+``answer`` [hidden_size], whose product with the last state is the log-odds of the answer.
+"""
+
+from collections.abc import Iterator
+
+from rank_rerank.arrays import AnyArray
+from rank_rerank.checkpoints.checkpoint import YesNoPrompt
+from rank_rerank.checkpoints.decoder_config import DecoderConfig
+from rank_rerank.checkpoints.encoder_tensors import Shape, find_prefix, read_tensor, refuse_more_layers, with_bias
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
+
+WORDS = "embed_tokens.weight"
+OUTPUT = "lm_head.weight"
+
+
+def read_decoder_tensors(
+    tensors: TensorFiles, config: DecoderConfig, prompt: YesNoPrompt
+) -> Iterator[tuple[str, AnyArray]]:
+    """Read the tensors one by one as float32: a model of some billions of parameters is never in memory twice.
+
+    Raises:
+        CheckpointFormatError: a tensor is missing, has another shape than the configuration says, holds NaN or
+            infinity, or belongs to a layer that the configuration does not have.
+    """
+    prefix = find_prefix(tensors, WORDS)
+    wanted = list(_wanted(config))
+    refuse_more_layers(tensors, prefix, {source for _, source, _ in wanted})
+    for found, source, shape in wanted:
+        yield found, read_tensor(tensors, prefix + source, shape)
+    # of the table that scores every word, two rows are read
+    name = prefix + WORDS if config.has_tied_embeddings else OUTPUT
+    table = read_tensor(tensors, name, (config.vocab_size, config.hidden_size))
+    answer = table[prompt.yes_id].copy()
+    yield "answer", answer if prompt.no_id is None else answer - table[prompt.no_id]
+
+
+def _wanted(config: DecoderConfig) -> Iterator[tuple[str, str, Shape]]:
+    """Name given out, name in the file behind the prefix, shape."""
+    hidden, inner, head = config.hidden_size, config.intermediate_size, config.head_size
+    queries, keys = config.num_heads * head, config.num_key_heads * head
+    yield "embeddings.word", WORDS, (config.vocab_size, hidden)
+    for layer in range(config.num_layers):
+        here, there = f"layers.{layer}", f"layers.{layer}.self_attn"
+        yield f"{here}.attention_norm.weight", f"{here}.input_layernorm.weight", (hidden,)
+        for found, source, size in (("query", "q_proj", queries), ("key", "k_proj", keys), ("value", "v_proj", keys)):
+            shape = (size, hidden)
+            yield from with_bias(f"{here}.{found}", f"{there}.{source}", shape, has_bias=config.attention_bias)
+        if config.has_head_norms:
+            yield f"{here}.query_norm.weight", f"{there}.q_norm.weight", (head,)
+            yield f"{here}.key_norm.weight", f"{there}.k_norm.weight", (head,)
+        shape = (hidden, queries)
+        yield from with_bias(f"{here}.output", f"{there}.o_proj", shape, has_bias=config.output_bias)
+        yield f"{here}.output_norm.weight", f"{here}.post_attention_layernorm.weight", (hidden,)
+        for found, shape in (("gate", (inner, hidden)), ("up", (inner, hidden)), ("down", (hidden, inner))):
+            yield from with_bias(f"{here}.{found}", f"{here}.mlp.{found}_proj", shape, has_bias=config.mlp_bias)
+    yield "final_norm.weight", "norm.weight", (hidden,)
