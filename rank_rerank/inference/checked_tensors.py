@@ -37,9 +37,10 @@ class CheckedTensors:
             raise CheckpointFormatError(f"{self._source}: {name} has the type {found.dtype}, not int8")
         return found
 
-    def norm(self, name: str, size: int) -> Norm:
-        """The two vectors of a LayerNorm."""
-        return Norm(self.floats(f"{name}.weight", size), self.floats(f"{name}.bias", size))
+    def norm(self, name: str, size: int, *, has_bias: bool = True) -> Norm:
+        """The two vectors of a LayerNorm; without a bias the second is zeros."""
+        bias = self.floats(f"{name}.bias", size) if has_bias else np.zeros(size, np.float32)
+        return Norm(self.floats(f"{name}.weight", size), bias)
 
     def refuse_unknown_matrices(self) -> None:
         """A matrix that was not asked for is part of a model that computes more than this one."""

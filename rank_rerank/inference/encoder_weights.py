@@ -46,14 +46,14 @@ class EncoderLayer:
     """One layer; a row is multiplied by its factors before it is rounded for the layers named.
 
     Attributes:
-        query: with 1/√d and log2(e); key and value have no bias.
+        query: with 1/√d and log2(e); key and value have a bias in ModernBERT only.
         key: [hidden, hidden].
         value: [hidden, hidden].
         output: [hidden, hidden].
-        up: [hidden, inner].
+        up: [hidden, inner]; [hidden, 2 * inner] with a gate behind it.
         down: [inner, hidden].
-        attention_norm: after the attention.
-        feed_norm: after the feed-forward block.
+        attention_norm: the one that follows the attention.
+        feed_norm: the one that follows the feed-forward block: in ModernBERT the next layer's first, or the last.
         attention_factors: [hidden] for query, key and value.
         feed_factors: [hidden] for up.
     """
@@ -78,7 +78,8 @@ class EncoderWeights:
         words: [vocabulary, hidden] int8.
         word_scales: [vocabulary] float32.
         positions: [num_token_types * num_positions, hidden] float32: position and token type added up, type by type;
-            num_positions counts the rows that RoBERTa's positions leave free at the beginning.
+            num_positions counts the rows that RoBERTa's positions leave free at the beginning. [1, hidden] zeros in
+            ModernBERT.
         embedding_norm: after the embeddings.
         layers: from the first to the last.
         group: how many numbers of a row are rounded with one scale.
@@ -98,8 +99,6 @@ def check_supported(config: TransformerConfig) -> None:
     Raises:
         CheckpointFormatError: the architecture, its activation or a size is not supported.
     """
-    if config.rotary is not None:
-        raise CheckpointFormatError(f"the compiled runtime does not compute {config.model_type}")
     if config.activation not in ACTIVATIONS:
         raise CheckpointFormatError(f"the compiled runtime has no activation {config.activation}")
     if config.embedding_size not in {0, config.hidden_size}:

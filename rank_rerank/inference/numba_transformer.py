@@ -1,4 +1,4 @@
-"""NumbaTransformer: BERT and its kin on the CPU, compiled by numba with explicit vectors.
+"""NumbaTransformer: BERT, its kin and ModernBERT on the CPU, compiled by numba with explicit vectors.
 
 Texts are packed and never padded; each runs through all layers on one thread, so nothing waits and its activations
 stay in that core's caches; a text that is alone is shared by several threads. int8 weights and rounded rows are
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
@@ -19,9 +19,10 @@ from rank_rerank.inference import transformer_plan as plan
 from rank_rerank.inference.encoder_weights import EncoderWeights
 from rank_rerank.inference.float_weights import weights_from_tensors
 from rank_rerank.inference.onnx_weights import weights_from_onnx
+from rank_rerank.inference.rotary_angles import RotaryAngles
 from rank_rerank.inference.schedule import Output, make_schedule
 from rank_rerank.inference.text_memory import MemoryPool, TextLayout
-from rank_rerank.inference.transformer_model import Projection, pack_model
+from rank_rerank.inference.transformer_model import Projection, pack_model, padded_head_size
 from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -34,7 +35,7 @@ MAX_WORKERS = 8
 
 
 class NumbaTransformer:
-    """A BERT encoder whose output is the last layer's rows, projected if there is a projection, of unit length.
+    """An encoder whose output is the last layer's rows, projected if there is a projection, of unit length.
 
     Args:
         weights: its weights, rounded.
@@ -66,6 +67,10 @@ class NumbaTransformer:
         self._product = product
         self._num_threads = num_threads
         self._model = pack_model(weights, config, self._path, projection)
+        self._angles = {
+            place: RotaryAngles(theta, config.head_size, padded_head_size(config, self._path))
+            for place, theta in _thetas(config)
+        }
         self._pool = MemoryPool(MAX_KEPT_BYTES)
         self._kernel = plan.load_forward(self._path, product or plan.attention_product(self._path))
 
@@ -168,16 +173,21 @@ class NumbaTransformer:
         layout = TextLayout.of(self._model.table, end - start, self._path)
         memory = self._pool.take(layout.num_bytes(num_workers))
         table = layout.table(memory)
-        schedule = make_schedule(self._config.num_layers, layout.num_blocks, layout.block_rows, output)
+        is_pre_norm = self._config.rotary is not None
+        schedule = make_schedule(
+            self._config.num_layers, layout.num_blocks, layout.block_rows, output, is_pre_norm=is_pre_norm
+        )
         token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
         positions = self._position_rows(batch, start, end)
         masks = np.full(layout.num_keys, MASKED, np.float32)
         masks[: end - start][batch.attention_mask[start:end]] = 0
+        angles = {place: angles.rows(end - start) for place, angles in self._angles.items()}
+        have_keys = self._rows_with_keys(batch.attention_mask[start:end])
         shared = np.zeros(plan.SHARED_FIELDS, np.int64)
         table[plan.NUM_STAGES] = len(schedule)
         for place, array in (
             (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
-            (plan.SHARED, shared), (plan.VECTORS, vectors[start:]),
+            (plan.SHARED, shared), (plan.VECTORS, vectors[start:]), (plan.HAVE_KEYS, have_keys), *angles.items(),
         ):  # fmt: skip
             table[place] = array.ctypes.data
         tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
@@ -191,6 +201,8 @@ class NumbaTransformer:
     def _position_rows(self, batch: TokenBatch, start: int, end: int) -> Int64Vector:
         """Each token's row in the table of positions and token types."""
         config = self._config
+        if config.rotary is not None:
+            return np.zeros(end - start, np.int64)
         if config.is_roberta:
             is_token = batch.token_ids[start:end] != config.pad_token_id
             rows = np.cumsum(is_token) * is_token + config.pad_token_id
@@ -199,3 +211,20 @@ class NumbaTransformer:
         if batch.token_types is not None:
             rows += batch.token_types[start:end] * (config.max_positions + config.position_offset)
         return rows.astype(np.int64, copy=False)
+
+    def _rows_with_keys(self, attention: BoolVector) -> Int64Vector:
+        """1 for each token that has a key in its window, else 0: what it attends to in a local layer is then zeros."""
+        if self._config.rotary is None:
+            return np.empty(0, np.int64)
+        places = np.arange(len(attention))
+        counts = np.concatenate([[0], np.cumsum(attention)])
+        window = self._config.rotary.window
+        last = np.minimum(places + window + 1, len(attention))
+        return (counts[last] > counts[np.maximum(places - window, 0)]).astype(np.int64)
+
+
+def _thetas(config: TransformerConfig) -> list[tuple[int, float]]:
+    """The bases of a model's rotary angles, with their place in a text's table."""
+    if config.rotary is None:
+        return []
+    return [(plan.GLOBAL_ANGLES, config.rotary.global_theta), (plan.LOCAL_ANGLES, config.rotary.local_theta)]

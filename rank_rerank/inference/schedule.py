@@ -7,6 +7,12 @@ linear layer int8 on rounded rows::
     x = LayerNorm(x + context Wo)
     x = LayerNorm(x + activation(x Wup) Wdown)
 
+ModernBERT (Warner et al. 2024) normalises what goes into a block and keeps the sum as it is; one norm ends the pass::
+
+    n = LayerNorm(x), in the first layer x;  for each head as above, from n, with q and k rotated by their positions
+    n = LayerNorm(x = x + context Wo)
+    x = x + (activation(n Wup) * n Wgate) Wdown
+
 Attention needs all rows of the text; everything else runs over blocks of rows, so that a block's activations stay in
 the second-level cache from stage to stage.
 """
@@ -24,6 +30,8 @@ from rank_rerank.inference.transformer_plan import (
     ATTEND,
     EMBED,
     FIRST_LAYER,
+    KEEP_CONTEXT,
+    KEEP_FEED,
     LAYER_FIELDS,
     PROJECT_CONTEXT,
     PROJECT_DOWN,
@@ -41,7 +49,8 @@ AFTER_ATTENTION = (
     ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT,
     PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
 )  # fmt: skip
-
+# where the sum goes on as it is, and only what the next layer reads is normalised
+KEPT = {ADD_CONTEXT: KEEP_CONTEXT, ADD_FEED: KEEP_FEED}
 
 OUTPUTS: dict[Output, tuple[int, ...]] = {
     "projected": (PROJECT_VECTORS, WRITE_PROJECTED),
@@ -51,7 +60,9 @@ OUTPUTS: dict[Output, tuple[int, ...]] = {
 
 
 @lru_cache(maxsize=256)
-def make_schedule(num_layers: int, num_blocks: int, block_rows: int, output: Output) -> Int64Matrix:
+def make_schedule(
+    num_layers: int, num_blocks: int, block_rows: int, output: Output, *, is_pre_norm: bool = False
+) -> Int64Matrix:
     """The stages of a text: [num_stages, 3] int64, what is done, where the layer's table begins, the first row.
 
     Args:
@@ -59,12 +70,18 @@ def make_schedule(num_layers: int, num_blocks: int, block_rows: int, output: Out
         num_blocks: of the text.
         block_rows: rows of a block; the last one may have less.
         output: "projected": x P + b of unit length, in float32; "unit": x of unit length; "hidden": x.
+        is_pre_norm: the model is ModernBERT.
     """
     first_rows = [block * block_rows for block in range(num_blocks)]
     stages = [(EMBED, 0, row) for row in first_rows]
     for number in range(num_layers):
         layer = FIRST_LAYER + number * LAYER_FIELDS
         stages.append((ATTEND, layer, 0))
-        stages += [(kind, layer, row) for row in first_rows for kind in AFTER_ATTENTION]
+        kinds = AFTER_ATTENTION
+        if is_pre_norm:
+            kinds = tuple(KEPT.get(kind, kind) for kind in AFTER_ATTENTION)
+            if number == num_layers - 1:
+                kinds = (*kinds[:-1], ADD_FEED)  # the last sum is not needed as it is
+        stages += [(kind, layer, row) for row in first_rows for kind in kinds]
     stages += [(kind, 0, row) for row in first_rows for kind in OUTPUTS[output]]
     return np.array(stages, np.int64)

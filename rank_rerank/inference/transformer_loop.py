@@ -15,6 +15,7 @@ from numba import njit, types
 
 from rank_rerank.inference import transformer_plan as plan
 from rank_rerank.inference.transformer_plan import RECORD_BYTES, AttentionProduct
+from rank_rerank.inference.transformer_rotary import make_clear, make_limit, make_rotate
 from rank_rerank.inference.transformer_rows import (
     make_activate,
     make_embed,
@@ -61,7 +62,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
     normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
-    activate, embed_row = make_activate(path, with_gate=False), make_embed(path)
+    activate, activate_gated = make_activate(path, with_gate=False), make_activate(path, with_gate=True)
+    embed_row, rotate, limit, clear = make_embed(path), make_rotate(path), make_limit(path), make_clear(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
     softmax, transpose = make_softmax(path, product), make_transpose(path)
     narrow, pair = make_narrow(path), make_pair(path)
@@ -140,8 +142,34 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                     pair(values + t * STEP, values + lower * STEP, values + t // 2 * STEP, COLUMNS)
 
     @part
-    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:
-        """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory."""
+    def rotate_head(text: Any, angles: Any, query: Any, key: Any, size: Any) -> Any:
+        for i in range(text[plan.NUM_TOKENS]):
+            place = angles + 4 * i * size
+            rotate(query + 4 * i * size, place, size // 2)
+            rotate(key + 4 * i * size, place, size // 2)
+
+    @part
+    def limit_rows(  # noqa: PLR0913, PLR0917 - a kernel
+        model: Any, text: Any, scores: Any, first_row: Any, num_rows: Any, first_key: Any, last_key: Any
+    ) -> Any:
+        """Keys that lie outside a row's window will have no weight."""
+        for i in range(num_rows):
+            band = model[plan.BAND] + 4 * (first_key - first_row - i)
+            limit(scores + i * 4 * text[plan.NUM_KEYS], band, last_key - first_key)
+
+    @part
+    def clear_rows(text: Any, sums: Any, first_row: Any, num_rows: Any) -> Any:
+        """Where nothing may be looked at, nothing is seen."""
+        for i in range(num_rows):
+            if load(text[plan.HAVE_KEYS] + 8 * (first_row + i)) == 0:
+                clear(sums + 4 * i)
+
+    @part
+    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901 - two ways to see keys
+        """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory.
+
+        Where a layer sees a window only, a tile's rows meet the panels of keys that any of them may see.
+        """
         num_tokens, num_keys, size = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], model[plan.HEAD]
         row, num_panels = 4 * size, size // COLUMNS
         key = query + num_tokens * row
@@ -150,26 +178,40 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         scores = key_panels + num_keys * row  # [rows, num_keys]
         sums = scores + ROWS * num_keys * 4
         project_head(model, text, layer, head, query)
-
+        if model[layer + plan.ANGLES] != 0:
+            rotate_head(text, text[model[layer + plan.ANGLES]], query, key, size)
         arrange_head(query, key, value, key_panels, num_tokens, num_keys, size)
         query_bytes, panel_bytes = row // STEP_NUMBERS, num_tokens * STEP
-        num_steps = (num_tokens + STEP_NUMBERS - 1) // STEP_NUMBERS
+        window = model[layer + plan.WINDOW]
+        is_local = 0 < window < num_tokens
+        first_key, last_key = 0, num_keys
         context, context_bytes = text[plan.CONTEXT] + head * row, model[plan.NUM_HEADS] * row
         masks, score_bytes = text[plan.MASKS], 4 * num_keys
         r = 0
         while r < num_tokens:
             left, queries = num_tokens - r, query + r * query_bytes
             count = ROWS if left >= ROWS else TAIL_ROWS
-            for j in range(0, num_keys, COLUMNS):
-                keys, mask, result = key_panels + j * query_bytes, masks + 4 * j, scores + 4 * j
+            if is_local:
+                # counted from full tiles, so that a row meets the same keys in whatever tile it is
+                block = r // ROWS * ROWS
+                first_key = max(0, block - window) // COLUMNS * COLUMNS
+                last_key = min(num_keys, (block + ROWS + window + COLUMNS - 1) // COLUMNS * COLUMNS)
+            for j in range(first_key, last_key, COLUMNS):
+                keys, mask, result = key_panels + j * query_bytes, masks + 4 * j, scores + 4 * (j - first_key)
                 if left >= ROWS:
                     score_tile(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
                 else:
                     score_tail(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
+            if is_local:
+                limit_rows(model, text, scores, r, min(count, left), first_key, last_key)
             for i in range(min(count, left)):
-                softmax(scores + i * score_bytes, sums + 4 * i, num_keys)
+                softmax(scores + i * score_bytes, sums + 4 * i, last_key - first_key)
+            if is_local:
+                clear_rows(text, sums, r, min(count, left))
+            num_steps = (min(last_key, num_tokens) - first_key + STEP_NUMBERS - 1) // STEP_NUMBERS
             for p in range(num_panels):
-                values, target = value + p * panel_bytes, context + r * context_bytes + p * STEP
+                values = value + p * panel_bytes + first_key // STEP_NUMBERS * STEP
+                target = context + r * context_bytes + p * STEP
                 if left >= ROWS:
                     mix_tile(values, scores, score_bytes, left, num_steps, sums, target, context_bytes)
                 else:
@@ -244,9 +286,12 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             normalise(stream, stream, stream, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
                       model[plan.NUMBERS], hidden)  # fmt: skip
         else:
-            norm = layer + (plan.ATTENTION_GAMMA if kind == plan.ADD_CONTEXT else plan.FEED_GAMMA)
-            add_normalise(stream, summand, stream, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
-            factors = model[layer + (plan.FEED_FACTORS if kind == plan.ADD_CONTEXT else plan.NEXT_FACTORS)]
+            is_context = kind in (plan.ADD_CONTEXT, plan.KEEP_CONTEXT)
+            norm = layer + (plan.ATTENTION_GAMMA if is_context else plan.FEED_GAMMA)
+            if kind in (plan.KEEP_CONTEXT, plan.KEEP_FEED):
+                source = summand
+            add_normalise(stream, summand, source, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
+            factors = model[layer + (plan.FEED_FACTORS if is_context else plan.NEXT_FACTORS)]
 
         group_size = model[plan.GROUP]
         num_groups = (size + group_size - 1) // group_size
@@ -259,7 +304,9 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         for g in range(num_groups):
             k, count = g * group_size, min(group_size, size - g * group_size)
             numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
-            if kind == plan.ACTIVATE:
+            if kind == plan.ACTIVATE and model[plan.IS_GATED] != 0:
+                activate_gated(numbers, numbers + 4 * size, model[plan.NUMBERS] + 4, result, group, count)
+            elif kind == plan.ACTIVATE:
                 activate(numbers, numbers, model[plan.NUMBERS] + 4, result, group, count)
             elif kind == plan.ROUND_CONTEXT:
                 round_row(numbers, numbers, result, group, count)

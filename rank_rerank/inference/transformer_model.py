@@ -8,8 +8,9 @@ from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vect
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import ACTIVATIONS, SIZE_MULTIPLE, EncoderLayer, EncoderWeights
+from rank_rerank.inference.encoder_weights import ACTIVATIONS, SIZE_MULTIPLE, EncoderLayer, EncoderWeights, Norm
 from rank_rerank.inference.quantized_linear import LinearWeights, PackedLinear
+from rank_rerank.inference.rotary_angles import make_band
 from rank_rerank.kernels.processor import VectorPath
 
 
@@ -41,6 +42,29 @@ class Projection:
     bias: Float32Vector
 
 
+class _Packer:
+    """Fills a table with sizes and addresses, and keeps what they point to."""
+
+    def __init__(self, num_fields: int, group: int, path: VectorPath) -> None:
+        self.table = np.zeros(num_fields, np.int64)
+        self.memory: list[AnyArray] = []
+        self._group = group
+        self._path = path
+
+    def put(self, place: int, array: AnyArray) -> None:
+        self.memory.append(np.ascontiguousarray(array))
+        self.table[place] = self.memory[-1].ctypes.data
+
+    def put_norm(self, place: int, norm: Norm) -> None:
+        self.put(place, norm.gamma)
+        self.put(place + 1, norm.beta)
+
+    def put_linear(self, place: int, linear: LinearWeights) -> None:
+        packed = PackedLinear.pack(linear, self._group, self._path)
+        self.put(place, packed.panels)
+        self.put(place + 1, packed.columns)
+
+
 def pack_model(
     weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projection: Projection | None = None
 ) -> PackedModel:
@@ -50,57 +74,63 @@ def pack_model(
         CheckpointFormatError: the projection does not fit.
     """
     columns = path.panel_vectors * path.lanes
-    head = round_up(config.head_size, columns)
-    table = np.zeros(plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS, np.int64)
-    memory: list[AnyArray] = []
-
-    def put(place: int, array: AnyArray) -> None:
-        memory.append(np.ascontiguousarray(array))
-        table[place] = memory[-1].ctypes.data
-
-    def put_linear(place: int, linear: LinearWeights) -> None:
-        packed = PackedLinear.pack(linear, weights.group, path)
-        put(place, packed.panels)
-        put(place + 1, packed.columns)
-
-    table[plan.NUM_LAYERS], table[plan.NUM_HEADS], table[plan.HEAD] = config.num_layers, config.num_heads, head
+    packer = _Packer(plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS, weights.group, path)
+    table = packer.table
+    table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
+    table[plan.HEAD] = padded_head_size(config, path)
     table[plan.HIDDEN], table[plan.INNER] = config.hidden_size, config.intermediate_size
     table[plan.HIDDEN_COLUMNS] = round_up(config.hidden_size, columns)
-    table[plan.INNER_COLUMNS] = round_up(config.intermediate_size, columns)
+    table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
+    table[plan.IS_GATED] = config.rotary is not None
     table[plan.GROUP] = weights.group
-    put(plan.WORDS, weights.words)
-    put(plan.WORD_SCALES, weights.word_scales)
-    put(plan.POSITIONS, weights.positions)
+    packer.put(plan.WORDS, weights.words)
+    packer.put(plan.WORD_SCALES, weights.word_scales)
+    packer.put(plan.POSITIONS, weights.positions)
     exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
-    put(plan.NUMBERS, np.array([config.layer_norm_eps, *exponents], np.float32))
-    put(plan.EMBEDDING_GAMMA, weights.embedding_norm.gamma)
-    put(plan.EMBEDDING_BETA, weights.embedding_norm.beta)
-    put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+    packer.put(plan.NUMBERS, np.array([config.layer_norm_eps, *exponents], np.float32))
+    packer.put_norm(plan.EMBEDDING_GAMMA, weights.embedding_norm)
+    packer.put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+    if config.rotary is not None:
+        band = make_band(config.rotary.window, path)
+        packer.put(plan.BAND, band)
+        table[plan.BAND] += len(band) // 2 * band.itemsize
     if projection is not None:
-        dim, hidden = projection.weight.shape
-        if hidden != config.hidden_size or dim % SIZE_MULTIPLE:
-            raise CheckpointFormatError(
-                f"the compiled runtime projects from {config.hidden_size} to a multiple of {SIZE_MULTIPLE} numbers, "
-                f"not from {hidden} to {dim}"
-            )
-        table[plan.DIM], table[plan.DIM_COLUMNS] = dim, round_up(dim, columns)
-        padded = np.pad(projection.weight, ((0, -dim % columns), (0, 0)))
-        put(plan.PROJECTION_PANELS, padded.reshape(-1, columns, hidden).transpose(0, 2, 1))
-        put(plan.PROJECTION_BIAS, np.pad(projection.bias, (0, -dim % columns)))
+        _put_projection(packer, projection, config, columns)
     for number, layer in enumerate(weights.layers):
-        first = plan.FIRST_LAYER + number * plan.LAYER_FIELDS
-        put_linear(first + plan.HEADS_PANELS, _join_heads(layer, config.num_heads, head))
-        put_linear(first + plan.OUTPUT_PANELS, _pad_head_inputs(layer.output, config.num_heads, head))
-        put_linear(first + plan.UP_PANELS, layer.up)
-        put_linear(first + plan.DOWN_PANELS, layer.down)
-        put(first + plan.ATTENTION_GAMMA, layer.attention_norm.gamma)
-        put(first + plan.ATTENTION_BETA, layer.attention_norm.beta)
-        put(first + plan.FEED_FACTORS, layer.feed_factors)
-        put(first + plan.FEED_GAMMA, layer.feed_norm.gamma)
-        put(first + plan.FEED_BETA, layer.feed_norm.beta)
         following = weights.layers[min(number + 1, config.num_layers - 1)]
-        put(first + plan.NEXT_FACTORS, following.attention_factors)
-    return PackedModel(table, tuple(memory), sum(array.nbytes for array in memory))
+        _put_layer(packer, number, layer, following, config)
+    return PackedModel(table, tuple(packer.memory), sum(array.nbytes for array in packer.memory))
+
+
+def _put_projection(packer: _Packer, projection: Projection, config: TransformerConfig, columns: int) -> None:
+    dim, hidden = projection.weight.shape
+    if hidden != config.hidden_size or dim % SIZE_MULTIPLE:
+        raise CheckpointFormatError(
+            f"the compiled runtime projects from {config.hidden_size} to a multiple of {SIZE_MULTIPLE} numbers, "
+            f"not from {hidden} to {dim}"
+        )
+    packer.table[plan.DIM], packer.table[plan.DIM_COLUMNS] = dim, round_up(dim, columns)
+    padded = np.pad(projection.weight, ((0, -dim % columns), (0, 0)))
+    packer.put(plan.PROJECTION_PANELS, padded.reshape(-1, columns, hidden).transpose(0, 2, 1))
+    packer.put(plan.PROJECTION_BIAS, np.pad(projection.bias, (0, -dim % columns)))
+
+
+def _put_layer(
+    packer: _Packer, number: int, layer: EncoderLayer, following: EncoderLayer, config: TransformerConfig
+) -> None:
+    first, head = plan.FIRST_LAYER + number * plan.LAYER_FIELDS, int(packer.table[plan.HEAD])
+    packer.put_linear(first + plan.HEADS_PANELS, _join_heads(layer, config, head))
+    packer.put_linear(first + plan.OUTPUT_PANELS, _pad_head_inputs(layer.output, config.num_heads, head))
+    packer.put_linear(first + plan.UP_PANELS, layer.up)
+    packer.put_linear(first + plan.DOWN_PANELS, layer.down)
+    packer.put_norm(first + plan.ATTENTION_GAMMA, layer.attention_norm)
+    packer.put(first + plan.FEED_FACTORS, layer.feed_factors)
+    packer.put_norm(first + plan.FEED_GAMMA, layer.feed_norm)
+    packer.put(first + plan.NEXT_FACTORS, following.attention_factors)
+    if config.rotary is not None:
+        is_global = config.rotary.is_global[number]
+        packer.table[first + plan.WINDOW] = 0 if is_global else config.rotary.window
+        packer.table[first + plan.ANGLES] = plan.GLOBAL_ANGLES if is_global else plan.LOCAL_ANGLES
 
 
 def round_up(number: int, multiple: int) -> int:
@@ -108,19 +138,34 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def _join_heads(layer: EncoderLayer, num_heads: int, head: int) -> LinearWeights:
+def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:
+    """Numbers of a head as the kernels have it: whole panels."""
+    return round_up(config.head_size, path.panel_vectors * path.lanes)
+
+
+def _join_heads(layer: EncoderLayer, config: TransformerConfig, head: int) -> LinearWeights:
     """Query, key and value of the first head, then of the second …; every part padded with zeros to ``head``."""
-    parts = [_by_head(linear, num_heads, head) for linear in (layer.query, layer.key, layer.value)]
+    # a rotated head is two halves, each padded by itself
+    pieces = 1 if config.rotary is None else 2
+    parts = [
+        _by_head(layer.query, config.num_heads, head, pieces),
+        _by_head(layer.key, config.num_heads, head, pieces),
+        _by_head(layer.value, config.num_heads, head),
+    ]
     joined = [np.stack(arrays, axis=2) for arrays in zip(*parts, strict=True)]  # [rows, num_heads, 3, head]
     integers, scales, bias = (array.reshape(len(array), -1) for array in joined)
     return LinearWeights(integers, scales, bias[0])
 
 
-def _by_head(linear: LinearWeights, num_heads: int, head: int) -> list[AnyArray]:
-    """Integers, scales and bias as [rows, num_heads, head]."""
-    padding = ((0, 0), (0, 0), (0, head - linear.integers.shape[1] // num_heads))
+def _by_head(linear: LinearWeights, num_heads: int, head: int, pieces: int = 1) -> list[AnyArray]:
+    """Integers, scales and bias as [rows, num_heads, head]; zeros at the end of each piece of a head."""
+    num_pieces = num_heads * pieces
+    padding = ((0, 0), (0, 0), (0, head // pieces - linear.integers.shape[1] // num_pieces))
     rows = (linear.integers, linear.scales, linear.bias[None])
-    return [np.pad(array.reshape(len(array), num_heads, -1), padding) for array in rows]
+    return [
+        np.pad(array.reshape(len(array), num_pieces, -1), padding).reshape(len(array), num_heads, head)
+        for array in rows
+    ]
 
 
 def _pad_head_inputs(linear: LinearWeights, num_heads: int, head: int) -> LinearWeights:

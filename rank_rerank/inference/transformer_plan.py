@@ -18,23 +18,28 @@ from rank_rerank.kernels.processor import VectorPath, processor_features, usable
     NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
     WORDS, WORD_SCALES, POSITIONS, NUMBERS,
     EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, DIM_COLUMNS, PROJECTION_PANELS, PROJECTION_BIAS,
+    IS_GATED, BAND,
     FIRST_LAYER,
-) = range(20)  # fmt: skip
+) = range(22)  # fmt: skip
 
-# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta
+# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
+# WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the place of the rotary angles in the text's
+# table, 0 for none;
+# BAND points to the middle of `rotary_angles.make_band`
 (
     HEADS_PANELS, HEADS_COLUMNS, OUTPUT_PANELS, OUTPUT_COLUMNS, ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
     UP_PANELS, UP_COLUMNS, DOWN_PANELS, DOWN_COLUMNS, FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
+    WINDOW, ANGLES,
     LAYER_FIELDS,
-) = range(15)  # fmt: skip
+) = range(17)  # fmt: skip
 
 # one text: sizes, then addresses of its input, its output, its activations, and of what workers share
 (
     NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
-    TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS,
+    TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS, GLOBAL_ANGLES, LOCAL_ANGLES, HAVE_KEYS,
     STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
     TEXT_FIELDS,
-) = range(20)  # fmt: skip
+) = range(23)  # fmt: skip
 
 # what workers share, at the address SHARED: 64-bit integers
 TICKET, DONE, SHARED_FIELDS = range(3)
@@ -45,15 +50,15 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 # what a stage does
 (
     EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
-    PROJECT_VECTORS, WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
-) = range(13)  # fmt: skip
+    KEEP_CONTEXT, KEEP_FEED, PROJECT_VECTORS, WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
+) = range(15)  # fmt: skip
 
 NUM_ARGUMENTS = 4
 AttentionProduct: TypeAlias = Literal["float32", "bfloat16"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
-SOURCES = [_FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "sharing")]
+SOURCES = [_FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "rotary", "sharing")]
 
 _loading = RLock()
 

@@ -73,9 +73,7 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
         return x @ exact[f"{name}.weight"].T + exact[f"{name}.bias"]
 
     def norm(x, name):
-        centred = x - x.mean(axis=1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + config.layer_norm_eps)
-        return scaled * exact[f"{name}.weight"] + exact[f"{name}.bias"]
+        return normalise(x, config) * exact[f"{name}.weight"] + exact[f"{name}.bias"]
 
     positions = np.arange(len(text)) + config.position_offset
     x = exact["embeddings.word"][text] + exact["embeddings.position"][positions]
@@ -92,6 +90,11 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
         inner = activate(linear(x, f"{name}.up"), config.activation)
         x = norm(x + linear(inner, f"{name}.down"), f"{name}.output_norm")
     return x
+
+
+def normalise(x, config):
+    centred = x - x.mean(axis=1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + config.layer_norm_eps)
 
 
 def attend(query, key, value, attention):

@@ -6,35 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from compiled_paths import PATHS
 from small_bert import make_batch, make_config, make_tensors, reference_hidden, unit
 
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
 from rank_rerank.checkpoints.transformer_config import RotaryConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError, DeviceError, InvalidArgumentError
-from rank_rerank.inference import transformer_plan
 from rank_rerank.inference.numba_transformer import NumbaTransformer
 from rank_rerank.inference.onnx_transformer import OnnxTransformer
 from rank_rerank.inference.transformer_model import Projection
-from rank_rerank.kernels.processor import VECTOR_PATHS, usable_vector_paths
+from rank_rerank.kernels.processor import VECTOR_PATHS
 
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
-PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported(path)]
 
 pytestmark = pytest.mark.skipif(not PATHS, reason="this processor has no instruction that the compiled runtime needs")
-
-
-# every path, and the fastest one with each kind of numbers that attention can be computed in
-VARIANTS = [(path, "float32") for path in PATHS]
-if PATHS and transformer_plan.attention_product(PATHS[0]) == "bfloat16":
-    VARIANTS.append((PATHS[0], "bfloat16"))
-
-
-@pytest.fixture(params=VARIANTS, ids=lambda variant: f"{variant[0].name}-{variant[1]}")
-def path(request, monkeypatch):
-    path, product = request.param
-    monkeypatch.setattr(transformer_plan, "attention_product", lambda _: product)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +249,7 @@ def test_tokens_that_the_model_lacks_are_refused(config, tensors, batch, message
         ({"hidden_size": 40}, "multiples of 16"),
         ({"activation": "relu"}, "no activation relu"),
         ({"embedding_size": 32}, "no projection behind the embeddings"),
-        ({"rotary": RotaryConfig((True, True), 64, 1e4, 1e4), "model_type": "modernbert"}, "not compute modernbert"),
+        ({"rotary": RotaryConfig((True, True), 64, 1e4, 1e4)}, r"layers\.0\.qkv\.weight is missing"),
         ({"vocab_size": 98}, r"embeddings\.word has the shape \(97, 64\), config\.json says \(98, 64\)"),
         ({"num_layers": 3}, r"layers\.2\.query\.weight is missing"),
     ],

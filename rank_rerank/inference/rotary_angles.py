@@ -1,0 +1,53 @@
+"""What ModernBERT's attention is told of positions: rotary angles, and which keys lie in a window."""
+
+import numpy as np
+
+from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.kernels.processor import VectorPath
+
+OUTSIDE = -1e30
+# positions whose angles are computed together
+CHUNK = 512
+
+
+def make_band(window: int, path: VectorPath) -> Float32Vector:
+    """What is added to the scores of keys from far before a token, whose own is in the middle, to far behind it."""
+    # further than any row of a tile is from the first and the last key that it meets
+    centre = window + path.rows + path.panel_vectors * path.lanes
+    distances = np.abs(np.arange(2 * centre + 1) - centre)
+    return np.where(distances <= window, 0, OUTSIDE).astype(np.float32)
+
+
+class RotaryAngles:
+    """Cosines and sines of all positions up to the longest text that came; safe from many threads.
+
+    Args:
+        theta: base of the angles.
+        head_size: numbers of a head.
+        padded_size: the same as the kernels have it.
+    """
+
+    def __init__(self, theta: float, head_size: int, padded_size: int) -> None:
+        exponents = np.arange(0, head_size, 2, dtype=np.float32) / np.float32(head_size)
+        # in float32 as the authors' own code does, whose error grows with the position and is part of the model
+        self._frequencies = np.float32(1) / np.float32(theta) ** exponents
+        self._padding = (padded_size - head_size) // 2
+        self._rows = np.empty((0, padded_size), np.float32)
+
+    def rows(self, num_positions: int) -> Float32Matrix:
+        """[num_positions or more, padded_size] float32: cosines, zeros; sines, zeros."""
+        rows = self._rows
+        if len(rows) < num_positions:
+            # chunk by chunk, so that a position's numbers never depend on how many are computed at once
+            chunks = range(len(rows), num_positions, CHUNK)
+            rows = np.concatenate([rows, *(self._chunk(first) for first in chunks)])
+            self._rows = rows
+        return rows
+
+    def _chunk(self, first: int) -> Float32Matrix:
+        positions = np.arange(first, first + CHUNK, dtype=np.float32)
+        angles = (positions[:, None] * self._frequencies).astype(np.float64)  # [positions, head_size / 2]
+        padding = ((0, 0), (0, self._padding))
+        return np.concatenate([np.pad(np.cos(angles), padding), np.pad(np.sin(angles), padding)], axis=1).astype(
+            np.float32
+        )

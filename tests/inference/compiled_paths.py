@@ -1,0 +1,11 @@
+"""The ways to use this processor that the compiled runtime is tested in."""
+
+from rank_rerank.inference import transformer_plan
+from rank_rerank.kernels.processor import usable_vector_paths
+
+PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported(path)]
+
+# every path, and the fastest one with each kind of numbers that attention can be computed in
+VARIANTS = [(path, "float32") for path in PATHS]
+if PATHS and transformer_plan.attention_product(PATHS[0]) == "bfloat16":
+    VARIANTS.append((PATHS[0], "bfloat16"))
