@@ -21,7 +21,7 @@ class RelevantSpan:
         start: first code point.
         end: the code point behind the last.
         score: how much of the query it answers, from 0 to 1: the mean over the query's words of the best similarity
-            that the word found in this passage, 0 for a word that found nothing here.
+            that the word found in this passage or within eight words of it in its sentence.
     """
 
     start: int

@@ -14,7 +14,7 @@ DEFAULT_OVERLAP = 32
 EARLIEST_END = 2 / 3
 # characters that are tokenised to find one chunk: enough for all but unusual texts, and doubled for these
 CHARACTERS_A_TOKEN = 16
-_SENTENCE_END = re.compile(r"[.!?…]['\"”’)\]]*(?=\s)|[。！？]|\n\s*\n")  # noqa: RUF001 - their full stops
+SENTENCE_END = re.compile(r"[.!?…]['\"”’)\]]*(?=\s)|[。！？]|\n\s*\n")  # noqa: RUF001 - their full stops
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _end_of_chunk(piece: str, spans: list[tuple[int, int]]) -> int:
     """Where a chunk ends: behind the last sentence, or the last whole word, of what was read."""
     last = spans[-1][1]
     earliest = spans[int(EARLIEST_END * (len(spans) - 1))][1]
-    ends = [match.end() for match in _SENTENCE_END.finditer(piece, earliest, last)]
+    ends = [match.end() for match in SENTENCE_END.finditer(piece, earliest, last)]
     if ends:
         return ends[-1]
     # a word may have been cut in its pieces: leave it to the next chunk, unless it is all there is

@@ -11,7 +11,7 @@ from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.explanation.spans import find_spans
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY, find_matches, word_similarities
-from rank_rerank.explanation.words import TextWord, words_of
+from rank_rerank.explanation.words import TextWord, sentence_numbers, words_of
 from rank_rerank.rankings import RelevantSpan
 from rank_rerank.scoring.maxsim import maxsim_matches
 
@@ -137,7 +137,15 @@ def explain_document(  # noqa: PLR0913 - what is compared, and which of it is wa
         document_words=tuple(document_words),
         similarities=similarities,
         matches=matches,
-        spans=find_spans(similarities, matches, query_words, document_words, threshold=threshold, max_spans=max_spans),
+        spans=find_spans(
+            similarities,
+            matches,
+            query_words,
+            document_words,
+            threshold=threshold,
+            max_spans=max_spans,
+            sentences=sentence_numbers(document_words, document.text),
+        ),
         truncated=embeddings.truncated is not None and bool(embeddings.truncated[0]),
     )
 

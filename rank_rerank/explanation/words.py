@@ -1,9 +1,11 @@
 """The words of a text, and which tokens stand for them."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rank_rerank.encoding.chunking import SENTENCE_END
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
 
@@ -46,6 +48,12 @@ def words_of(embeddings: TokenEmbeddings, text: str) -> list[TextWord]:
         if end > start:
             tokens_of.setdefault(_whole_word(text, start, end), []).append(token)
     return _join_overlapping(sorted(tokens_of.items()), text)
+
+
+def sentence_numbers(words: Sequence[TextWord], text: str) -> list[int]:
+    """The number of the sentence that each word of a text stands in, from 0, ascending."""
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
+    return [bisect_right(ends, word.start) for word in words]
 
 
 def _join_overlapping(found: Sequence[tuple[tuple[int, int], list[int]]], text: str) -> list[TextWord]:

@@ -10,7 +10,7 @@ from rank_rerank.documents import Document
 from rank_rerank.errors import EmptyQueryError, InvalidArgumentError, InvalidItemError, InvalidTextError
 from rank_rerank.explanation.explanations import align_tokens
 from rank_rerank.explanation.spans import find_spans
-from rank_rerank.explanation.words import TextWord, words_of
+from rank_rerank.explanation.words import TextWord, sentence_numbers, words_of
 
 QUERY = "capital of France?"
 FILLER = "This sentence has nothing to do with the matter at hand and only makes the text longer than it was. "
@@ -119,10 +119,39 @@ def test_words_apart_make_passages_of_their_own():
     asked = words[:2]
     spans = find_spans(similarities, matches, asked, words, max_gap=20)
     assert [(span.start, span.end) for span in spans] == [(0, 14), (100, 104)]
-    assert [span.score for span in spans] == pytest.approx([(0.9 + 0.6) / 2, (0.5 + 0.7) / 2])
-    assert len(find_spans(similarities, matches, asked, words, max_gap=100)) == 1
+    assert [span.score for span in spans] == pytest.approx([(0.9 + 0.7) / 2, (0.9 + 0.7) / 2])  # of one sentence
+    [joined] = find_spans(similarities, matches, asked, words, max_gap=100)
+    assert (joined.start, joined.end) == (0, 104)
     with pytest.raises(InvalidArgumentError, match="max_gap"):
         find_spans(similarities, matches, asked, words, max_gap=-1)
+
+
+def test_a_passage_stays_in_its_sentence_and_is_scored_by_it():
+    words = [TextWord(start, start + 4, (0,), says_something=True) for start in (0, 5, 10, 15)]
+    similarities = np.array([[0.8, 0.4, 0.9, 0.1], [0.3, 0.2, 0.1, 0.7]], np.float32)
+    matches = np.array([[1, 0, 1, 0], [0, 0, 0, 0]], np.bool_)
+    spans = find_spans(similarities, matches, words[:2], words, sentences=[0, 0, 1, 1])
+    assert [(span.start, span.end) for span in spans] == [(0, 4), (10, 14)]
+    # the second sentence's other word answers the query's second word, though it matched nothing
+    assert [span.score for span in spans] == pytest.approx([(0.8 + 0.3) / 2, (0.9 + 0.7) / 2])
+    assert find_spans(similarities, matches, words[:2], words, sentences=[0, 0, 1, 1], max_spans=1) == spans[1:]
+
+
+def test_context_of_a_passage_is_near_it():
+    words = [TextWord(5 * place, 5 * place + 4, (0,), says_something=True) for place in range(20)]
+    similarities = np.full((2, 20), 0.1, np.float32)
+    similarities[0, 0], similarities[1, 8], similarities[1, 9] = 0.9, 0.5, 0.8
+    matches = similarities > 0.85
+    [span] = find_spans(similarities, matches, words[:2], words)
+    assert span.score == pytest.approx((0.9 + 0.5) / 2)
+
+
+def test_sentences_of_words(encoder):
+    text = "One two. Three (four!) five\n\nsix"
+    words = words_of(encoder.encode_document(text), text)
+    assert dict(zip([text[word.start : word.end] for word in words], sentence_numbers(words, text), strict=True)) == {
+        "One": 0, "two": 0, ".": 0, "Three": 1, "(": 1, "four": 1, "!": 1, ")": 1, "five": 2, "six": 3,
+    }  # fmt: skip
 
 
 def test_vectors_of_any_tokens_are_aligned():
