@@ -6,12 +6,14 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
-from rank_rerank.checkpoints.hub import download
+from rank_rerank.checkpoints.hub import HubOptions, download
 from rank_rerank.errors import CheckpointFormatError, CheckpointNotFoundError, InvalidArgumentError
 
 BUNDLED_NAME = "bundled"
 PRECISIONS = ("auto", "int8", "fp32", "fp16", "bf16")
 RUNTIMES = ("auto", "numba", "onnx", "torch")
+
+ANY_HUB = HubOptions()
 
 logger = logging.getLogger("rank_rerank")
 
@@ -19,7 +21,7 @@ logger = logging.getLogger("rank_rerank")
 def find_model(
     name_or_folder: str | Path | None = None,
     *,
-    revision: str | None = None,
+    hub: HubOptions = ANY_HUB,
     precision: str = "auto",
     runtime: str = "auto",
     instruction: str | None = None,
@@ -29,7 +31,7 @@ def find_model(
     Args:
         name_or_folder: None or "bundled" for the model inside the package, an existing folder, or a Hub name such as
             "owner/model". A folder wins over a Hub name.
-        revision: branch, tag or commit on the Hub; None for its main branch.
+        hub: how the Hub is asked, where the name is one of its.
         precision: "auto", "int8", "fp32", "fp16" or "bf16". "int8" and "fp32" choose among ONNX files; weights are
             read whatever they are stored in, and the runtime converts them.
         runtime: "onnx" for an ONNX file, "torch" for weights in safetensors, "numba" for either, "auto" for what the
@@ -44,7 +46,9 @@ def find_model(
     for option, value, known in (("precision", precision, PRECISIONS), ("runtime", runtime, RUNTIMES)):
         if value not in known:
             raise InvalidArgumentError(f"{option} must be one of {', '.join(known)}")
-    folder, name = _locate(name_or_folder, revision)
+    folder, name = _locate(name_or_folder)
+    if folder is None:
+        folder = download(name, hub, precision, runtime)
     checkpoint = read_folder(folder, name, precision, runtime, instruction)
     if instruction is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.prompt is None):
         raise InvalidArgumentError(f"{name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker")
@@ -55,7 +59,7 @@ def find_model(
 def find_checkpoint(
     name_or_folder: str | Path | None = None,
     *,
-    revision: str | None = None,
+    hub: HubOptions = ANY_HUB,
     precision: str = "auto",
     runtime: str = "auto",
 ) -> Checkpoint:
@@ -64,7 +68,7 @@ def find_checkpoint(
     Raises:
         CheckpointFormatError: the model is a cross-encoder, which has no token vectors.
     """
-    checkpoint = find_model(name_or_folder, revision=revision, precision=precision, runtime=runtime)
+    checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime)
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         raise CheckpointFormatError(
             f"{checkpoint.name} is a cross-encoder: it reads query and document together and has no token vectors. "
@@ -78,7 +82,8 @@ def bundled_folder() -> Path:
     return Path(str(files("rank_rerank.bundled")))
 
 
-def _locate(name_or_folder: str | Path | None, revision: str | None) -> tuple[Path, str]:
+def _locate(name_or_folder: str | Path | None) -> tuple[Path | None, str]:
+    """The folder, None for a model of the Hub, and the name."""
     if name_or_folder is None or name_or_folder == BUNDLED_NAME:
         return bundled_folder(), BUNDLED_NAME
     folder = Path(name_or_folder).expanduser()
@@ -86,4 +91,4 @@ def _locate(name_or_folder: str | Path | None, revision: str | None) -> tuple[Pa
         return folder, str(name_or_folder)
     if isinstance(name_or_folder, Path) or name_or_folder.count("/") != 1 or name_or_folder.startswith((".", "/", "~")):
         raise CheckpointNotFoundError(f'there is no model folder "{name_or_folder}"')
-    return download(name_or_folder, revision), name_or_folder
+    return None, name_or_folder

@@ -4,12 +4,13 @@ import json
 import platform
 import sys
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
-from rank_rerank.checkpoints.find import find_model
+from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.devices import available_cpus, default_num_threads, get_gpu_device, installed_version
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -33,17 +34,20 @@ PACKAGES = (
 Report = dict[str, dict[str, Any]]
 
 
-def run_doctor(
-    model: str | None, *, as_json: bool, num_threads: int | None, device: str = "auto", strict: bool = False
-) -> int:
+@dataclass(frozen=True)
+class DoctorOptions:
+    """What the user asked for; the fields are the command's arguments."""
+
+    loading: ModelOptions
+    as_json: bool
+    strict: bool
+
+
+def run_doctor(options: DoctorOptions) -> int:
     """Print the report.
 
     Args:
-        model: a folder or Hub name; None for the bundled model.
-        as_json: print JSON.
-        num_threads: threads that work; None for the default.
-        device: as in load().
-        strict: where the device is an execution provider, refuse a model of which a part runs on the CPU.
+        options: ``strict``: where the device is an execution provider, refuse a model of which a part runs on the CPU.
 
     Returns:
         0 if the model passes its self-check, 1 if it does not.
@@ -53,8 +57,8 @@ def run_doctor(
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     report["folders"] = _folders()
-    report["model"], passed = _model(model, num_threads, _device(device, strict=strict))
-    sys.stdout.write(json.dumps(report, indent=2) + "\n" if as_json else _as_text(report))
+    report["model"], passed = _model(options.loading, _device(options.loading.device, strict=options.strict))
+    sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 
 
@@ -121,9 +125,10 @@ def _device(device: str, *, strict: bool) -> Device:
     return ExecutionProvider(device, strict=True) if strict else device
 
 
-def _model(model: str | None, num_threads: int | None, device: Device) -> tuple[dict[str, Any], bool]:
+def _model(loading: ModelOptions, device: Device) -> tuple[dict[str, Any], bool]:
     begun = time.perf_counter()
-    checkpoint = find_model(model)
+    num_threads = loading.num_threads
+    checkpoint = loading.find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         reranker = CrossEncoderReranker(
             CrossEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)

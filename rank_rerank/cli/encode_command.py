@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT
 from rank_rerank.cli.corpus_files import stream_corpus
+from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling, PoolingMethod
@@ -31,9 +32,8 @@ class EncodeOptions:
 
     files: tuple[str, ...]
     store: str
-    model: str | None
+    loading: ModelOptions
     format: str | None
-    num_threads: int | None
     dtype: StoredDtype | None
     rescore: StoredDtype | None
     pool: int | None
@@ -51,7 +51,7 @@ def run_encode(options: EncodeOptions) -> None:
     """
     if not options.files and sys.stdin.isatty():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
-    encoder = TokenEncoder.from_pretrained(options.model, num_threads=options.num_threads)
+    encoder = options.loading.load_encoder()
     documents = stream_corpus(options.files or (STANDARD_INPUT,), options.format)
     if (Path(options.store) / MANIFEST_FILE).exists():
         _refuse_other_compression(options)

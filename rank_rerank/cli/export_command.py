@@ -1,10 +1,11 @@
 """``rank-rerank export`` and ``rank-rerank convert``: a model in another form, checked before it is kept."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.find import find_model
+from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import export_folder, own_texts, trial_texts
@@ -14,25 +15,36 @@ from rank_rerank.export.pickle_conversion import convert_pickles
 MAX_TEXTS_BYTES = 64 << 20
 
 
-def run_export(model: str, output: str, texts_file: str | None, *, int8: bool) -> None:
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the user asked for; the fields are the command's arguments."""
+
+    loading: ModelOptions
+    output: str
+    texts: str | None
+    int8: bool
+
+
+def run_export(options: ExportOptions) -> None:
     """Export a model to ONNX and say how close the result comes.
 
     Raises:
         RankRerankError: the model cannot be loaded, or the result is not close enough; nothing is written then.
     """
-    texts = None if texts_file is None else _read_lines(Path(texts_file))
+    output = options.output
+    texts = None if options.texts is None else _read_lines(Path(options.texts))
     if Path(output).exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
-    checkpoint = find_model(model, runtime="torch")
+    checkpoint = options.loading.find(runtime="torch")
     if isinstance(checkpoint, CrossEncoderCheckpoint):
-        if int8:
+        if options.int8:
             raise ExportError("cross-encoders are exported in fp32; leave --int8 out")
         difference = export_cross_encoder(
             checkpoint, Path(output), trial_texts(own_texts() if texts is None else texts)
         )
         sys.stdout.write(f"{output}: scores differ from the source's by at most {difference:.1e}\n")
         return
-    result = export_folder(model, Path(output), texts, int8=int8)
+    result = export_folder(checkpoint, Path(output), texts, int8=options.int8)
     sys.stdout.write(_line(f"{output}/model.onnx", result.fp32))
     if result.int8 is not None:
         sys.stdout.write(_line(f"{output}/model_int8.onnx", result.int8))

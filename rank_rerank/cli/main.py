@@ -1,23 +1,17 @@
-"""The command's arguments, and what its exit codes mean: 0 done, 1 a check failed, 2 bad input."""
+"""The command: arguments to options, and what its exit codes mean: 0 done, 1 a check failed, 2 bad input."""
 
 import argparse
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import fields
+from typing import Any, TypeVar
 
-from rank_rerank.cli.candidate_files import FORMATS
-from rank_rerank.devices import installed_version
-from rank_rerank.encoding.quantization import STORED_DTYPES
+from rank_rerank.cli.parser import make_parser
 from rank_rerank.errors import RankRerankError, SelfCheckError
 
-
-class _Commands(Protocol):
-    """What argparse's add_subparsers() gives; its class has no public name."""
-
-    def add_parser(self, name: str, /, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002
-
+Options = TypeVar("Options")
 
 EXIT_DONE, EXIT_CHECK_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -31,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     _show_log()
     try:
         return _run(options)
@@ -47,287 +41,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     # the commands pull in the runtimes, which --help should not wait for
-    if options.command == "doctor":
-        from rank_rerank.cli.doctor import run_doctor  # noqa: PLC0415
+    match arguments.command:
+        case "doctor":
+            from rank_rerank.cli.doctor import DoctorOptions, run_doctor  # noqa: PLC0415
 
-        return run_doctor(
-            options.model,
-            as_json=options.json,
-            num_threads=options.threads,
-            device=options.device,
-            strict=options.strict,
-        )
-    if options.command == "encode":
-        return _run_encode(options)
-    if options.command == "store":
-        return _run_store(options)
-    if options.command == "explain":
-        return _run_explain(options)
-    if options.command in ("export", "convert"):
-        return _run_export(options)
-    from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
+            return run_doctor(_fill(DoctorOptions, arguments))
+        case "encode":
+            from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
 
-    run_rerank(
-        RerankOptions(
-            query=options.query,
-            files=tuple(options.files),
-            model=options.model,
-            top_k=options.top_k,
-            as_json=options.json,
-            output=options.output,
-            format=options.format,
-            num_threads=options.threads,
-            store=options.store,
-            ids=options.ids,
-            spans=options.spans,
-        )
-    )
+            run_encode(_fill(EncodeOptions, arguments))
+        case "explain":
+            from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
+
+            run_explain(_fill(ExplainOptions, arguments))
+        case "export":
+            from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
+
+            run_export(_fill(ExportOptions, arguments))
+        case "convert":
+            from rank_rerank.cli.export_command import run_convert  # noqa: PLC0415
+
+            run_convert(arguments.model, arguments.output)
+        case "store":
+            return _run_store(arguments)
+        case _:
+            from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
+
+            run_rerank(_fill(RerankOptions, arguments))
     return EXIT_DONE
 
 
-def _run_explain(options: argparse.Namespace) -> int:
-    from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
-
-    run_explain(
-        ExplainOptions(
-            query=options.query,
-            files=tuple(options.files),
-            model=options.model,
-            top_k=options.top_k,
-            html=options.html,
-            as_json=options.json,
-            format=options.format,
-            num_threads=options.threads,
-        )
-    )
-    return EXIT_DONE
-
-
-def _run_encode(options: argparse.Namespace) -> int:
-    from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
-
-    run_encode(
-        EncodeOptions(
-            files=tuple(options.files),
-            store=options.store,
-            model=options.model,
-            format=options.format,
-            num_threads=options.threads,
-            dtype=options.dtype,
-            rescore=options.rescore,
-            pool=options.pool,
-            pool_method=options.pool_method,
-            dims=options.dims,
-            dims_method=options.dims_method,
-            leave_out_texts=options.leave_out_texts,
-        )
-    )
-    return EXIT_DONE
-
-
-def _run_export(options: argparse.Namespace) -> int:
-    from rank_rerank.cli.export_command import run_convert, run_export  # noqa: PLC0415
-
-    if options.command == "convert":
-        run_convert(options.model, options.output)
-    else:
-        run_export(options.model, options.output, options.texts, int8=options.int8)
-    return EXIT_DONE
-
-
-def _run_store(options: argparse.Namespace) -> int:
+def _run_store(arguments: argparse.Namespace) -> int:
     from rank_rerank.cli import store_commands  # noqa: PLC0415
 
-    if options.action == "verify":
-        return store_commands.run_verify(options.store)
-    if options.action == "repair":
-        store_commands.run_repair(options.store)
-    elif options.action == "info":
-        store_commands.run_info(options.store, as_json=options.json)
-    else:
-        store_commands.run_advise(
-            store_commands.AdviseOptions(
-                files=tuple(options.files),
-                queries=options.queries,
-                sample=options.sample,
-                model=options.model,
-                num_threads=options.threads,
-                as_json=options.json,
-            )
-        )
+    match arguments.action:
+        case "verify":
+            return store_commands.run_verify(arguments.store)
+        case "repair":
+            store_commands.run_repair(arguments.store)
+        case "info":
+            store_commands.run_info(arguments.store, as_json=arguments.as_json)
+        case _:
+            store_commands.run_advise(_fill(store_commands.AdviseOptions, arguments))
     return EXIT_DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rank-rerank",
-        description="Rerank search candidates with late interaction.",
-        epilog="Exit codes: 0 done, 1 a check failed, 2 bad input.",
-    )
-    parser.add_argument("--version", action="version", version=f"rank-rerank {installed_version('rank-rerank')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_rerank(commands)
-    _add_explain(commands)
-    _add_encode(commands)
-    _add_store(commands)
-    _add_export(commands)
-    _add_doctor(commands)
-    return parser
+def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
+    """A command's options from the arguments of the same names; what is said of the model is in ``loading``."""
+    from rank_rerank.cli.model_options import ModelOptions  # noqa: PLC0415 - pulls in the runtimes
 
-
-def _add_rerank(commands: _Commands) -> None:
-    rerank = commands.add_parser(
-        "rerank",
-        help="order documents by how well they answer a query",
-        description=(
-            "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object a line, with "
-            '"text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any other '
-            "file has a document a line. On a terminal the result is a table with the best-matching words marked; in "
-            "a pipe it is JSON, a hit a line."
-        ),
-    )
-    rerank.add_argument("query", help="what is searched for")
-    rerank.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    rerank.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to show (all)")
-    rerank.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
-    rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
-    rerank.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
-    rerank.add_argument("--store", metavar="DIR", help="a store: candidates it holds are not encoded again")
-    rerank.add_argument(
-        "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
-    )
-    rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
-    _add_shared(rerank)
-
-
-def _add_explain(commands: _Commands) -> None:
-    explain = commands.add_parser(
-        "explain",
-        help="show which words of each hit the query's words found",
-        description=(
-            "Rank the documents in FILE… as rerank does, and tell for the best hits which of their words the query's "
-            "words found and which passages they make up: on a terminal, as JSON in a pipe, or as a page of HTML that "
-            "stands alone."
-        ),
-    )
-    explain.add_argument("query", help="what is searched for")
-    explain.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    explain.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to explain (10)")
-    explain.add_argument("--html", metavar="FILE", help="write a page with marked texts and heat maps to FILE")
-    explain.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
-    explain.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
-    _add_shared(explain)
-
-
-def _add_encode(commands: _Commands) -> None:
-    encode = commands.add_parser(
-        "encode",
-        help="encode documents into a store, once",
-        description=(
-            "Encode the documents in FILE… into the store DIR, which is made if it is not there. A document that is "
-            "there with the same text is skipped, so an interrupted run goes on where it was. Files are read as by "
-            '"rerank"; a document without an "id" is stored as FILE:LINE.'
-        ),
-    )
-    encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
-    encode.add_argument("--store", metavar="DIR", required=True, help="the store")
-    encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
-    encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
-    encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
-    encode.add_argument("--pool-method", choices=("hierarchical", "sequential"), help="which to join (hierarchical)")
-    encode.add_argument("--dims", type=_positive, metavar="N", help="keep N numbers of each vector (all)")
-    encode.add_argument(
-        "--dims-method",
-        choices=("rotation", "first"),
-        help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
-    )
-    encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
-    encode.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
-    _add_shared(encode)
-
-
-def _add_store(commands: _Commands) -> None:
-    store = commands.add_parser(
-        "store",
-        help="show, verify or repair a store; measure what a smaller one would cost",
-        description="Look into a store, check every byte of it, repair it, or choose how to compress one.",
-    )
-    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, words in (
-        ("info", "show what a store holds and which model made it"),
-        ("verify", "read every byte and compare it with its checksum"),
-        ("repair", "make a damaged store usable again with everything that is sound"),
-    ):
-        action = actions.add_parser(name, help=words, description=f"{words.capitalize()}.")
-        action.add_argument("store", metavar="DIR", help="the store")
-        if name == "info":
-            action.add_argument("--json", action="store_true", help="print JSON")
-    advise = actions.add_parser(
-        "advise",
-        help="measure on your texts what each compression costs",
-        description=(
-            "Rank a sample of the documents in FILE… for some queries, once for every compression, and print its size "
-            "and how much of the uncompressed ranking it keeps."
-        ),
-    )
-    advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
-    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
-    advise.add_argument("--sample", type=_positive, default=300, metavar="N", help="how many documents (300)")
-    advise.add_argument("--json", action="store_true", help="print JSON lines")
-    _add_shared(advise)
-
-
-def _add_export(commands: _Commands) -> None:
-    export = commands.add_parser(
-        "export",
-        help="turn a model with weights into an ONNX folder, checked against its source",
-        description=(
-            "Write MODEL as an ONNX folder OUTPUT. The result is held against the source before it is kept; if it "
-            'differs too much nothing is written. Needs the extra "export".'
-        ),
-    )
-    export.add_argument("--int8", action="store_true", help="write model_int8.onnx too (BERT-like; needs --texts)")
-    export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
-    convert = commands.add_parser(
-        "convert",
-        help="turn a pytorch_model.bin into model.safetensors, once",
-        description=(
-            "Copy the folder MODEL to OUTPUT with every pytorch_model.bin as model.safetensors. A pickle can run code: "
-            'convert only files whose origin you trust. Needs the extra "export".'
-        ),
-    )
-    for command in (export, convert):
-        command.add_argument(
-            "model", metavar="MODEL", help="a model folder" + (" or a Hub name" if command is export else "")
-        )
-        command.add_argument("output", metavar="OUTPUT", help="the folder to make")
-
-
-def _add_doctor(commands: _Commands) -> None:
-    doctor = commands.add_parser(
-        "doctor",
-        help="show what this machine has, and check that the model computes what it should",
-        description="Show processor, devices, runtimes, threads, folders and versions, and run the model's self-check.",
-    )
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    doctor.add_argument(
-        "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or an execution provider (auto)"
-    )
-    doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
-    _add_shared(doctor)
-
-
-def _add_shared(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", metavar="MODEL", help="a model folder or a Hub name (the bundled model)")
-    command.add_argument("--threads", type=_positive, metavar="N", help="threads that work (all processors)")
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
+    }
+    loading = ModelOptions(**{each.name: values[each.name] for each in fields(ModelOptions) if each.name in values})
+    named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses
+    return kind(**{name: value for name, value in {**values, "loading": loading}.items() if name in named})
 
 
 def _show_log() -> None:

@@ -10,11 +10,12 @@ from typing import Any
 from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
 from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import print_table
+from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.documents import Document
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker, load
+from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
@@ -24,15 +25,15 @@ class RerankOptions:
 
     query: str
     files: tuple[str, ...]
-    model: str | None
+    loading: ModelOptions
     top_k: int | None
     as_json: bool
     output: str | None
     format: str | None
-    num_threads: int | None
     store: str | None = None
     ids: str | None = None
     spans: bool = False
+    instruction: str | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -46,7 +47,7 @@ def run_rerank(options: RerankOptions) -> None:
         reranker, ranking, candidates = _rerank_ids(options, options.ids)
     else:
         candidates = read_candidates(files_or_standard_input(options.files), options.format)
-        reranker = load(options.model, num_threads=options.num_threads)
+        reranker = options.loading.load(options.instruction)
         ranking = _rerank(reranker, options, [item.document for item in candidates])
     if options.spans:
         if isinstance(reranker, CrossEncoderReranker):
@@ -81,7 +82,7 @@ def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ran
     places = read_ids(path)
     store = EmbeddingStore.open(options.store, read_only=True)
     selection = store.select([identifier for identifier, _ in places])
-    reranker = load(options.model, num_threads=options.num_threads)
+    reranker = options.loading.load(options.instruction)
     if isinstance(reranker, CrossEncoderReranker):
         raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
     ranking = reranker.rerank(options.query, selection, top_k=options.top_k)

@@ -9,8 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from rank_rerank.cli.corpus_files import stream_corpus
+from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
-from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S, EmbeddingStore
 from rank_rerank.storage.store_verification import repair_store
@@ -23,8 +23,7 @@ class AdviseOptions:
     files: tuple[str, ...]
     queries: str | None
     sample: int
-    model: str | None
-    num_threads: int | None
+    loading: ModelOptions
     as_json: bool
 
 
@@ -115,7 +114,7 @@ def run_advise(options: AdviseOptions) -> None:
             raise InvalidArgumentError("--queries names an empty file. Leave it out to make queries from the documents")
     else:
         queries = make_queries([document.text for document in documents])
-    encoder = TokenEncoder.from_pretrained(options.model, num_threads=options.num_threads)
+    encoder = options.loading.load_encoder()
     rows = advise(encoder, [document.text for document in documents], queries)
     if options.as_json:
         sys.stdout.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))

@@ -9,6 +9,7 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.checkpoints.find import find_checkpoint
+from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -41,11 +42,14 @@ class TokenEncoder:
     transformer: Transformer
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # noqa: PLR0913 - as rank_rerank.load()
         cls,
         name_or_folder: str | Path | None = None,
         *,
         revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | Path | None = None,
         device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
@@ -56,6 +60,9 @@ class TokenEncoder:
         Args:
             name_or_folder: None for the bundled model, a folder, or a Hub name.
             revision: branch, tag or commit on the Hub.
+            token: of the Hub, for models that are not public; None for the one that huggingface-hub keeps.
+            local_files_only: take a model of the Hub from the cache, and leave the network alone.
+            cache_dir: the folder of that cache; None for huggingface-hub's.
             device: "auto", "cpu"; for a model with weights "cuda", "cuda:N" or "mps"; for an ONNX file an execution
                 provider of ONNX Runtime, by name or as inference.providers.ExecutionProvider.
             precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
@@ -75,8 +82,9 @@ class TokenEncoder:
         """
         if num_threads is not None:
             check_num_threads(num_threads)
+        hub = HubOptions(revision, token, local_files_only, cache_dir)
         return cls.from_checkpoint(
-            find_checkpoint(name_or_folder, revision=revision, precision=precision, runtime=runtime),
+            find_checkpoint(name_or_folder, hub=hub, precision=precision, runtime=runtime),
             device=device,
             precision=precision,
             num_threads=num_threads,

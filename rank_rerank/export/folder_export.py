@@ -45,12 +45,12 @@ class ExportedFolder:
 
 
 def export_folder(
-    name_or_folder: str | Path, output: Path, texts: Sequence[str] | None = None, *, int8: bool = False
+    model: str | Path | Checkpoint, output: Path, texts: Sequence[str] | None = None, *, int8: bool = False
 ) -> ExportedFolder:
     """Export a model with weights to ONNX: encoder, projection and normalisation in one graph.
 
     Args:
-        name_or_folder: a model of any family with weights.
+        model: of any family with weights: a folder, a Hub name, or a checkpoint that was found with runtime="torch".
         output: the folder to make; it must not exist.
         texts: what the result is held to, and INT8 calibrated on; None for the package's own few, fp32 only.
         int8: write model_int8.onnx too, for encoders of the BERT kind.
@@ -66,7 +66,7 @@ def export_folder(
         raise ExportError(
             f"INT8 is calibrated on texts like those the model will read: give a file of {MIN_TEXTS} or more"
         )
-    checkpoint = find_checkpoint(name_or_folder, runtime="torch")
+    checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
     source = TokenEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)

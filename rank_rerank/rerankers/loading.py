@@ -5,6 +5,7 @@ from typing import Literal, overload
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_model
+from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -21,6 +22,9 @@ def load(
     name_or_folder: Literal["bundled"] | None = None,
     *,
     revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
     device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
@@ -34,6 +38,9 @@ def load(
     name_or_folder: str | Path | None,
     *,
     revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
     device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
@@ -46,6 +53,9 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     name_or_folder: str | Path | None = None,
     *,
     revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
     device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
@@ -60,6 +70,9 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     Args:
         name_or_folder: None for the bundled model (no download), a folder, or a Hub name.
         revision: branch, tag or commit on the Hub.
+        token: of the Hub, for models that are not public; None for the one that huggingface-hub keeps.
+        local_files_only: take a model of the Hub from the cache, and leave the network alone.
+        cache_dir: the folder of that cache; None for huggingface-hub's.
         device: "auto", "cpu"; for a model with weights "cuda", "cuda:N" or "mps"; for an ONNX file an execution
             provider of ONNX Runtime, by name or as inference.providers.ExecutionProvider.
         precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
@@ -80,9 +93,8 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     """
     if num_threads is not None:
         check_num_threads(num_threads)
-    checkpoint = find_model(
-        name_or_folder, revision=revision, precision=precision, runtime=runtime, instruction=instruction
-    )
+    hub = HubOptions(revision, token, local_files_only, cache_dir)
+    checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         if runtime == "numba":
             raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels do not compute cross-encoders yet")

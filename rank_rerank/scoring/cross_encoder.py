@@ -9,6 +9,7 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_model
+from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import check_num_threads
 from rank_rerank.errors import CheckpointFormatError, NonFiniteError
 from rank_rerank.inference.choose import Device, choose_pair_runtime
@@ -59,6 +60,9 @@ class CrossEncoder:
         name_or_folder: str | Path,
         *,
         revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | Path | None = None,
         device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
@@ -70,9 +74,8 @@ class CrossEncoder:
         Raises:
             CheckpointFormatError: also where the model is a late-interaction model.
         """
-        checkpoint = find_model(
-            name_or_folder, revision=revision, precision=precision, runtime=runtime, instruction=instruction
-        )
+        hub = HubOptions(revision, token, local_files_only, cache_dir)
+        checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
         if not isinstance(checkpoint, CrossEncoderCheckpoint):
             raise CheckpointFormatError(f"{checkpoint.name} is a late-interaction model; use TokenEncoder or load()")
         return cls.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)

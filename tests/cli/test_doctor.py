@@ -93,3 +93,31 @@ def test_a_cross_encoder_reranks_from_the_command_and_has_no_store(run, tmp_path
     code, _, err = run(*arguments, "--store", str(tmp_path / "store"))
     assert code == 2
     assert "nothing can come of --store" in err
+
+
+def test_commands_take_a_model_from_the_cache(run, tmp_path, monkeypatch):
+    import model_folders as folders
+    import pytest
+    from hub_caches import NAME, block_network, write_cache
+
+    pytest.importorskip("torch")
+    cache = write_cache(tmp_path / "cache", folders.write_pylate(tmp_path / "model"))
+    (tmp_path / "texts.txt").write_text("some text\nanother text\n")
+    block_network(monkeypatch)
+    model = ("--model", NAME, "--local-files-only", "--cache-dir", str(cache), "--device", "cpu")
+    texts = str(tmp_path / "texts.txt")
+    for command in (
+        ("doctor",),
+        ("rerank", "a query", texts),
+        ("explain", "a query", texts),
+        ("encode", texts, "--store", str(tmp_path / "store")),
+    ):
+        code, out, err = run(*command, *model)
+        assert (code, err) == (0, ""), command
+        assert out
+    code, _, err = run("rerank", "a query", texts, *model, "--revision", "v9")
+    assert code == 2
+    assert "local_files_only forbids the network" in err
+    code, _, err = run("rerank", "a query", texts, *model, "--instruction", "Find answers")
+    assert code == 2
+    assert "takes no instruction" in err

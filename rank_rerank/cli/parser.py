@@ -1,0 +1,201 @@
+"""The command's arguments."""
+
+import argparse
+from typing import Protocol
+
+from rank_rerank.cli.candidate_files import FORMATS
+from rank_rerank.devices import installed_version
+from rank_rerank.encoding.quantization import STORED_DTYPES
+
+
+class _Commands(Protocol):
+    """What argparse's add_subparsers() gives; its class has no public name."""
+
+    def add_parser(self, name: str, /, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; a command's arguments are named as the fields of its options."""
+    parser = argparse.ArgumentParser(
+        prog="rank-rerank",
+        description="Rerank search candidates with late interaction.",
+        epilog="Exit codes: 0 done, 1 a check failed, 2 bad input.",
+    )
+    parser.add_argument("--version", action="version", version=f"rank-rerank {installed_version('rank-rerank')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_rerank(commands)
+    _add_explain(commands)
+    _add_encode(commands)
+    _add_store(commands)
+    _add_export(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_rerank(commands: _Commands) -> None:
+    rerank = commands.add_parser(
+        "rerank",
+        help="order documents by how well they answer a query",
+        description=(
+            "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object a line, with "
+            '"text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any other '
+            "file has a document a line. On a terminal the result is a table with the best-matching words marked; in "
+            "a pipe it is JSON, a hit a line."
+        ),
+    )
+    rerank.add_argument("query", help="what is searched for")
+    rerank.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
+    rerank.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to show (all)")
+    rerank.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
+    rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
+    rerank.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    rerank.add_argument("--store", metavar="DIR", help="a store: candidates it holds are not encoded again")
+    rerank.add_argument(
+        "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
+    )
+    rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
+    rerank.add_argument("--instruction", metavar="TEXT", help="what a causal reranker judges documents by (its own)")
+    _add_shared(rerank)
+
+
+def _add_explain(commands: _Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="show which words of each hit the query's words found",
+        description=(
+            "Rank the documents in FILE… as rerank does, and tell for the best hits which of their words the query's "
+            "words found and which passages they make up: on a terminal, as JSON in a pipe, or as a page of HTML that "
+            "stands alone."
+        ),
+    )
+    explain.add_argument("query", help="what is searched for")
+    explain.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
+    explain.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to explain (10)")
+    explain.add_argument("--html", metavar="FILE", help="write a page with marked texts and heat maps to FILE")
+    explain.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
+    explain.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_shared(explain)
+
+
+def _add_encode(commands: _Commands) -> None:
+    encode = commands.add_parser(
+        "encode",
+        help="encode documents into a store, once",
+        description=(
+            "Encode the documents in FILE… into the store DIR, which is made if it is not there. A document that is "
+            "there with the same text is skipped, so an interrupted run goes on where it was. Files are read as by "
+            '"rerank"; a document without an "id" is stored as FILE:LINE.'
+        ),
+    )
+    encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
+    encode.add_argument("--store", metavar="DIR", required=True, help="the store")
+    encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
+    encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
+    encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
+    encode.add_argument("--pool-method", choices=("hierarchical", "sequential"), help="which to join (hierarchical)")
+    encode.add_argument("--dims", type=_positive, metavar="N", help="keep N numbers of each vector (all)")
+    encode.add_argument(
+        "--dims-method",
+        choices=("rotation", "first"),
+        help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
+    )
+    encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
+    encode.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_shared(encode)
+
+
+def _add_store(commands: _Commands) -> None:
+    store = commands.add_parser(
+        "store",
+        help="show, verify or repair a store; measure what a smaller one would cost",
+        description="Look into a store, check every byte of it, repair it, or choose how to compress one.",
+    )
+    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, words in (
+        ("info", "show what a store holds and which model made it"),
+        ("verify", "read every byte and compare it with its checksum"),
+        ("repair", "make a damaged store usable again with everything that is sound"),
+    ):
+        action = actions.add_parser(name, help=words, description=f"{words.capitalize()}.")
+        action.add_argument("store", metavar="DIR", help="the store")
+        if name == "info":
+            action.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
+    advise = actions.add_parser(
+        "advise",
+        help="measure on your texts what each compression costs",
+        description=(
+            "Rank a sample of the documents in FILE… for some queries, once for every compression, and print its size "
+            "and how much of the uncompressed ranking it keeps."
+        ),
+    )
+    advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
+    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
+    advise.add_argument("--sample", type=_positive, default=300, metavar="N", help="how many documents (300)")
+    advise.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
+    _add_shared(advise)
+
+
+def _add_export(commands: _Commands) -> None:
+    export = commands.add_parser(
+        "export",
+        help="turn a model with weights into an ONNX folder, checked against its source",
+        description=(
+            "Write MODEL as an ONNX folder OUTPUT. The result is held against the source before it is kept; if it "
+            'differs too much nothing is written. Needs the extra "export".'
+        ),
+    )
+    export.add_argument("--int8", action="store_true", help="write model_int8.onnx too (BERT-like; needs --texts)")
+    export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
+    convert = commands.add_parser(
+        "convert",
+        help="turn a pytorch_model.bin into model.safetensors, once",
+        description=(
+            "Copy the folder MODEL to OUTPUT with every pytorch_model.bin as model.safetensors. A pickle can run code: "
+            'convert only files whose origin you trust. Needs the extra "export".'
+        ),
+    )
+    for command in (export, convert):
+        command.add_argument(
+            "model", metavar="MODEL", help="a model folder" + (" or a Hub name" if command is export else "")
+        )
+        command.add_argument("output", metavar="OUTPUT", help="the folder to make")
+    _add_hub(export)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="show what this machine has, and check that the model computes what it should",
+        description="Show processor, devices, runtimes, threads, folders and versions, and run the model's self-check.",
+    )
+    doctor.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
+    doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
+    _add_shared(doctor)
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", metavar="MODEL", help="a model folder or a Hub name (the bundled model)")
+    command.add_argument(
+        "--threads", dest="num_threads", type=_positive, metavar="N", help="threads that work (all processors)"
+    )
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, mps, or an execution provider of ONNX Runtime (auto)",
+    )
+    _add_hub(command)
+
+
+def _add_hub(command: argparse.ArgumentParser) -> None:
+    hub = command.add_argument_group("models of the Hub")
+    hub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (the main branch)")
+    hub.add_argument("--token", metavar="TOKEN", help="for models that are not public (HF_TOKEN, or that of hf login)")
+    hub.add_argument("--local-files-only", action="store_true", help="take what the cache has; no network")
+    hub.add_argument("--cache-dir", metavar="DIR", help="the folder of the cache (huggingface-hub's)")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
