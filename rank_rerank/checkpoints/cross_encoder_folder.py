@@ -53,7 +53,8 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         folder: the model's folder.
         name: what to call the model.
         precision: "auto", "int8" or "fp32", or what the weights are to be converted to.
-        runtime: "onnx", "torch", or "auto" for weights where they are there, else ONNX.
+        runtime: "onnx"; "torch" or "numba" for weights; "auto" for weights where they are there, else ONNX, and for an
+            ONNX file in INT8 where that is asked for and there is one.
 
     Raises:
         CheckpointFormatError: a file is missing or damaged, or the model gives more than one number.
@@ -62,7 +63,8 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
     _check_num_labels(config, name)
     onnx = find_onnx(folder, precision)
     has_weights = (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists()
-    if onnx is not None and (runtime == "onnx" or precision == "int8" or (runtime == "auto" and not has_weights)):
+    is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights))
+    if onnx is not None and is_onnx_wanted:
         return CrossEncoderCheckpoint(
             name=name,
             folder=folder,
@@ -72,7 +74,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
             activation=read_activation_name(folder),
             precision=onnx[0],
         )
-    if runtime == "onnx" or precision == "int8":
+    if runtime == "onnx" or (precision == "int8" and not has_weights):
         raise CheckpointFormatError(f"{name}: the model folder has no ONNX file of the precision {precision}")
     transformer = read_transformer_config(folder)
     return CrossEncoderCheckpoint(

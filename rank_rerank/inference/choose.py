@@ -45,20 +45,14 @@ def choose_runtime(
         MissingDependencyError: the checkpoint needs PyTorch, which is not installed.
         CheckpointFormatError: the files are damaged, or the runtime that was asked for does not compute the model.
     """
-    is_on_cpu = isinstance(device, str) and device in ("auto", "cpu")
-    if runtime == "numba" and not is_on_cpu:
+    if runtime == "numba" and not _is_on_cpu(device):
         raise DeviceError('compiled kernels run on "cpu" only')
     if checkpoint.is_onnx:
         return _open_onnx(checkpoint, device, num_threads, runtime)
-    if runtime == "numba" or (precision == "int8" and is_on_cpu):
-        return _open_compiled_weights(checkpoint, num_threads)
-    if precision == "auto" and is_on_cpu and find_spec("torch") is None:
-        from rank_rerank.inference.compiled import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
+    if _is_compiled(checkpoint, device, precision, runtime):
+        from rank_rerank.inference.compiled import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
 
-        if (reason := why_not_compiled(checkpoint)) is None:
-            logger.info("model %s: rounded to INT8 for compiled kernels: PyTorch is not installed", checkpoint.name)
-            return _open_compiled_weights(checkpoint, num_threads)
-        logger.info("model %s: compiled kernels cannot stand in for PyTorch: %s", checkpoint.name, reason)
+        return open_compiled_weights(checkpoint, num_threads)
     torch_device = _check_torch(checkpoint, device)
     from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
 
@@ -81,10 +75,25 @@ def _open_onnx(checkpoint: Checkpoint, device: Device, num_threads: int | None, 
     return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads, provider)
 
 
-def _open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
-    from rank_rerank.inference.compiled import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
+def _is_on_cpu(device: Device) -> bool:
+    return isinstance(device, str) and device in ("auto", "cpu")
 
-    return open_compiled_weights(checkpoint, num_threads)
+
+def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device, precision: str, runtime: str) -> bool:
+    """Whether weights are rounded to INT8 for compiled kernels: where that is asked for, or PyTorch is not there."""
+    if runtime == "torch" or not _is_on_cpu(device):
+        return False
+    if runtime == "numba" or precision == "int8":
+        return True
+    if precision != "auto" or find_spec("torch") is not None:
+        return False
+    from rank_rerank.inference.compiled import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
+
+    if (reason := why_not_compiled(checkpoint)) is None:
+        logger.info("model %s: rounded to INT8 for compiled kernels: PyTorch is not installed", checkpoint.name)
+        return True
+    logger.info("model %s: compiled kernels cannot stand in for PyTorch: %s", checkpoint.name, reason)
+    return False
 
 
 def choose_pair_runtime(
@@ -93,13 +102,25 @@ def choose_pair_runtime(
     device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
+    runtime: str = "auto",
 ) -> PairTransformer:
-    """Open a cross-encoder in its runtime; arguments and errors as choose_runtime."""
+    """Open a cross-encoder in its runtime; arguments, choice and errors as choose_runtime.
+
+    An ONNX file runs in ONNX Runtime, whatever its precision: this library makes none in INT8.
+    """
+    if runtime == "numba" and not _is_on_cpu(device):
+        raise DeviceError('compiled kernels run on "cpu" only')
+    if checkpoint.is_onnx and runtime == "numba":
+        raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels compute cross-encoders from weights only")
     if checkpoint.is_onnx:
         from rank_rerank.inference.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
 
         provider = _choose_provider(checkpoint, device)
         return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads, provider)
+    if _is_compiled(checkpoint, device, precision, runtime):
+        from rank_rerank.inference.compiled import open_compiled_pairs  # noqa: PLC0415 - the runtime is chosen here
+
+        return open_compiled_pairs(checkpoint, num_threads)
     torch_device = _check_torch(checkpoint, device)
     if checkpoint.decoder is not None:
         from rank_rerank.inference.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415

@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_head_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
-from rank_rerank.checkpoints.transformer_config import read_transformer_config
+from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.encoder_weights import SIZE_MULTIPLE, check_supported
+from rank_rerank.inference.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.numba_transformer import NumbaTransformer
-from rank_rerank.inference.transformer import Transformer
+from rank_rerank.inference.transformer import PairTransformer, Transformer
 from rank_rerank.inference.transformer_model import Projection
 from rank_rerank.inference.transformer_plan import is_supported
 from rank_rerank.kernels.processor import vector_path
@@ -57,18 +58,46 @@ def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Tr
     return NumbaTransformer.from_tensors(weights, config, projection, num_threads, vector_path())
 
 
-def why_not_compiled(checkpoint: Checkpoint) -> str | None:
+def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | None) -> PairTransformer:
+    """Round a cross-encoder's encoder to INT8 as it is loaded; its head stays in float32.
+
+    Raises:
+        CheckpointFormatError: the weights are damaged, or of a kind that is not compiled.
+        DeviceError: this processor multiplies no bytes.
+    """
+    reason, config, head = why_not_compiled(checkpoint), checkpoint.transformer, checkpoint.head
+    if reason is not None or config is None or head is None:
+        raise CheckpointFormatError(f"{checkpoint.name}: {reason}; use another runtime")
+    tensors = TensorFiles(checkpoint.model_file)
+    weights = read_encoder_tensors(tensors, config)
+    transformer = NumbaTransformer.from_tensors(weights, config, None, num_threads, vector_path())
+    return NumbaCrossEncoder(transformer, config, head, read_head_tensors(tensors, config, head))
+
+
+def why_not_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | None:
     """What of a model of weights the compiled kernels do not compute; None where they compute it."""
     if not is_supported(vector_path()):
         return "this processor has no instruction that compiled kernels multiply bytes with"
-    if checkpoint.transformer is None or len(checkpoint.dense) > 1:
+    if checkpoint.transformer is None:
+        return "compiled kernels compute encoders from weights, no causal models and no foreign ONNX files"
+    return _why_no_projection(checkpoint) or _why_no_encoder(checkpoint.transformer)
+
+
+def _why_no_projection(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | None:
+    if isinstance(checkpoint, CrossEncoderCheckpoint):
+        return None
+    if len(checkpoint.dense) > 1:
         return "compiled kernels compute one linear projection at most"
     if any(layer.activation != "identity" or layer.is_residual for layer in checkpoint.dense):
         return "compiled kernels compute no projection with an activation or a residual"
     if any(layer.out_features % SIZE_MULTIPLE for layer in checkpoint.dense):
         return f"compiled kernels need dims that are multiples of {SIZE_MULTIPLE}"
+    return None
+
+
+def _why_no_encoder(config: TransformerConfig) -> str | None:
     try:
-        check_supported(checkpoint.transformer)
+        check_supported(config)
     except CheckpointFormatError as error:
         return str(error)
     return None

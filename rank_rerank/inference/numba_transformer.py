@@ -6,7 +6,7 @@ multiplied exactly, and every other sum has an order that depends on the text al
 in any batch, in any order and on any number of threads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from rank_rerank.inference.float_weights import weights_from_tensors
 from rank_rerank.inference.onnx_weights import weights_from_onnx
 from rank_rerank.inference.rotary_angles import RotaryAngles
 from rank_rerank.inference.schedule import Output, make_schedule
-from rank_rerank.inference.text_memory import MemoryPool, TextLayout
+from rank_rerank.inference.text_memory import MAX_BLOCK_ROWS, MemoryPool, TextLayout
 from rank_rerank.inference.transformer_model import Projection, pack_model, padded_head_size
 from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
@@ -135,18 +135,48 @@ class NumbaTransformer:
         """
         return self._run(batch, self._config.hidden_size, "hidden")
 
+    def visit(self, batch: TokenBatch, visitor: Callable[[int, Float32Matrix], None], *, only_first: bool) -> None:
+        """Hand the last layer's rows to a visitor, text by text, so that those of many texts never lie about at once.
+
+        Args:
+            batch: packed tokens.
+            visitor: takes the number of a text that has tokens, and its rows [num_tokens, hidden]; called on the thread
+                that ran the text.
+            only_first: the first token's row is enough; there may be more.
+
+        Raises:
+            CheckpointFormatError: as encode.
+        """
+        self._check(batch)
+
+        def run(text: int, num_workers: int) -> None:
+            num_rows = min(int(batch.lengths[text]), MAX_BLOCK_ROWS if only_first else self._config.max_positions)
+            rows = np.empty((num_rows, self._config.hidden_size), np.float32)
+            self._run_text(batch, text, rows, "first" if only_first else "hidden", num_workers)
+            visitor(text, rows)
+
+        self._run_texts(batch, run)
+
     def _run(self, batch: TokenBatch, dim: int, output: Output) -> Float32Matrix:
         self._check(batch)
         vectors = np.empty((batch.num_tokens, dim), np.float32)
+
+        def run(text: int, num_workers: int) -> None:
+            self._run_text(batch, text, vectors[batch.offsets[text] :], output, num_workers)
+
+        self._run_texts(batch, run)
+        return vectors
+
+    def _run_texts(self, batch: TokenBatch, run: Callable[[int, int], None]) -> None:
+        """Run every text that has tokens: many on a thread each, few on all threads, one after the other."""
         texts = np.flatnonzero(batch.lengths)
         texts = texts[np.argsort(-batch.lengths[texts], kind="stable")].tolist()  # the longest first: the end is even
         num_threads = default_num_threads() if self._num_threads is None else self._num_threads
         if len(texts) >= num_threads:
-            run_tasks(lambda number: self._run_text(batch, texts[number], vectors, output), len(texts), num_threads)
+            run_tasks(lambda number: run(texts[number], 1), len(texts), num_threads)
         else:
             for text in texts:
-                self._run_text(batch, text, vectors, output, min(num_threads, MAX_WORKERS))
-        return vectors
+                run(text, min(num_threads, MAX_WORKERS))
 
     def _check(self, batch: TokenBatch) -> None:
         if batch.num_tokens == 0:
@@ -165,10 +195,8 @@ class NumbaTransformer:
                 "lower document_length or query_length in the model's settings"
             )
 
-    def _run_text(
-        self, batch: TokenBatch, text: int, vectors: Float32Matrix, output: Output, num_workers: int = 1
-    ) -> None:
-        """Run one text, whose rows go to their places in ``vectors``."""
+    def _run_text(self, batch: TokenBatch, text: int, rows: Float32Matrix, output: Output, num_workers: int) -> None:
+        """Run one text, whose results go to ``rows``, which may be longer."""
         start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
         layout = TextLayout.of(self._model.table, end - start, self._path)
         memory = self._pool.take(layout.num_bytes(num_workers))
@@ -187,7 +215,7 @@ class NumbaTransformer:
         table[plan.NUM_STAGES] = len(schedule)
         for place, array in (
             (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
-            (plan.SHARED, shared), (plan.VECTORS, vectors[start:]), (plan.HAVE_KEYS, have_keys), *angles.items(),
+            (plan.SHARED, shared), (plan.VECTORS, rows), (plan.HAVE_KEYS, have_keys), *angles.items(),
         ):  # fmt: skip
             table[place] = array.ctypes.data
         tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data

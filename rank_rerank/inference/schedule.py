@@ -43,7 +43,7 @@ from rank_rerank.inference.transformer_plan import (
     WRITE_UNIT,
 )
 
-Output: TypeAlias = Literal["projected", "unit", "hidden"]
+Output: TypeAlias = Literal["projected", "unit", "hidden", "first"]
 
 AFTER_ATTENTION = (
     ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT,
@@ -56,6 +56,7 @@ OUTPUTS: dict[Output, tuple[int, ...]] = {
     "projected": (PROJECT_VECTORS, WRITE_PROJECTED),
     "unit": (WRITE_UNIT,),
     "hidden": (WRITE_HIDDEN,),
+    "first": (WRITE_HIDDEN,),
 }
 
 
@@ -69,7 +70,8 @@ def make_schedule(
         num_layers: of the model.
         num_blocks: of the text.
         block_rows: rows of a block; the last one may have less.
-        output: "projected": x P + b of unit length, in float32; "unit": x of unit length; "hidden": x.
+        output: "projected": x P + b of unit length, in float32; "unit": x of unit length; "hidden": x;
+            "first": x of the first block, for which the last layer leaves the others out behind its attention.
         is_pre_norm: the model is ModernBERT.
     """
     first_rows = [block * block_rows for block in range(num_blocks)]
@@ -77,10 +79,13 @@ def make_schedule(
     for number in range(num_layers):
         layer = FIRST_LAYER + number * LAYER_FIELDS
         stages.append((ATTEND, layer, 0))
+        is_last = number == num_layers - 1
+        if is_last and output == "first":
+            first_rows = first_rows[:1]
         kinds = AFTER_ATTENTION
         if is_pre_norm:
             kinds = tuple(KEPT.get(kind, kind) for kind in AFTER_ATTENTION)
-            if number == num_layers - 1:
+            if is_last:
                 kinds = (*kinds[:-1], ADD_FEED)  # the last sum is not needed as it is
         stages += [(kind, layer, row) for row in first_rows for kind in kinds]
     stages += [(kind, 0, row) for row in first_rows for kind in OUTPUTS[output]]

@@ -9,7 +9,7 @@ import torch
 
 from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
 from rank_rerank.devices import get_gpu_device
-from rank_rerank.errors import DeviceError, ResourceLimitError
+from rank_rerank.errors import DeviceError, InvalidArgumentError, ResourceLimitError
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
 
@@ -55,7 +55,13 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Choose what to compute in: for "auto" fp32 on a CPU and fp16 on a GPU."""
+    """Choose what to compute in: for "auto" fp32 on a CPU and fp16 on a GPU.
+
+    Raises:
+        InvalidArgumentError: INT8 is for compiled kernels and ONNX files.
+    """
+    if precision == "int8":
+        raise InvalidArgumentError('PyTorch computes in fp32, fp16 or bf16; for int8 use runtime="numba" on the CPU')
     return ("fp32" if device == "cpu" else "fp16") if precision == "auto" else precision
 
 

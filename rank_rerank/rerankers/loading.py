@@ -9,7 +9,6 @@ from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.choose import Device
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
@@ -96,10 +95,10 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     hub = HubOptions(revision, token, local_files_only, cache_dir)
     checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
     if isinstance(checkpoint, CrossEncoderCheckpoint):
-        if runtime == "numba":
-            raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels do not compute cross-encoders yet")
         return CrossEncoderReranker(
-            CrossEncoder.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)
+            CrossEncoder.from_checkpoint(
+                checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
+            )
         )
     encoder = TokenEncoder.from_checkpoint(
         checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime

@@ -78,7 +78,9 @@ class CrossEncoder:
         checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
         if not isinstance(checkpoint, CrossEncoderCheckpoint):
             raise CheckpointFormatError(f"{checkpoint.name} is a late-interaction model; use TokenEncoder or load()")
-        return cls.from_checkpoint(checkpoint, device=device, precision=precision, num_threads=num_threads)
+        return cls.from_checkpoint(
+            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
+        )
 
     @classmethod
     def from_checkpoint(
@@ -88,12 +90,15 @@ class CrossEncoder:
         device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
+        runtime: str = "auto",
     ) -> "CrossEncoder":
         """Open a checkpoint that was found already."""
         if num_threads is not None:
             check_num_threads(num_threads)
         tokenizer = _open_tokenizer(checkpoint)
-        transformer = choose_pair_runtime(checkpoint, device=device, precision=precision, num_threads=num_threads)
+        transformer = choose_pair_runtime(
+            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
+        )
         return cls(checkpoint, tokenizer, transformer)
 
     def score(self, query: str, documents: Sequence[str], name: str = "the query") -> PairScores:

@@ -68,15 +68,12 @@ def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch,
     assert "PyTorch is not installed" in caplog.text
 
 
-def test_what_is_not_compiled_is_refused(pylate, tmp_path):
+def test_what_is_not_compiled_is_refused(pylate):
     with pytest.raises(DeviceError, match='run on "cpu" only'):
         load(pylate, runtime="numba", device="cuda")
     folders.write_dense(pylate, sizes=(32, 16), activation_function="torch.nn.modules.activation.Tanh")
     with pytest.raises(CheckpointFormatError, match="activation or a residual"):
         load(pylate, runtime="numba")
-    cross_encoder = folders.write_cross_encoder(tmp_path / "cross")
-    with pytest.raises(CheckpointFormatError, match="do not compute cross-encoders"):
-        rank_rerank.load(cross_encoder, runtime="numba")
 
 
 @needs_bytes
