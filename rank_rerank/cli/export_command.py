@@ -9,8 +9,10 @@ from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import export_folder, own_texts, trial_texts
+from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.parity import Fidelity
 from rank_rerank.export.pickle_conversion import convert_pickles
+from rank_rerank.export.quality_gate import Quality
 
 MAX_TEXTS_BYTES = 64 << 20
 
@@ -23,6 +25,7 @@ class ExportOptions:
     output: str
     texts: str | None
     int8: bool
+    judge: str | None
 
 
 def run_export(options: ExportOptions) -> None:
@@ -35,19 +38,21 @@ def run_export(options: ExportOptions) -> None:
     texts = None if options.texts is None else _read_lines(Path(options.texts))
     if Path(output).exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
+    judge = None if options.judge is None else JudgedCollection.read(Path(options.judge))
     checkpoint = options.loading.find(runtime="torch")
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         if options.int8:
             raise ExportError("cross-encoders are exported in fp32; leave --int8 out")
-        difference = export_cross_encoder(
-            checkpoint, Path(output), trial_texts(own_texts() if texts is None else texts)
-        )
-        sys.stdout.write(f"{output}: scores differ from the source's by at most {difference:.1e}\n")
+        trials = trial_texts(own_texts() if texts is None else texts)
+        exported = export_cross_encoder(checkpoint, Path(output), trials, judge)
+        sys.stdout.write(f"{output}: scores differ from the source's by at most {exported.max_difference:.1e}\n")
+        _say_quality(exported.quality)
         return
-    result = export_folder(checkpoint, Path(output), texts, int8=options.int8)
+    result = export_folder(checkpoint, Path(output), texts, int8=options.int8, judge=judge)
     sys.stdout.write(_line(f"{output}/model.onnx", result.fp32))
     if result.int8 is not None:
         sys.stdout.write(_line(f"{output}/model_int8.onnx", result.int8))
+    _say_quality(result.quality)
 
 
 def run_convert(model: str, output: str) -> None:
@@ -58,6 +63,13 @@ def run_convert(model: str, output: str) -> None:
     """
     for name in convert_pickles(Path(model), Path(output)):
         sys.stdout.write(f"converted {name}\n")
+
+
+def _say_quality(quality: dict[str, Quality]) -> None:
+    for name, found in quality.items():
+        sys.stdout.write(
+            f"{name}: nDCG@10 {found.exported:.4f}, its source's {found.source:.4f}, over {found.num_queries} queries\n"
+        )
 
 
 def _line(name: str, fidelity: Fidelity) -> str:

@@ -145,6 +145,11 @@ def _add_export(commands: _Commands) -> None:
         ),
     )
     export.add_argument("--int8", action="store_true", help="write model_int8.onnx too (BERT-like; needs --texts)")
+    export.add_argument(
+        "--judge",
+        metavar="COLLECTION",
+        help="a folder of the BEIR layout: nDCG@10 must not drop by more than 0.005 (extra: evaluation)",
+    )
     export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
     convert = commands.add_parser(
         "convert",

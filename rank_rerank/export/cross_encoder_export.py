@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy as np
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
+from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
+from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
 from rank_rerank.export.source_model import build_classifier
+from rank_rerank.rerankers import CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
 # settings that a reader of the exported folder needs; those that are there are copied
@@ -27,19 +31,35 @@ MAX_DIFFERENCE = 1e-4
 NUM_QUERIES = 4
 
 
-def export_cross_encoder(checkpoint: CrossEncoderCheckpoint, output: Path, texts: Sequence[str]) -> float:
+@dataclass(frozen=True)
+class ExportedCrossEncoder:
+    """What was written, and how close it comes to its source.
+
+    Attributes:
+        folder: with model.onnx and the settings.
+        max_difference: largest difference of a score to the source's.
+        quality: how each file ranks a judged collection, by the file's name; empty where none was given.
+    """
+
+    folder: Path
+    max_difference: float
+    quality: dict[str, Quality] = field(default_factory=dict[str, Quality])
+
+
+def export_cross_encoder(
+    checkpoint: CrossEncoderCheckpoint, output: Path, texts: Sequence[str], judge: JudgedCollection | None = None
+) -> ExportedCrossEncoder:
     """Export a cross-encoder to ONNX: model.onnx with the output ``logits``, and the settings.
 
     Args:
         checkpoint: with weights.
         output: the folder to make; it must not exist.
         texts: what the result is held to: the first are queries, all are documents.
-
-    Returns:
-        The largest difference of a score to the source's.
+        judge: queries with judgements that the result must rank as well as its source.
 
     Raises:
-        ExportError: a score differs by more than 1e-4, or the model is a causal reranker; nothing is written.
+        ExportError: a score differs by more than 1e-4, nDCG@10 drops by more than 0.005, or the model is a causal
+            reranker; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
     if checkpoint.decoder is not None:
@@ -59,8 +79,12 @@ def export_cross_encoder(checkpoint: CrossEncoderCheckpoint, output: Path, texts
             raise ExportError(
                 f"the export's scores differ from their source's by {difference:.2e}, allowed {MAX_DIFFERENCE}"
             )
+        quality: dict[str, Quality] = {}
+        if judge is not None:
+            expected = ndcg_at_10(CrossEncoderReranker(source), judge)
+            quality["model.onnx"] = check_quality("model.onnx", expected, CrossEncoderReranker(exported), judge)
         folder.rename(output)
-    return difference
+    return ExportedCrossEncoder(output, difference, quality)
 
 
 def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[str]) -> float:

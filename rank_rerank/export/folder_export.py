@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, quantise
+from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
+from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
 from rank_rerank.export.source_model import build_encoder, build_projection
+from rank_rerank.rerankers import ColbertReranker
 
 MIN_TEXTS = 8
 # lengths of the parts that texts are cut into, in words, so that the gate sees short and long ones
@@ -37,15 +40,22 @@ class ExportedFolder:
             asked for.
         fp32: the fp32 file against the source.
         int8: the INT8 file against the source; None where it was not asked for.
+        quality: how each file ranks a judged collection, by the file's name; empty where none was given.
     """
 
     folder: Path
     fp32: Fidelity
     int8: Fidelity | None
+    quality: dict[str, Quality] = field(default_factory=dict[str, Quality])
 
 
 def export_folder(
-    model: str | Path | Checkpoint, output: Path, texts: Sequence[str] | None = None, *, int8: bool = False
+    model: str | Path | Checkpoint,
+    output: Path,
+    texts: Sequence[str] | None = None,
+    *,
+    int8: bool = False,
+    judge: JudgedCollection | None = None,
 ) -> ExportedFolder:
     """Export a model with weights to ONNX: encoder, projection and normalisation in one graph.
 
@@ -54,6 +64,7 @@ def export_folder(
         output: the folder to make; it must not exist.
         texts: what the result is held to, and INT8 calibrated on; None for the package's own few, fp32 only.
         int8: write model_int8.onnx too, for encoders of the BERT kind.
+        judge: queries with judgements that the result must rank as well as its source.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -71,9 +82,21 @@ def export_folder(
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
-        result = _export(source, Path(scratch) / "model", trials, int8=int8)
-        (Path(scratch) / "model").rename(output)
-    return ExportedFolder(output, *result)
+        folder = Path(scratch) / "model"
+        result = _export(source, folder, trials, int8=int8)
+        quality = {} if judge is None else _judge(source, folder, judge)
+        folder.rename(output)
+    return ExportedFolder(output, *result, quality)
+
+
+def _judge(source: TokenEncoder, folder: Path, collection: JudgedCollection) -> dict[str, Quality]:
+    expected = ndcg_at_10(ColbertReranker(source), collection)
+    quality: dict[str, Quality] = {}
+    for precision, name in (("fp32", "model.onnx"), ("int8", "model_int8.onnx")):
+        if (folder / name).is_file():
+            exported = TokenEncoder.from_checkpoint(read_onnx_folder(folder, "the export", precision))
+            quality[name] = check_quality(name, expected, ColbertReranker(exported), collection)
+    return quality
 
 
 def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool) -> tuple[Fidelity, Fidelity | None]:
