@@ -4,13 +4,16 @@ usage: python benchmarks/bench_calibration.py [--data FOLDER] [--questions 2000]
 
 SQuAD's questions, each with its paragraph, another paragraph of the same article and a paragraph of another article.
 The map is fitted on questions of the first articles and measured on as many questions of the last ones: expected
-calibration error, and how well a threshold of 0.5 tells answerable pairs from shuffled ones (F1), against the same for
-relevance without a calibration.
+calibration error, logarithmic loss, and how well a threshold of 0.5 tells answerable pairs from shuffled ones (F1).
+Maps: "plain" is relevance without a calibration; "platt" is the default; "isotonic" goes on from it by steps;
+"unlabelled" is fitted on the same pairs without their labels; "background" takes each query's mean score over 150
+paragraphs of the fitted articles from its scores first. The second table leaves out the answer of 40 % of the
+questions, on both sides.
 """
 
 import argparse
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,8 @@ from workloads import DEFAULT_DATA, describe_machine, read_json_lines, write_res
 
 import rank_rerank
 from rank_rerank.devices import default_num_threads
-from rank_rerank.scoring.calibration import Calibration, expected_calibration_error
+from rank_rerank.scoring.calibration import Calibration, expected_calibration_error, fit_calibration
+from rank_rerank.scoring.unlabelled_calibration import fit_unlabelled_calibration
 
 Pair = tuple[str, str, bool]
 HELD_OUT_ARTICLES = 0.3
@@ -34,22 +38,94 @@ def main() -> None:
     fitted, tested = make_pairs(options.data / "squad", options.questions)
     assert not {pair[0] for pair in fitted} & {pair[0] for pair in tested}  # noqa: S101
     reranker = replace(rank_rerank.load(), calibration=None)
-    calibration = rank_rerank.calibrate(reranker, fitted, held_out=0)
-    row: dict[str, object] = {"questions": options.questions, "pairs": len(tested)}
-    for name, each in (("plain", reranker), ("calibrated", replace(reranker, calibration=calibration))):
-        for mix, pairs in (("all", tested), ("shuffled", [pair for n, pair in enumerate(tested) if n % 3 != 1])):
-            relevance, labels = measure(each, pairs)
-            row[f"{name} {mix} calibration_error"] = round(expected_calibration_error(relevance, labels), 4)
-            row[f"{name} {mix} f1_at_0.5"] = round(f1(relevance >= 0.5, labels), 4)
-    for key, value in row.items():
-        print(f"{key}: {value}")
-    write_result("bench_calibration", [{**describe_machine(default_num_threads()), **row}])
+    rows: list[dict[str, object]] = []
+    for case, (fitting, testing) in {
+        "every question has an answer": (fitted, tested),
+        "60 % have one": (drop_answers(fitted, 1), drop_answers(tested, 2)),
+    }.items():
+        background = random.Random(3).sample(sorted({text for _, text, _ in fitting}), 150)  # noqa: S311 - a sample
+        fit, test = (score(reranker, pairs, background) for pairs in (fitting, testing))
+        for method, relevance in fit_all(fit, test).items():
+            row = {"case": case, "method": method, "questions": options.questions, "pairs": len(testing)}
+            for mix, kept in (("all", slice(None)), ("shuffled", test.kinds != 1)):
+                found, labels = relevance[kept], test.labels[kept]
+                row[f"{mix} calibration_error"] = round(expected_calibration_error(found, labels), 4)
+                row[f"{mix} log_loss"] = round(log_loss(found, labels), 4)
+                row[f"{mix} f1_at_0.5"] = round(f1(found >= 0.5, labels), 4)
+            rows.append(row)
+            print(*row.values(), sep="  ", flush=True)
+    write_result("bench_calibration", [{**describe_machine(default_num_threads()), **row} for row in rows])
     if options.write:
-        error = float(str(row["calibrated all calibration_error"]))
+        calibration = rank_rerank.calibrate(reranker, fitted, held_out=0)
+        error = float(str(next(row["all calibration_error"] for row in rows if row["method"] == "platt")))
         Calibration(
             round(calibration.slope, 5), round(calibration.length_slope, 5), round(calibration.intercept, 5),
             calibration.num_pairs, error,
         ).save(options.write)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scored:
+    """[num_pairs] raw scores, lengths and numbers of queries, labels, kinds of pair, and background scores."""
+
+    scores: np.ndarray
+    lengths: np.ndarray
+    queries: np.ndarray
+    labels: np.ndarray
+    kinds: np.ndarray
+    background: np.ndarray
+
+    def relevance(self, calibration: Calibration, scores: np.ndarray) -> np.ndarray:
+        """The probability of each pair."""
+        pairs = zip(scores, self.lengths.tolist(), strict=True)
+        return np.array([calibration.relevance(np.array([each]), length)[0] for each, length in pairs])
+
+
+def fit_all(fit: Scored, test: Scored) -> dict[str, np.ndarray]:
+    """The relevance of the test's pairs by each map that is fitted on the other pairs."""
+    maps = {
+        "platt": fit_calibration(fit.scores, fit.lengths, fit.labels),
+        "isotonic": fit_calibration(fit.scores, fit.lengths, fit.labels, "isotonic"),
+        "unlabelled": fit_unlabelled_calibration(fit.scores, fit.lengths, fit.queries),
+    }
+    above = fit_calibration(fit.scores - fit.background, fit.lengths, fit.labels)
+    return {
+        "plain": np.clip(test.scores / test.lengths, 0, 1),
+        **{name: test.relevance(calibration, test.scores) for name, calibration in maps.items()},
+        "background": test.relevance(above, test.scores - test.background),
+    }
+
+
+def score(reranker: rank_rerank.ColbertReranker, pairs: list[Pair], background: list[str]) -> Scored:
+    """Score each pair, and each query against the background."""
+    queries = list(dict.fromkeys(query for query, _, _ in pairs))
+    place = {query: number for number, query in enumerate(queries)}
+    rankings = reranker.rerank_many([query for query, _, _ in pairs], [[text] for _, text, _ in pairs])
+    behind = reranker.rerank_many(queries, [background] * len(queries))
+    means = np.array([np.mean([hit.score for hit in ranking]) for ranking in behind])
+    numbers = np.array([place[query] for query, _, _ in pairs])
+    return Scored(
+        scores=np.array([ranking[0].score for ranking in rankings]),
+        lengths=np.array([ranking.usage.query_tokens for ranking in rankings if ranking.usage is not None]),
+        queries=numbers,
+        labels=np.array([label for _, _, label in pairs]),
+        kinds=np.array([kind_of(pairs, number) for number in range(len(pairs))]),
+        background=means[numbers],
+    )
+
+
+def kind_of(pairs: list[Pair], number: int) -> int:
+    """0 for an answer, 1 for another paragraph of its article, 2 for one of another article, in this order."""
+    if pairs[number][2]:
+        return 0
+    last = number + 1 == len(pairs) or pairs[number + 1][0] != pairs[number][0]
+    return 2 if last else 1
+
+
+def drop_answers(pairs: list[Pair], seed: int) -> list[Pair]:
+    """The pairs without the answers of 40 % of the questions."""
+    generator = random.Random(seed)  # noqa: S311 - a sample
+    return [pair for pair in pairs if not pair[2] or generator.random() >= 0.4]
 
 
 def make_pairs(folder: Path, count: int) -> tuple[list[Pair], list[Pair]]:
@@ -82,10 +158,8 @@ def make_pairs(folder: Path, count: int) -> tuple[list[Pair], list[Pair]]:
     return parts
 
 
-def measure(reranker: rank_rerank.ColbertReranker, pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """The relevance of each pair's document, and its label."""
-    rankings = reranker.rerank_many([query for query, _, _ in pairs], [[text] for _, text, _ in pairs])
-    return np.array([ranking[0].relevance for ranking in rankings]), np.array([label for _, _, label in pairs])
+def log_loss(predicted: np.ndarray, labels: np.ndarray) -> float:
+    return -float(np.mean(np.log(np.clip(np.where(labels, predicted, 1 - predicted), 1e-6, 1))))
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> float:

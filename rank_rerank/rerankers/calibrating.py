@@ -1,57 +1,85 @@
-"""calibrate(): fit a reranker's relevance on judged pairs, and measure it on queries that were held out."""
+"""calibrate(): fit a reranker's relevance on pairs, judged or not, and measure it on queries that were held out."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
-from rank_rerank.scoring.calibration import Calibration, expected_calibration_error, fit_calibration
+from rank_rerank.scoring.calibration import (
+    Calibration,
+    CalibrationMethod,
+    expected_calibration_error,
+    fit_calibration,
+)
+from rank_rerank.scoring.unlabelled_calibration import fit_unlabelled_calibration
+
+# the candidates of each query, with their labels
+Groups: TypeAlias = dict[str, list[tuple[str, bool | None]]]
 
 
 def calibrate(
-    reranker: ColbertReranker, pairs: Iterable[tuple[str, str, bool]], *, held_out: float = 0.2, seed: int = 0
+    reranker: ColbertReranker,
+    pairs: Iterable[tuple[str, str, bool | None]],
+    *,
+    held_out: float = 0.2,
+    seed: int = 0,
+    method: CalibrationMethod = "platt",
 ) -> Calibration:
     """Fit the map from score to probability, for ``dataclasses.replace(reranker, calibration=…)``.
 
+    Pairs that nobody has judged will do, several a query: they are then taken to hold one answer a query at most, and
+    what is one is guessed from the scores (scoring/unlabelled_calibration.py says what else that assumes).
+
     Args:
         reranker: whose scores; a calibration it has already is not used.
-        pairs: query, document, and whether the document answers the query. Give wrong documents of the kind that a
-            search really finds: the probabilities hold for documents like those.
+        pairs: query, document, and whether the document answers the query; or None in the place of every label. Give
+            wrong documents of the kind that a search really finds: the probabilities hold for documents like those.
         held_out: the share of queries, from 0 to below 1, that the error is measured on; the map is fitted on the rest.
+            Without labels the map is fitted on all, for nothing can be measured.
         seed: of the choice of those queries.
+        method: "platt", or "isotonic" for a curve of any rising shape, which needs some thousands of labels.
 
     Returns:
-        The map, with the expected calibration error on the queries held out (None where held_out is 0).
+        The map, with the expected calibration error on the queries held out (None where held_out is 0, or without
+        labels).
 
     Raises:
-        InvalidArgumentError: held_out is out of its range, or there are too few pairs, or of one kind only.
+        InvalidArgumentError: held_out is out of its range, the method is unknown, or "isotonic" without labels; there
+            are too few pairs, pairs of one kind only, or some with labels and some without.
         InvalidItemError: a pair is not a query, a document and a label.
         EmptyQueryError, InvalidTextError: as for rerank.
     """
     if not 0 <= held_out < 1:
         raise InvalidArgumentError(f"held_out must be from 0 to below 1, not {held_out}")
     groups = _by_query(pairs)
-    queries = list(groups)
-    order = np.random.default_rng(seed).permutation(len(queries)).tolist()
-    tested = order[: round(held_out * len(queries))]
-    scores, lengths, labels, is_tested = _score(reranker, groups, {queries[place] for place in tested})
-    calibration = fit_calibration(scores[~is_tested], lengths[~is_tested], labels[~is_tested])
-    if not tested:
+    if _are_unlabelled(groups):
+        if method != "platt":
+            raise InvalidArgumentError('pairs without labels can be calibrated by method="platt" only')
+        found = _score(reranker, groups)
+        return fit_unlabelled_calibration(found.scores, found.lengths, found.queries)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    tested = order[: round(held_out * len(groups))]
+    found = _score(reranker, groups)
+    is_tested = np.isin(found.queries, tested)
+    rest = ~is_tested
+    calibration = fit_calibration(found.scores[rest], found.lengths[rest], found.labels[rest], method)
+    if len(tested) == 0:
         return calibration
-    found = np.array(
+    relevance = np.array(
         [
             calibration.relevance(np.array([score]), int(length))[0]
-            for score, length in zip(scores[is_tested], lengths[is_tested], strict=True)
+            for score, length in zip(found.scores[is_tested], found.lengths[is_tested], strict=True)
         ]
     )
-    return replace(calibration, calibration_error=expected_calibration_error(found, labels[is_tested]))
+    return replace(calibration, calibration_error=expected_calibration_error(relevance, found.labels[is_tested]))
 
 
-def _by_query(pairs: Iterable[tuple[str, str, bool]]) -> dict[str, list[tuple[str, bool]]]:
-    groups: dict[str, list[tuple[str, bool]]] = {}
+def _by_query(pairs: Iterable[tuple[str, str, bool | None]]) -> Groups:
+    groups: Groups = {}
     for index, pair in enumerate(pairs):
         try:
             query, document, label = pair
@@ -59,26 +87,42 @@ def _by_query(pairs: Iterable[tuple[str, str, bool]]) -> dict[str, list[tuple[st
             raise InvalidItemError(f"pairs[{index}] must be a query, a document and a label") from None
         if not isinstance(query, str) or not isinstance(document, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"pairs[{index}] must begin with two strings, a query and a document")
-        groups.setdefault(query, []).append((document, bool(label)))
+        groups.setdefault(query, []).append((document, None if label is None else bool(label)))
     return groups
 
 
-def _score(
-    reranker: ColbertReranker, groups: dict[str, list[tuple[str, bool]]], tested: set[str]
-) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
-    """Raw scores, lengths of queries, labels, and which pairs are held out: [num_pairs] each."""
+def _are_unlabelled(groups: Groups) -> bool:
+    num_unlabelled = sum(label is None for group in groups.values() for _, label in group)
+    if num_unlabelled not in {0, sum(map(len, groups.values()))}:
+        raise InvalidArgumentError(f"{num_unlabelled} pairs have no label: give labels to all pairs, or to none")
+    return num_unlabelled > 0
+
+
+@dataclass(frozen=True)
+class _ScoredPairs:
+    """Raw scores, lengths and numbers of queries, labels (False for None): [num_pairs] each."""
+
+    scores: AnyArray
+    lengths: AnyArray
+    queries: AnyArray
+    labels: AnyArray
+
+
+def _score(reranker: ColbertReranker, groups: Groups) -> _ScoredPairs:
     rankings = reranker.rerank_many(list(groups), [[text for text, _ in group] for group in groups.values()])
     scores: list[float] = []
     lengths: list[int] = []
+    queries: list[int] = []
     labels: list[bool] = []
-    is_tested: list[bool] = []
-    for (query, group), ranking in zip(groups.items(), rankings, strict=True):
+    for number, (group, ranking) in enumerate(zip(groups.values(), rankings, strict=True)):
         num_query_tokens = 0 if ranking.usage is None else ranking.usage.query_tokens
         # a checkpoint may show the mean over the query's tokens; the map is of their sum
         factor = num_query_tokens if reranker.encoder.checkpoint.similarity == "meanmaxsim" else 1
         for hit in ranking:
             scores.append(hit.score * factor)
             lengths.append(num_query_tokens)
-            labels.append(group[hit.index][1])
-            is_tested.append(query in tested)
-    return np.array(scores), np.array(lengths), np.array(labels, np.bool_), np.array(is_tested, np.bool_)
+            queries.append(number)
+            labels.append(bool(group[hit.index][1]))
+    return _ScoredPairs(
+        np.array(scores), np.array(lengths, np.int64), np.array(queries, np.int64), np.array(labels, np.bool_)
+    )

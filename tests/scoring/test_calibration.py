@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rank_rerank
@@ -22,6 +22,8 @@ from rank_rerank.scoring.calibration import (
     fit_calibration,
     mean_similarity,
 )
+from rank_rerank.scoring.isotonic import fit_steps
+from rank_rerank.scoring.unlabelled_calibration import fit_unlabelled_calibration, guess_answers
 
 TRUE = Calibration(slope=20, length_slope=-0.7, intercept=-8)
 
@@ -94,7 +96,7 @@ def test_bad_pairs():
         fit_calibration(scores, lengths[:5], labels)
     with pytest.raises(InvalidArgumentError, match="both kinds"):
         fit_calibration(scores, lengths, np.ones(100))
-    with pytest.raises(InvalidArgumentError, match="16 judged pairs"):
+    with pytest.raises(InvalidArgumentError, match="16 pairs"):
         fit_calibration(scores[:9], lengths[:9], labels[:9])
     with pytest.raises(InvalidArgumentError, match="do not go with"):
         fit_calibration(scores, lengths, ~labels)
@@ -102,6 +104,110 @@ def test_bad_pairs():
         fit_calibration(scores, 0 * lengths, labels)
     with pytest.raises(NonFiniteError):
         fit_calibration(np.where(labels, np.nan, scores), lengths, labels)
+
+
+def curved(count, seed):
+    """Scores of one length whose chance is a step and a ramp, which no sigmoid follows."""
+    generator = np.random.default_rng(seed)
+    scores = generator.uniform(2, 9, count)
+    chances = np.where(scores < 5, 0.3, 0.35 + (scores - 5) / 8)
+    return scores, np.full(count, 10), generator.random(count) < chances
+
+
+def test_an_isotonic_map_follows_a_curve_that_is_no_sigmoid():
+    fitted, tested = curved(6000, 0), curved(6000, 1)
+    errors = {
+        method: expected_calibration_error(fit_calibration(*fitted, method).relevance(tested[0], 10), tested[2])
+        for method in ("platt", "isotonic")
+    }
+    assert errors["isotonic"] < 0.02 < errors["platt"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=9))
+def test_steps_are_the_nearest_nondecreasing_ones(pairs):
+    """Pooling finds the minimum, which the minimax formula of isotonic regression gives directly."""
+    places, labels = np.array([place for place, _ in pairs], float), np.array([label for _, label in pairs], float)
+    steps = fit_steps(places, labels)
+    middles, heights = np.array(steps).T
+    assert (np.diff(middles) > 0).all()
+    assert (np.diff(heights) > 0).all()
+    distinct = np.unique(places)
+    expected = [
+        max(
+            min(labels[(places >= low) & (places <= high)].mean() for high in distinct[distinct >= place])
+            for low in distinct[distinct <= place]
+        )
+        for place in distinct
+    ]
+    assert sorted(set(np.round(expected, 9))) == np.round(heights, 9).tolist()
+    for height, middle in zip(heights, middles, strict=True):
+        members = [place for place in places if abs(expected[np.searchsorted(distinct, place)] - height) < 1e-9]
+        assert middle == pytest.approx(np.mean(members))
+
+
+def test_an_isotonic_map_keeps_the_order_and_is_kept_in_a_file(tmp_path):
+    found = replace(fit_calibration(*sample(3000), "isotonic"), calibration_error=0.02)
+    scores = np.linspace(-50, 50, 200)
+    relevance = found.relevance(np.append(-np.inf, scores), 12)
+    assert relevance[0] == 0
+    assert (np.diff(relevance) >= 0).all()
+    assert ((relevance >= 0) & (relevance <= 1)).all()
+    found.save(tmp_path / "calibration.json")
+    assert Calibration.read(tmp_path / "calibration.json") == found
+    assert len(found.steps) > 3
+    TRUE.save(tmp_path / "plain.json")
+    assert "steps" not in (tmp_path / "plain.json").read_text()
+
+
+@pytest.mark.parametrize("steps", [[[1, 0.5], [0, 0.6]], [[0, 0.6], [1, 0.5]], [[0, 2]], [[0]], "ab", [[0, "x"]], 3])
+def test_damaged_steps_are_refused(tmp_path, steps):
+    values = {"slope": 1.0, "length_slope": 0.0, "intercept": 0.0, "steps": steps}
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointFormatError, match="steps"):
+        Calibration.read(tmp_path / "c.json")
+
+
+def unlabelled(num_queries, share, seed):
+    """Scores of five candidates a query, of which one answers a share of the queries."""
+    generator = np.random.default_rng(seed)
+    queries = np.repeat(np.arange(num_queries), 5)
+    lengths = np.repeat(generator.integers(8, 20, num_queries), 5)
+    labels = np.tile([True, False, False, False, False], num_queries) & np.repeat(
+        generator.random(num_queries) < share, 5
+    )
+    means = np.where(labels, generator.normal(0.65, 0.08, len(labels)), generator.normal(0.4, 0.08, len(labels)))
+    return means * lengths, lengths, queries, labels
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5])
+def test_without_labels_the_map_is_that_of_the_labels(share):
+    scores, lengths, queries, labels = unlabelled(2000, share, seed=3)
+    guessed = guess_answers(scores / lengths, queries)
+    assert np.bincount(queries, guessed).max() <= 1 + 1e-9
+    assert np.bincount(queries, guessed).mean() == pytest.approx(share, abs=0.03)
+    found = fit_unlabelled_calibration(scores, lengths, queries)
+    tested = unlabelled(2000, share, seed=4)
+    errors = [
+        expected_calibration_error(
+            np.array([each.relevance(tested[0][i : i + 1], tested[1][i])[0] for i in range(10_000)]), tested[3]
+        )
+        for each in (found, fit_calibration(scores, lengths, labels))
+    ]
+    assert errors[0] < errors[1] + 0.01
+    assert errors[0] < 0.03
+
+
+def test_bad_pairs_without_labels():
+    scores, lengths, queries, _ = unlabelled(20, 0.9, seed=0)
+    with pytest.raises(InvalidArgumentError, match="one length"):
+        fit_unlabelled_calibration(scores, lengths, queries[1:])
+    with pytest.raises(InvalidArgumentError, match="two candidates"):
+        fit_unlabelled_calibration(scores, lengths, np.arange(len(scores)))
+    with pytest.raises(InvalidArgumentError, match="scores that differ"):
+        fit_unlabelled_calibration(0 * scores, lengths, queries)
+    with pytest.raises(InvalidArgumentError, match="16 pairs"):
+        fit_unlabelled_calibration(scores[:15], lengths[:15], queries[:15])
 
 
 PAIRS = [
@@ -113,6 +219,24 @@ PAIRS = [
         ("Bread is baked at dawn.", False),
     )
 ]
+
+
+ANIMALS = {
+    animal: [
+        (f"The {animal} lives in {place}.", True),
+        (f"A {other} eats bread.", False),
+        ("The ship sails at dawn.", False),
+        ("Taxes were raised again.", False),
+    ]
+    for animal, other, place in (
+        ("whale", "dog", "the sea"),
+        ("camel", "cat", "the desert"),
+        ("penguin", "hen", "the Antarctic"),
+        ("lion", "cow", "the savannah"),
+        ("trout", "pig", "mountain rivers"),
+        ("monkey", "duck", "the trees of the jungle"),
+    )
+}
 
 
 def test_a_reranker_is_calibrated_on_pairs(reranker):
@@ -127,7 +251,38 @@ def test_a_reranker_is_calibrated_on_pairs(reranker):
     assert rank_rerank.calibrate(ours, PAIRS, held_out=0.34) == calibration
 
 
+def test_a_reranker_is_calibrated_without_labels(reranker):
+    judged = [(f"Where does the {animal} live?", text, label) for animal, texts in ANIMALS.items()
+              for text, label in texts]  # fmt: skip
+    found = rank_rerank.calibrate(reranker, [(query, text, None) for query, text, _ in judged])
+    assert found.num_pairs == len(judged)
+    assert found.calibration_error is None
+    ours = replace(reranker, calibration=found)
+    for query, text, label in judged:
+        assert (ours.rerank(query, [text])[0].relevance > 0.5) == label
+    with pytest.raises(InvalidArgumentError, match="to all pairs, or to none"):
+        rank_rerank.calibrate(reranker, [*PAIRS, ("a", "b", None)])
+    with pytest.raises(InvalidArgumentError, match='method="platt" only'):
+        rank_rerank.calibrate(reranker, [("a", "b", None)], method="isotonic")
+
+
+def test_a_calibration_may_lie_in_a_store(reranker, tmp_path):
+    store = rank_rerank.EmbeddingStore.create(tmp_path / "store", reranker.encoder)
+    store.add(["a", "b"], texts=["Whales live in the sea.", "Bread is baked."])
+    TRUE.save(tmp_path / "store" / "calibration.json")
+    store.delete(["b"])
+    store.compact()
+    opened = rank_rerank.EmbeddingStore.open(tmp_path / "store")
+    assert opened.verify().is_sound
+    ours = replace(reranker, calibration=Calibration.read(tmp_path / "store" / "calibration.json"))
+    [hit] = ours.rerank("Where do whales live?", opened.select(["a"]))
+    length = reranker.encoder.encode_query("Where do whales live?").num_tokens
+    assert hit.relevance == TRUE.relevance(np.array([hit.score], np.float32), length)[0]
+
+
 def test_bad_input(reranker):
+    with pytest.raises(InvalidArgumentError, match="method"):
+        rank_rerank.calibrate(reranker, PAIRS, method="spline")
     with pytest.raises(InvalidArgumentError, match="held_out"):
         rank_rerank.calibrate(reranker, PAIRS, held_out=1)
     with pytest.raises(InvalidItemError, match=r"pairs\[1\]"):

@@ -1,0 +1,48 @@
+r"""Isotonic regression: the nondecreasing steps nearest to labels, by pooling adjacent violators.
+
+.. math:: \min_{p_1 \le \dots \le p_n} \sum_i (p_i - y_i)^2
+
+(Barlow et al., "Statistical inference under order restrictions", 1972.) Between the middles of two steps the fit is
+read off the line that joins them, so that it rises strictly there (Oron and Flournoy, "Centered isotonic regression",
+2017): documents of different scores keep different probabilities, but for those beyond the first and last step.
+"""
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray
+
+Steps = tuple[tuple[float, float], ...]
+
+
+def fit_steps(places: AnyArray, targets: AnyArray) -> Steps:
+    """Fit the steps, in n log n operations.
+
+    Args:
+        places: [num_pairs] finite.
+        targets: [num_pairs], from 0 to 1.
+
+    Returns:
+        The middle of each step, the mean of its places, and its height, the mean of its targets; both ascend.
+    """
+    # equal places belong to one step from the start
+    middles, of, counts = np.unique(np.asarray(places, np.float64), return_inverse=True, return_counts=True)
+    heights = np.bincount(of, weights=np.asarray(targets, np.float64)) / counts
+    steps: list[tuple[float, float, int]] = []  # middle, height, pairs
+    for middle, height, count in zip(middles.tolist(), heights.tolist(), counts.tolist(), strict=True):
+        step = (middle, height, count)
+        while steps and steps[-1][1] >= step[1]:
+            step = _pool(steps.pop(), step)
+        steps.append(step)
+    return tuple((middle, height) for middle, height, _ in steps)
+
+
+def read_steps(steps: Steps, places: AnyArray) -> AnyArray:
+    """The height at each place: on the line between two middles; that of the first and last step beyond them."""
+    middles, heights = np.array(steps).T
+    return np.interp(places, middles, heights)
+
+
+def _pool(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, int]:
+    count = one[2] + other[2]
+    share = other[2] / count
+    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1]), count
