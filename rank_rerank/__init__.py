@@ -19,18 +19,29 @@ from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import RankRerankError
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import CascadeReranker, ColbertReranker, CrossEncoderReranker, Reranker, calibrate, load
+from rank_rerank.rerankers import (
+    CascadeReranker,
+    CascadeStage,
+    ColbertReranker,
+    CrossEncoderReranker,
+    DenseReranker,
+    Reranker,
+    calibrate,
+    load,
+)
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 __all__ = [
     "CascadeReranker",
+    "CascadeStage",
     "Chunking",
     "ColbertReranker",
     "Compression",
     "CrossEncoder",
     "CrossEncoderReranker",
+    "DenseReranker",
     "Document",
     "EmbeddingStore",
     "Pooling",

@@ -46,6 +46,7 @@ class RankedDocument:
         spans: the passages with words that the query's words found, ascending; None where they were not asked for.
         best_chunk: the half-open span of code points of the chunk with the best score, where long documents are read
             in chunks; None otherwise.
+        stage: which stage of a cascade gave the score, from 0; None outside a cascade.
     """
 
     index: int
@@ -55,6 +56,7 @@ class RankedDocument:
     truncated: bool
     spans: tuple[RelevantSpan, ...] | None = None
     best_chunk: tuple[int, int] | None = None
+    stage: int | None = None
 
     @property
     def text(self) -> str:
@@ -81,6 +83,7 @@ class RankedDocument:
             "text": self.text,
             "truncated": self.truncated,
             "metadata": dict(self.metadata),
+            **({} if self.stage is None else {"stage": self.stage}),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
         }

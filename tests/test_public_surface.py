@@ -10,11 +10,13 @@ def test_public_names():
         == rank_rerank.__all__
         == [
             "CascadeReranker",
+            "CascadeStage",
             "Chunking",
             "ColbertReranker",
             "Compression",
             "CrossEncoder",
             "CrossEncoderReranker",
+            "DenseReranker",
             "Document",
             "EmbeddingStore",
             "Pooling",

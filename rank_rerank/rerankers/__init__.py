@@ -1,10 +1,20 @@
 """load() and the rerankers: each joins the stages into one call."""
 
 from rank_rerank.rerankers.calibrating import calibrate
-from rank_rerank.rerankers.cascade_reranker import CascadeReranker
+from rank_rerank.rerankers.cascade_reranker import CascadeReranker, CascadeStage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.rerankers.dense_reranker import DenseReranker
 from rank_rerank.rerankers.loading import load
 from rank_rerank.rerankers.reranker import Reranker
 
-__all__ = ["CascadeReranker", "ColbertReranker", "CrossEncoderReranker", "Reranker", "calibrate", "load"]
+__all__ = [
+    "CascadeReranker",
+    "CascadeStage",
+    "ColbertReranker",
+    "CrossEncoderReranker",
+    "DenseReranker",
+    "Reranker",
+    "calibrate",
+    "load",
+]

@@ -10,33 +10,27 @@ from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
 from rank_rerank.rerankers.reranker import Reranker
 
-# what the second reranker reads between two looks at the clock
+# what a later stage reads between two looks at the clock
 BLOCK = 8
 
 logger = logging.getLogger("rank_rerank")
 
 
 @dataclass(frozen=True)
-class CascadeReranker:
-    """Reranks with ``first``, then its best hits again with ``second``.
-
-    Hits that the second has read come first, in its order and with its scores; the others follow in the order and with
-    the scores of the first. The two scores are of different kinds and are never compared; ``rerank_in_stages`` tells
-    how many hits have the second's.
+class CascadeStage:
+    """A stage of a cascade: a reranker, and how much it may do.
 
     Attributes:
-        first: reads every document.
-        second: reads the best ``keep`` of them.
-        keep: how many documents the second reads, at most.
-        budget_ms: milliseconds that the second may take; None for no limit. It reads eight documents at a time, from
+        reranker: reads the best documents of the stage before.
+        keep: how many documents it reads, at most.
+        budget_ms: milliseconds that it may take a query; None for no limit. It reads eight documents at a time, from
             the best on, and begins no further eight when they are likely to end too late. At least eight are read.
 
     Raises:
         InvalidArgumentError: keep or budget_ms is not above 0.
     """
 
-    first: Reranker
-    second: Reranker
+    reranker: Reranker
     keep: int = 50
     budget_ms: float | None = None
 
@@ -46,14 +40,49 @@ class CascadeReranker:
         if self.budget_ms is not None and not self.budget_ms > 0:
             raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")
 
+
+@dataclass(frozen=True)
+class CascadeReranker:
+    """Reranks with ``first``, then its best hits again with ``second``, and the best of those with ``further`` stages.
+
+    Hits that the last stage has read come first, in its order and with its scores; then those that the stage before
+    has read and the last has not, and so on. ``hit.stage`` tells which stage's score a hit has, 0 for ``first``. The
+    scores of two stages are of different kinds and are never compared.
+
+    Attributes:
+        first: reads every document.
+        second: reads the best ``keep`` of them.
+        keep: how many documents the second reads, at most.
+        budget_ms: milliseconds that the second may take; None for no limit. See CascadeStage.
+        further: stages after the second, each of which reads the best of what the one before has read.
+
+    Raises:
+        InvalidArgumentError: keep or budget_ms is not above 0, or ``further`` holds something else than stages.
+    """
+
+    first: Reranker
+    second: Reranker
+    keep: int = 50
+    budget_ms: float | None = None
+    further: Sequence[CascadeStage] = ()
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(stage, CascadeStage) for stage in self.stages):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("further must hold CascadeStage objects")
+
+    @property
+    def stages(self) -> tuple[CascadeStage, ...]:
+        """The stages after the first."""
+        return (CascadeStage(self.second, self.keep, self.budget_ms), *self.further)
+
     def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
-        """Order documents by how well they answer the query; arguments and errors as of the two rerankers."""
+        """Order documents by how well they answer the query; arguments and errors as of the rerankers."""
         return self.rerank_in_stages(query, documents, top_k=top_k)[0]
 
     def rerank_many(
         self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
     ) -> list[Ranking]:
-        """Order several lists of documents, each by a query of its own; the budget holds for each query.
+        """Order several lists of documents, each by a query of its own; the budgets hold for each query.
 
         Raises:
             InvalidArgumentError: the two lists differ in length.
@@ -64,44 +93,52 @@ class CascadeReranker:
         if len(queries) != len(documents_per_query):
             raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
         firsts = self.first.rerank_many(queries, documents_per_query)
-        return [_cut(self._second_stage(ranking)[0], top_k) for ranking in firsts]
+        return [_cut(self._later_stages(ranking), top_k) for ranking in firsts]
 
     def rerank_in_stages(
         self, query: str, documents: Iterable[object], *, top_k: int | None = None
     ) -> tuple[Ranking, int]:
-        """As rerank; and how many hits at the beginning have the second reranker's scores."""
+        """As rerank; and how many hits at the beginning have the last stage's scores."""
         check_top_k(top_k)
         candidates: list[Document] = as_documents(documents, "documents")
-        ranking, num_second = self._second_stage(self.first.rerank(query, candidates))
-        return _cut(ranking, top_k), num_second if top_k is None else min(num_second, top_k)
+        ranking = _cut(self._later_stages(self.first.rerank(query, candidates)), top_k)
+        return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
-    def _second_stage(self, first: Ranking) -> tuple[Ranking, int]:
-        """Read the best hits of a ranking again."""
-        promising = list(first)[: self.keep]
-        again, usage = self._read(first.query, promising)
-        hits = sorted(again, key=lambda hit: -hit.score)
-        rest = list(first)[len(again) :]
-        return replace(first, hits=(*hits, *rest), usage=_sum([first.usage, *usage])), len(again)
+    def _later_stages(self, first: Ranking) -> Ranking:
+        """Read the best hits of a ranking again, stage by stage."""
+        hits = [replace(hit, stage=0) for hit in first]
+        usage = [first.usage]
+        for number, stage in enumerate(self.stages, start=1):
+            # only what the stage before has read has scores that tell what is best
+            promising = [hit for hit in hits if hit.stage == number - 1][: stage.keep]
+            again, read = _read(stage, first.query, promising)
+            usage += read
+            decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.score)
+            hits = [*decided, *hits[len(again) :]]
+        return replace(first, hits=tuple(hits), usage=_sum(usage))
 
-    def _read(self, query: str, promising: list[RankedDocument]) -> tuple[list[RankedDocument], list[Usage | None]]:
-        """The second reranker's hits for a beginning of ``promising``, indices as the first's; best first of equals."""
-        size = BLOCK if self.budget_ms is not None else max(len(promising), 1)
-        begun = time.perf_counter()
-        hits: list[RankedDocument] = []
-        usage: list[Usage | None] = []
-        slowest_ms = 0.0
-        for start in range(0, len(promising), size):
-            spent_ms = 1000 * (time.perf_counter() - begun)
-            if self.budget_ms is not None and start and spent_ms + slowest_ms > self.budget_ms:
-                logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
-                break
-            block = promising[start : start + size]
-            ranking = self.second.rerank(query, [hit.document for hit in block])
-            in_order = sorted(ranking, key=lambda hit: hit.index)
-            hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
-            usage.append(ranking.usage)
-            slowest_ms = max(slowest_ms, 1000 * (time.perf_counter() - begun) - spent_ms)
-        return hits, usage
+
+def _read(
+    stage: CascadeStage, query: str, promising: list[RankedDocument]
+) -> tuple[list[RankedDocument], list[Usage | None]]:
+    """The stage's hits for a beginning of ``promising``, in its order, with the caller's indices."""
+    size = BLOCK if stage.budget_ms is not None else max(len(promising), 1)
+    begun = time.perf_counter()
+    hits: list[RankedDocument] = []
+    usage: list[Usage | None] = []
+    slowest_ms = 0.0
+    for start in range(0, len(promising), size):
+        spent_ms = 1000 * (time.perf_counter() - begun)
+        if stage.budget_ms is not None and start and spent_ms + slowest_ms > stage.budget_ms:
+            logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
+            break
+        block = promising[start : start + size]
+        ranking = stage.reranker.rerank(query, [hit.document for hit in block])
+        in_order = sorted(ranking, key=lambda hit: hit.index)
+        hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
+        usage.append(ranking.usage)
+        slowest_ms = max(slowest_ms, 1000 * (time.perf_counter() - begun) - spent_ms)
+    return hits, usage
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:
