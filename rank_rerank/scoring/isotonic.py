@@ -25,24 +25,19 @@ def fit_steps(places: AnyArray, targets: AnyArray) -> Steps:
         The middle of each step, the mean of its places, and its height, the mean of its targets; both ascend.
     """
     # equal places belong to one step from the start
-    middles, of, counts = np.unique(np.asarray(places, np.float64), return_inverse=True, return_counts=True)
-    heights = np.bincount(of, weights=np.asarray(targets, np.float64)) / counts
-    steps: list[tuple[float, float, int]] = []  # middle, height, pairs
-    for middle, height, count in zip(middles.tolist(), heights.tolist(), counts.tolist(), strict=True):
-        step = (middle, height, count)
-        while steps and steps[-1][1] >= step[1]:
-            step = _pool(steps.pop(), step)
+    distinct, of, counts = np.unique(np.asarray(places, np.float64), return_inverse=True, return_counts=True)
+    totals = np.bincount(of, weights=np.asarray(targets, np.float64))
+    steps: list[tuple[float, float, int]] = []  # sum of places, sum of targets, pairs
+    for place, total, count in zip(distinct.tolist(), totals.tolist(), counts.tolist(), strict=True):
+        step = (place * count, total, count)
+        while steps and steps[-1][1] / steps[-1][2] >= step[1] / step[2]:
+            before = steps.pop()
+            step = (before[0] + step[0], before[1] + step[1], before[2] + step[2])
         steps.append(step)
-    return tuple((middle, height) for middle, height, _ in steps)
+    return tuple((places_sum / count, total / count) for places_sum, total, count in steps)
 
 
 def read_steps(steps: Steps, places: AnyArray) -> AnyArray:
     """The height at each place: on the line between two middles; that of the first and last step beyond them."""
     middles, heights = np.array(steps).T
     return np.interp(places, middles, heights)
-
-
-def _pool(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, int]:
-    count = one[2] + other[2]
-    share = other[2] / count
-    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1]), count

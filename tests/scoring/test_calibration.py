@@ -123,7 +123,7 @@ def test_an_isotonic_map_follows_a_curve_that_is_no_sigmoid():
     assert errors["isotonic"] < 0.02 < errors["platt"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=9))
 def test_steps_are_the_nearest_nondecreasing_ones(pairs):
     """Pooling finds the minimum, which the minimax formula of isotonic regression gives directly."""
