@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
 from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_head_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
-from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_transformer_config
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
-from rank_rerank.inference.encoder_weights import SIZE_MULTIPLE, check_supported
+from rank_rerank.inference.dense_stages import Projection
+from rank_rerank.inference.encoder_weights import check_supported
 from rank_rerank.inference.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.numba_transformer import NumbaTransformer
 from rank_rerank.inference.transformer import PairTransformer, Transformer
-from rank_rerank.inference.transformer_model import Projection
 from rank_rerank.inference.transformer_plan import is_supported
 from rank_rerank.kernels.processor import vector_path
 
@@ -38,7 +38,7 @@ def open_compiled_onnx(checkpoint: Checkpoint, num_threads: int | None) -> Trans
 
 
 def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
-    """Round an encoder's weights to INT8 as they are loaded; the projection stays in float32.
+    """Round an encoder's weights to INT8 as they are loaded; projections stay in float32.
 
     Raises:
         CheckpointFormatError: the weights are damaged, or of a kind that is not compiled.
@@ -46,16 +46,9 @@ def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Tr
     """
     if (reason := why_not_compiled(checkpoint)) is not None or (config := checkpoint.transformer) is None:
         raise CheckpointFormatError(f'{checkpoint.name}: {reason}; use runtime="torch"')
-    projection = None
-    for layer in checkpoint.dense:
-        tensors = read_dense_tensors(layer)
-        bias = tensors.get("linear.bias")
-        projection = Projection(
-            np.ascontiguousarray(tensors["linear.weight"], np.float32),
-            np.zeros(layer.out_features, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32),
-        )
+    projections = [_read_projection(layer) for layer in checkpoint.dense]
     weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
-    return NumbaTransformer.from_tensors(weights, config, projection, num_threads, vector_path())
+    return NumbaTransformer.from_tensors(weights, config, projections, num_threads, vector_path())
 
 
 def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | None) -> PairTransformer:
@@ -70,7 +63,7 @@ def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | N
         raise CheckpointFormatError(f"{checkpoint.name}: {reason}; use another runtime")
     tensors = TensorFiles(checkpoint.model_file)
     weights = read_encoder_tensors(tensors, config)
-    transformer = NumbaTransformer.from_tensors(weights, config, None, num_threads, vector_path())
+    transformer = NumbaTransformer.from_tensors(weights, config, (), num_threads, vector_path())
     return NumbaCrossEncoder(transformer, config, head, read_head_tensors(tensors, config, head))
 
 
@@ -80,24 +73,20 @@ def why_not_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | N
         return "this processor has no instruction that compiled kernels multiply bytes with"
     if checkpoint.transformer is None:
         return "compiled kernels compute encoders from weights, no causal models and no foreign ONNX files"
-    return _why_no_projection(checkpoint) or _why_no_encoder(checkpoint.transformer)
-
-
-def _why_no_projection(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | None:
-    if isinstance(checkpoint, CrossEncoderCheckpoint):
-        return None
-    if len(checkpoint.dense) > 1:
-        return "compiled kernels compute one linear projection at most"
-    if any(layer.activation != "identity" or layer.is_residual for layer in checkpoint.dense):
-        return "compiled kernels compute no projection with an activation or a residual"
-    if any(layer.out_features % SIZE_MULTIPLE for layer in checkpoint.dense):
-        return f"compiled kernels need dims that are multiples of {SIZE_MULTIPLE}"
-    return None
-
-
-def _why_no_encoder(config: TransformerConfig) -> str | None:
     try:
-        check_supported(config)
+        check_supported(checkpoint.transformer)
     except CheckpointFormatError as error:
         return str(error)
     return None
+
+
+def _read_projection(layer: DenseLayer) -> Projection:
+    tensors = read_dense_tensors(layer)
+    bias, residual = tensors.get("linear.bias"), tensors.get("residual.weight")
+    return Projection(
+        weight=np.ascontiguousarray(tensors["linear.weight"], np.float32),
+        bias=np.zeros(layer.out_features, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32),
+        activation=layer.activation,
+        is_residual=layer.is_residual,
+        residual=None if residual is None else np.ascontiguousarray(residual, np.float32),
+    )

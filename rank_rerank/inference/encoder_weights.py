@@ -2,7 +2,8 @@
 
 What training wrote is simplified first, exactly: positions and token types are one table; a key's
 bias adds the same number to all scores of a query, which softmax ignores; a value's bias passes through the weights,
-which sum to 1, into the bias of the layer that follows; 1/√d and log2(e) are part of the query's layer.
+which sum to 1, into the bias of the layer that follows; 1/√d and log2(e) are part of the query's layer. Sizes that are
+no multiples of 16 are padded with zeros, which add nothing to any sum.
 
 Large channels are divided out before a row is rounded, and multiplied into the weights: SmoothQuant (Xiao et al. 2023).
 The ONNX file holds factors that were measured on texts. For float weights they are estimated from the LayerNorm that
@@ -30,6 +31,7 @@ ACTIVATIONS = {
     "gelu_new": (1.5957691216, 0.0713548163, 0.0),
     "gelu_pytorch_tanh": (1.5957691216, 0.0713548163, 0.0),
     "silu": (1.0, 0.0, 0.0),
+    "relu": (1e30, 0.0, 0.0),  # the limit: 0 or 1 for every x but 0
 }
 
 
@@ -83,6 +85,8 @@ class EncoderWeights:
         embedding_norm: after the embeddings.
         layers: from the first to the last.
         group: how many numbers of a row are rounded with one scale.
+        embedding_weight: [hidden, embedding] float32 where embeddings are narrower than the stream (ELECTRA).
+        embedding_bias: [hidden] float32.
     """
 
     words: Int8Matrix
@@ -91,22 +95,30 @@ class EncoderWeights:
     embedding_norm: Norm
     layers: tuple[EncoderLayer, ...]
     group: int
+    embedding_weight: Float32Matrix | None = None
+    embedding_bias: Float32Vector | None = None
 
 
 def check_supported(config: TransformerConfig) -> None:
     """Refuse what the compiled pass does not compute.
 
     Raises:
-        CheckpointFormatError: the architecture, its activation or a size is not supported.
+        CheckpointFormatError: its activation is not supported.
     """
     if config.activation not in ACTIVATIONS:
         raise CheckpointFormatError(f"the compiled runtime has no activation {config.activation}")
-    if config.embedding_size not in {0, config.hidden_size}:
-        raise CheckpointFormatError("the compiled runtime has no projection behind the embeddings")
-    if config.hidden_size % SIZE_MULTIPLE or config.intermediate_size % SIZE_MULTIPLE:
-        raise CheckpointFormatError(f"the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}")
 
 
 def query_factor(config: TransformerConfig) -> float:
     """What a query is multiplied by so that 2 to the power of its scores are softmax's weights."""
     return float(np.log2(np.e) / np.sqrt(config.head_size))
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The next multiple, or the number if it is one."""
+    return -(-number // multiple) * multiple
+
+
+def padded_size(number: int) -> int:
+    """A size as the kernels have it."""
+    return round_up(number, SIZE_MULTIPLE)

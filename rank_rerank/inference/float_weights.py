@@ -13,6 +13,7 @@ from rank_rerank.inference.encoder_weights import (
     EncoderWeights,
     Norm,
     check_supported,
+    padded_size,
     query_factor,
 )
 from rank_rerank.inference.quantized_linear import Int8Matrix, LinearWeights
@@ -49,6 +50,17 @@ class FloatLinear:
             weight, checked.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32)
         )
 
+    def split(self, num_parts: int) -> "list[FloatLinear]":
+        """The layers whose outputs stand side by side in this one's."""
+        weights, biases = np.split(self.weight, num_parts, axis=1), np.split(self.bias, num_parts)
+        return [FloatLinear(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+
+    def padded(self, num_inputs: int, num_outputs: int) -> "FloatLinear":
+        """The layer with zeros behind its inputs and its outputs."""
+        inputs, outputs = self.weight.shape
+        weight = np.pad(self.weight, ((0, num_inputs - inputs), (0, num_outputs - outputs)))
+        return FloatLinear(weight, np.pad(self.bias, (0, num_outputs - outputs)))
+
     def round(self, factors: Float32Vector) -> LinearWeights:
         """Round to int8, for rows that were multiplied by factors [in]."""
         return LinearWeights.round(self.weight / factors[:, None], GROUP, self.bias)
@@ -62,15 +74,21 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
     """
     check_supported(config)
     checked = CheckedTensors(tensors, "the weights")
-    hidden, num_layers = config.hidden_size, config.num_layers
+    num_layers, width = config.num_layers, config.embedding_size or config.hidden_size
     has_norm_bias = config.rotary is None or config.rotary.norm_bias
 
-    def norm(name: str) -> Norm:
-        return checked.norm(name, hidden, has_bias=has_norm_bias)
+    def norm(name: str, size: int = config.hidden_size) -> Norm:
+        found = checked.norm(name, size, has_bias=has_norm_bias)
+        padding = padded_size(size) - size
+        return Norm(np.pad(found.gamma, (0, padding)), np.pad(found.beta, (0, padding)))
 
-    embedding_norm = norm("embeddings.norm")
-    layers: list[EncoderLayer] = []
+    embedding_norm = norm("embeddings.norm", width)
+    widening = None
     before = embedding_norm  # what makes the rows that a layer reads
+    if width != config.hidden_size:
+        widening = FloatLinear.read(checked, "embeddings.projection", config.hidden_size, width)
+        before = _behind(embedding_norm, widening)
+    layers: list[EncoderLayer] = []
     for number in range(num_layers):
         here = f"layers.{number}"
         if config.rotary is None:
@@ -80,25 +98,51 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
             behind = f"layers.{number + 1}.attention_norm" if number + 1 < num_layers else "final_norm"
         layers.append(_round_layer(linears, config, before, norm(f"{here}.{between}"), norm(behind)))
         before = layers[-1].feed_norm
-    words, word_scales = _round_words(checked.floats("embeddings.word", config.vocab_size, hidden))
-    return EncoderWeights(words, word_scales, _positions(checked, config), embedding_norm, tuple(layers), GROUP)
+    words, word_scales = _round_words(_pad_rows(checked.floats("embeddings.word", config.vocab_size, width)))
+    return EncoderWeights(
+        words=words,
+        word_scales=word_scales,
+        positions=_pad_rows(_positions(checked, config)),
+        embedding_norm=embedding_norm,
+        layers=tuple(layers),
+        group=GROUP,
+        embedding_weight=None if widening is None else np.ascontiguousarray(widening.weight.T),
+        embedding_bias=None if widening is None else widening.bias,
+    )
+
+
+def _behind(norm: Norm, linear: FloatLinear) -> Norm:
+    """How large the outputs of a layer are about to be whose inputs a norm makes: as a norm would make them."""
+    gamma, beta = norm.gamma[: len(linear.weight)], norm.beta[: len(linear.weight)]
+    deviation = np.sqrt(((linear.weight * gamma[:, None]) ** 2).sum(axis=0))
+    padding = padded_size(len(deviation)) - len(deviation)
+    return Norm(np.pad(deviation, (0, padding)), np.pad(beta @ linear.weight + linear.bias, (0, padding)))
+
+
+def _pad_rows(rows: Float32Matrix) -> Float32Matrix:
+    """Zeros behind every row."""
+    return np.pad(rows, ((0, 0), (0, padded_size(rows.shape[1]) - rows.shape[1])))
 
 
 def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str) -> dict[str, FloatLinear]:
     """A layer's linear layers. A key's bias changes nothing, and a value's becomes part of the output's."""
     hidden, inner = config.hidden_size, config.intermediate_size
+    stream, wide = padded_size(hidden), padded_size(inner)
 
     def linear(name: str, num_outputs: int, num_inputs: int) -> FloatLinear:
         return FloatLinear.read(checked, f"{here}.{name}", num_outputs, num_inputs)
 
     linears = {name: linear(name, hidden, hidden) for name in ("query", "key", "value", "output")}
-    value, output = linears["value"], linears["output"]
+    value, output, no_bias = linears["value"], linears["output"], np.zeros(hidden, np.float32)
     return linears | {
-        "key": FloatLinear(linears["key"].weight, np.zeros(hidden, np.float32)),
-        "value": FloatLinear(value.weight, np.zeros(hidden, np.float32)),
-        "output": FloatLinear(output.weight, (output.bias + value.bias @ output.weight).astype(np.float32)),
-        "up": linear("up", inner, hidden),
-        "down": linear("down", hidden, inner),
+        "query": linears["query"].padded(stream, hidden),
+        "key": FloatLinear(linears["key"].weight, no_bias).padded(stream, hidden),
+        "value": FloatLinear(value.weight, no_bias).padded(stream, hidden),
+        "output": FloatLinear(output.weight, (output.bias + value.bias @ output.weight).astype(np.float32)).padded(
+            hidden, stream
+        ),
+        "up": linear("up", inner, hidden).padded(stream, wide),
+        "down": linear("down", hidden, inner).padded(wide, stream),
     }
 
 
@@ -114,15 +158,16 @@ def _modernbert_linears(
     def linear(name: str, num_outputs: int, num_inputs: int, has_bias: bool) -> FloatLinear:  # noqa: FBT001
         return FloatLinear.read(checked, f"{here}.{name}", num_outputs, num_inputs, has_bias=has_bias)
 
-    joined = linear("qkv", 3 * hidden, hidden, rotary.attention_bias)
-    parts = {
-        name: FloatLinear(joined.weight[:, i * hidden : (i + 1) * hidden], joined.bias[i * hidden : (i + 1) * hidden])
-        for i, name in enumerate(("query", "key", "value"))
-    }
-    return parts | {
-        "output": linear("output", hidden, hidden, rotary.attention_bias),
-        "up": linear("up", 2 * inner, hidden, rotary.mlp_bias),
-        "down": linear("down", hidden, inner, rotary.mlp_bias),
+    stream, wide = padded_size(hidden), padded_size(inner)
+    heads = linear("qkv", 3 * hidden, hidden, rotary.attention_bias).split(3)
+    halves = [half.padded(stream, wide) for half in linear("up", 2 * inner, hidden, rotary.mlp_bias).split(2)]
+    return {
+        **{name: part.padded(stream, hidden) for name, part in zip(("query", "key", "value"), heads, strict=True)},
+        "output": linear("output", hidden, hidden, rotary.attention_bias).padded(hidden, stream),
+        "up": FloatLinear(
+            np.concatenate([half.weight for half in halves], axis=1), np.concatenate([half.bias for half in halves])
+        ),
+        "down": linear("down", hidden, inner, rotary.mlp_bias).padded(wide, stream),
     }
 
 
@@ -163,10 +208,11 @@ def _round_words(words: Float32Matrix) -> tuple[Int8Matrix, Float32Vector]:
 
 def _positions(checked: CheckedTensors, config: TransformerConfig) -> Float32Matrix:
     """Positions, plus each token type in turn; one row of zeros where positions are angles."""
+    width = config.embedding_size or config.hidden_size
     if config.rotary is not None:
-        return np.zeros((1, config.hidden_size), np.float32)
-    positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, config.hidden_size)
+        return np.zeros((1, width), np.float32)
+    positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, width)
     if config.type_vocab_size == 0:
         return positions
-    types = checked.floats("embeddings.type", config.type_vocab_size, config.hidden_size)
-    return (types[:, None] + positions).reshape(-1, config.hidden_size)
+    types = checked.floats("embeddings.type", config.type_vocab_size, width)
+    return (types[:, None] + positions).reshape(-1, width)

@@ -6,7 +6,7 @@ multiplied exactly, and every other sum has an order that depends on the text al
 in any batch, in any order and on any number of threads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import EncoderWeights
+from rank_rerank.inference.dense_stages import Projection
+from rank_rerank.inference.encoder_weights import EncoderWeights, padded_size
 from rank_rerank.inference.float_weights import weights_from_tensors
 from rank_rerank.inference.onnx_weights import weights_from_onnx
 from rank_rerank.inference.rotary_angles import RotaryAngles
 from rank_rerank.inference.schedule import Output, make_schedule
 from rank_rerank.inference.text_memory import MAX_BLOCK_ROWS, MemoryPool, TextLayout
-from rank_rerank.inference.transformer_model import Projection, pack_model, padded_head_size
+from rank_rerank.inference.transformer_model import pack_model, padded_head_size
 from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -35,12 +36,12 @@ MAX_WORKERS = 8
 
 
 class NumbaTransformer:
-    """An encoder whose output is the last layer's rows, projected if there is a projection, of unit length.
+    """An encoder whose output is the last layer's rows, projected by what comes behind them, of unit length.
 
     Args:
         weights: its weights, rounded.
         config: its sizes.
-        projection: what comes behind it, if anything.
+        projections: what comes behind it, in order.
         num_threads: texts that run at once; None for the default.
         path: how to use the processor; None for the best way.
         product: numbers that attention is computed in; None for the fastest.
@@ -53,7 +54,7 @@ class NumbaTransformer:
         self,
         weights: EncoderWeights,
         config: TransformerConfig,
-        projection: Projection | None = None,
+        projections: Sequence[Projection] = (),
         num_threads: int | None = None,
         path: VectorPath | None = None,
         product: plan.AttentionProduct | None = None,
@@ -63,10 +64,10 @@ class NumbaTransformer:
             raise DeviceError(f'the vector path {self._path.name} cannot run this runtime; use runtime="onnx"')
         self._weights = weights
         self._config = config
-        self._projection = projection
+        self._projections = tuple(projections)
         self._product = product
         self._num_threads = num_threads
-        self._model = pack_model(weights, config, self._path, projection)
+        self._model = pack_model(weights, config, self._path, self._projections)
         self._angles = {
             place: RotaryAngles(theta, config.head_size, padded_head_size(config, self._path))
             for place, theta in _thetas(config)
@@ -84,14 +85,14 @@ class NumbaTransformer:
             CheckpointFormatError: the file is damaged or of another kind.
             DeviceError: see the constructor.
         """
-        return cls(weights_from_onnx(model_file, config), config, None, num_threads, path)
+        return cls(weights_from_onnx(model_file, config), config, (), num_threads, path)
 
     @classmethod
     def from_tensors(
         cls,
         tensors: Mapping[str, AnyArray],
         config: TransformerConfig,
-        projection: Projection | None = None,
+        projections: Sequence[Projection] = (),
         num_threads: int | None = None,
         path: VectorPath | None = None,
     ) -> "NumbaTransformer":
@@ -101,18 +102,18 @@ class NumbaTransformer:
             CheckpointFormatError: a weight is missing or damaged, or the architecture is not supported.
             DeviceError: see the constructor.
         """
-        return cls(weights_from_tensors(tensors, config), config, projection, num_threads, path)
+        return cls(weights_from_tensors(tensors, config), config, projections, num_threads, path)
 
     def __reduce__(self) -> tuple[type["NumbaTransformer"], tuple[object, ...]]:
         return (
             type(self),
-            (self._weights, self._config, self._projection, self._num_threads, self._path, self._product),
+            (self._weights, self._config, self._projections, self._num_threads, self._path, self._product),
         )
 
     @property
     def dim(self) -> int:
         """Numbers a token vector."""
-        return self._config.hidden_size if self._projection is None else len(self._projection.weight)
+        return len(self._projections[-1].weight) if self._projections else self._config.hidden_size
 
     @property
     def description(self) -> str:
@@ -125,7 +126,7 @@ class NumbaTransformer:
         Raises:
             CheckpointFormatError: the tokenizer gives tokens that the model does not have, or texts that are too long.
         """
-        return self._run(batch, self.dim, "unit" if self._projection is None else "projected")
+        return self._run(batch, self.dim, "projected" if self._projections else "unit")
 
     def hidden_states(self, batch: TokenBatch) -> Float32Matrix:
         """The last layer's rows, as a head of a cross-encoder reads them: [num_tokens, hidden] float32.
@@ -151,21 +152,21 @@ class NumbaTransformer:
 
         def run(text: int, num_workers: int) -> None:
             num_rows = min(int(batch.lengths[text]), MAX_BLOCK_ROWS if only_first else self._config.max_positions)
-            rows = np.empty((num_rows, self._config.hidden_size), np.float32)
+            rows = np.empty((num_rows, padded_size(self._config.hidden_size)), np.float32)
             self._run_text(batch, text, rows, "first" if only_first else "hidden", num_workers)
-            visitor(text, rows)
+            visitor(text, rows[:, : self._config.hidden_size])
 
         self._run_texts(batch, run)
 
     def _run(self, batch: TokenBatch, dim: int, output: Output) -> Float32Matrix:
         self._check(batch)
-        vectors = np.empty((batch.num_tokens, dim), np.float32)
+        vectors = np.empty((batch.num_tokens, padded_size(dim)), np.float32)
 
         def run(text: int, num_workers: int) -> None:
             self._run_text(batch, text, vectors[batch.offsets[text] :], output, num_workers)
 
         self._run_texts(batch, run)
-        return vectors
+        return np.ascontiguousarray(vectors[:, :dim])
 
     def _run_texts(self, batch: TokenBatch, run: Callable[[int, int], None]) -> None:
         """Run every text that has tokens: many on a thread each, few on all threads, one after the other."""
@@ -198,13 +199,10 @@ class NumbaTransformer:
     def _run_text(self, batch: TokenBatch, text: int, rows: Float32Matrix, output: Output, num_workers: int) -> None:
         """Run one text, whose results go to ``rows``, which may be longer."""
         start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
-        layout = TextLayout.of(self._model.table, end - start, self._path)
+        layout = TextLayout.of(self._model.table, self._model.buffers, end - start, self._path)
         memory = self._pool.take(layout.num_bytes(num_workers))
         table = layout.table(memory)
-        is_pre_norm = self._config.rotary is not None
-        schedule = make_schedule(
-            self._config.num_layers, layout.num_blocks, layout.block_rows, output, is_pre_norm=is_pre_norm
-        )
+        schedule = make_schedule(self._model.stages, layout.num_blocks, layout.block_rows, output)
         token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
         positions = self._position_rows(batch, start, end)
         masks = np.full(layout.num_keys, MASKED, np.float32)

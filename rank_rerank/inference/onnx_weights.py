@@ -10,6 +10,7 @@ from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.checked_tensors import CheckedTensors
 from rank_rerank.inference.encoder_weights import (
     CALIBRATED_GROUP,
+    SIZE_MULTIPLE,
     EncoderLayer,
     EncoderWeights,
     check_supported,
@@ -29,6 +30,10 @@ def weights_from_onnx(path: Path, config: TransformerConfig) -> EncoderWeights:
     if config.model_type != "bert":
         raise CheckpointFormatError(f"{path.name}: of ONNX files this runtime reads BERT's, not {config.model_type}'s")
     hidden, inner = config.hidden_size, config.intermediate_size
+    if hidden % SIZE_MULTIPLE or inner % SIZE_MULTIPLE:
+        raise CheckpointFormatError(
+            f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
+        )
 
     def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
         return LinearWeights(

@@ -15,6 +15,19 @@ FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
+class Buffers:
+    """What Dense layers write their rows to.
+
+    Attributes:
+        count: how many; see transformer_plan.
+        row_bytes: of the longest row.
+    """
+
+    count: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
 class TextLayout:
     """How much of everything a text needs.
 
@@ -24,6 +37,7 @@ class TextLayout:
         block_rows: rows of a block.
         parts: bytes of each part, by its place in the table.
         workspace_bytes: what each worker needs for itself.
+        buffer_bytes: of each buffer of the Dense layers.
     """
 
     num_tokens: int
@@ -31,10 +45,11 @@ class TextLayout:
     block_rows: int
     parts: dict[int, int]
     workspace_bytes: int
+    buffer_bytes: int
 
     @classmethod
-    def of(cls, model: Int64Vector, num_tokens: int, path: VectorPath) -> "TextLayout":
-        """Plan a text of so many tokens for a model's table."""
+    def of(cls, model: Int64Vector, buffers: Buffers, num_tokens: int, path: VectorPath) -> "TextLayout":
+        """Plan a text of so many tokens for a model's table and its Dense layers."""
         columns = path.panel_vectors * path.lanes
         item = 2 if path.integer_product == "x86-pairs" else 1
         num_keys = -(-num_tokens // columns) * columns
@@ -54,11 +69,12 @@ class TextLayout:
             plan.BLOCK: rows * max(context, inner) * item,
             plan.BLOCK_RECORDS: rows * record_bytes(max(context, inner)),
             plan.SUMMANDS: rows * stream * FLOAT_BYTES,
-            plan.WIDE: rows * int(max(model[plan.INNER_COLUMNS], model[plan.DIM_COLUMNS])) * FLOAT_BYTES,
+            plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
+            plan.DENSE: buffers.count * rows * buffers.row_bytes,
         }
         # queries, keys, values, keys as panels; a tile of scores and the sums of its rows
         workspace = (3 * num_tokens + num_keys) * head * FLOAT_BYTES + path.rows * (num_keys + 1) * FLOAT_BYTES
-        return cls(num_tokens, num_keys, rows, parts, _whole_lines(workspace))
+        return cls(num_tokens, num_keys, rows, parts, _whole_lines(workspace), rows * buffers.row_bytes)
 
     def num_bytes(self, num_workers: int) -> int:
         """Everything together."""
@@ -79,7 +95,7 @@ class TextLayout:
         table[plan.NUM_TOKENS], table[plan.NUM_KEYS], table[plan.BLOCK_ROWS] = (
             self.num_tokens, self.num_keys, self.block_rows
         )  # fmt: skip
-        table[plan.WORKSPACE_BYTES] = self.workspace_bytes
+        table[plan.WORKSPACE_BYTES], table[plan.BUFFER_BYTES] = self.workspace_bytes, self.buffer_bytes
         address = memory.ctypes.data
         for place, size in self.parts.items():
             table[place] = address

@@ -14,8 +14,9 @@ from typing import Any
 from numba import njit, types
 
 from rank_rerank.inference import transformer_plan as plan
+from rank_rerank.inference.transformer_curve import make_add, make_curve
 from rank_rerank.inference.transformer_plan import RECORD_BYTES, AttentionProduct
-from rank_rerank.inference.transformer_rotary import make_clear, make_limit, make_rotate
+from rank_rerank.inference.transformer_rotary import make_clear, make_rotate
 from rank_rerank.inference.transformer_rows import (
     make_activate,
     make_embed,
@@ -63,7 +64,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
     normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
     activate, activate_gated = make_activate(path, with_gate=False), make_activate(path, with_gate=True)
-    embed_row, rotate, limit, clear = make_embed(path), make_rotate(path), make_limit(path), make_clear(path)
+    embed_row, rotate, clear = make_embed(path), make_rotate(path), make_clear(path)
+    curve, add = make_curve(path), make_add(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
     softmax, transpose = make_softmax(path, product), make_transpose(path)
     narrow, pair = make_narrow(path), make_pair(path)
@@ -155,7 +157,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         """Keys that lie outside a row's window will have no weight."""
         for i in range(num_rows):
             band = model[plan.BAND] + 4 * (first_key - first_row - i)
-            limit(scores + i * 4 * text[plan.NUM_KEYS], band, last_key - first_key)
+            add(scores + i * 4 * text[plan.NUM_KEYS], band, last_key - first_key)
 
     @part
     def clear_rows(text: Any, sums: Any, first_row: Any, num_rows: Any) -> Any:
@@ -237,25 +239,84 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                 model[linear + 1] + unit * STEP, 4 * num_columns, target + unit * STEP, 4 * num_columns)  # fmt: skip
 
     @part
-    def project_vectors(model: Any, text: Any, first_row: Any, num_rows: Any, unit: Any) -> Any:
-        """One panel of the projection, in float32."""
-        hidden, row_bytes, result_bytes = (
-            model[plan.HIDDEN],
-            4 * model[plan.HIDDEN_COLUMNS],
-            4 * model[plan.DIM_COLUMNS],
-        )
-        panel, bias = model[plan.PROJECTION_PANELS] + unit * hidden * STEP, model[plan.PROJECTION_BIAS] + unit * STEP
+    def dense_rows(text: Any, buffer: Any, row_bytes: Any, first_row: Any) -> Any:
+        """Where a Dense layer finds or puts a block's rows."""
+        if buffer == plan.STREAM_BUFFER:
+            return text[plan.STREAM] + first_row * row_bytes
+        return text[plan.DENSE] + (buffer - 1) * text[plan.BUFFER_BYTES]
+
+    @part
+    def multiply_floats(  # noqa: PLR0913, PLR0917 - a kernel
+        panel: Any, source: Any, source_bytes: Any, size: Any, bias: Any, num_rows: Any, target: Any, target_bytes: Any
+    ) -> Any:
         r = 0
         while r < num_rows:
-            left = num_rows - r
-            rows = text[plan.STREAM] + (first_row + r) * row_bytes
-            target = text[plan.WIDE] + unit * STEP + r * result_bytes
+            left, rows, result = num_rows - r, source + r * source_bytes, target + r * target_bytes
             if left >= ROWS:
-                float_tile(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                float_tile(panel, rows, source_bytes, left, size, bias, result, target_bytes)
                 r += ROWS
             else:
-                float_tail(panel, rows, row_bytes, left, hidden, bias, target, result_bytes)
+                float_tail(panel, rows, source_bytes, left, size, bias, result, target_bytes)
                 r += TAIL_ROWS
+
+    @part
+    def project_vectors(model: Any, text: Any, dense: Any, first_row: Any, num_rows: Any, unit: Any) -> Any:
+        """One panel of a Dense layer, in float32."""
+        source_bytes, target_bytes, size = (
+            model[dense + plan.SOURCE_BYTES], model[dense + plan.TARGET_BYTES], model[dense + plan.DENSE_SIZE]
+        )  # fmt: skip
+        source = dense_rows(text, model[dense + plan.SOURCE], source_bytes, first_row)
+        target = dense_rows(text, model[dense + plan.TARGET], target_bytes, first_row)
+        residual = dense_rows(text, plan.RESIDUAL_BUFFER, target_bytes, first_row)
+        place, panel = unit * STEP, unit * size * STEP
+        bias = model[dense + plan.DENSE_BIAS] + place
+        for number in range(2):
+            panels, result = model[dense + plan.DENSE_PANELS], target
+            if number == 1:
+                # a second row of biases is zeros
+                panels, result, bias = model[dense + plan.RESIDUAL_PANELS], residual, bias + target_bytes
+            if panels != 0:
+                multiply_floats(
+                    panels + panel, source, source_bytes, size, bias, num_rows, result + place, target_bytes
+                )
+
+    @part
+    def finish_vectors(model: Any, text: Any, dense: Any, first_row: Any, row: Any) -> Any:
+        """Activation and residual of one row of a block."""
+        source_bytes, target_bytes = model[dense + plan.SOURCE_BYTES], model[dense + plan.TARGET_BYTES]
+        target = dense_rows(text, model[dense + plan.TARGET], target_bytes, first_row) + row * target_bytes
+        if model[dense + plan.CURVE] != 0:
+            curve(target, model[dense + plan.CURVE], target_bytes // 4)
+        if model[dense + plan.RESIDUAL_PANELS] != 0:
+            residual = dense_rows(text, plan.RESIDUAL_BUFFER, target_bytes, first_row)
+            add(target, residual + row * target_bytes, target_bytes // 4)
+        elif model[dense + plan.IS_RESIDUAL] != 0:
+            source = dense_rows(text, model[dense + plan.SOURCE], source_bytes, first_row)
+            add(target, source + row * source_bytes, model[dense + plan.DENSE_SIZE])
+
+    @part
+    def embed_token(model: Any, text: Any, token: Any, target: Any) -> Any:
+        """Word, position and token type, normalised."""
+        word, width = load(text[plan.TOKEN_IDS] + 8 * token), model[plan.EMBEDDING]
+        position = load(text[plan.POSITION_ROWS] + 8 * token)
+        embed_row(model[plan.WORDS] + word * width, model[plan.WORD_SCALES] + 4 * word,
+                  model[plan.POSITIONS] + position * 4 * width, target, width)  # fmt: skip
+        normalise(target, target, target, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
+                  model[plan.EMBEDDING_NUMBERS], width)  # fmt: skip
+
+    @part
+    def write_row(model: Any, text: Any, kind: Any, first_row: Any, row: Any, stream: Any) -> Any:
+        """A row of the result."""
+        dim = model[plan.DIM] if kind == plan.WRITE_PROJECTED else model[plan.HIDDEN]
+        target = text[plan.VECTORS] + (first_row + row) * 4 * dim
+        if kind == plan.WRITE_HIDDEN:
+            copy_row(stream, target, dim)
+        elif kind == plan.WRITE_UNIT:
+            unit_row(stream, target, dim)
+        else:
+            result_bytes = model[plan.RESULT_BYTES]
+            vectors = dense_rows(text, model[plan.RESULT_BUFFER], result_bytes, first_row)
+            unit_row(vectors + row * result_bytes, target, dim)
 
     @part
     def row_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, row: Any) -> Any:  # noqa: C901, PLR0912 - one branch a kind of stage
@@ -264,14 +325,13 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         size, source, factors = hidden, text[plan.STREAM] + (first_row + row) * stream_bytes, model[plan.FIRST_FACTORS]
         stream, summand = source, text[plan.SUMMANDS] + row * stream_bytes
         if kind >= plan.WRITE_PROJECTED:
-            dim = model[plan.DIM] if kind == plan.WRITE_PROJECTED else hidden
-            target = text[plan.VECTORS] + (first_row + row) * 4 * dim
-            if kind == plan.WRITE_HIDDEN:
-                copy_row(stream, target, dim)
-            elif kind == plan.WRITE_UNIT:
-                unit_row(stream, target, dim)
-            else:
-                unit_row(text[plan.WIDE] + row * 4 * model[plan.DIM_COLUMNS], target, dim)
+            write_row(model, text, kind, first_row, row, source)
+            return
+        if kind == plan.FINISH_VECTORS:
+            finish_vectors(model, text, layer, first_row, row)
+            return
+        if kind == plan.EMBED_NARROW:
+            embed_token(model, text, first_row + row, text[plan.DENSE] + row * 4 * model[plan.EMBEDDING])
             return
         if kind == plan.ROUND_CONTEXT:
             size = model[plan.NUM_HEADS] * model[plan.HEAD]
@@ -279,13 +339,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         elif kind == plan.ACTIVATE:
             size, source = model[plan.INNER], text[plan.WIDE] + row * 4 * model[plan.INNER_COLUMNS]
         elif kind == plan.EMBED:
-            word = load(text[plan.TOKEN_IDS] + 8 * (first_row + row))
-            embed_row(model[plan.WORDS] + word * hidden, model[plan.WORD_SCALES] + 4 * word,
-                      model[plan.POSITIONS] + load(text[plan.POSITION_ROWS] + 8 * (first_row + row)) * 4 * hidden,
-                      stream, hidden)  # fmt: skip
-            normalise(stream, stream, stream, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
-                      model[plan.NUMBERS], hidden)  # fmt: skip
-        else:
+            embed_token(model, text, first_row + row, source)
+        elif kind != plan.ROUND_STREAM:
             is_context = kind in (plan.ADD_CONTEXT, plan.KEEP_CONTEXT)
             norm = layer + (plan.ATTENTION_GAMMA if is_context else plan.FEED_GAMMA)
             if kind in (plan.KEEP_CONTEXT, plan.KEEP_FEED):
@@ -305,16 +360,16 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             k, count = g * group_size, min(group_size, size - g * group_size)
             numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
             if kind == plan.ACTIVATE and model[plan.IS_GATED] != 0:
-                activate_gated(numbers, numbers + 4 * size, model[plan.NUMBERS] + 4, result, group, count)
+                activate_gated(numbers, numbers + 4 * size, model[plan.NUMBERS] + 8, result, group, count)
             elif kind == plan.ACTIVATE:
-                activate(numbers, numbers, model[plan.NUMBERS] + 4, result, group, count)
+                activate(numbers, numbers, model[plan.NUMBERS] + 8, result, group, count)
             elif kind == plan.ROUND_CONTEXT:
                 round_row(numbers, numbers, result, group, count)
             else:
                 round_scaled(numbers, factors + 4 * k, result, group, count)
 
     @part
-    def count_units(model: Any, kind: Any, num_rows: Any) -> Any:
+    def count_units(model: Any, kind: Any, layer: Any, num_rows: Any) -> Any:
         if kind == plan.ATTEND:
             return model[plan.NUM_HEADS]
         if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
@@ -322,7 +377,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         if kind == plan.PROJECT_UP:
             return model[plan.INNER_COLUMNS] // COLUMNS
         if kind == plan.PROJECT_VECTORS:
-            return model[plan.DIM_COLUMNS] // COLUMNS
+            return model[layer + plan.TARGET_BYTES] // STEP
         return (num_rows + UNIT_ROWS - 1) // UNIT_ROWS
 
     def forward(schedule: Any, model: Any, text: Any, worker: Any) -> Any:
@@ -336,7 +391,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             entry = stage * plan.STAGE_FIELDS
             kind, layer, first_row = schedule[entry], schedule[entry + 1], schedule[entry + 2]
             num_rows = min(text[plan.BLOCK_ROWS], text[plan.NUM_TOKENS] - first_row)
-            num_units = count_units(model, kind, num_rows)
+            num_units = count_units(model, kind, layer, num_rows)
             if unit >= num_units:
                 rest()
                 patience -= 1
@@ -354,7 +409,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                 elif kind in (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN):
                     project_unit(model, text, kind, layer, first_row, num_rows, unit)
                 elif kind == plan.PROJECT_VECTORS:
-                    project_vectors(model, text, first_row, num_rows, unit)
+                    project_vectors(model, text, layer, first_row, num_rows, unit)
                 else:
                     for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
                         row_unit(model, text, kind, layer, first_row, row)

@@ -1,16 +1,26 @@
 """An encoder's weights in the memory that the compiled pass reads, and the table that says where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
-from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference import transformer_plan as plan
-from rank_rerank.inference.encoder_weights import ACTIVATIONS, SIZE_MULTIPLE, EncoderLayer, EncoderWeights, Norm
+from rank_rerank.inference.dense_stages import (
+    DenseStage,
+    Projection,
+    buffers_of,
+    check_projections,
+    lay_out,
+    make_stage,
+)
+from rank_rerank.inference.encoder_weights import ACTIVATIONS, EncoderLayer, EncoderWeights, Norm, padded_size, round_up
 from rank_rerank.inference.quantized_linear import LinearWeights, PackedLinear
 from rank_rerank.inference.rotary_angles import make_band
+from rank_rerank.inference.schedule import ModelStages
+from rank_rerank.inference.text_memory import Buffers
 from rank_rerank.kernels.processor import VectorPath
 
 
@@ -22,24 +32,15 @@ class PackedModel:
         table: [fields] int64: sizes and addresses, named in `transformer_plan`.
         memory: the arrays at these addresses; they must live as long as the table.
         num_bytes: of all of them.
+        stages: what the schedule of a text depends on.
+        buffers: what Dense layers need.
     """
 
     table: Int64Vector
     memory: tuple[AnyArray, ...]
     num_bytes: int
-
-
-@dataclass(frozen=True)
-class Projection:
-    """The linear layer behind an encoder; it is not rounded.
-
-    Attributes:
-        weight: [dim, hidden] float32; dim is a multiple of 16.
-        bias: [dim] float32.
-    """
-
-    weight: Float32Matrix
-    bias: Float32Vector
+    stages: ModelStages
+    buffers: Buffers
 
 
 class _Packer:
@@ -66,20 +67,23 @@ class _Packer:
 
 
 def pack_model(
-    weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projection: Projection | None = None
+    weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projections: Sequence[Projection] = ()
 ) -> PackedModel:
     """Lay an encoder out for a way to use a processor.
 
     Raises:
-        CheckpointFormatError: the projection does not fit.
+        CheckpointFormatError: the projections do not fit.
     """
+    check_projections(projections, config.hidden_size)
     columns = path.panel_vectors * path.lanes
-    packer = _Packer(plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS, weights.group, path)
+    hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
+    behind = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
+    packer = _Packer(behind + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
     table = packer.table
     table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
     table[plan.HEAD] = padded_head_size(config, path)
-    table[plan.HIDDEN], table[plan.INNER] = config.hidden_size, config.intermediate_size
-    table[plan.HIDDEN_COLUMNS] = round_up(config.hidden_size, columns)
+    table[plan.HIDDEN], table[plan.INNER] = hidden, padded_size(config.intermediate_size)
+    table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
     table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
     table[plan.IS_GATED] = config.rotary is not None
     table[plan.GROUP] = weights.group
@@ -87,32 +91,54 @@ def pack_model(
     packer.put(plan.WORD_SCALES, weights.word_scales)
     packer.put(plan.POSITIONS, weights.positions)
     exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
-    packer.put(plan.NUMBERS, np.array([config.layer_norm_eps, *exponents], np.float32))
+    epsilon = config.layer_norm_eps
+    packer.put(plan.NUMBERS, np.array([epsilon, hidden - config.hidden_size, *exponents], np.float32))
+    missing = width - (config.embedding_size or config.hidden_size)
+    packer.put(plan.EMBEDDING_NUMBERS, np.array([epsilon, missing], np.float32))
+    table[plan.EMBEDDING] = width
     packer.put_norm(plan.EMBEDDING_GAMMA, weights.embedding_norm)
     packer.put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
     if config.rotary is not None:
         band = make_band(config.rotary.window, path)
         packer.put(plan.BAND, band)
         table[plan.BAND] += len(band) // 2 * band.itemsize
-    if projection is not None:
-        _put_projection(packer, projection, config, columns)
+    stages = lay_out(projections, int(table[plan.HIDDEN_COLUMNS]), columns)
+    dense = _put_dense(packer, behind, stages)
+    if stages:
+        table[plan.DIM] = padded_size(len(projections[-1].weight))
+        table[plan.RESULT_BYTES] = stages[-1].fields[plan.TARGET_BYTES]
+        table[plan.RESULT_BUFFER] = stages[-1].fields[plan.TARGET]
+    embedding = 0
+    if weights.embedding_weight is not None and weights.embedding_bias is not None:
+        widening = Projection(weights.embedding_weight, weights.embedding_bias)
+        stage = make_stage(widening, plan.FIRST_BUFFER, width, plan.STREAM_BUFFER, columns)
+        [embedding] = _put_dense(packer, behind + len(projections) * plan.DENSE_FIELDS, [stage])
     for number, layer in enumerate(weights.layers):
         following = weights.layers[min(number + 1, config.num_layers - 1)]
         _put_layer(packer, number, layer, following, config)
-    return PackedModel(table, tuple(packer.memory), sum(array.nbytes for array in packer.memory))
+    return PackedModel(
+        table,
+        tuple(packer.memory),
+        sum(array.nbytes for array in packer.memory),
+        ModelStages(
+            num_layers=config.num_layers,
+            is_pre_norm=config.rotary is not None,
+            embedding=embedding,
+            dense=tuple((place, layer.has_end) for place, layer in zip(dense, projections, strict=True)),
+        ),
+        buffers_of(stages, width if embedding else 0),
+    )
 
 
-def _put_projection(packer: _Packer, projection: Projection, config: TransformerConfig, columns: int) -> None:
-    dim, hidden = projection.weight.shape
-    if hidden != config.hidden_size or dim % SIZE_MULTIPLE:
-        raise CheckpointFormatError(
-            f"the compiled runtime projects from {config.hidden_size} to a multiple of {SIZE_MULTIPLE} numbers, "
-            f"not from {hidden} to {dim}"
-        )
-    packer.table[plan.DIM], packer.table[plan.DIM_COLUMNS] = dim, round_up(dim, columns)
-    padded = np.pad(projection.weight, ((0, -dim % columns), (0, 0)))
-    packer.put(plan.PROJECTION_PANELS, padded.reshape(-1, columns, hidden).transpose(0, 2, 1))
-    packer.put(plan.PROJECTION_BIAS, np.pad(projection.bias, (0, -dim % columns)))
+def _put_dense(packer: _Packer, first: int, stages: Sequence[DenseStage]) -> tuple[int, ...]:
+    """Put entries one behind the other; give their places."""
+    places = tuple(first + number * plan.DENSE_FIELDS for number in range(len(stages)))
+    for place, stage in zip(places, stages, strict=True):
+        for field, number in stage.fields.items():
+            packer.table[place + field] = number
+        for field, array in stage.arrays.items():
+            packer.put(place + field, array)
+    return places
 
 
 def _put_layer(
@@ -131,11 +157,6 @@ def _put_layer(
         is_global = config.rotary.is_global[number]
         packer.table[first + plan.WINDOW] = 0 if is_global else config.rotary.window
         packer.table[first + plan.ANGLES] = plan.GLOBAL_ANGLES if is_global else plan.LOCAL_ANGLES
-
-
-def round_up(number: int, multiple: int) -> int:
-    """The next multiple, or the number if it is one."""
-    return -(-number // multiple) * multiple
 
 
 def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:

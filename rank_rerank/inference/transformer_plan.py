@@ -17,10 +17,10 @@ from rank_rerank.kernels.processor import VectorPath, processor_features, usable
 (
     NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
     WORDS, WORD_SCALES, POSITIONS, NUMBERS,
-    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, DIM_COLUMNS, PROJECTION_PANELS, PROJECTION_BIAS,
-    IS_GATED, BAND,
+    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, RESULT_BYTES, RESULT_BUFFER,
+    IS_GATED, BAND, EMBEDDING, EMBEDDING_NUMBERS,
     FIRST_LAYER,
-) = range(22)  # fmt: skip
+) = range(23)  # fmt: skip
 
 # each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
 # WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the place of the rotary angles in the text's
@@ -33,13 +33,25 @@ from rank_rerank.kernels.processor import VectorPath, processor_features, usable
     LAYER_FIELDS,
 ) = range(17)  # fmt: skip
 
+# each Dense layer, behind the layers: what it reads and writes, each a buffer (0: the stream) and bytes from row to
+# row; CURVE are the numbers of `make_curve`, 0 for none; RESIDUAL_PANELS what is multiplied with the input and added,
+# IS_RESIDUAL whether the input itself is
+(
+    SOURCE, SOURCE_BYTES, DENSE_SIZE, TARGET, TARGET_BYTES, DENSE_PANELS, DENSE_BIAS, CURVE, RESIDUAL_PANELS,
+    IS_RESIDUAL,
+    DENSE_FIELDS,
+) = range(11)  # fmt: skip
+# buffers of rows of a block: Dense layers write the first two in turn, products with RESIDUAL_PANELS the third
+STREAM_BUFFER, FIRST_BUFFER, SECOND_BUFFER, RESIDUAL_BUFFER = range(4)
+
 # one text: sizes, then addresses of its input, its output, its activations, and of what workers share
 (
     NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
     TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS, GLOBAL_ANGLES, LOCAL_ANGLES, HAVE_KEYS,
     STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
+    DENSE, BUFFER_BYTES,
     TEXT_FIELDS,
-) = range(23)  # fmt: skip
+) = range(25)  # fmt: skip
 
 # what workers share, at the address SHARED: 64-bit integers
 TICKET, DONE, SHARED_FIELDS = range(3)
@@ -50,15 +62,18 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 # what a stage does
 (
     EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
-    KEEP_CONTEXT, KEEP_FEED, PROJECT_VECTORS, WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
-) = range(15)  # fmt: skip
+    KEEP_CONTEXT, KEEP_FEED, EMBED_NARROW, ROUND_STREAM, PROJECT_VECTORS, FINISH_VECTORS,
+    WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
+) = range(18)  # fmt: skip
 
 NUM_ARGUMENTS = 4
 AttentionProduct: TypeAlias = Literal["float32", "bfloat16"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
-SOURCES = [_FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "rotary", "sharing")]
+SOURCES = [
+    _FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "rotary", "curve", "sharing")
+]
 
 _loading = RLock()
 

@@ -1,7 +1,7 @@
 """What ModernBERT's attention has beside BERT's: rotated queries and keys, and a window round each token.
 
 - rotate (Su et al. 2021): a head's numbers are pairs (x[k], x[k + d/2]), each turned by position * theta^(−2k/d).
-- limit: s[j] + m[j − i], with m = 0 inside the window and −1e30 outside: `rotary_angles.make_band`.
+- A window is a row m added to scores, m[j − i] = 0 inside and −1e30 outside: `rotary_angles.make_band`.
 
 Halves of a head that do not fill registers are padded with zeros, each by itself; queries and keys alike, so that
 their products are the same.
@@ -30,22 +30,6 @@ def make_rotate(path: VectorPath) -> Any:
             return []
 
         lanes.sweep(half, [], write)
-
-    return make_intrinsic(emit, 3)
-
-
-def make_limit(path: VectorPath) -> Any:
-    """Make ``limit(scores, band, count)``: add a part of the band to a row of scores."""
-
-    def emit(builder: Builder, scores: Value, band: Value, count: Value) -> None:
-        lanes = Lanes(builder, path)
-
-        def write(number: Value, _: Any) -> list[Expression]:
-            place = at(builder, scores, number)
-            (lanes.load(place) + lanes.load(at(builder, band, number))).store(place)
-            return []
-
-        lanes.sweep(count, [], write)
 
     return make_intrinsic(emit, 3)
 

@@ -80,7 +80,8 @@ def make_activate(path: VectorPath, *, with_gate: bool) -> Any:
 def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
     """Make ``normalise(x, y, target, gamma, beta, epsilon, count)``: x ← x + y if asked; target ← LayerNorm of x.
 
-    ``target`` may be x; ``epsilon`` is the address of a number.
+    ``target`` may be x; ``epsilon`` is the address of a number, behind which stands how many zeros end the row that do
+    not count: they do not change the sum, and what they add to the squares is taken off again.
     """
 
     def emit(  # noqa: PLR0913, PLR0917 - a kernel
@@ -95,16 +96,18 @@ def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
                 value.store(at(builder, x, number))
             return [total[0] + value]
 
-        size = lanes.number_of(count)
+        missing = lanes.load_number(epsilon, 4)
+        size = lanes.number_of(count) - missing
         [total] = lanes.sweep(count, [lanes.constant(0.0)], add, Expression.__add__)
-        mean = (total.fold(Expression.__add__) / size).spread()
+        average = total.fold(Expression.__add__) / size
+        mean = average.spread()
 
         def square(number: Value, total: Any) -> list[Expression]:
             difference = lanes.load(at(builder, x, number)) - mean
             return [difference.times_plus(difference, total[0])]
 
         [total] = lanes.sweep(count, [lanes.constant(0.0)], square, Expression.__add__)
-        variance = total.fold(Expression.__add__) / size
+        variance = (total.fold(Expression.__add__) - average * average * missing) / size
         deviation = (variance + lanes.load_number(epsilon)).square_root()
         factor = (lanes.number(1.0) / deviation).spread()
 

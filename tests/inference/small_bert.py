@@ -23,24 +23,27 @@ def make_config(**changes):
 def make_tensors(config, seed=0, outlier=0.0):
     """Tensors by the names of weights_from_tensors; an outlier makes one channel of every norm large."""
     random = np.random.default_rng(seed)
-    hidden, inner = config.hidden_size, config.intermediate_size
+    hidden, inner, width = config.hidden_size, config.intermediate_size, config.embedding_size or config.hidden_size
 
     def normal(*shape, scale=1.0):
         return (random.standard_normal(shape) * scale).astype(np.float32)
 
-    def norm(name):
-        gamma = 1 + normal(hidden, scale=0.2)
+    def norm(name, size=hidden):
+        gamma = 1 + normal(size, scale=0.2)
         gamma[3] += outlier
-        return {f"{name}.weight": gamma, f"{name}.bias": normal(hidden, scale=0.3)}
+        return {f"{name}.weight": gamma, f"{name}.bias": normal(size, scale=0.3)}
 
     positions = config.max_positions + config.position_offset
     tensors = {
-        "embeddings.word": normal(config.vocab_size, hidden),
-        "embeddings.position": normal(positions, hidden, scale=0.5),
-        **norm("embeddings.norm"),
+        "embeddings.word": normal(config.vocab_size, width),
+        "embeddings.position": normal(positions, width, scale=0.5),
+        **norm("embeddings.norm", width),
     }
+    if width != hidden:
+        tensors["embeddings.projection.weight"] = normal(hidden, width, scale=1 / math.sqrt(width))
+        tensors["embeddings.projection.bias"] = normal(hidden, scale=0.2)
     if config.type_vocab_size:
-        tensors["embeddings.type"] = normal(config.type_vocab_size, hidden, scale=0.5)
+        tensors["embeddings.type"] = normal(config.type_vocab_size, width, scale=0.5)
     for layer in range(config.num_layers):
         for part in ("query", "key", "value", "output", "up", "down"):
             num_inputs, num_outputs = inner if part == "down" else hidden, inner if part == "up" else hidden
@@ -80,6 +83,8 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
     if config.type_vocab_size:
         x = x + exact["embeddings.type"][np.zeros(len(text), int) if types is None else types]
     x = norm(x, "embeddings.norm")
+    if "embeddings.projection.weight" in exact:
+        x = linear(x, "embeddings.projection")
     for layer in range(config.num_layers):
         name = f"layers.{layer}"
         heads = [
@@ -108,6 +113,8 @@ def attend(query, key, value, attention):
 def activate(x, name):
     if name == "gelu":
         return 0.5 * x * (1 + ERF(x / math.sqrt(2)))
+    if name == "relu":
+        return np.maximum(x, 0)
     first, third, fifth = ACTIVATIONS[name]
     return x / (1 + np.exp(-(first * x + third * x**3 + fifth * x**5)))
 

@@ -61,6 +61,19 @@ def test_rounded_weights_give_what_pytorch_gives(pylate):
 
 
 @needs_bytes
+@pytest.mark.parametrize("sizes", [(32, 32), (32, 10)])
+def test_projections_with_ends_are_those_of_pytorch(pylate, sizes):
+    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    folders.write_dense(
+        pylate, sizes=sizes, activation_function="torch.nn.modules.activation.Tanh", use_residual=sizes[0] == sizes[1]
+    )
+    compiled, exact = load(pylate, runtime="numba"), load(pylate)
+    found, wanted = compiled.encode_documents(TEXTS), exact.encode_documents(TEXTS)
+    assert found.vectors.shape == wanted.vectors.shape == (wanted.num_tokens, sizes[1])
+    assert (found.vectors * wanted.vectors).sum(axis=1).mean() > 0.998
+
+
+@needs_bytes
 def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch, caplog):
     monkeypatch.setattr(choose, "find_spec", lambda _: None)
     with caplog.at_level(logging.INFO, "rank_rerank"):
@@ -71,8 +84,9 @@ def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch,
 def test_what_is_not_compiled_is_refused(pylate):
     with pytest.raises(DeviceError, match='run on "cpu" only'):
         load(pylate, runtime="numba", device="cuda")
-    folders.write_dense(pylate, sizes=(32, 16), activation_function="torch.nn.modules.activation.Tanh")
-    with pytest.raises(CheckpointFormatError, match="activation or a residual"):
+    config = {**folders.BERT_CONFIG, "hidden_size": 32, "intermediate_size": 64, "hidden_act": "tanh"}
+    folders.write_bert(pylate, folders.bert_tensors(), config)
+    with pytest.raises(CheckpointFormatError, match="no activation tanh"):
         load(pylate, runtime="numba")
 
 

@@ -78,6 +78,7 @@ CONFIGS = {
     "biases everywhere": {"norm_bias": True, "attention_bias": True, "mlp_bias": True},
     "one layer": {"is_global": (True,)},
     "SiLU": {"activation": "silu"},
+    "sizes of no whole registers": {"hidden_size": 60, "num_heads": 3, "intermediate_size": 135},
 }
 
 

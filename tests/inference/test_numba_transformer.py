@@ -3,19 +3,20 @@ import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from compiled_paths import PATHS
-from small_bert import make_batch, make_config, make_tensors, reference_hidden, unit
+from small_bert import activate, make_batch, make_config, make_tensors, reference_hidden, unit
 
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
 from rank_rerank.checkpoints.transformer_config import RotaryConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError, DeviceError, InvalidArgumentError
+from rank_rerank.inference.dense_stages import CURVES, Projection
 from rank_rerank.inference.numba_transformer import NumbaTransformer
 from rank_rerank.inference.onnx_transformer import OnnxTransformer
-from rank_rerank.inference.transformer_model import Projection
 from rank_rerank.kernels.processor import VECTOR_PATHS
 
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
@@ -56,6 +57,11 @@ CONFIGS = {
     "one head, one layer": {"num_heads": 1, "num_layers": 1},
     "GELU by tanh": {"activation": "gelu_new"},
     "SiLU": {"activation": "silu"},
+    "ReLU": {"activation": "relu"},
+    "sizes of no whole registers": {"hidden_size": 60, "num_heads": 3, "intermediate_size": 135},
+    "a hidden size of one more": {"hidden_size": 65, "num_heads": 1, "intermediate_size": 33},
+    "ELECTRA": {"model_type": "electra", "embedding_size": 48},
+    "ELECTRA, odd sizes": {"model_type": "electra", "embedding_size": 37, "hidden_size": 66},
     "DistilBERT": {"model_type": "distilbert", "type_vocab_size": 0},
     "RoBERTa": {"model_type": "roberta", "pad_token_id": 1, "position_offset": 2, "type_vocab_size": 1},
 }
@@ -83,19 +89,66 @@ def test_hidden_states_are_the_rows_before_normalisation(config, tensors, texts)
     assert np.abs(hidden - expected).max() < 0.15 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("dim", [16, 48, 128])
-def test_a_projection_is_computed_in_float32(path, config, tensors, texts, dim):
-    random = np.random.default_rng(2)
-    projection = Projection(
-        random.standard_normal((dim, config.hidden_size)).astype(np.float32),
-        random.standard_normal(dim).astype(np.float32),
+def make_projection(num_inputs, num_outputs, seed=2, **options):
+    random = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return random.standard_normal(shape).astype(np.float32)
+
+    has_residual = options.get("is_residual", False) and num_inputs != num_outputs
+    return Projection(
+        weight=normal(num_outputs, num_inputs) / np.float32(np.sqrt(num_inputs)),
+        bias=normal(num_outputs),
+        residual=normal(num_outputs, num_inputs) if has_residual else None,
+        **options,
     )
-    transformer = NumbaTransformer.from_tensors(tensors, config, projection, path=path)
+
+
+ENDS = {
+    "identity": lambda x: x,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: activate(x, "gelu"),
+}
+
+
+def project(projections, x):
+    """In float64, of unit length."""
+    for layer in projections:
+        y = ENDS[layer.activation](x @ layer.weight.T.astype(np.float64) + layer.bias)
+        if layer.is_residual:
+            y = y + (x if layer.residual is None else x @ layer.residual.T.astype(np.float64))
+        x = y
+    return unit(x)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 16, 33, 48, 128, 200])
+def test_a_projection_is_computed_in_float32(path, config, tensors, texts, dim):
+    projection = make_projection(config.hidden_size, dim)
+    transformer = NumbaTransformer.from_tensors(tensors, config, [projection], path=path)
     batch = make_batch(texts)
     hidden = transformer.hidden_states(batch).astype(np.float64)
     assert transformer.dim == dim
-    expected = unit(hidden @ projection.weight.T.astype(np.float64) + projection.bias)
-    np.testing.assert_allclose(transformer.encode(batch), expected, atol=2e-6)
+    np.testing.assert_allclose(transformer.encode(batch), project([projection], hidden), atol=2e-6)
+
+
+@pytest.mark.parametrize("sizes", [(64, 64), (64, 40), (64, 96, 96), (64, 50, 20, 128)], ids=str)
+@pytest.mark.parametrize("is_residual", [False, True])
+@pytest.mark.parametrize("activation", ["identity", *CURVES])
+def test_layers_with_activations_and_residuals(config, tensors, texts, activation, is_residual, sizes):
+    options = {"activation": activation, "is_residual": is_residual}
+    layers = [make_projection(first, second, seed, **options) for seed, (first, second) in enumerate(pairwise(sizes))]
+    transformer = NumbaTransformer.from_tensors(tensors, config, layers)
+    batch = make_batch(texts)
+    hidden = transformer.hidden_states(batch).astype(np.float64)
+    found = transformer.encode(batch)
+    np.testing.assert_allclose(found, project(layers, hidden), atol=5e-5 if activation == "gelu" else 5e-6)
+    alone = NumbaTransformer.from_tensors(tensors, config, layers, num_threads=1)
+    shared = NumbaTransformer.from_tensors(tensors, config, layers, num_threads=3)
+    assert alone.encode(batch).tobytes() == found.tobytes()
+    assert shared.encode(make_batch(texts[-1:])).tobytes() == found[-len(texts[-1]) :].tobytes()
 
 
 def test_masked_tokens_are_not_looked_at(path, config, tensors):
@@ -246,9 +299,8 @@ def test_tokens_that_the_model_lacks_are_refused(config, tensors, batch, message
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 40}, "multiples of 16"),
-        ({"activation": "relu"}, "no activation relu"),
-        ({"embedding_size": 32}, "no projection behind the embeddings"),
+        ({"activation": "tanh"}, "no activation tanh"),
+        ({"embedding_size": 32}, r"embeddings\.norm\.bias has the shape \(64,\), config\.json says \(32,\)"),
         ({"rotary": RotaryConfig((True, True), 64, 1e4, 1e4)}, r"layers\.0\.qkv\.weight is missing"),
         ({"vocab_size": 98}, r"embeddings\.word has the shape \(97, 64\), config\.json says \(98, 64\)"),
         ({"num_layers": 3}, r"layers\.2\.query\.weight is missing"),
@@ -267,10 +319,17 @@ def test_weights_that_are_not_finite_are_refused(config, tensors, damage):
         NumbaTransformer.from_tensors(broken, config)
 
 
-def test_a_projection_of_another_width_is_refused(config, tensors):
-    projection = Projection(np.zeros((16, 32), np.float32), np.zeros(16, np.float32))
-    with pytest.raises(CheckpointFormatError, match="projects from 64"):
-        NumbaTransformer.from_tensors(tensors, config, projection)
+@pytest.mark.parametrize(
+    ("projection", "message"),
+    [
+        (make_projection(32, 16), "takes 32 numbers, and 64 come in"),
+        (replace(make_projection(64, 16), is_residual=True), "no fitting residual"),
+        (make_projection(64, 16, activation="softplus"), "no activation softplus"),
+    ],
+)
+def test_projections_that_do_not_fit_are_refused(config, tensors, projection, message):
+    with pytest.raises(CheckpointFormatError, match=message):
+        NumbaTransformer.from_tensors(tensors, config, [projection])
 
 
 def test_processors_without_such_an_instruction_are_refused(config, tensors):

@@ -90,6 +90,7 @@ def test_activations_are_met(path, name):
     expected = {
         "gelu": lambda: 0.5 * exact * (1 + ERF(exact / math.sqrt(2))),
         "silu": lambda: exact / (1 + np.exp(-exact)),
+        "relu": lambda: np.maximum(exact, 0),
     }.get(name, lambda: 0.5 * exact * (1 + np.tanh(math.sqrt(2 / math.pi) * (exact + 0.044715 * exact**3))))()
     factors = [-math.log2(math.e) * coefficient for coefficient in ACTIVATIONS[name]]
     assert np.abs(apply(path, lambda value: gated(value, factors))(x) - expected).max() < 3e-5
@@ -132,9 +133,23 @@ def test_normalise_is_layer_norm_of_the_sum(path):
         total = x.astype(np.float64) + y
         expected = (total - total.mean()) / np.sqrt(total.var() + 1e-5) * gamma + beta
         target = np.empty(size, np.float32)
-        normalise(x, y, target, gamma, beta, np.array([1e-5], np.float32), size)
+        normalise(x, y, target, gamma, beta, np.array([1e-5, 0], np.float32), size)
         np.testing.assert_allclose(target, expected, atol=1e-5)
         np.testing.assert_allclose(x, total, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [17, 20, 31, 97])
+def test_zeros_behind_a_row_do_not_count_in_its_norm(path, size):
+    normalise = compiled(path, make_normalise(path, with_summand=False), 7)
+    padded = -(-size // 16) * 16
+    x, gamma, beta = np.random.default_rng(size).standard_normal((3, padded)).astype(np.float32) + np.float32(2)
+    x[size:] = gamma[size:] = beta[size:] = 0
+    exact = x[:size].astype(np.float64)
+    expected = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5) * gamma[:size] + beta[:size]
+    target = np.empty(padded, np.float32)
+    normalise(x, x, target, gamma, beta, np.array([1e-5, padded - size], np.float32), padded)
+    np.testing.assert_allclose(target[:size], expected, atol=2e-5)
+    assert not target[size:].any()
 
 
 def test_softmax_leaves_the_division_for_later(path):
