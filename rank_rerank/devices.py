@@ -32,6 +32,14 @@ def get_gpu_device() -> GpuDevice:
     return "cpu"
 
 
+def gpu_devices() -> list[str]:
+    """The devices of the kind that get_gpu_device names: ["cuda:0", "cuda:1"], ["mps"], or none."""
+    kind = get_gpu_device()
+    if kind == "cuda":
+        return [f"cuda:{number}" for number in range(import_module("torch").cuda.device_count())]
+    return [] if kind == "cpu" else [kind]
+
+
 def available_cpus() -> int:
     """Count the processors this process may use, which in a container is less than the machine has.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
 from rank_rerank.cli.model_options import ModelOptions
-from rank_rerank.devices import available_cpus, default_num_threads, get_gpu_device, installed_version
+from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, SelfCheckError
@@ -57,7 +57,7 @@ def run_doctor(options: DoctorOptions) -> int:
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     report["folders"] = _folders()
-    report["model"], passed = _model(options.loading, _device(options.loading.device, strict=options.strict))
+    report["model"], passed = _model(options.loading, _device(options.loading.devices, strict=options.strict))
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 
@@ -88,7 +88,7 @@ def _devices() -> dict[str, Any]:
     import onnxruntime  # noqa: PLC0415
 
     return {
-        "gpu": get_gpu_device(),
+        "gpu": ", ".join(gpu_devices()) or "none",
         "onnxruntime providers": ", ".join(onnxruntime.get_available_providers()),
     }
 
@@ -116,13 +116,15 @@ def _folders() -> dict[str, Any]:
     return folders
 
 
-def _device(device: str, *, strict: bool) -> Device:
+def _device(device: Device, *, strict: bool) -> Device:
     """An execution provider with its strictness, or the device as it is."""
     from rank_rerank.inference.providers import ExecutionProvider, is_provider  # noqa: PLC0415 - loads ONNX Runtime
 
-    if strict and not is_provider(device):
+    if not strict:
+        return device
+    if not isinstance(device, str) or not is_provider(device):
         raise InvalidArgumentError("--strict is for an execution provider of ONNX Runtime: name it with --device")
-    return ExecutionProvider(device, strict=True) if strict else device
+    return ExecutionProvider(device, strict=True)
 
 
 def _model(loading: ModelOptions, device: Device) -> tuple[dict[str, Any], bool]:

@@ -6,6 +6,7 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoin
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.inference.choose import Device
 from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker, load
 
 
@@ -20,6 +21,11 @@ class ModelOptions:
     token: str | None = field(default=None, repr=False)
     local_files_only: bool = False
     cache_dir: str | None = None
+
+    @property
+    def devices(self) -> Device:
+        """The device, or several with commas between."""
+        return self.device.split(",") if "," in self.device else self.device
 
     @property
     def hub(self) -> HubOptions:
@@ -38,7 +44,7 @@ class ModelOptions:
             token=self.token,
             local_files_only=self.local_files_only,
             cache_dir=self.cache_dir,
-            device=self.device,
+            device=self.devices,
             num_threads=self.num_threads,
             instruction=instruction,
         )
@@ -51,6 +57,6 @@ class ModelOptions:
             token=self.token,
             local_files_only=self.local_files_only,
             cache_dir=self.cache_dir,
-            device=self.device,
+            device=self.devices,
             num_threads=self.num_threads,
         )

@@ -187,7 +187,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="NAME",
-        help="cpu, cuda, mps, or an execution provider of ONNX Runtime (auto)",
+        help="cpu, cuda, mps, several with commas between, or an execution provider of ONNX Runtime (auto)",
     )
     _add_hub(command)
 

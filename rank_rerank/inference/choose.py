@@ -1,19 +1,22 @@
 """Which runtime computes a checkpoint: decided here, by what the checkpoint is made of and what is asked for."""
 
 import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import CheckpointFormatError, DeviceError
+from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 
 if TYPE_CHECKING:
     # loads ONNX Runtime, which a model of weights does without
     from rank_rerank.inference.providers import ExecutionProvider
 
-Device: TypeAlias = Union[str, "ExecutionProvider"]
+# several devices compute one model together
+Device: TypeAlias = Union[str, Sequence[str], "ExecutionProvider"]
 
 logger = logging.getLogger("rank_rerank")
 
@@ -35,7 +38,7 @@ def choose_runtime(
     Args:
         checkpoint: of a late-interaction model.
         device: "auto", "cpu", a GPU's name; for an ONNX file also the name of an execution provider, or one with
-            options.
+            options; for weights also a list of devices of one kind, which share the texts.
         precision: for PyTorch, see TorchTransformer; an ONNX file has the one it was made in.
         num_threads: texts at once; None for the default. PyTorch has a setting of its own.
         runtime: as for TokenEncoder.from_pretrained.
@@ -53,10 +56,12 @@ def choose_runtime(
         from rank_rerank.inference.compiled import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
 
         return open_compiled_weights(checkpoint, num_threads)
-    torch_device = _check_torch(checkpoint, device)
+    devices = _check_torch(checkpoint, device, num_threads)
     from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
 
-    return TorchTransformer(checkpoint, torch_device, precision)
+    if isinstance(devices, str):
+        return TorchTransformer(checkpoint, devices, precision)
+    return TransformerGroup([TorchTransformer(checkpoint, each, precision) for each in devices])
 
 
 def _open_onnx(checkpoint: Checkpoint, device: Device, num_threads: int | None, runtime: str) -> Transformer:
@@ -121,14 +126,20 @@ def choose_pair_runtime(
         from rank_rerank.inference.compiled import open_compiled_pairs  # noqa: PLC0415 - the runtime is chosen here
 
         return open_compiled_pairs(checkpoint, num_threads)
-    torch_device = _check_torch(checkpoint, device)
+    devices = _check_torch(checkpoint, device, num_threads)
+    if isinstance(devices, str):
+        return _open_torch_pairs(checkpoint, devices, precision)
+    return PairTransformerGroup([_open_torch_pairs(checkpoint, each, precision) for each in devices])
+
+
+def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: str) -> PairTransformer:
     if checkpoint.decoder is not None:
         from rank_rerank.inference.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
 
-        return TorchCausalReranker(checkpoint, torch_device, precision)
+        return TorchCausalReranker(checkpoint, device, precision)
     from rank_rerank.inference.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
 
-    return TorchCrossEncoder(checkpoint, torch_device, precision)
+    return TorchCrossEncoder(checkpoint, device, precision)
 
 
 def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> Any:
@@ -137,6 +148,8 @@ def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: De
 
     if isinstance(device, ExecutionProvider):
         return device
+    if not isinstance(device, str):
+        raise DeviceError(f"{checkpoint.model_file.name} is an ONNX file; several devices are for weights in PyTorch")
     if device in ("auto", "cpu"):
         return None
     if not is_provider(device):
@@ -147,8 +160,21 @@ def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: De
     return ExecutionProvider(device)
 
 
-def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> str:
-    import_optional("torch", "torch", f"The model {checkpoint.name} (weights in safetensors)")
-    if not isinstance(device, str):
-        raise DeviceError(f"{checkpoint.name} has weights, and execution providers are for ONNX files; export it first")
-    return device
+def _check_torch(
+    checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device, num_threads: int | None
+) -> str | list[str]:
+    torch = import_optional("torch", "torch", f"The model {checkpoint.name} (weights in safetensors)")
+    if num_threads is not None and _is_on_cpu(device) and torch.get_num_threads() != num_threads:
+        # a process has one such number, and other users of PyTorch in it: it is not this library's to set
+        logger.warning(
+            "num_threads=%d does not reach PyTorch, which computes on %d threads: call torch.set_num_threads(%d), or "
+            "set OMP_NUM_THREADS",
+            num_threads,
+            torch.get_num_threads(),
+            num_threads,
+        )
+    if isinstance(device, str):
+        return device
+    if isinstance(device, Sequence):
+        return check_devices(device)
+    raise DeviceError(f"{checkpoint.name} has weights, and execution providers are for ONNX files; export it first")

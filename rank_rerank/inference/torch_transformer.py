@@ -23,7 +23,8 @@ class TorchTransformer:
     """A token encoder from safetensors.
 
     The encoder computes in the precision asked for; projection and normalisation always in float32. Numbers may differ
-    in the last bits with what a text is batched with. Threads on a CPU are PyTorch's own: torch.set_num_threads().
+    in the last bits with what a text is batched with. Threads on a CPU are PyTorch's own, one number a
+    process that is not this library's to change: torch.set_num_threads().
 
     Args:
         checkpoint: of a family with weights.
