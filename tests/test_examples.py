@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,3 +34,27 @@ def test_search_with_bm25():
     lines = run_example("search_with_bm25.py").splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert "fracture" in lines[0]
+
+
+def test_diverse_results():
+    """Near-duplicates crowd the list; each refinement brings more sources, and more relevance, into the first ten."""
+    header, _, *lines = run_example("diverse_results.py").splitlines()
+    assert header == "60 documents of 20 sources; the first 10 hits:"
+    rows = {line[:24].strip(): [float(value) for value in line[24:].split()] for line in lines}
+    assert list(rows) == ["as ranked", "without near-duplicates", "mmr", "dpp"]
+    as_ranked = rows.pop("as ranked")
+    assert as_ranked[0] <= 5
+    for sources, recall, alpha_ndcg, relevance in rows.values():
+        assert sources >= 9
+        assert recall == sources / 20
+        assert alpha_ndcg > as_ranked[2] + 0.2
+        assert relevance > as_ranked[3]
+
+
+def test_alpha_ndcg_by_hand(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    from diverse_results import alpha_ndcg
+
+    assert alpha_ndcg(["a", "b"], 2, 3) == 1
+    # gains 1 and 1/2 at ranks 1 and 2, against 1 and 1
+    assert alpha_ndcg(["a", "a"], 2, 3) == pytest.approx((1 + 0.5 / math.log2(3)) / (1 + 1 / math.log2(3)))

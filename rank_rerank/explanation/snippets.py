@@ -1,0 +1,47 @@
+"""A snippet: the passage that answers best, with as much text around it as there is room for."""
+
+from collections.abc import Sequence
+
+from rank_rerank.encoding.chunking import SENTENCE_END
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rankings import RelevantSpan
+
+
+def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: int = 240) -> tuple[int, int]:
+    """Find what to show of a document.
+
+    Args:
+        text: of the document.
+        spans: passages in it, as of ``hit.spans``; the best one is shown, without any the beginning of the text.
+        max_characters: code points there is room for.
+
+    Returns:
+        The half-open span of code points of the snippet. It begins with the sentence of the passage if that leaves
+        room for the passage, else with a word before it; it ends with a word; a passage that is longer is cut behind a
+        word. A word longer than all the room is cut.
+
+    Raises:
+        InvalidArgumentError: max_characters is not a whole number above 0, or a span lies outside the text.
+    """
+    if type(max_characters) is not int or max_characters < 1:
+        raise InvalidArgumentError("max_characters must be a whole number above 0")
+    if any(not 0 <= span.start < span.end <= len(text) for span in spans):
+        raise InvalidArgumentError("a span lies outside the text")
+    best = max(spans, key=lambda span: span.score, default=RelevantSpan(0, 0, 0.0))
+    room = max(0, max_characters - (best.end - best.start))
+    sentence = max((match.end() for match in SENTENCE_END.finditer(text, 0, best.start)), default=0)
+    start = sentence if best.start - sentence <= room else best.start - room // 2
+    start = _skip_broken_word(text, start, best.start)
+    end = min(len(text), start + max_characters)
+    if end < len(text) and not text[end].isspace():
+        # back to the last white space, unless the room holds but one word
+        ends = [place for place in range(start + 1, end) if text[place].isspace()]
+        end = ends[-1] if ends else end
+    return start, start + len(text[start:end].rstrip())
+
+
+def _skip_broken_word(text: str, start: int, last: int) -> int:
+    """The first beginning of a word at ``start`` or behind it, ``last`` at the latest."""
+    while start < last and (text[start].isspace() or (start > 0 and not text[start - 1].isspace())):
+        start += 1
+    return start
