@@ -1,7 +1,7 @@
 """Checkpoints of every family, made by the families' own libraries, with seeded random weights.
 
-Run with an interpreter that has PyLate 1.6, or sentence-transformers 6.2, beside this library's base packages (the two
-need different versions of each other's packages); with any other the tests are skipped and say why.
+Run with an interpreter that has PyLate 1.6, sentence-transformers 6.2 or colbert-ai 0.2, beside this library's base
+packages (they need different versions of each other's packages); with any other the tests are skipped and say why.
 """
 
 import os
@@ -16,6 +16,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 NEEDED = {
     "test_pylate.py": {"pylate": "1.6", "sentence-transformers": "5."},
     "test_sentence_transformers.py": {"sentence-transformers": "6."},
+    "test_colbert_ai.py": {"colbert-ai": "0.2"},
     "test_cross_encoders.py": {"sentence-transformers": "6."},
     "test_causal_rerankers.py": {"sentence-transformers": "6."},
 }
