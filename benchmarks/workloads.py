@@ -76,11 +76,17 @@ def _bm25_tokens(texts: list[str], stemmer: Any) -> Any:
 
 def ndcg_at_10(qrels: dict[str, dict[str, int]], run: dict[str, list[str]]) -> float:
     """The mean nDCG@10 of rankings given as ids, best first."""
+    return statistics.fmean(ndcg_of_queries(qrels, run).values())
+
+
+def ndcg_of_queries(qrels: dict[str, dict[str, int]], run: dict[str, list[str]]) -> dict[str, float]:
+    """The nDCG@10 of each query's ranking; a query without one has 0."""
     import ir_measures
     from ir_measures import nDCG
 
     scores = {query_id: {key: float(-rank) for rank, key in enumerate(ids)} for query_id, ids in run.items()}
-    return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, scores)[nDCG @ 10])
+    found = {result.query_id: float(result.value) for result in ir_measures.iter_calc([nDCG @ 10], qrels, scores)}
+    return {query_id: found.get(query_id, 0.0) for query_id in qrels}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
