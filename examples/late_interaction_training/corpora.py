@@ -5,7 +5,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,11 @@ class TestQueries:
     def of(cls, data: Path) -> "TestQueries":
         """Read the test queries of all sets."""
         paths = [data / name / "queries.jsonl.gz" for name in TEST_SETS]
-        queries = [words_of(text) for path in paths for text in read_texts(path).values()]
+        return cls.of_words([words_of(text) for path in paths for text in read_texts(path).values()])
+
+    @classmethod
+    def of_words(cls, queries: Sequence[frozenset[str]]) -> "TestQueries":
+        """Index queries that are given by their words."""
         counts = Counter(word for words in queries for word in words)
         by_rare_word: dict[str, list[frozenset[str]]] = {}
         for words in queries:

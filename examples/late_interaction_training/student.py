@@ -16,12 +16,10 @@ from rank_rerank.tokenization.token_batch import TokenBatch
 # padded tokens that run at once
 TOKEN_BUDGET = 2048
 ENCODER_FILES = ("config.json", "tokenizer.json")
-# what makes a folder one that PyLate has saved: no markers, no expansion, every token kept
+# PyLate's settings: no markers, no expansion, every token kept
 SETTINGS = {
     "query_prefix": "",
     "document_prefix": "",
-    "query_length": 512,
-    "document_length": 512,
     "do_query_expansion": False,
     "attend_to_expansion_tokens": False,
     "skiplist_words": [],
@@ -77,8 +75,10 @@ class Student(nn.Module):
         save_file({"linear.weight": self.projection.weight.detach()}, dense / "model.safetensors", {"format": "pt"})
         dim, hidden = self.projection.weight.shape
         write_json(dense / "config.json", {"in_features": hidden, "out_features": dim, **DENSE})
-        write_json(folder / "config_sentence_transformers.json", SETTINGS)
-        write_json(folder / "sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": False})
+        longest = self.encoder.config.max_position_embeddings
+        lengths = {"query_length": longest, "document_length": longest}
+        write_json(folder / "config_sentence_transformers.json", {**SETTINGS, **lengths})
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
         places = ("", dense.name)
         modules = zip(places, MODULES, strict=True)
         write_json(

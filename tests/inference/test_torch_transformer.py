@@ -9,21 +9,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason='needs the torch extra: pip install "rank-rerank[torch]"')
 
-import rank_rerank  # noqa: E402
-from rank_rerank import TokenEncoder  # noqa: E402
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors  # noqa: E402
-from rank_rerank.checkpoints.safetensors_file import TensorFiles  # noqa: E402
-from rank_rerank.checkpoints.transformer_config import read_transformer_config  # noqa: E402
-from rank_rerank.errors import (  # noqa: E402
+import rank_rerank
+from rank_rerank import TokenEncoder
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
+from rank_rerank.errors import (
     CheckpointFormatError,
     DeviceError,
     InvalidItemError,
     MissingDependencyError,
     ResourceLimitError,
 )
-from rank_rerank.inference import torch_batches  # noqa: E402
-from rank_rerank.inference.torch_batches import resolve_device, resolve_precision  # noqa: E402
-from rank_rerank.inference.torch_encoder import hidden_states  # noqa: E402
+from rank_rerank.inference import torch_batches
+from rank_rerank.inference.torch_batches import resolve_device, resolve_precision
+from rank_rerank.inference.torch_encoder import hidden_states
 
 SIZES = {
     "vocab_size": 90,

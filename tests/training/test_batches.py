@@ -1,0 +1,80 @@
+import random
+
+import pytest
+from late_interaction_training.corpora import Passage, Source
+
+pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+from late_interaction_training.batches import GROUP_SIZE, GROUPS, BatchMaker, cut, find_neighbours, present
+
+TOPICS = ("river bank water flood", "stock market trade price", "heart blood vessel valve", "violin string bow concert")
+
+
+def passages(count=40):
+    return [
+        Passage(
+            f"title {n}",
+            f"The {TOPICS[n % 4]} number{n} begins. It goes on with word{n} and other words. It ends here.",
+            [f"what about number{n} {TOPICS[n % 4]}"] if n % 3 else [],
+        )
+        for n in range(count)
+    ]
+
+
+def maker(seed=0):
+    return BatchMaker([Source("squad", passages(), []), Source("pubmedqa", [], [])], seed)
+
+
+def test_a_batch_is_made_from_its_number_and_the_seed_alone():
+    one, other = maker(), maker()
+    assert [one.make(number) for number in (5, 1)] == [other.make(5), other.make(1)]
+    assert maker(1).make(5) != one.make(5)
+
+
+def test_every_query_is_about_the_document_it_is_labelled_with():
+    for number in range(30):
+        batch = maker().make(number)
+        assert GROUPS <= len(batch.documents) <= GROUPS * GROUP_SIZE
+        assert len(batch.queries) == len(batch.labels) == len(batch.asked) > 0
+        for query, label, asked in zip(batch.queries, batch.labels, batch.asked, strict=True):
+            assert query.strip()
+            source = next(p for p in passages() if set(batch.documents[label].split()) <= whole(p))
+            assert asked == (query in source.queries)
+            assert asked or set(query.split()) <= whole(source)
+
+
+def whole(passage):
+    return set(f"{passage.title} {passage.text}".split())
+
+
+def test_a_document_is_shown_with_and_without_its_title_short_and_long():
+    passage = Passage("a b", " ".join(f"Sentence {n} has six words here." for n in range(40)), ["question"])
+    shown = [present(passage, random.Random(number)) for number in range(200)]
+    documents = [document for document, _ in shown]
+    assert {document.startswith("a b ") for document in documents} == {True, False}
+    lengths = [len(document.split()) for document in documents]
+    assert min(lengths) < 25
+    assert max(lengths) > 100
+    queries = [query for _, queries in shown for query, _ in queries]
+    assert {"question", "a b"} < set(queries)
+    assert max(len(query.split()) for query in queries) > 30
+
+
+def test_a_passage_without_title_and_questions_still_has_a_query():
+    passage = Passage("", "One sentence is here. Another one is there.", [])
+    assert all(present(passage, random.Random(number))[1] for number in range(20))
+
+
+def test_cut_stays_inside():
+    words = [str(n) for n in range(10)]
+    for number in range(50):
+        run = cut(words, ((1.0, 3, 6),), random.Random(number), from_start=False)
+        assert 3 <= len(run) <= 6
+        assert run == words[int(run[0]) : int(run[0]) + len(run)]
+    assert cut(words, ((1.0, 30, 60),), random.Random(0), from_start=False) == words
+
+
+def test_neighbours_are_of_the_same_topic_first_and_never_the_passage_itself():
+    found = find_neighbours(passages())
+    for place, others in enumerate(found):
+        assert place not in others
+        assert place % 3 == 0 or all(other % 4 == place % 4 for other in others[:5])
