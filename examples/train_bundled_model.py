@@ -16,14 +16,15 @@ import math
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from build_bundled_model import download, unpack
-from late_interaction_training.batches import Batch, BatchMaker
+from build_bundled_model import TRAINING_FILE, download, sha256, unpack
+from late_interaction_training.batches import WEIGHTS, Batch, BatchMaker
 from late_interaction_training.corpora import read_sources
 from late_interaction_training.losses import Layout, Target, student_loss
-from late_interaction_training.student import Student, principal_directions
+from late_interaction_training.student import Student, principal_directions, write_json
 from torch import Tensor
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -90,7 +91,24 @@ def main() -> None:
         fit_projection(student, teacher, maker)
         train(student, teacher, maker, options.steps, options.output)
         student.save(options.output, source)
+    write_history(options)
     print(options.output)
+
+
+def write_history(options: argparse.Namespace) -> None:
+    """Write down what was trained on what and how, for provenance.json."""
+    files = sorted(
+        path for name in WEIGHTS for path in (options.data / name).iterdir() if path.suffix in (".gz", ".tsv")
+    )
+    history = {
+        "script": "examples/train_bundled_model.py",
+        "steps": options.steps,
+        "seed": options.seed,
+        "dims": list(DIMS),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "bm25s")},
+        "data_sha256": {f"{path.parent.name}/{path.name}": sha256(path.read_bytes()) for path in files},
+    }
+    write_json(options.output / TRAINING_FILE, history)
 
 
 def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker) -> None:

@@ -40,7 +40,11 @@ class Int8Export:
 
 
 def export_int8(
-    encoder: Any, calibration_texts: Sequence[Int64Vector], gate_texts: Sequence[Int64Vector], max_length: int = 512
+    encoder: Any,
+    calibration_texts: Sequence[Int64Vector],
+    gate_texts: Sequence[Int64Vector],
+    max_length: int = 512,
+    projection: Any = None,
 ) -> Int8Export:
     """Export, quantise and check an encoder of the BERT kind.
 
@@ -49,12 +53,13 @@ def export_int8(
         calibration_texts: token ids of texts like those the model will see; some ten thousand tokens.
         gate_texts: token ids of other texts, of many lengths.
         max_length: the longest text the model takes, in tokens.
+        projection: see onnx_export.token_vector_module; it stays in float32.
 
     Raises:
         ExportError: the result differs too much from the source, or depends on batch mates, padding or threads.
     """
-    reference = torch_reference(encoder)
-    model = export_onnx(encoder, max_length)
+    reference = torch_reference(encoder, projection)
+    model = export_onnx(encoder, max_length, projection)
     fp32_content = serialise(model)
     fp32 = _measure(fp32_content, reference, gate_texts)
     check_fp32(fp32)

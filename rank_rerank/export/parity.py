@@ -81,10 +81,10 @@ def compare_vectors(found: Float32Matrix, expected: Float32Matrix, num_texts: in
     return Fidelity(num_texts, len(cosines), float(cosines.mean()), float(cosines.min()), num_below, difference)
 
 
-def torch_reference(encoder: Any) -> Callable[[Int64Vector], Float32Matrix]:
-    """The source itself, in evaluation mode and float32, one text at a time."""
+def torch_reference(encoder: Any, projection: Any = None) -> Callable[[Int64Vector], Float32Matrix]:
+    """The source itself, in evaluation mode and float32, one text at a time; see onnx_export.token_vector_module."""
     torch = import_optional("torch", "export", PURPOSE)
-    module = token_vector_module(encoder)
+    module = token_vector_module(encoder, projection)
 
     def encode(text: Int64Vector) -> Float32Matrix:
         token_ids = torch.from_numpy(np.asarray(text, np.int64))[None]
