@@ -1,14 +1,17 @@
-"""Read the named weights of an ONNX file without any package, memory-mapped: only what a model's weights need.
+"""Read the named weights and the nodes of an ONNX file without any package, memory-mapped.
 
 An ONNX file is a protocol buffer: nested messages of fields, each with a number, a wire type and a value. The path to
 a weight is ModelProto.graph (7) → GraphProto.initializer (5) → TensorProto with dims (1), data_type (2), name (8),
-raw_data (9); everything else is stepped over. The file is not trusted: every length is held to what is left of it
+raw_data (9), that to a node GraphProto.node (1) → NodeProto with input (1), output (2), op_type (4); everything else
+is stepped over. The file is not trusted: every length is held to what is left of it
 before anything is read, nothing is unfolded or copied, and weights outside the file are refused.
 Format: protobuf.dev/programming-guides/encoding, onnx/onnx.proto.
 """
 
 import math
 import mmap
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +21,12 @@ from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.protocol_buffers import DamagedMessageError, read_fields, read_varint
 from rank_rerank.errors import CheckpointFormatError
 
-GRAPH, INITIALIZER = 7, 5
+GRAPH, NODE, INITIALIZER = 7, 1, 5
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
 DIMS, DATA_TYPE, NAME, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 8, 9, 13, 14
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16}
 MAX_TENSORS = 100_000
+MAX_NODES = 100_000
 MAX_AXES = 8
 
 
@@ -35,24 +40,75 @@ def read_onnx_tensors(path: Path) -> dict[str, AnyArray]:
     Raises:
         CheckpointFormatError: the file is no ONNX file, is damaged, or keeps weights in another file.
     """
+    tensors: dict[str, AnyArray] = {}
+    for tensor in _graph_parts(path, INITIALIZER):
+        with _naming(path):
+            _add_tensor(tensors, _read_tensor(tensor))
+    if not tensors:
+        raise CheckpointFormatError(f"{path.name} is no whole ONNX file: it holds no weights")
+    return tensors
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """What a graph does with some of its values.
+
+    Attributes:
+        operator: its name, "MatMul" for instance.
+        inputs: names of weights, of the graph's inputs and of other nodes' outputs.
+        outputs: names.
+    """
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_onnx_nodes(path: Path) -> list[OnnxNode]:
+    """Read what the graph of an ONNX file computes, without the nodes' attributes.
+
+    Raises:
+        CheckpointFormatError: the file is no ONNX file, is damaged, or has more than MAX_NODES nodes.
+    """
+    nodes: list[OnnxNode] = []
+    for message in _graph_parts(path, NODE):
+        with _naming(path):
+            nodes.append(_read_node(message))
+            if len(nodes) > MAX_NODES:
+                raise DamagedMessageError("it has too many nodes")
+    return nodes
+
+
+def _read_node(message: memoryview) -> OnnxNode:
+    texts: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_OPERATOR: [""]}
+    for number, _, value in read_fields(message):
+        if number in texts and not isinstance(value, int):
+            texts[number].append(_text(value))
+    return OnnxNode(texts[NODE_OPERATOR][-1], tuple(texts[NODE_INPUT]), tuple(texts[NODE_OUTPUT]))
+
+
+def _graph_parts(path: Path, wanted: int) -> Iterator[memoryview]:
+    """The parts of one kind of all graphs in a file, mapped."""
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # the latter for an empty file
         raise CheckpointFormatError(f"{path.name} cannot be read") from error
-    tensors: dict[str, AnyArray] = {}
-    try:
+    with _naming(path):
         for number, _, graph in read_fields(content):
-            if number != GRAPH or isinstance(graph, int):
-                continue
-            for kind, _, tensor in read_fields(graph):
-                if kind == INITIALIZER and not isinstance(tensor, int):
-                    _add_tensor(tensors, _read_tensor(tensor))
+            if number == GRAPH and not isinstance(graph, int):
+                yield from (
+                    part for kind, _, part in read_fields(graph) if kind == wanted and not isinstance(part, int)
+                )
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Say in which file a message is damaged."""
+    try:
+        yield
     except DamagedMessageError as error:
         raise CheckpointFormatError(f"{path.name} is no whole ONNX file: {error}") from error
-    if not tensors:
-        raise CheckpointFormatError(f"{path.name} is no whole ONNX file: it holds no weights")
-    return tensors
 
 
 @dataclass

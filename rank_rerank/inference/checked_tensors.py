@@ -42,6 +42,11 @@ class CheckedTensors:
         bias = self.floats(f"{name}.bias", size) if has_bias else np.zeros(size, np.float32)
         return Norm(self.floats(f"{name}.weight", size), bias)
 
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an array that need not be there; None where it is not."""
+        found = self._tensors.get(name)
+        return None if found is None else found.shape
+
     def refuse_unknown_matrices(self) -> None:
         """A matrix that was not asked for is part of a model that computes more than this one."""
         for name, tensor in self._tensors.items():

@@ -85,7 +85,8 @@ class NumbaTransformer:
             CheckpointFormatError: the file is damaged or of another kind.
             DeviceError: see the constructor.
         """
-        return cls(weights_from_onnx(model_file, config), config, (), num_threads, path)
+        weights, projections = weights_from_onnx(model_file, config)
+        return cls(weights, config, projections, num_threads, path)
 
     @classmethod
     def from_tensors(

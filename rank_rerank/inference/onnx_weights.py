@@ -8,6 +8,7 @@ from rank_rerank.checkpoints.onnx_tensors import read_onnx_tensors
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.checked_tensors import CheckedTensors
+from rank_rerank.inference.dense_stages import Projection
 from rank_rerank.inference.encoder_weights import (
     CALIBRATED_GROUP,
     SIZE_MULTIPLE,
@@ -16,11 +17,12 @@ from rank_rerank.inference.encoder_weights import (
     check_supported,
     query_factor,
 )
+from rank_rerank.inference.onnx_projections import read_projections
 from rank_rerank.inference.quantized_linear import LinearWeights
 
 
-def weights_from_onnx(path: Path, config: TransformerConfig) -> EncoderWeights:
-    """Read an INT8 ONNX file that `rank_rerank.export` wrote.
+def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWeights, tuple[Projection, ...]]:
+    """Read an INT8 ONNX file that `rank_rerank.export` wrote: the encoder, and the projections behind it.
 
     Raises:
         CheckpointFormatError: it is damaged, or not such a file.
@@ -68,5 +70,6 @@ def weights_from_onnx(path: Path, config: TransformerConfig) -> EncoderWeights:
         layers=tuple(layer(number) for number in range(config.num_layers)),
         group=CALIBRATED_GROUP,
     )
+    projections = read_projections(path, tensors, hidden)
     tensors.refuse_unknown_matrices()
-    return weights
+    return weights, projections

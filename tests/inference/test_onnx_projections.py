@@ -1,0 +1,91 @@
+import shutil
+
+import numpy as np
+import pytest
+
+import rank_rerank
+from rank_rerank.checkpoints.find import bundled_folder
+from rank_rerank.checkpoints.onnx_tensors import read_onnx_nodes
+from rank_rerank.errors import CheckpointFormatError
+
+onnx = pytest.importorskip("onnx", reason='needs onnx: pip install "rank-rerank[export]"')
+MODEL_FILE = bundled_folder() / "model_int8.onnx"
+TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with every word " * 12]
+
+
+def write_projected(folder, dims=(48, 32), *, has_bias=True, between=None):
+    """The bundled model with random linear layers in front of its normalisation."""
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copy(bundled_folder() / name, folder / name)
+    config = (bundled_folder() / "onnx_config.json").read_text(encoding="utf-8")
+    size = rank_rerank.load().encoder.dim
+    folder.joinpath("onnx_config.json").write_text(config.replace(f'_dim": {size}', f'_dim": {dims[-1]}'), "utf-8")
+    model = onnx.load(MODEL_FILE)
+    nodes, rng = list(model.graph.node), np.random.default_rng(0)
+    first = next(place for place, node in enumerate(nodes) if node.op_type == "ReduceL2")
+    rows = before = nodes[first].input[0]
+    new = []
+    for layer, dim in enumerate(dims):
+        name = f"projection.dense.{layer}.linear"
+        weights = {"weight": rng.normal(size=(size, dim)), **({"bias": rng.normal(size=dim)} if has_bias else {})}
+        for part, values in weights.items():
+            array = onnx.numpy_helper.from_array(values.astype(np.float32), f"{name}.{part}")
+            model.graph.initializer.append(array)
+        new.append(onnx.helper.make_node("MatMul", [rows, f"{name}.weight"], [f"product_{layer}"]))
+        rows = f"product_{layer}"
+        if has_bias:
+            new.append(onnx.helper.make_node("Add", [rows, f"{name}.bias"], [f"sum_{layer}"]))
+            rows = f"sum_{layer}"
+        if between is not None and layer == 0:
+            new.append(onnx.helper.make_node(between, [rows, *([rows] if between == "Mul" else [])], ["between"]))
+            rows = "between"
+        size = dim
+    for node in nodes[first:]:
+        node.input[:] = [rows if name == before else name for name in node.input]
+    # the last rows are put together again as [batch, length, dim]
+    concat = next(node for node in nodes if node.output[0] == nodes[-1].input[1])
+    concat.input[1] = "own_dim"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([dims[-1]]), "own_dim"))
+    model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = dims[-1]
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:first], *new, *nodes[first:]])
+    onnx.save(model, folder / "model_int8.onnx")
+    return folder
+
+
+@pytest.mark.parametrize(("dims", "has_bias"), [((128,), False), ((48, 32), True)])
+def test_projections_in_the_file_are_computed_as_onnx_runtime_does(tmp_path, dims, has_bias):
+    folder = write_projected(tmp_path, dims, has_bias=has_bias)
+    found, expected = (
+        rank_rerank.load(folder, runtime=runtime).encoder.encode_documents(TEXTS).vectors
+        for runtime in ("numba", "onnx")
+    )
+    assert found.shape == expected.shape == (found.shape[0], dims[-1])
+    assert (found * expected).sum(axis=1).min() > 0.99
+
+
+@pytest.mark.parametrize("between", ["Tanh", "Mul"])
+def test_an_activation_in_the_graph_is_refused_not_left_out(tmp_path, between):
+    folder = write_projected(tmp_path, between=between)
+    with pytest.raises(CheckpointFormatError, match="plain linear projections"):
+        rank_rerank.load(folder, runtime="numba")
+    assert rank_rerank.load(folder, runtime="onnx").encoder.dim == 32
+
+
+def test_auto_runs_what_is_not_compiled_in_onnx_runtime(tmp_path):
+    folder = write_projected(tmp_path, between="Tanh")
+    assert rank_rerank.load(folder).encoder.transformer.description.startswith("ONNX Runtime")
+
+
+def test_nodes_are_those_that_the_onnx_package_reads():
+    nodes = onnx.load(MODEL_FILE).graph.node
+    assert [(node.operator, list(node.inputs), list(node.outputs)) for node in read_onnx_nodes(MODEL_FILE)] == [
+        (node.op_type, list(node.input), list(node.output)) for node in nodes
+    ]
+
+
+def test_a_file_cut_short_has_no_nodes(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(MODEL_FILE.read_bytes()[:1_000_000])
+    with pytest.raises(CheckpointFormatError, match="no whole ONNX file"):
+        read_onnx_nodes(path)
