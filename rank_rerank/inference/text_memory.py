@@ -72,8 +72,12 @@ class TextLayout:
             plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
             plan.DENSE: buffers.count * rows * buffers.row_bytes,
         }
-        # queries, keys, values, keys as panels; a tile of scores and the sums of its rows
-        workspace = (3 * num_tokens + num_keys) * head * FLOAT_BYTES + path.rows * (num_keys + 1) * FLOAT_BYTES
+        # queries, keys, values, keys as panels; a tile of scores and the sums of its rows; scales of queries, keys and
+        # values, and factors of a panel
+        numbers = (
+            (3 * num_tokens + num_keys) * head + path.rows * (num_keys + 1) + num_tokens + num_keys + head + columns
+        )
+        workspace = numbers * FLOAT_BYTES
         return cls(num_tokens, num_keys, rows, parts, _whole_lines(workspace), rows * buffers.row_bytes)
 
     def num_bytes(self, num_workers: int) -> int:

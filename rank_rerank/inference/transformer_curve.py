@@ -20,8 +20,8 @@ def make_curve(path: VectorPath) -> Any:
         lanes = Lanes(builder, path)
         first, third, fifth, constant, slope, summand = (lanes.load_number(numbers, 4 * i).spread() for i in range(6))
 
-        def write(number: Value, _: Any) -> list[Expression]:
-            x = lanes.load(at(builder, row, number))
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
+            x = here.load(at(builder, row, number))
             square = (x * x).minimum(LARGEST_SQUARE)
             exponent = (x * square.polynomial((first, third, fifth))).minimum(LARGEST_EXPONENT)
             (x.times_plus(slope, constant) / (exp2(exponent) + 1.0) + summand).store(at(builder, row, number))
@@ -38,9 +38,9 @@ def make_add(path: VectorPath) -> Any:
     def emit(builder: Builder, row: Value, summands: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
 
-        def write(number: Value, _: Any) -> list[Expression]:
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
             place = at(builder, row, number)
-            (lanes.load(place) + lanes.load(at(builder, summands, number))).store(place)
+            (here.load(place) + here.load(at(builder, summands, number))).store(place)
             return []
 
         lanes.sweep(count, [], write)

@@ -15,14 +15,13 @@ from numba import njit, types
 
 from rank_rerank.inference import transformer_plan as plan
 from rank_rerank.inference.transformer_curve import make_add, make_curve
+from rank_rerank.inference.transformer_pairs import make_key_scales, make_pair, make_round_query, make_value_scales
 from rank_rerank.inference.transformer_plan import RECORD_BYTES, AttentionProduct
 from rank_rerank.inference.transformer_rotary import make_clear, make_rotate
 from rank_rerank.inference.transformer_rows import (
     make_activate,
     make_embed,
-    make_narrow,
     make_normalise,
-    make_pair,
     make_quantise,
     make_softmax,
     make_transpose,
@@ -59,7 +58,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         make_score(path, ROWS, "float32", is_full=True),
         make_score(path, TAIL_ROWS, "float32", is_full=False),
     )
-    IN_PAIRS = product == "bfloat16"  # noqa: N806
+    IN_PAIRS = product == "int16"  # noqa: N806
     STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
     normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
@@ -68,7 +67,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     curve, add = make_curve(path), make_add(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
     softmax, transpose = make_softmax(path, product), make_transpose(path)
-    narrow, pair = make_narrow(path), make_pair(path)
+    round_query, pair = make_round_query(path), make_pair(path)
+    key_scales, value_scales = make_key_scales(path), make_value_scales(path)
     take, load, store, rest = make_take(), make_load(), make_store(), make_rest(path)
     part = njit(error_model="numpy")
 
@@ -124,24 +124,38 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                     target, row_bytes)  # fmt: skip
 
     @part
-    def arrange_head(  # noqa: PLR0913, PLR0917 - a kernel
-        query: Any, key: Any, value: Any, key_panels: Any, num_tokens: Any, num_keys: Any, size: Any
-    ) -> Any:
-        """Keys become columns; where attention multiplies pairs, neighbours along its sums come together."""
-        row, panel_bytes = 4 * size, num_tokens * STEP
+    def arrange_head(key: Any, key_panels: Any, num_tokens: Any, num_keys: Any, size: Any) -> Any:
+        """Keys become columns."""
+        row = 4 * size
         for j in range(0, num_keys, LANES):
             first_key = min(j, num_tokens - 1)
             panel = key_panels + j // COLUMNS * COLUMNS * row + j % COLUMNS * 4
             for d in range(0, size, LANES):
                 transpose(key + first_key * row + d * 4, row, num_tokens - first_key, panel + d * STEP, STEP)
-        if IN_PAIRS:
-            narrow(query, num_tokens * size)
-            for d in range(num_keys // COLUMNS * size // 2):
-                pair(key_panels + 2 * d * STEP, key_panels + (2 * d + 1) * STEP, key_panels + d * STEP, COLUMNS)
-            for values in range(value, value + num_tokens * row, panel_bytes):
-                for t in range(0, num_tokens, 2):
-                    lower = min(t + 1, num_tokens - 1)  # whose weight is 0 where there is none
-                    pair(values + t * STEP, values + lower * STEP, values + t // 2 * STEP, COLUMNS)
+
+    @part
+    def pair_head(text: Any, query: Any, value: Any, key_panels: Any, scales: Any, size: Any) -> Any:
+        """Everything is rounded to 16 bits, in place, and neighbours along a sum come together.
+
+        Scales are those of the queries, of the keys, of the columns of values; factors of a panel lie behind them.
+        """
+        num_tokens, num_keys, row = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], 4 * size
+        keys_scales = scales + 4 * num_tokens
+        values_scales = keys_scales + 4 * num_keys
+        factors = values_scales + row
+        for r in range(num_tokens):
+            round_query(query + r * row, query + r * row // 2, scales + 4 * r, size)
+        for j in range(0, num_keys, COLUMNS):
+            panel, paired = key_panels + j * row, key_panels + j * row // 2
+            key_scales(panel, size, factors, keys_scales + 4 * j)
+            for d in range(size // 2):
+                pair(panel + 2 * d * STEP, panel + (2 * d + 1) * STEP, factors, paired + d * STEP)
+        for p in range(size // COLUMNS):
+            values = value + p * num_tokens * STEP
+            value_scales(values, num_tokens, text[plan.MASKS], factors, values_scales + p * STEP)
+            for t in range(0, num_tokens, 2):
+                lower = min(t + 1, num_tokens - 1)  # whose weight is 0 where there is none
+                pair(values + t * STEP, values + lower * STEP, factors, values + t // 2 * STEP)
 
     @part
     def rotate_head(text: Any, angles: Any, query: Any, key: Any, size: Any) -> Any:
@@ -167,7 +181,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                 clear(sums + 4 * i)
 
     @part
-    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901 - two ways to see keys
+    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901, PLR0912 - two ways to see keys
         """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory.
 
         Where a layer sees a window only, a tile's rows meet the panels of keys that any of them may see.
@@ -179,10 +193,15 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         key_panels = value + num_tokens * row  # [num_keys / columns, size, columns]
         scores = key_panels + num_keys * row  # [rows, num_keys]
         sums = scores + ROWS * num_keys * 4
+        queries_scales = sums + ROWS * 4
+        keys_scales = queries_scales + 4 * num_tokens
+        values_scales = keys_scales + 4 * num_keys
         project_head(model, text, layer, head, query)
         if model[layer + plan.ANGLES] != 0:
             rotate_head(text, text[model[layer + plan.ANGLES]], query, key, size)
-        arrange_head(query, key, value, key_panels, num_tokens, num_keys, size)
+        arrange_head(key, key_panels, num_tokens, num_keys, size)
+        if IN_PAIRS:
+            pair_head(text, query, value, key_panels, queries_scales, size)
         query_bytes, panel_bytes = row // STEP_NUMBERS, num_tokens * STEP
         window = model[layer + plan.WINDOW]
         is_local = 0 < window < num_tokens
@@ -200,10 +219,13 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                 last_key = min(num_keys, (block + ROWS + window + COLUMNS - 1) // COLUMNS * COLUMNS)
             for j in range(first_key, last_key, COLUMNS):
                 keys, mask, result = key_panels + j * query_bytes, masks + 4 * j, scores + 4 * (j - first_key)
+                query_scale, key_scale = queries_scales + 4 * r, keys_scales + 4 * j
                 if left >= ROWS:
-                    score_tile(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
+                    score_tile(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, query_scale, key_scale,
+                               result, score_bytes)  # fmt: skip
                 else:
-                    score_tail(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, result, score_bytes)
+                    score_tail(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, query_scale, key_scale,
+                               result, score_bytes)  # fmt: skip
             if is_local:
                 limit_rows(model, text, scores, r, min(count, left), first_key, last_key)
             for i in range(min(count, left)):
@@ -213,11 +235,11 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             num_steps = (min(last_key, num_tokens) - first_key + STEP_NUMBERS - 1) // STEP_NUMBERS
             for p in range(num_panels):
                 values = value + p * panel_bytes + first_key // STEP_NUMBERS * STEP
-                target = context + r * context_bytes + p * STEP
+                scale, target = values_scales + p * STEP, context + r * context_bytes + p * STEP
                 if left >= ROWS:
-                    mix_tile(values, scores, score_bytes, left, num_steps, sums, target, context_bytes)
+                    mix_tile(values, scores, score_bytes, left, num_steps, sums, scale, target, context_bytes)
                 else:
-                    mix_tail(values, scores, score_bytes, left, num_steps, sums, target, context_bytes)
+                    mix_tail(values, scores, score_bytes, left, num_steps, sums, scale, target, context_bytes)
             r += count
 
     @part
@@ -253,10 +275,10 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         while r < num_rows:
             left, rows, result = num_rows - r, source + r * source_bytes, target + r * target_bytes
             if left >= ROWS:
-                float_tile(panel, rows, source_bytes, left, size, bias, result, target_bytes)
+                float_tile(panel, rows, source_bytes, left, size, bias, bias, bias, result, target_bytes)
                 r += ROWS
             else:
-                float_tail(panel, rows, source_bytes, left, size, bias, result, target_bytes)
+                float_tail(panel, rows, source_bytes, left, size, bias, bias, bias, result, target_bytes)
                 r += TAIL_ROWS
 
     @part

@@ -11,7 +11,7 @@ from threading import RLock
 from typing import Literal, TypeAlias
 
 from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
-from rank_rerank.kernels.processor import VectorPath, processor_features, usable_vector_paths
+from rank_rerank.kernels.processor import VectorPath
 
 # the model: sizes, then addresses
 (
@@ -67,12 +67,13 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 ) = range(18)  # fmt: skip
 
 NUM_ARGUMENTS = 4
-AttentionProduct: TypeAlias = Literal["float32", "bfloat16"]
+AttentionProduct: TypeAlias = Literal["float32", "int16"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
 SOURCES = [
-    _FOLDER / f"transformer_{name}.py" for name in ("plan", "loop", "tiles", "rows", "rotary", "curve", "sharing")
+    _FOLDER / f"transformer_{name}.py"
+    for name in ("plan", "loop", "tiles", "rows", "pairs", "rotary", "curve", "sharing")
 ]
 
 _loading = RLock()
@@ -84,10 +85,8 @@ def is_supported(path: VectorPath) -> bool:
 
 
 def attention_product(path: VectorPath) -> AttentionProduct:
-    """In which numbers attention is computed: pairs of bfloat16 where this processor multiplies them."""
-    is_best = path == usable_vector_paths()[0]  # any other path is compiled for no more than it asks for
-    has_pairs = path.name == "avx512-vnni" and "avx512bf16" in processor_features()
-    return "bfloat16" if is_best and has_pairs else "float32"
+    """In which numbers attention is computed: pairs of 16-bit integers where the processor adds their products up."""
+    return "int16" if path.integer_product == "x86-bytes" else "float32"
 
 
 def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:

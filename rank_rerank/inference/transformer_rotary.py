@@ -21,10 +21,10 @@ def make_rotate(path: VectorPath) -> Any:
     def emit(builder: Builder, row: Value, angles: Value, half: Value) -> None:
         lanes = Lanes(builder, path)
 
-        def write(number: Value, _: Any) -> list[Expression]:
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
             behind = builder.add(number, half)
-            first, second = lanes.load(at(builder, row, number)), lanes.load(at(builder, row, behind))
-            cosine, sine = lanes.load(at(builder, angles, number)), lanes.load(at(builder, angles, behind))
+            first, second = here.load(at(builder, row, number)), here.load(at(builder, row, behind))
+            cosine, sine = here.load(at(builder, angles, number)), here.load(at(builder, angles, behind))
             (first * cosine - second * sine).store(at(builder, row, number))
             second.times_plus(cosine, first * sine).store(at(builder, row, behind))
             return []

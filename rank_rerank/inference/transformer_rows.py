@@ -16,8 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from rank_rerank.inference.transformer_pairs import WEIGHT_BITS
 from rank_rerank.inference.transformer_plan import AttentionProduct
-from rank_rerank.kernels.expressions import Expression, Lanes, at, exp2, gated
+from rank_rerank.kernels.expressions import SHORT_EXP2, Expression, Lanes, at, exp2, gated
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load, store
@@ -34,9 +35,9 @@ def make_quantise(path: VectorPath, *, with_factors: bool) -> Any:
     def emit(builder: Builder, x: Value, factors: Value, u: Value, record: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
 
-        def read(number: Value) -> Expression:
-            value = lanes.load(at(builder, x, number))
-            return value * lanes.load(at(builder, factors, number)) if with_factors else value
+        def read(here: Lanes, number: Value) -> Expression:
+            value = here.load(at(builder, x, number))
+            return value * here.load(at(builder, factors, number)) if with_factors else value
 
         low, high = _range(lanes, count, read)
         _write_quantised(lanes, u, record, count, low, high, read)
@@ -48,8 +49,8 @@ def emit_quantise(builder: Builder, path: VectorPath, x: Value, u: Value, record
     """Add the rounding of a row as it is."""
     lanes = Lanes(builder, path)
 
-    def read(number: Value) -> Expression:
-        return lanes.load(at(builder, x, number))
+    def read(here: Lanes, number: Value) -> Expression:
+        return here.load(at(builder, x, number))
 
     low, high = _range(lanes, count, read)
     _write_quantised(lanes, u, record, count, low, high, read)
@@ -64,15 +65,15 @@ def make_activate(path: VectorPath, *, with_gate: bool) -> Any:
         lanes = Lanes(builder, path)
         factors = [lanes.load_number(coefficients, 4 * i).spread() for i in range(3)]
 
-        def read(number: Value) -> Expression:
-            value = gated(lanes.load(at(builder, x, number)), factors)
+        def read(here: Lanes, number: Value) -> Expression:
+            value = gated(here.load(at(builder, x, number)), factors)
             if with_gate:
-                value *= lanes.load(at(builder, gate, number))
+                value *= here.load(at(builder, gate, number))
             value.store(at(builder, x, number))
             return value
 
         low, high = _range(lanes, count, read)
-        _write_quantised(lanes, u, record, count, low, high, lambda number: lanes.load(at(builder, x, number)))
+        _write_quantised(lanes, u, record, count, low, high, lambda here, number: here.load(at(builder, x, number)))
 
     return make_intrinsic(emit, 6)
 
@@ -89,10 +90,10 @@ def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
     ) -> None:
         lanes = Lanes(builder, path)
 
-        def add(number: Value, total: Any) -> list[Expression]:
-            value = lanes.load(at(builder, x, number))
+        def add(here: Lanes, number: Value, total: Any) -> list[Expression]:
+            value = here.load(at(builder, x, number))
             if with_summand:
-                value += lanes.load(at(builder, y, number))
+                value += here.load(at(builder, y, number))
                 value.store(at(builder, x, number))
             return [total[0] + value]
 
@@ -102,8 +103,8 @@ def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
         average = total.fold(Expression.__add__) / size
         mean = average.spread()
 
-        def square(number: Value, total: Any) -> list[Expression]:
-            difference = lanes.load(at(builder, x, number)) - mean
+        def square(here: Lanes, number: Value, total: Any) -> list[Expression]:
+            difference = here.load(at(builder, x, number)) - mean
             return [difference.times_plus(difference, total[0])]
 
         [total] = lanes.sweep(count, [lanes.constant(0.0)], square, Expression.__add__)
@@ -111,9 +112,9 @@ def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
         deviation = (variance + lanes.load_number(epsilon)).square_root()
         factor = (lanes.number(1.0) / deviation).spread()
 
-        def write(number: Value, _: Any) -> list[Expression]:
-            scaled = (lanes.load(at(builder, x, number)) - mean) * factor
-            result = scaled.times_plus(lanes.load(at(builder, gamma, number)), lanes.load(at(builder, beta, number)))
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
+            scaled = (here.load(at(builder, x, number)) - mean) * factor
+            result = scaled.times_plus(here.load(at(builder, gamma, number)), here.load(at(builder, beta, number)))
             result.store(at(builder, target, number))
             return []
 
@@ -129,9 +130,9 @@ def make_embed(path: VectorPath) -> Any:
         lanes = Lanes(builder, path)
         factor = lanes.load_number(scale).spread()
 
-        def write(number: Value, _: Any) -> list[Expression]:
-            row = lanes.load_bytes(builder.add(word, number))
-            row.times_plus(factor, lanes.load(at(builder, position, number))).store(at(builder, target, number))
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
+            row = here.load_bytes(builder.add(word, number))
+            row.times_plus(factor, here.load(at(builder, position, number))).store(at(builder, target, number))
             return []
 
         lanes.sweep(count, [], write)
@@ -147,15 +148,15 @@ def make_unit(path: VectorPath, *, by_norm: bool) -> Any:
         norm: Expression | None = None
         if by_norm:
 
-            def square(number: Value, total: Any) -> list[Expression]:
-                value = lanes.load(at(builder, x, number))
+            def square(here: Lanes, number: Value, total: Any) -> list[Expression]:
+                value = here.load(at(builder, x, number))
                 return [value.times_plus(value, total[0])]
 
             [total] = lanes.sweep(count, [lanes.constant(0.0)], square, Expression.__add__)
             norm = total.fold(Expression.__add__).square_root().maximum(SMALLEST_NORM).spread()
 
-        def write(number: Value, _: Any) -> list[Expression]:
-            value = lanes.load(at(builder, x, number))
+        def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
+            value = here.load(at(builder, x, number))
             (value if norm is None else value / norm).store(at(builder, target, number))
             return []
 
@@ -165,22 +166,30 @@ def make_unit(path: VectorPath, *, by_norm: bool) -> Any:
 
 
 def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
-    """Make ``softmax(scores, inverse_sum, count)``: scores become weights, in place, in the numbers of ``product``."""
+    """Make ``softmax(scores, inverse_sum, count)``: scores become weights, in place, in the numbers of ``product``.
+
+    As 16-bit integers the largest weight is 2^14, and the sum is that of weights times 2^14.
+    """
 
     def emit(builder: Builder, scores: Value, inverse_sum: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
 
-        def larger(number: Value, highest: Any) -> list[Expression]:
-            return [highest[0].maximum(lanes.load(at(builder, scores, number)))]
+        def larger(here: Lanes, number: Value, highest: Any) -> list[Expression]:
+            return [highest[0].maximum(here.load(at(builder, scores, number)))]
 
         [highest] = lanes.sweep(count, [lanes.constant(-LARGEST)], larger, Expression.maximum)
-        peak = highest.fold(Expression.maximum).spread()
+        peak = highest.fold(Expression.maximum)
+        if product == "int16":
+            peak -= WEIGHT_BITS
+        peak = peak.spread()
 
-        def raise_(number: Value, total: Any) -> list[Expression]:
-            weight = exp2(lanes.load(at(builder, scores, number)) - peak)
-            if product == "bfloat16":
-                weight.store_bfloat16(at(builder, scores, number, 2))  # behind what is read, as it takes half the room
+        def raise_(here: Lanes, number: Value, total: Any) -> list[Expression]:
+            difference = here.load(at(builder, scores, number)) - peak
+            if product == "int16":
+                weight = exp2(difference, SHORT_EXP2)
+                weight.store_int16(at(builder, scores, number, 2))  # behind what is read, as it takes half the room
             else:
+                weight = exp2(difference)
                 weight.store(at(builder, scores, number))
             return [total[0] + weight]
 
@@ -188,39 +197,6 @@ def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
         (lanes.number(1.0) / total.fold(Expression.__add__)).store(inverse_sum)
 
     return make_intrinsic(emit, 3)
-
-
-def make_narrow(path: VectorPath) -> Any:
-    """Make ``narrow(numbers, count)``: float32 become bfloat16, in place."""
-
-    def emit(builder: Builder, numbers: Value, count: Value) -> None:
-        lanes = Lanes(builder, path)
-
-        def write(number: Value, _: Any) -> list[Expression]:
-            lanes.load(at(builder, numbers, number)).store_bfloat16(at(builder, numbers, number, 2))
-            return []
-
-        lanes.sweep(count, [], write)
-
-    return make_intrinsic(emit, 2)
-
-
-def make_pair(path: VectorPath) -> Any:
-    """Make ``pair(upper, lower, target, count)``: two rows become one of pairs of bfloat16, upper number first."""
-
-    def emit(builder: Builder, upper: Value, lower: Value, target: Value, count: Value) -> None:
-        lanes = Lanes(builder, path)
-
-        def write(number: Value, _: Any) -> list[Expression]:
-            first = lanes.load(at(builder, upper, number)).bfloat16_bits()
-            second = lanes.load(at(builder, lower, number)).bfloat16_bits()
-            shifted = builder.shl(second, ir.Constant(second.type, [16] * path.lanes))
-            store(builder, builder.or_(first, shifted), at(builder, target, number))
-            return []
-
-        lanes.sweep(count, [], write)
-
-    return make_intrinsic(emit, 4)
 
 
 def make_transpose(path: VectorPath) -> Any:
@@ -265,11 +241,11 @@ def _interleave(builder: Builder, upper: Value, lower: Value, distance: int) -> 
     )
 
 
-def _range(lanes: Lanes, count: Value, read: Callable[[Value], Expression]) -> tuple[Expression, Expression]:
+def _range(lanes: Lanes, count: Value, read: Callable[[Lanes, Value], Expression]) -> tuple[Expression, Expression]:
     """The smallest and the largest number of a row."""
 
-    def widen(number: Value, bounds: Any) -> list[Expression]:
-        value = read(number)
+    def widen(here: Lanes, number: Value, bounds: Any) -> list[Expression]:
+        value = read(here, number)
         return [bounds[0].minimum(value), bounds[1].maximum(value)]
 
     start = [lanes.constant(LARGEST), lanes.constant(-LARGEST)]
@@ -284,7 +260,7 @@ def _write_quantised(  # noqa: PLR0913, PLR0917 - a kernel
     count: Value,
     low: Expression,
     high: Expression,
-    read: Callable[[Value], Expression],
+    read: Callable[[Lanes, Value], Expression],
 ) -> None:
     builder, path = lanes.builder, lanes.path
     extent = (high - low).maximum(SMALLEST_RANGE)
@@ -295,8 +271,8 @@ def _write_quantised(  # noqa: PLR0913, PLR0917 - a kernel
     (scale.times_plus(128.0, low) if is_signed else low).store(record, 4)
     lowest = low.spread()
 
-    def write(number: Value, _: Any) -> list[Expression]:
-        rounded = (read(number) - lowest).times_plus(steps, 0.5)
+    def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
+        rounded = (read(here, number) - lowest).times_plus(steps, 0.5)
         rounded.store_truncated(at(builder, u, number, item_bits // 8), item_bits, -128 if is_signed else 0)
         return []
 

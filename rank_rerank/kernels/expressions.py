@@ -13,7 +13,6 @@ from llvmlite import ir
 
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import (
-    BFLOAT16,
     FLOAT32,
     INT8,
     INT16,
@@ -37,6 +36,8 @@ ROUNDING = 12582912.0
 # 2^f for f in [-0.5, 0.5], fitted for the smallest relative error: 7.5e-8 before rounding
 EXP2 = (1.0000001192092896, 0.6931469440460205, 0.24022120237350464, 0.05550713092088699, 0.009675541892647743,
         0.0013276472454890609)  # fmt: skip
+# the same of a lower degree, for what is rounded to a few bits afterwards: 7.5e-5
+SHORT_EXP2 = (0.9999280571937561, 0.6932609677314758, 0.2426111251115799, 0.0551716573536396)
 SMALLEST_EXPONENT = -126.0
 LARGEST_EXPONENT = 126.0
 # beyond this square the logistic function is 0 or 1 for every activation in use; see `gated`
@@ -56,6 +57,11 @@ class Expression:
     builder: Builder
     path: VectorPath
     value: Value
+
+    @property
+    def lanes(self) -> int:
+        """How many numbers; not for one number."""
+        return self.value.type.count
 
     def __add__(self, other: "Operand") -> "Expression":
         return self._apply(self.builder.fadd, other)
@@ -100,17 +106,10 @@ class Expression:
     def fold(self, combine: Callable[["Expression", "Expression"], "Expression"]) -> "Expression":
         """Combine all lanes into one number: the upper half with the lower half, and so on."""
         vector = self
-        lanes = self.value.type.count
+        lanes = self.lanes
         while lanes > 1:
             lanes //= 2
-            halves = [
-                self._like(
-                    self.builder.shuffle_vector(
-                        vector.value, vector.value, ir.Constant(ir.VectorType(INT32, lanes), list(range(s, s + lanes)))
-                    )
-                )
-                for s in (0, lanes)
-            ]
+            halves = [self._like(_part(self.builder, vector.value, first, lanes)) for first in (0, lanes)]
             vector = combine(halves[0], halves[1])
         return self._like(self.builder.extract_element(vector.value, integer(0, INT32)))
 
@@ -124,23 +123,24 @@ class Expression:
 
     def store_truncated(self, address: Value, item_bits: int, shift: int = 0) -> None:
         """Cut off the fraction, add ``shift``, and write integers of 8 or 16 bits, which must be able to hold them."""
-        words = self.builder.fptosi(self.value, ir.VectorType(INT32, self.path.lanes))
+        words = self.builder.fptosi(self.value, ir.VectorType(INT32, self.lanes))
         if shift:
-            words = self.builder.add(words, ir.Constant(words.type, [shift] * self.path.lanes))
-        kind = ir.VectorType({8: INT8, 16: INT16}[item_bits], self.path.lanes)
+            words = self.builder.add(words, ir.Constant(words.type, [shift] * self.lanes))
+        kind = ir.VectorType({8: INT8, 16: INT16}[item_bits], self.lanes)
         store(self.builder, self.builder.trunc(words, kind), address)
 
-    def store_bfloat16(self, address: Value) -> None:
-        """Round to bfloat16, ties to even, and write; only where the processor does that."""
-        store(self.builder, self._bfloat16(), address)
+    def rounded_bits(self) -> Value:
+        """Rounded to the nearest integer, ties to even: int32 lanes whose lower 16 bits are the integer's."""
+        words = ir.VectorType(INT32, self.lanes)
+        return self.builder.bitcast((self + ROUNDING).value, words)
 
-    def bfloat16_bits(self) -> Value:
-        """Rounded to bfloat16: its bits, in the lower half of int32 lanes."""
-        halves = self.builder.bitcast(self._bfloat16(), ir.VectorType(INT16, self.path.lanes))
-        return self.builder.zext(halves, ir.VectorType(INT32, self.path.lanes))
+    def store_int16(self, address: Value) -> None:
+        """Round to the nearest integer, ties to even, and write; numbers that 16 bits cannot hold become others."""
+        store(self.builder, self.builder.trunc(self.rounded_bits(), ir.VectorType(INT16, self.lanes)), address)
 
-    def _bfloat16(self) -> Value:
-        return self.builder.fptrunc(self.value, ir.VectorType(BFLOAT16, self.path.lanes))
+    def absolute(self) -> "Expression":
+        """Without its sign."""
+        return self.maximum(self * -1.0)
 
     def _apply(self, operation: Any, other: "Operand") -> "Expression":
         return self._like(operation(self.value, self._operand(other)))
@@ -149,9 +149,10 @@ class Expression:
         return Expression(self.builder, self.path, value)
 
     def _operand(self, other: "Operand") -> Value:
-        if isinstance(other, Expression):
-            return other.value
         kind = self.value.type
+        if isinstance(other, Expression):
+            known = other.value.type
+            return other.value if known == kind else _repeat(self.builder, other.value, kind.count)
         return ir.Constant(kind, [other] * kind.count) if isinstance(kind, ir.VectorType) else ir.Constant(kind, other)
 
 
@@ -165,14 +166,21 @@ class Lanes:
     Attributes:
         builder: where instructions go.
         path: the processor they are for.
+        registers: how many registers an expression is made of.
     """
 
     builder: Builder
     path: VectorPath
+    registers: int = 1
+
+    @property
+    def width(self) -> int:
+        """Numbers an expression."""
+        return self.registers * self.path.lanes
 
     def constant(self, number: float) -> Expression:
         """The same number in every lane."""
-        return self.of_register(ir.Constant(ir.VectorType(FLOAT32, self.path.lanes), [number] * self.path.lanes))
+        return self.of_register(ir.Constant(ir.VectorType(FLOAT32, self.width), [number] * self.width))
 
     def number(self, number: float) -> Expression:
         """One number, not a register."""
@@ -183,87 +191,84 @@ class Lanes:
         return self.of_register(self.builder.sitofp(count, FLOAT32))
 
     def load(self, address: Value, offset: int = 0) -> Expression:
-        """A register from memory."""
-        return self.of_register(load(self.builder, ir.VectorType(FLOAT32, self.path.lanes), address, offset))
+        """Numbers from memory."""
+        return self.of_register(load(self.builder, ir.VectorType(FLOAT32, self.width), address, offset))
 
     def load_number(self, address: Value, offset: int = 0) -> Expression:
         """One number from memory."""
         return self.of_register(load(self.builder, FLOAT32, address, offset))
 
     def load_bytes(self, address: Value) -> Expression:
-        """A register of signed bytes from memory, as float32."""
-        narrow = load(self.builder, ir.VectorType(INT8, self.path.lanes), address)
-        return self.of_integers(self.builder.sext(narrow, ir.VectorType(INT32, self.path.lanes)))
+        """Signed bytes from memory, as float32."""
+        narrow = load(self.builder, ir.VectorType(INT8, self.width), address)
+        return self.of_integers(self.builder.sext(narrow, ir.VectorType(INT32, self.width)))
 
     def of_integers(self, words: Value) -> Expression:
         """Int32 lanes as float32, rounded to nearest."""
-        return self.of_register(self.builder.sitofp(words, ir.VectorType(FLOAT32, self.path.lanes)))
+        return self.of_register(self.builder.sitofp(words, ir.VectorType(FLOAT32, words.type.count)))
 
     def sweep(
         self,
         count: Value,
         carried: Sequence[Expression],
-        body: Callable[[Value, Sequence[Expression]], Sequence[Expression]],
+        body: Callable[["Lanes", Value, Sequence[Expression]], Sequence[Expression]],
         combine: Callable[[Expression, Expression], Expression] | Sequence[Any] = (),
     ) -> list[Expression]:
-        """Visit ``count`` numbers of a row, a register at a time, and keep running values over them.
+        """Visit ``count`` numbers of a row and keep running values over them.
 
-        Four registers a turn, each with running values of its own so that none waits for the other; these are combined
-        at the end. The order depends on ``count`` alone, and registers of zeros at the end change no bit of a sum.
+        Four registers a turn, each instruction for all four before the next one: a long chain of instructions, such as
+        `exp2`, would otherwise fill the processor's queue before it comes to the next register's, and wait for itself.
+        Each of the four has running values of its own, and these are combined at the end. The order depends on
+        ``count`` alone, and registers of zeros at the end change no bit of a sum.
 
         Args:
             count: how many numbers, a multiple of the lanes.
             carried: where the running values begin.
-            body: adds the work on one register, given the offset of its first number in floats, and the running
-                values; returns the next running values.
+            body: adds the work on some registers, given what makes expressions of so many, the offset of the first
+                number in floats, and the running values; returns the next running values.
             combine: how two running values become one; one function for each of ``carried``, or one for all.
         """
         combiners = [combine] * len(carried) if callable(combine) else list(combine)
-        builder, lanes, size = self.builder, self.path.lanes, len(carried)
+        builder, lanes = self.builder, self.path.lanes
+        wide = Lanes(builder, self.path, UNROLLED_REGISTERS)
 
-        def turn(slots: int) -> Callable[[Value, list[Value]], list[Value]]:
-            def add(number: Value, values: list[Value]) -> list[Value]:
-                following = list(values)
-                for slot in range(slots):
-                    place = builder.add(number, integer(slot * lanes)) if slot else number
-                    running = [self.of_register(value) for value in values[slot * size : (slot + 1) * size]]
-                    following[slot * size : (slot + 1) * size] = [each.value for each in body(place, running)]
-                return following
+        def turn(here: Lanes, number: Value, values: list[Value]) -> list[Value]:
+            return [each.value for each in body(here, number, [self.of_register(value) for value in values])]
 
-            return add
+        whole = builder.sub(count, builder.srem(count, integer(wide.width)))
+        values = [_repeat(builder, each.value, wide.width) for each in carried]
+        values = counted_loop(
+            builder, integer(0), whole, wide.width, values, lambda number, values: turn(wide, number, values)
+        )
+        slots = [
+            _part(builder, value, slot * lanes, lanes) for slot in range(UNROLLED_REGISTERS) for value in values
+        ]  # fmt: skip
 
-        def rest(number: Value, values: list[Value]) -> list[Value]:
+        def rest(number: Value, slots: list[Value]) -> list[Value]:
             # the next register's running values come to the front, so that register i always meets those of i mod 4
-            following = turn(1)(number, values)
-            return following[size:] + following[:size]
+            size = len(carried)
+            return slots[size:] + turn(self, number, slots[:size])
 
-        step = UNROLLED_REGISTERS * lanes
-        whole = builder.sub(count, builder.srem(count, integer(step)))
-        values = [each.value for each in carried] * UNROLLED_REGISTERS
-        values = counted_loop(builder, integer(0), whole, step, values, turn(UNROLLED_REGISTERS))
-        values = counted_loop(builder, whole, count, lanes, values, rest)
-        if not carried:
-            return []
-        slots = [[self.of_register(value) for value in values[i : i + size]] for i in range(0, len(values), size)]
+        slots = counted_loop(builder, whole, count, lanes, slots, rest)
         # whichever came to the front, the sum is the same: (0 + 2) + (1 + 3)
-        pairs = [[join(x, y) for join, x, y in zip(combiners, slots[i], slots[i + 2], strict=True)] for i in (0, 1)]
-        return [join(x, y) for join, x, y in zip(combiners, *pairs, strict=True)]
+        registers = [[self.of_register(value) for value in slots[i :: len(carried)]] for i in range(len(carried))]
+        return [join(join(a, c), join(b, d)) for join, (a, b, c, d) in zip(combiners, registers, strict=True)]
 
     def of_register(self, value: Value) -> Expression:
         """What instructions elsewhere computed."""
         return Expression(self.builder, self.path, value)
 
 
-def exp2(exponent: Expression) -> Expression:
-    """2^x for x within ±126, beyond which it stays at the last value; relative error below 2.5e-7.
+def exp2(exponent: Expression, coefficients: Sequence[float] = EXP2) -> Expression:
+    """2^x for x from -126, below which it stays at the last value, to 126; relative error below 2.5e-7.
 
     x = n + f with n the nearest integer; 2^f is a polynomial, and n is added to the exponent's bits.
     """
-    builder, lanes = exponent.builder, exponent.path.lanes
+    builder, lanes = exponent.builder, exponent.lanes
     words = ir.VectorType(INT32, lanes)
     x = exponent.maximum(SMALLEST_EXPONENT)
     shifted = x + ROUNDING
-    power = (x - (shifted - ROUNDING)).polynomial(EXP2)
+    power = (x - (shifted - ROUNDING)).polynomial(coefficients)
     # the low bits of `shifted` are n; what else it holds is shifted out
     n = builder.shl(builder.bitcast(shifted.value, words), ir.Constant(words, [23] * lanes))
     bits = builder.add(builder.bitcast(power.value, words), n)
@@ -282,3 +287,15 @@ def gated(x: Expression, coefficients: Sequence[Operand]) -> Expression:
 def at(builder: Builder, address: Value, number: Value, item_bytes: int = FLOAT_BYTES) -> Value:
     """The address of an item of an array."""
     return builder.add(address, builder.mul(number, integer(item_bytes)))
+
+
+def _repeat(builder: Builder, value: Value, lanes: int) -> Value:
+    """A register's numbers again and again, up to so many."""
+    places = [lane % value.type.count for lane in range(lanes)]
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), places))
+
+
+def _part(builder: Builder, value: Value, first: int, lanes: int) -> Value:
+    """Some lanes of a wider value."""
+    places = list(range(first, first + lanes))
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), places))

@@ -4,9 +4,9 @@ Formula: acc[r, c] = start[c] + sum over k of row[r, k] * panel[k, c].
 Layout: the panel is stored k-major, [num_steps, columns], so a step reads whole registers of columns; each number of a
 row is put into every lane and multiplied with them (outer product form). No sum runs across lanes.
 Precision: float32 products are added to a float32 sum in the order of k, one after the other, so a result does not
-depend on how many rows or columns are computed together. Bytes are summed exactly in int32.
+depend on how many rows or columns are computed together. Integers are summed exactly in int32.
 Cost: rows * columns * k multiply-adds; a step reads one number a row and the panel's columns once.
-A "step" is one float32, or a 32-bit lane that holds two bfloat16, four bytes, two 16-bit integers or 32 signs.
+A "step" is one float32, or a 32-bit lane that holds two 16-bit integers, four bytes or 32 signs.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ from rank_rerank.kernels.vectors import (
     integer,
     load,
     multiply_add,
-    multiply_add_bfloat16,
     multiply_add_bytes,
+    multiply_add_pairs,
     prefetch,
     splat,
     subtract_differing_bits,
 )
 
-Product: TypeAlias = Literal["float32", "bfloat16", "int8", "bits"]
+Product: TypeAlias = Literal["float32", "int16", "int8", "bits"]
 
 STEP_BYTES = 4
 UNROLLED_STEPS = 4
@@ -43,8 +43,7 @@ class Tile:
 
     Attributes:
         path: the processor's registers.
-        product: "float32"; "bfloat16", summed in float32; "int8", summed in int32;
-            "bits", minus the number of differing bits.
+        product: "float32"; "int16" and "int8", summed in int32; "bits", minus the number of differing bits.
         rows: how many rows.
         vectors: how many registers of columns.
     """
@@ -87,7 +86,7 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
     Returns:
         The sums, row after row, ``vectors`` registers each.
     """
-    kind = FLOAT32 if tile.product in {"float32", "bfloat16"} else INT32
+    kind = FLOAT32 if tile.product == "float32" else INT32
 
     def step(number: Value, sums: list[Value]) -> list[Value]:
         column_address = builder.add(panel, builder.mul(number, integer(tile.vectors * tile.vector_bytes)))
@@ -120,8 +119,8 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
 def _multiply_add(builder: Builder, tile: Tile, row: Value, column: Value, total: Value) -> Value:
     if tile.product == "float32":
         return multiply_add(builder, tile.path, row, column, total)
-    if tile.product == "bfloat16":
-        return multiply_add_bfloat16(builder, row, column, total)
+    if tile.product == "int16":
+        return multiply_add_pairs(builder, row, column, total)
     if tile.product == "int8":
         return multiply_add_bytes(builder, tile.path, row, column, total)
     return subtract_differing_bits(builder, row, column, total)

@@ -20,24 +20,6 @@ INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT32, FLOAT16 = ir.FloatType(), ir.HalfType()
 
 
-class _BFloat16Type(ir.Type):
-    """LLVM's bfloat, which llvmlite has no type for."""
-
-    intrinsic_name = "bf16"
-
-    def __str__(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat16Type)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat16Type)
-
-
-BFLOAT16 = _BFloat16Type()
-
-
 def integer(value: int, kind: Any = INT64) -> Value:
     """A constant integer."""
     return ir.Constant(kind, value)
@@ -89,7 +71,7 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
     words = total.type
     if path.integer_product == "x86-bytes":
         name = f"llvm.x86.avx512.vpdpbusd.{32 * words.count}"
-        kind = ir.VectorType(INT8, 4 * words.count) if _vnni_takes_bytes() else words
+        kind = ir.VectorType(INT8, 4 * words.count) if _vnni_takes("vpdpbusd", "<32 x i8>") else words
         function = declare(builder, name, words, [words, kind, kind])
         return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
     if path.integer_product == "arm-bytes":
@@ -105,19 +87,19 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
     return builder.add(total, builder.mul(document, query))
 
 
-def multiply_add_bfloat16(builder: Builder, left: Value, right: Value, total: Value) -> Value:
-    """Total + the products of the two bfloat16 in each 32-bit lane, in float32; only where the processor does that.
+def multiply_add_pairs(builder: Builder, left: Value, right: Value, total: Value) -> Value:
+    """Total + the products of the two signed 16-bit numbers in each 32-bit lane; only where a processor has VNNI.
 
     Args:
         builder: where to.
-        left: [lanes] float32, each two bfloat16 in truth.
+        left: [lanes] int32, each two 16-bit numbers in truth.
         right: the same.
-        total: [lanes] float32.
+        total: [lanes] int32.
     """
-    kind = ir.VectorType(BFLOAT16, 2 * total.type.count)
-    function = declare(
-        builder, f"llvm.x86.avx512bf16.dpbf16ps.{32 * total.type.count}", total.type, [total.type, kind, kind]
-    )
+    words = total.type
+    name = f"llvm.x86.avx512.vpdpwssd.{32 * words.count}"
+    kind = ir.VectorType(INT16, 2 * words.count) if _vnni_takes("vpdpwssd", "<16 x i16>") else words
+    function = declare(builder, name, words, [words, kind, kind])
     return builder.call(function, [total, builder.bitcast(left, kind), builder.bitcast(right, kind)])
 
 
@@ -192,13 +174,14 @@ def declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) 
 
 
 @cache
-def _vnni_takes_bytes() -> bool:
-    """Newer LLVMs type the operands of vpdpbusd as bytes, older ones as 32-bit words; ask this one."""
+def _vnni_takes(name: str, kind: str) -> bool:
+    """Newer LLVMs type these instructions' operands as what they are, older ones as 32-bit words; ask this one."""
+    function = f"@llvm.x86.avx512.{name}.256"
     module = (
-        "define <8 x i32> @f(<8 x i32> %a, <32 x i8> %b) {\n"
-        "  %c = call <8 x i32> @llvm.x86.avx512.vpdpbusd.256(<8 x i32> %a, <32 x i8> %b, <32 x i8> %b)\n"
+        f"define <8 x i32> @f(<8 x i32> %a, {kind} %b) {{\n"
+        f"  %c = call <8 x i32> {function}(<8 x i32> %a, {kind} %b, {kind} %b)\n"
         "  ret <8 x i32> %c\n}\n"
-        "declare <8 x i32> @llvm.x86.avx512.vpdpbusd.256(<8 x i32>, <32 x i8>, <32 x i8>)\n"
+        f"declare <8 x i32> {function}(<8 x i32>, {kind}, {kind})\n"
     )
     try:
         binding.parse_assembly(module).verify()

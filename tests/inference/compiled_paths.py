@@ -7,5 +7,5 @@ PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported
 
 # every path, and the fastest one with each kind of numbers that attention can be computed in
 VARIANTS = [(path, "float32") for path in PATHS]
-if PATHS and transformer_plan.attention_product(PATHS[0]) == "bfloat16":
-    VARIANTS.append((PATHS[0], "bfloat16"))
+if PATHS and transformer_plan.attention_product(PATHS[0]) == "int16":
+    VARIANTS.append((PATHS[0], "int16"))

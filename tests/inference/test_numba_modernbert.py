@@ -8,6 +8,7 @@ from compiled_paths import PATHS
 from small_bert import make_batch, unit
 from small_modernbert import make_config, make_tensors, reference_hidden
 
+from rank_rerank.inference import transformer_plan
 from rank_rerank.inference.numba_transformer import NumbaTransformer
 from rank_rerank.inference.rotary_angles import CHUNK, RotaryAngles
 
@@ -103,9 +104,14 @@ def test_a_local_layer_sees_its_window_and_nothing_else(path, window):
     for place in (0, 1, 11, 12, 95, 96, 100, 228, 229):
         other = text.copy()
         other[place] = text[place] % (config.vocab_size - 1) + 1
-        after = transformer.encode(make_batch([other]))
-        changed = np.flatnonzero((before != after).any(axis=1))
-        assert changed.tolist() == list(range(max(0, place - window), min(len(text), place + window + 1)))
+        difference = np.abs(transformer.encode(make_batch([other])) - before).max(axis=1)
+        seen = np.zeros(len(text), bool)
+        seen[max(0, place - window) : place + window + 1] = True
+        if transformer_plan.attention_product(path) == "float32":
+            assert np.array_equal(difference > 0, seen)
+        else:  # values are rounded with scales that every token has a part in
+            assert difference[~seen].max() < 0.006
+            assert window > 1 or difference[seen].min() > 0.009
 
 
 def test_each_kind_of_layer_has_angles_of_its_own(tensors, texts):

@@ -1,15 +1,21 @@
 """The machine code of every vector path holds the instructions it was made for, on processors that are not here too."""
 
 import re
-from dataclasses import replace
 
 import pytest
 from llvmlite import binding, ir
 
 from rank_rerank.inference.transformer_rows import emit_quantise
-from rank_rerank.inference.transformer_tiles import NUM_PROJECT_ARGUMENTS, emit_mix, emit_project
+from rank_rerank.inference.transformer_tiles import (
+    NUM_MIX_ARGUMENTS,
+    NUM_PROJECT_ARGUMENTS,
+    NUM_SCORE_ARGUMENTS,
+    emit_mix,
+    emit_project,
+    emit_score,
+)
 from rank_rerank.kernels.outer_product import Tile
-from rank_rerank.kernels.processor import VECTOR_PATHS, VectorPath
+from rank_rerank.kernels.processor import VECTOR_PATHS, WHOLE_PAIR_PRODUCTS, VectorPath
 from rank_rerank.kernels.staging import stage_row
 from rank_rerank.kernels.vectors import INT64
 from rank_rerank.scoring.maxsim_tile import NUM_TILE_ARGUMENTS, TileArguments, TileKind, emit_tile
@@ -65,6 +71,7 @@ def assembly(path: VectorPath, num_arguments: int, emit) -> str:
     compiled.verify()
     cpu = "generic" if path.architecture == "arm" else "x86-64"
     features = ",".join(f"+{feature}" for feature in path.features)
+    features += WHOLE_PAIR_PRODUCTS if path.integer_product == "x86-bytes" else ""
     machine = binding.Target.from_triple(module.triple).create_target_machine(cpu=cpu, features=features, opt=3)
     tuning = binding.create_pipeline_tuning_options(speed_level=3)
     binding.create_pass_builder(machine, tuning).getModulePassManager().run(
@@ -117,11 +124,18 @@ def test_a_projection_multiplies_with_the_instruction_of_its_path(name):
     assert not re.search(r"\b(call|bl)\s", text)
 
 
-def test_attention_multiplies_pairs_of_bfloat16_where_it_can():
-    path = replace(by_name("avx512-vnni"), features=(*by_name("avx512-vnni").features, "avx512bf16"))
-    text = assembly(path, 8, lambda builder, args: emit_mix(builder, path, path.rows, True, "bfloat16", *args))
-    assert re.search(r"vdpbf16ps\s.*%zmm", text)
-    assert not re.search(r"mov\w*\s+%zmm\d+, .*\(%rsp", text)
+@pytest.mark.parametrize(
+    ("name", "instruction"), [("avx512-vnni", r"vpdpwssd\s.*%zmm"), ("avx2-vnni", r"\{vex\}\s+vpdpwssd\s.*%ymm")]
+)
+def test_attention_multiplies_pairs_in_one_instruction(name, instruction):
+    path = by_name(name)
+    for emit, num_arguments in ((emit_score, NUM_SCORE_ARGUMENTS), (emit_mix, NUM_MIX_ARGUMENTS)):
+        text = assembly(
+            path, num_arguments, lambda builder, args, emit=emit: emit(builder, path, path.rows, True, "int16", *args)
+        )
+        assert re.search(instruction, text)
+        assert not re.search("vpmaddwd", text)
+        assert name != "avx512-vnni" or not re.search(r"mov\w*\s+%zmm\d+, .*\(%rsp", text)
 
 
 @pytest.mark.parametrize("name", sorted(PROJECTIONS))

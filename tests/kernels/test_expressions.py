@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from numba import types
+from compiled_intrinsics import PATHS, compiled
 
-from rank_rerank.inference import transformer_plan
 from rank_rerank.inference.encoder_weights import ACTIVATIONS
 from rank_rerank.inference.transformer_rows import (
     make_activate,
@@ -15,12 +14,9 @@ from rank_rerank.inference.transformer_rows import (
     make_softmax,
     make_transpose,
 )
-from rank_rerank.kernels.compilation import KernelSource, _link, compile_kernel
 from rank_rerank.kernels.expressions import Lanes, at, exp2, gated
 from rank_rerank.kernels.intrinsics import make_intrinsic
-from rank_rerank.kernels.processor import target_of, usable_vector_paths
 
-PATHS = [path for path in usable_vector_paths() if transformer_plan.is_supported(path)]
 ERF = np.vectorize(math.erf)
 SIZES = (16, 32, 48, 64, 80, 112, 384)
 
@@ -32,32 +28,14 @@ def path(request):
     return request.param
 
 
-def compiled(path, intrinsic, num_arguments):
-    """The intrinsic as a function of integers and arrays."""
-    functions = {
-        # numba compiles functions of Python, which an intrinsic is not
-        3: lambda a, b, c: intrinsic(a, b, c),  # noqa: PLW0108
-        5: lambda a, b, c, d, e: intrinsic(a, b, c, d, e),  # noqa: PLW0108
-        6: lambda a, b, c, d, e, f: intrinsic(a, b, c, d, e, f),  # noqa: PLW0108
-        7: lambda a, b, c, d, e, f, g: intrinsic(a, b, c, d, e, f, g),  # noqa: PLW0108
-    }
-    source = KernelSource(functions[num_arguments], (types.int64,) * num_arguments)
-    kernel = _link(compile_kernel("test", source, target_of(path)), num_arguments, target_of(path))
-
-    def call(*arguments):
-        kernel.call(*(each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments))
-
-    return call
-
-
 def apply(path, function):
     """A function of registers as one of arrays."""
 
     def emit(builder, source, target, count):
         lanes = Lanes(builder, path)
 
-        def body(number, _):
-            function(lanes.load(at(builder, source, number))).store(at(builder, target, number))
+        def body(here, number, _):
+            function(here.load(at(builder, source, number))).store(at(builder, target, number))
             return []
 
         lanes.sweep(count, [], body)
