@@ -5,7 +5,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeAlias
 
@@ -136,8 +136,11 @@ def _matches(encoder: TokenEncoder, ranking: Ranking) -> Iterator[list[WordMatch
     """The marked words of each hit; only a screenful is looked at."""
     query = encoder.encode_query(ranking.query)
     for rank, hit in enumerate(ranking):
-        if rank < MAX_MARKED_HITS and len(hit.text) <= MAX_MARKED_CHARACTERS:
-            yield match_words(query, ranking.query, encoder.encode_document(hit.text), hit.text)
+        start, end = (0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk
+        if rank < MAX_MARKED_HITS and end - start <= MAX_MARKED_CHARACTERS:
+            read = hit.text[start:end]
+            found = match_words(query, ranking.query, encoder.encode_document(read), read)
+            yield [replace(match, start=match.start + start, end=match.end + start) for match in found]
         else:
             yield []
 

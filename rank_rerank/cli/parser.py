@@ -54,6 +54,15 @@ def _add_rerank(commands: _Commands) -> None:
         "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
     )
     rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
+    rerank.add_argument(
+        "--long-documents",
+        choices=("truncate", "chunk", "error"),
+        default="truncate",
+        help="of what is longer than the model reads, read the beginning (the default), all in chunks, or refuse it",
+    )
+    rerank.add_argument(
+        "--chunk-length", type=_positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
+    )
     rerank.add_argument("--instruction", metavar="TEXT", help="what a causal reranker judges documents by (its own)")
     _add_shared(rerank)
 

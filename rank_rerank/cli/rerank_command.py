@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
 from rank_rerank.cli.corpus_files import read_ids
@@ -13,9 +13,11 @@ from rank_rerank.cli.hit_table import print_table
 from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.documents import Document
+from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
+from rank_rerank.rerankers.colbert_reranker import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
@@ -33,6 +35,8 @@ class RerankOptions:
     store: str | None = None
     ids: str | None = None
     spans: bool = False
+    long_documents: Literal["truncate", "chunk", "error"] = "truncate"
+    chunk_length: int | None = None
     instruction: str | None = None
 
 
@@ -68,9 +72,21 @@ def _rerank(
     if isinstance(reranker, CrossEncoderReranker):
         if options.store is not None:
             raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
+        if options.long_documents != "truncate":
+            raise InvalidArgumentError("a cross-encoder truncates long documents: nothing can come of --long-documents")
         return reranker.rerank(options.query, documents, top_k=options.top_k)
     store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
-    return reranker.rerank(options.query, documents, top_k=options.top_k, store=store)
+    return reranker.rerank(
+        options.query, documents, top_k=options.top_k, store=store, long_documents=_long_documents(options)
+    )
+
+
+def _long_documents(options: RerankOptions) -> LongDocuments:
+    if options.chunk_length is None:
+        return options.long_documents
+    if options.long_documents != "chunk":
+        raise InvalidArgumentError("--chunk-length needs --long-documents chunk")
+    return Chunking(length=options.chunk_length)
 
 
 def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ranking, list[Candidate]]:
@@ -85,7 +101,7 @@ def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ran
     reranker = options.loading.load(options.instruction)
     if isinstance(reranker, CrossEncoderReranker):
         raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
-    ranking = reranker.rerank(options.query, selection, top_k=options.top_k)
+    ranking = reranker.rerank(options.query, selection, top_k=options.top_k, long_documents=_long_documents(options))
     # only what is shown is read from the store
     blank = Document("")
     return reranker, ranking, [Candidate(blank, path, line) for _, line in places]

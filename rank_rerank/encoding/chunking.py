@@ -10,6 +10,8 @@ from rank_rerank.tokenization.tokenizer import Tokenizer
 ChunkScore: TypeAlias = Literal["best_chunk", "all_tokens"]
 
 DEFAULT_OVERLAP = 32
+# shorter chunks would be special tokens for the most part
+MIN_LENGTH = 16
 # a chunk ends with a sentence if one ends in its last third, so that chunks stay few
 EARLIEST_END = 2 / 3
 # characters that are tokenised to find one chunk: enough for all but unusual texts, and doubled for these
@@ -25,19 +27,24 @@ class Chunking:
         overlap: tokens of a chunk that the next one repeats, so that no passage is cut in every chunk.
         score: "best_chunk" scores a document as its best chunk; "all_tokens" lets each query token find its best
             document token in any chunk, which favours long documents.
+        length: the most tokens of a chunk, special ones included; None for as many as the model reads. Shorter chunks
+            tell more exactly where the answer is, and cost more vectors and time.
 
     Raises:
-        InvalidArgumentError: overlap is below 0, or score is unknown.
+        InvalidArgumentError: overlap is below 0, score is unknown, or length is below 16.
     """
 
     overlap: int = DEFAULT_OVERLAP
     score: ChunkScore = "best_chunk"
+    length: int | None = None
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
             raise InvalidArgumentError(f"overlap must be 0 tokens or more, not {self.overlap}")
         if self.score not in ("best_chunk", "all_tokens"):
             raise InvalidArgumentError(f'score must be "best_chunk" or "all_tokens", not {self.score!r}')
+        if self.length is not None and (type(self.length) is not int or self.length < MIN_LENGTH):
+            raise InvalidArgumentError(f"length must be a whole number of {MIN_LENGTH} tokens or more, or None")
 
 
 def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: int) -> list[tuple[int, int]]:
@@ -46,7 +53,7 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
     Args:
         tokenizer: of the model.
         text: of valid Unicode.
-        document_length: the most tokens the model reads.
+        document_length: the most tokens of a chunk, at most what the model reads.
         overlap: tokens that a chunk repeats of the one before, at most a third of a chunk.
 
     Returns:
@@ -58,13 +65,16 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
     while True:
         piece = text[start : start + width]
         tokens = tokenizer.read_document(piece)
-        if not tokens.truncated and start + width < len(text):
+        is_longer = tokens.truncated or len(tokens.token_ids) > document_length
+        if not is_longer and start + width < len(text):
             width *= 2  # few tokens to the character: look further
             continue
-        if not tokens.truncated:
+        if not is_longer:
             chunks.append((start, len(text)))
             return chunks
         spans = [(begin, end) for begin, end in tokens.character_spans.tolist() if end > begin]
+        num_special = len(tokens.token_ids) - len(spans)
+        spans = spans[: max(1, document_length - num_special)]
         if not spans:  # nothing but white space as far as was read
             start += width
             continue

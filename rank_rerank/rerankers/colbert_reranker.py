@@ -17,7 +17,7 @@ from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored, read_candidates
-from rank_rerank.rerankers.long_documents import rank_chunks
+from rank_rerank.rerankers.long_documents import ChunkOptions, rank_chunks
 from rank_rerank.scoring.calibration import Calibration, mean_similarity
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_documents import score_stored
@@ -68,8 +68,8 @@ class ColbertReranker:
                 is always a text, never an id.
             spans: also find the passages of each hit that answer the query, which encodes the hits once more.
             long_documents: what to do with documents longer than the model reads: "truncate" reads their beginning and
-                says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one; "error"
-                refuses them.
+                says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one, where
+                ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -79,7 +79,8 @@ class ColbertReranker:
             InvalidItemError: the query or a document is of a wrong type; the message has its index.
             InvalidTextError: a text holds lone surrogates; the message has its index.
             InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, long_documents is
-                unknown, or chunks are asked for together with stored vectors or spans.
+                unknown, chunks are to be longer than the model reads, or a document is to be read in chunks whose text
+                its store has not kept.
             DocumentTooLongError: long_documents is "error", and a document is; the message has its index.
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
@@ -88,11 +89,9 @@ class ColbertReranker:
         candidates = read_candidates(documents, "documents", store)
         chunking = _read_long_documents(long_documents)
         if chunking is not None:
-            if store is not None or spans or isinstance(candidates, StoredDocuments):
-                raise InvalidArgumentError(
-                    'long_documents="chunk" encodes texts chunk by chunk: it goes with neither stored vectors nor spans'
-                )
-            return rank_chunks(self.encoder, query, candidates, chunking, top_k, self.num_threads, self._relevance)
+            options = ChunkOptions(chunking, top_k, self.num_threads, store, self._relevance, self._as_checkpoint)
+            ranking = rank_chunks(self.encoder, query, candidates, options)
+            return self.with_spans(ranking) if spans else ranking
         if long_documents == "error":
             _refuse_long(self.encoder, candidates)
         ranking = self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
@@ -132,6 +131,8 @@ class ColbertReranker:
     def with_spans(self, ranking: Ranking, *, threshold: float = 0.0, max_spans: int | None = None) -> Ranking:
         """The same ranking with the passages of each hit that answer the query; its hits are encoded once more.
 
+        Of a hit that was read in chunks the passages of the best one are found.
+
         Args:
             ranking: made by this reranker; leave it its first hits only (``top_k``), for each costs an encoding.
             threshold: as in explain.
@@ -143,13 +144,18 @@ class ColbertReranker:
         if not ranking.hits:
             return ranking
         query, hits = self.encoder.encode_query(ranking.query), list[RankedDocument]()
-        for window in self.encoder.stream_documents([hit.text for hit in ranking]):
+        # of a document in chunks, the best one; its passages are moved to where it stands
+        read = [(0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk for hit in ranking]
+        texts = [hit.text[start:end] for hit, (start, end) in zip(ranking, read, strict=True)]
+        for window in self.encoder.stream_documents(texts):
             for place in range(len(window)):
-                hit, embeddings = ranking[len(hits)], window.select(np.array([place]))
+                number, embeddings = len(hits), window.select(np.array([place]))
+                document, start = Document(texts[number]), read[number][0]
                 found = explain_document(
-                    query, ranking.query, embeddings, hit.document, threshold=threshold, max_spans=max_spans
+                    query, ranking.query, embeddings, document, threshold=threshold, max_spans=max_spans
                 )
-                hits.append(replace(hit, spans=found.spans))
+                moved = [replace(span, start=span.start + start, end=span.end + start) for span in found.spans]
+                hits.append(replace(ranking[number], spans=tuple(moved)))
         return replace(ranking, hits=tuple(hits))
 
     def rerank_many(

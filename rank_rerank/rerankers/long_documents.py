@@ -1,65 +1,184 @@
-"""Documents longer than the model reads: scored by the chunks they are cut into, with memory for a window of chunks."""
+"""Documents longer than the model reads: scored by the chunks they are cut into, with memory for a window of chunks.
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+The vectors of chunks are made, or come from a store that is used as a cache. A document that a store holds whole is
+scored as it lies there; one that it holds the beginning of is read again, from the text that the store has kept.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking, split_text
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.rankings import Ranking, Usage, sort_hits
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rankings import RankedDocument, Ranking, Usage, sort_hits
 from rank_rerank.scoring.maxsim import maxsim_matches
+from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.reading import read_embeddings
+from rank_rerank.storage.stored_documents import StoredDocuments
+
+# chunks whose texts and vectors are held at once
+WINDOW = 128
 
 
-def rank_chunks(  # noqa: PLR0913, PLR0917 - as ColbertReranker.rerank
-    encoder: TokenEncoder,
-    query: str,
-    documents: Sequence[Document],
-    chunking: Chunking,
-    top_k: int | None,
-    num_threads: int | None,
-    relevance_of: Callable[[Float32Vector, int], Float32Vector],
-) -> Ranking:
+@dataclass(frozen=True)
+class ChunkOptions:
+    """How chunks are read, and what their scores become.
+
+    Attributes:
+        chunking: where texts are cut, and how a document's score comes from its chunks'.
+        top_k: how many hits to return; None for all.
+        num_threads: threads that score.
+        store: a cache of the chunks; None to encode them each time.
+        relevance_of: from raw scores and the number of the query's vectors to relevance.
+        shown_of: likewise, to the score as the checkpoint defines it.
+    """
+
+    chunking: Chunking
+    top_k: int | None
+    num_threads: int | None
+    store: EmbeddingStore | None
+    relevance_of: Callable[[Float32Vector, int], Float32Vector]
+    shown_of: Callable[[Float32Vector, int], Float32Vector]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What is known of some chunks: [num_chunks] scores and truncation, [num_chunks, num_query_tokens] similarities."""
+
+    scores: Float32Vector
+    similarities: Float32Matrix | None
+    truncated: BoolVector
+    num_tokens_read: int
+
+
+def rank_chunks(encoder: TokenEncoder, query: str, documents: Sequence[Document], options: ChunkOptions) -> Ranking:
     """Rank documents of any length; arguments and errors as for ColbertReranker.rerank.
 
     Returns:
-        Hits with ``best_chunk``; none of them is truncated.
+        Hits with ``best_chunk``; one is truncated only if the model has not read a chunk of it whole.
     """
     embeddings = encoder.encode_query(query)
-    num_query_tokens = embeddings.num_tokens
-    length = encoder.checkpoint.settings.document_length
-    spans = [split_text(encoder.tokenizer, document.text, length, chunking.overlap) for document in documents]
+    asked: Float32Matrix = embeddings.vectors
+    whole = _stored_whole(encoder, documents, options.chunking)
+    spans = _split(encoder, documents, whole, options.chunking)
     owners = np.repeat(np.arange(len(documents)), [len(each) for each in spans])
     chunks = [span for each in spans for span in each]
-    texts = [documents[owner].text[start:end] for owner, (start, end) in zip(owners.tolist(), chunks, strict=True)]
     scores: Float32Vector = np.full(len(chunks), -np.inf, np.float32)
-    best: Float32Matrix = np.full((len(documents), num_query_tokens), -np.inf, np.float32)
-    first, num_tokens = 0, 0
-    for window in encoder.stream_documents(texts):
-        found = maxsim_matches(embeddings, window, num_threads=num_threads, trusted=True)
-        scores[first : first + len(window)] = found.scores
-        np.maximum.at(best, owners[first : first + len(window)], found.similarities)
-        first, num_tokens = first + len(window), num_tokens + window.num_tokens
+    best: Float32Matrix = np.full((len(documents), len(asked)), -np.inf, np.float32)
+    truncated, num_tokens = np.zeros(len(documents), np.bool_), 0
+    for places, found in _score_all(encoder, asked, documents, (owners, chunks, whole), options):
+        scores[places] = found.scores
+        if found.similarities is not None:
+            np.maximum.at(best, owners[places], found.similarities)
+        np.logical_or.at(truncated, owners[places], found.truncated)
+        num_tokens += found.num_tokens_read
     winners = _first_best(scores, owners)
-    if chunking.score == "all_tokens":
+    if options.chunking.score == "all_tokens":
         with np.errstate(invalid="ignore"):
             totals = best.astype(np.float64).sum(axis=1).astype(np.float32)
     else:
         totals = scores[winners]
-    relevance = relevance_of(totals, num_query_tokens)
-    hits = sort_hits(documents, totals, relevance, np.zeros(len(documents), np.bool_), top_k)
+    shown, relevance = options.shown_of(totals, len(asked)), options.relevance_of(totals, len(asked))
+    hits = sort_hits(documents, shown, relevance, truncated, options.top_k)
     return Ranking(
         query=query,
-        hits=tuple(replace(hit, best_chunk=chunks[winners[hit.index]]) for hit in hits),
+        hits=tuple(_with_chunk(hit, chunks[winners[hit.index]]) for hit in hits),
         query_truncated=embeddings.truncated is not None and bool(embeddings.truncated[0]),
-        usage=Usage(num_query_tokens, num_tokens),
+        usage=Usage(len(asked), num_tokens),
         model=encoder.checkpoint.name,
     )
 
 
-def _first_best(scores: Float32Vector, owners: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
+def _stored_whole(encoder: TokenEncoder, documents: Sequence[Document], chunking: Chunking) -> BoolVector:
+    """[num_documents]: documents whose stored vectors are those of their only chunk."""
+    if not isinstance(documents, StoredDocuments):
+        return np.zeros(len(documents), np.bool_)
+    documents.identity.check(ModelIdentity.of(encoder.checkpoint))
+    # a store does not say how many tokens a pooled document had, so shorter chunks are always made from the text
+    return np.full(len(documents), chunking.length is None) & ~documents.truncated()
+
+
+def _split(
+    encoder: TokenEncoder, documents: Sequence[Document], whole: BoolVector, chunking: Chunking
+) -> list[list[tuple[int, int] | None]]:
+    """The chunks of each document; None for a document that is scored as it is stored."""
+    longest = encoder.checkpoint.settings.document_length
+    length = longest if chunking.length is None else chunking.length
+    if length > longest:
+        raise InvalidArgumentError(f"the model reads {longest} tokens of a text; a chunk cannot have {length}")
+    spans: list[list[tuple[int, int] | None]] = []
+    for index, is_whole in enumerate(whole.tolist()):
+        if is_whole:
+            spans.append([None])
+            continue
+        text = documents[index].text
+        if not text and isinstance(documents, StoredDocuments) and _has_vectors(documents, index):
+            raise InvalidArgumentError(
+                f"documents[{index}] can be read in chunks from its text only, and the store has not kept it. "
+                'Keep texts in the store, pass the texts, or pass long_documents="truncate"'
+            )
+        spans.append([*split_text(encoder.tokenizer, text, length, chunking.overlap)])
+    return spans
+
+
+def _has_vectors(documents: StoredDocuments, index: int) -> bool:
+    return read_embeddings(documents.select(np.array([index]))).num_tokens > 0
+
+
+def _score_all(
+    encoder: TokenEncoder,
+    query: Float32Matrix,
+    documents: Sequence[Document],
+    plan: tuple[Int64Vector, list[tuple[int, int] | None], BoolVector],
+    options: ChunkOptions,
+) -> Iterator[tuple[Int64Vector, _Scored]]:
+    """Places of chunks, and what is known of them, window by window."""
+    owners, chunks, whole = plan
+    is_stored = whole[owners]
+    stored, made = np.flatnonzero(is_stored), np.flatnonzero(~is_stored)
+    if isinstance(documents, StoredDocuments) and len(stored):
+        yield stored, _score_stored(query, documents.select(owners[stored]), options)
+    for first in range(0, len(made), WINDOW):
+        places = made[first : first + WINDOW]
+        texts = [_cut(documents[int(owners[place])].text, chunks[place]) for place in places.tolist()]
+        if options.store is None:
+            window = encoder.encode_documents(texts)
+            found = maxsim_matches(query, window, num_threads=options.num_threads, trusted=True)
+            cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
+            yield places, _Scored(found.scores, found.similarities, cut, window.num_tokens)
+        else:
+            cached = options.store.encode_texts(texts, encoder)
+            found = _score_stored(query, cached.documents, options)
+            yield places, replace(found, num_tokens_read=int(cached.num_tokens_read.sum()))
+
+
+def _score_stored(query: Float32Matrix, documents: StoredDocuments, options: ChunkOptions) -> _Scored:
+    """Score chunks where they lie; similarities of query tokens are needed for "all_tokens" only, from a copy."""
+    scores = score_stored(query, documents, num_threads=options.num_threads)
+    similarities: list[Float32Matrix] = []
+    if options.chunking.score == "all_tokens":
+        projected = documents.compression.project(query)
+        for first in range(0, len(documents), WINDOW):
+            window = read_embeddings(documents[first : first + WINDOW])
+            similarities.append(maxsim_matches(projected, window, num_threads=options.num_threads).similarities)
+    return _Scored(scores, np.concatenate(similarities) if similarities else None, documents.truncated(), 0)
+
+
+def _cut(text: str, span: tuple[int, int] | None) -> str:
+    return text if span is None else text[span[0] : span[1]]
+
+
+def _with_chunk(hit: RankedDocument, chunk: tuple[int, int] | None) -> RankedDocument:
+    return replace(hit, best_chunk=(0, len(hit.text)) if chunk is None else chunk)
+
+
+def _first_best(scores: Float32Vector, owners: Int64Vector) -> list[int]:
     """For each document the place of its best chunk, of equals the first."""
     order = np.lexsort((np.arange(len(scores)), -scores, owners))
     _, starts = np.unique(owners[order], return_index=True)

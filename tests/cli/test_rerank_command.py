@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from rank_rerank.cli.hit_table import STARS, _matches, row_lines
+
 QUERY = "What is the capital of France?"
 TERMINAL_MODULES = ("fcntl", "pty", "termios")
 LINES = b"Bananas are yellow.\nParis is the capital of France.\nBerlin is in Germany.\n"
@@ -275,3 +277,38 @@ def test_compiling_is_not_said_in_a_pipe(candidates, tmp_path):
         check=True,
     )
     assert done.stderr == b""
+
+
+LONG = "The committee talked about the budget of the coming year. " * 80 + "Paris is the capital of France."
+
+
+def test_long_documents(hits, run, tmp_path):
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in (LONG, "Berlin is in Germany.")), "utf-8")
+    code, out, errors = run("rerank", QUERY, str(path))
+    first, second = map(json.loads, out.splitlines())
+    assert (code, first["text"], second["truncated"]) == (0, "Berlin is in Germany.", True)
+    assert "1 of 2 documents are longer" in errors
+    whole = hits("rerank", QUERY, str(path), "--long-documents", "chunk", "--chunk-length", "64", "--spans")
+    start, end = whole[0]["best_chunk"]
+    assert LONG[start:end].endswith("Paris is the capital of France.")
+    assert end - start < 400
+    assert not whole[0]["truncated"]
+    best = max(whole[0]["relevant_spans"], key=lambda span: span["score"])
+    assert "capital" in LONG[best["start"] : best["end"]]
+    for options, message in (
+        (["--long-documents", "error"], "documents[0] is longer than the"),
+        (["--chunk-length", "64"], "needs --long-documents chunk"),
+        (["--long-documents", "chunk", "--chunk-length", "9999"], "a chunk cannot have 9999"),
+    ):
+        status, _, errors = run("rerank", QUERY, str(path), *options)
+        assert status == 2
+        assert message in errors
+
+
+def test_a_long_document_is_shown_where_its_best_chunk_is(reranker):
+    ranking = reranker.rerank(QUERY, [LONG], long_documents="chunk")
+    [matches] = _matches(reranker.encoder, ranking)
+    assert {LONG[match.start : match.end] for match in matches} >= {"capital", "France"}
+    lines = list(row_lines(1, ranking[0], matches, 60, STARS))
+    assert any("*capital*" in line or "*capital" in line for line in lines)

@@ -28,7 +28,7 @@ def test_chunks_are_read_whole_end_with_sentences_and_repeat_a_little(encoder):
     assert len(chunks) > 5
     assert (chunks[0][0], chunks[-1][1]) == (0, len(text))
     for start, end in chunks:
-        assert not encoder.tokenizer.read_document(text[start:end]).truncated
+        assert len(encoder.tokenizer.read_document(text[start:end]).token_ids) <= 64
     for (start, end), (following, _) in itertools.pairwise(chunks):
         assert start < following < end
         assert text[:end].endswith("why.")
@@ -67,7 +67,7 @@ def test_every_word_is_in_a_chunk_that_is_read_whole(encoder, text, overlap):
         previous = end
 
 
-@pytest.mark.parametrize("options", [{"overlap": -1}, {"score": "mean"}])
+@pytest.mark.parametrize("options", [{"overlap": -1}, {"score": "mean"}, {"length": 15}, {"length": 99.5}])
 def test_bad_options(options):
     with pytest.raises(InvalidArgumentError):
         Chunking(**options)
