@@ -18,6 +18,11 @@ STRENGTHS = 10
 # a heat map with more columns says nothing to the eye
 MAX_HEAT_MAP_WORDS = 400
 MAX_HEAT_MAPS = 20
+LEGEND = (
+    'Marked: words that a word of the query found, <mark class="s9">darker</mark> where they are more similar. '
+    '<span class="passage">Underlined</span>: the passages they make up; '
+    '<span class="passage best">shaded</span> the one that answers best.'
+)
 
 
 def render_report(query: str, explanations: Sequence[Explanation]) -> str:
@@ -43,6 +48,7 @@ def render_report(query: str, explanations: Sequence[Explanation]) -> str:
         f'<header><h1 dir="auto">{_text(query)}</h1>',
         *_filter_buttons(query, words),
         "</header><main>",
+        f'<p class="note">{LEGEND}</p>' if explanations else "",
         *(_hit(rank, explanation) for rank, explanation in enumerate(explanations, start=1)),
         "" if explanations else "<p>No documents.</p>",
         "</main></body></html>\n",
@@ -64,7 +70,7 @@ def _filter_rules(words: Sequence[TextWord]) -> str:
         if word.says_something:
             rules += [
                 f"#word{row}:checked~header label[for=word{row}]{{background:var(--ink);color:var(--paper)}}",
-                f"#word{row}:checked~main mark:not(.w{row}){{background:none}}",
+                f"#word{row}:checked~main article mark:not(.w{row}){{background:none}}",
                 f"#word{row}:checked~main tr:not(.r{row}) td{{opacity:.15}}",
             ]
     return "".join(rules)
@@ -85,12 +91,14 @@ def _hit(rank: int, explanation: Explanation) -> str:
 def _marked(explanation: Explanation) -> Iterator[str]:
     """The document's text: passages underlined, matched words marked by strength, all else escaped."""
     text, spans = explanation.document.text, explanation.spans
+    best = max(spans, key=lambda span: span.score, default=None)
     edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
     for number, (start, end) in enumerate(pairwise(edges)):
         inside = "".join(_words(explanation, start, end))
         if number % 2:
-            title = f"passage, score {spans[number // 2].score:.2f}"
-            yield f'<span class="passage" title="{title}">{inside}</span>'
+            span = spans[number // 2]
+            classes = "passage best" if span is best else "passage"
+            yield f'<span class="{classes}" title="passage, score {span.score:.2f}">{inside}</span>'
         else:
             yield inside
 

@@ -7,10 +7,12 @@ STYLE = """
 body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--paper);color:var(--ink);
 font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
 body>input{position:absolute;opacity:0}
-header{position:sticky;top:0;z-index:2;background:var(--paper);border-bottom:1px solid var(--line);padding:.5rem 0}
-h1{font-size:1.3rem;margin:.2rem 0;max-height:5rem;overflow:auto}
-nav{display:flex;flex-wrap:wrap;gap:.3rem;max-height:7rem;overflow:auto}
-nav label{border:1px solid var(--line);border-radius:1rem;padding:.05rem .7rem;cursor:pointer}
+header{display:contents}
+h1{font-size:1.3rem;line-height:1.35;margin:.4rem 0}
+nav{position:sticky;top:0;z-index:2;background:var(--paper);border-bottom:1px solid var(--line);padding:.5rem 0;
+display:flex;flex-wrap:wrap;gap:.3rem;max-height:8.5rem;overflow:auto}
+nav label{border:1px solid var(--line);border-radius:1rem;padding:.05rem .7rem;cursor:pointer;white-space:nowrap}
+@media(max-width:40rem){nav{flex-wrap:nowrap;padding:.6rem 0;scrollbar-width:thin}nav label{padding:.3rem .8rem}}
 input:focus-visible~header nav{outline:2px solid rgb(var(--heat))}
 article{border-bottom:1px solid var(--line);padding:.6rem 0}
 h2{font-size:1rem;margin:.3rem 0;display:flex;gap:.7rem;align-items:baseline}
@@ -18,7 +20,10 @@ h2{font-size:1rem;margin:.3rem 0;display:flex;gap:.7rem;align-items:baseline}
 .score{margin-left:auto;font-variant-numeric:tabular-nums}
 .text{margin:.3rem 0;white-space:pre-wrap}
 .note{color:var(--soft);margin:.2rem 0}
+main>.note{margin:.7rem 0;font-size:.9rem}
+.note mark,.note .passage{color:var(--ink)}
 .passage{border-bottom:2px solid rgba(var(--heat),.9)}
+.best{border-bottom-width:4px;background:rgba(var(--heat),.12)}
 mark{color:inherit;border-radius:.2rem}
 summary{cursor:pointer;color:var(--soft)}
 .map{overflow-x:auto}

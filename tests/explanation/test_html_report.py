@@ -102,14 +102,48 @@ def test_words_passages_and_the_filter(encoder):
     tags = parse(page)
     assert ("id", "word0") in tags.attributes
     assert ("for", "word2") in tags.attributes
-    assert "#word2:checked~main mark:not(.w2)" in page
+    assert "#word2:checked~main article mark:not(.w2)" in page
     assert '<mark class="s8 w2" title="France 0.' in page or '<mark class="s9 w2" title="France 0.' in page
-    assert '<span class="passage"' in page
+    assert page.count('<span class="passage best" title="passage, score ') == 1  # beside the one of the legend
     assert "".join(tags.text).count("France") == 6  # title, heading, filter, text, and two heads of the heat map
     assert "Longer than the model reads" not in page
     long = render_report("capital", [reranker.explain("capital", "word " * 600)])
     assert "Longer than the model reads" in long
     assert "The first 400 words." in long
+
+
+def test_the_best_passage_stands_out(encoder):
+    reranker = rank_rerank.ColbertReranker(encoder)
+    text = "France is large. Nothing else is said here. Paris is the capital of France. It rains in France."
+    explanation = reranker.explain("capital of France", Document(text))
+    best = max(explanation.spans, key=lambda span: span.score)
+    page = render_report("capital of France", [explanation])
+    assert page.count('title="passage') == len(explanation.spans) == 3
+    assert f'<span class="passage best" title="passage, score {best.score:.2f}">' in page
+    assert page.count('class="passage best" title') == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1200, 420])
+def test_a_browser_shows_no_page_wider_than_its_window(encoder, tmp_path, width):
+    """A frame as wide as a phone tells how wide the page in it would have to be, by a script of the outer page."""
+    query = "Which one is the capital of France, and how many people have lived in it since it became one?"
+    text = "Paris is the capital of France. " * 40 + "x" * 500
+    explanation = rank_rerank.ColbertReranker(encoder).explain(query, Document(text, id="i" * 200))
+    page = render_report(query, [explanation]).replace("<details>", "<details open>")
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    (tmp_path / "frame.html").write_text(
+        f'<iframe src="page.html" width="{width}" height="800"></iframe><p id="width"></p><script>'
+        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "document.querySelector('#width').textContent = `${page.scrollWidth} in ${page.clientWidth}`; }</script>",
+        encoding="utf-8",
+    )
+    command = [CHROMIUM, *HEADLESS, "--allow-file-access-from-files", "--virtual-time-budget=5000",
+               f"--user-data-dir={tmp_path}/profile", "--dump-dom", f"file://{tmp_path}/frame.html"]  # fmt: skip
+    dumped = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.decode()
+    needed, given = dumped.split('<p id="width">')[1].split("</p>")[0].split(" in ")
+    assert width - 40 <= int(given) <= width
+    assert int(needed) <= int(given)
 
 
 def test_no_documents():
