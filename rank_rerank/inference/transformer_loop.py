@@ -62,7 +62,11 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
     normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
-    activate, activate_gated = make_activate(path, with_gate=False), make_activate(path, with_gate=True)
+    activate, activate_gated, gelu, gelu_gated = (
+        make_activate(path, with_gate=with_gate, is_gelu=is_gelu)
+        for is_gelu in (False, True)
+        for with_gate in (False, True)
+    )
     embed_row, rotate, clear = make_embed(path), make_rotate(path), make_clear(path)
     curve, add = make_curve(path), make_add(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
@@ -341,6 +345,18 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             unit_row(vectors + row * result_bytes, target, dim)
 
     @part
+    def activate_group(model: Any, numbers: Any, gate: Any, rounded: Any, record: Any, count: Any) -> Any:
+        coefficients = model[plan.NUMBERS] + 8
+        if model[plan.IS_GELU] != 0 and model[plan.IS_GATED] != 0:
+            gelu_gated(numbers, gate, coefficients, rounded, record, count)
+        elif model[plan.IS_GELU] != 0:
+            gelu(numbers, gate, coefficients, rounded, record, count)
+        elif model[plan.IS_GATED] != 0:
+            activate_gated(numbers, gate, coefficients, rounded, record, count)
+        else:
+            activate(numbers, gate, coefficients, rounded, record, count)
+
+    @part
     def row_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, row: Any) -> Any:  # noqa: C901, PLR0912 - one branch a kind of stage
         """One row of a block, counted from its first row."""
         hidden, stream_bytes = model[plan.HIDDEN], 4 * model[plan.HIDDEN_COLUMNS]
@@ -381,10 +397,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         for g in range(num_groups):
             k, count = g * group_size, min(group_size, size - g * group_size)
             numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
-            if kind == plan.ACTIVATE and model[plan.IS_GATED] != 0:
-                activate_gated(numbers, numbers + 4 * size, model[plan.NUMBERS] + 8, result, group, count)
-            elif kind == plan.ACTIVATE:
-                activate(numbers, numbers, model[plan.NUMBERS] + 8, result, group, count)
+            if kind == plan.ACTIVATE:
+                activate_group(model, numbers, numbers + 4 * size, result, group, count)
             elif kind == plan.ROUND_CONTEXT:
                 round_row(numbers, numbers, result, group, count)
             else:

@@ -85,6 +85,7 @@ def pack_model(
     table[plan.HIDDEN], table[plan.INNER] = hidden, padded_size(config.intermediate_size)
     table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
     table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
+    table[plan.IS_GELU] = config.activation == "gelu"
     table[plan.IS_GATED] = config.rotary is not None
     table[plan.GROUP] = weights.group
     packer.put(plan.WORDS, weights.words)

@@ -18,9 +18,9 @@ from rank_rerank.kernels.processor import VectorPath
     NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
     WORDS, WORD_SCALES, POSITIONS, NUMBERS,
     EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, RESULT_BYTES, RESULT_BUFFER,
-    IS_GATED, BAND, EMBEDDING, EMBEDDING_NUMBERS,
+    IS_GELU, IS_GATED, BAND, EMBEDDING, EMBEDDING_NUMBERS,
     FIRST_LAYER,
-) = range(23)  # fmt: skip
+) = range(24)  # fmt: skip
 
 # each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
 # WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the place of the rotary angles in the text's

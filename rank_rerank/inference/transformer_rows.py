@@ -7,7 +7,7 @@ rows that lie in the first-level cache. Costs are registers read and written: a 
   The offset need not be a whole number of steps: no zero has to be exact, as nothing is padded. On Arm u − 128 is
   stored, and the offset says so.
 - normalise: LayerNorm (Ba et al. 2016) of x + y, mean first, then the variance about it.
-- activate: see `expressions.gated`; with a gate, activation(x) * gate (Shazeer 2020).
+- activate: see `expressions.gelu` and `expressions.gated`; with a gate, activation(x) * gate (Shazeer 2020).
 - softmax: 2^(s − max s), not divided: the inverse of the sum is kept for later. Scores come multiplied by log2(e).
 """
 
@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from rank_rerank.inference.transformer_pairs import WEIGHT_BITS
 from rank_rerank.inference.transformer_plan import AttentionProduct
-from rank_rerank.kernels.expressions import SHORT_EXP2, Expression, Lanes, at, exp2, gated
+from rank_rerank.kernels.expressions import SHORT_EXP2, Expression, Lanes, at, exp2, gated, gelu
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load, store
@@ -56,8 +56,11 @@ def emit_quantise(builder: Builder, path: VectorPath, x: Value, u: Value, record
     _write_quantised(lanes, u, record, count, low, high, read)
 
 
-def make_activate(path: VectorPath, *, with_gate: bool) -> Any:
-    """Make ``activate(x, gate, coefficients, u, record, count)``: activate a row in place, and round it."""
+def make_activate(path: VectorPath, *, with_gate: bool, is_gelu: bool) -> Any:
+    """Make ``activate(x, gate, coefficients, u, record, count)``: activate a row in place, and round it.
+
+    GELU, or whatever the coefficients of `expressions.gated` say.
+    """
 
     def emit(  # noqa: PLR0913, PLR0917 - a kernel
         builder: Builder, x: Value, gate: Value, coefficients: Value, u: Value, record: Value, count: Value
@@ -66,7 +69,8 @@ def make_activate(path: VectorPath, *, with_gate: bool) -> Any:
         factors = [lanes.load_number(coefficients, 4 * i).spread() for i in range(3)]
 
         def read(here: Lanes, number: Value) -> Expression:
-            value = gated(here.load(at(builder, x, number)), factors)
+            value = here.load(at(builder, x, number))
+            value = gelu(value) if is_gelu else gated(value, factors)
             if with_gate:
                 value *= here.load(at(builder, gate, number))
             value.store(at(builder, x, number))

@@ -40,6 +40,10 @@ EXP2 = (1.0000001192092896, 0.6931469440460205, 0.24022120237350464, 0.055507130
 SHORT_EXP2 = (0.9999280571937561, 0.6932609677314758, 0.2426111251115799, 0.0551716573536396)
 SMALLEST_EXPONENT = -126.0
 LARGEST_EXPONENT = 126.0
+# (normal distribution's function(x) − 1/2) / x in powers of x², for x within ±4.3, fitted so that x times it is GELU
+GELU_LIMIT = 4.3
+GELU = (0.3990288972854614, -0.06649769842624664, 0.009880504570901394, -0.0011213204124942422, 9.468990901950747e-05,
+        -5.683167273673462e-06, 2.2562502977052645e-07, -5.25031929043962e-09, 5.38058764210092e-11)  # fmt: skip
 # beyond this square the logistic function is 0 or 1 for every activation in use; see `gated`
 LARGEST_SQUARE = 52.0
 
@@ -282,6 +286,15 @@ def gated(x: Expression, coefficients: Sequence[Operand]) -> Expression:
     """
     square = (x * x).minimum(LARGEST_SQUARE)
     return x / (exp2((x * square.polynomial(coefficients)).minimum(LARGEST_EXPONENT)) + 1.0)
+
+
+def gelu(x: Expression) -> Expression:
+    """X times the normal distribution's function of x, taken as 0 or 1 beyond ±4.3; off by 5.5e-5 and 4e-6 of x.
+
+    Fourteen instructions, none of them slow, where `gated` has twenty-two and a division.
+    """
+    near = x.maximum(-GELU_LIMIT).minimum(GELU_LIMIT)
+    return x * near.times_plus((near * near).polynomial(GELU), 0.5)
 
 
 def at(builder: Builder, address: Value, number: Value, item_bytes: int = FLOAT_BYTES) -> Value:

@@ -14,7 +14,7 @@ from rank_rerank.inference.transformer_rows import (
     make_softmax,
     make_transpose,
 )
-from rank_rerank.kernels.expressions import Lanes, at, exp2, gated
+from rank_rerank.kernels.expressions import Lanes, at, exp2, gated, gelu
 from rank_rerank.kernels.intrinsics import make_intrinsic
 
 ERF = np.vectorize(math.erf)
@@ -74,6 +74,12 @@ def test_activations_are_met(path, name):
     assert np.abs(apply(path, lambda value: gated(value, factors))(x) - expected).max() < 3e-5
 
 
+def test_gelu_is_met(path):
+    x = np.linspace(-30, 30, 16 * 4000).astype(np.float32)
+    expected = 0.5 * x.astype(np.float64) * (1 + ERF(x.astype(np.float64) / math.sqrt(2)))
+    assert (np.abs(apply(path, gelu)(x) - expected) < 5.5e-5 + 4e-6 * np.abs(x)).all()
+
+
 def unrounded(path, u, record):
     kind = {"x86-pairs": np.int16, "arm-bytes": np.int8}.get(path.integer_product, np.uint8)
     return u.view(kind)[: len(u) // 2].astype(np.float64) * float(record[0]) + float(record[1])
@@ -95,12 +101,21 @@ def test_rounding_is_off_by_half_a_step_at_most(path, values):
 
 
 def test_activation_and_gate_come_before_rounding(path):
-    activate = compiled(path, make_activate(path, with_gate=True), 6)
+    activate = compiled(path, make_activate(path, with_gate=True, is_gelu=False), 6)
     x, gate = np.random.default_rng(0).standard_normal((2, 48)).astype(np.float32)
     coefficients = np.array([-math.log2(math.e), 0, 0], np.float32)
     expected = x / (1 + np.exp(-x.astype(np.float64))) * gate
     u, record = np.zeros(96, np.uint8), np.zeros(2, np.float32)
     activate(x, gate, coefficients, u, record, 48)
+    assert np.abs(unrounded(path, u, record) - expected).max() <= 0.51 * np.ptp(expected) / 255
+
+
+def test_gelu_and_gate_come_before_rounding(path):
+    activate = compiled(path, make_activate(path, with_gate=True, is_gelu=True), 6)
+    x, gate = np.random.default_rng(0).standard_normal((2, 48)).astype(np.float32)
+    expected = 0.5 * x * (1 + ERF(x / math.sqrt(2))) * gate
+    u, record = np.zeros(96, np.uint8), np.zeros(2, np.float32)
+    activate(x, gate, x, u, record, 48)
     assert np.abs(unrounded(path, u, record) - expected).max() <= 0.51 * np.ptp(expected) / 255
 
 
