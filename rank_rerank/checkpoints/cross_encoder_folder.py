@@ -88,7 +88,8 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         transformer=transformer,
         head=_read_head(config, transformer),
         do_lower_case=read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
-        has_token_types=gives_token_types(folder),
+        # a table of one type, as RoBERTa's, tells nothing apart
+        has_token_types=gives_token_types(folder) and transformer.type_vocab_size > 1,
     )
 
 

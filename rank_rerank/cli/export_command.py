@@ -8,7 +8,7 @@ from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
-from rank_rerank.export.folder_export import export_folder, own_texts, trial_texts
+from rank_rerank.export.folder_export import check_texts, export_folder, own_texts, trial_texts
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.parity import Fidelity
 from rank_rerank.export.pickle_conversion import convert_pickles
@@ -41,11 +41,13 @@ def run_export(options: ExportOptions) -> None:
     judge = None if options.judge is None else JudgedCollection.read(Path(options.judge))
     checkpoint = options.loading.find(runtime="torch")
     if isinstance(checkpoint, CrossEncoderCheckpoint):
-        if options.int8:
-            raise ExportError("cross-encoders are exported in fp32; leave --int8 out")
+        check_texts(texts, int8=options.int8)
         trials = trial_texts(own_texts() if texts is None else texts)
-        exported = export_cross_encoder(checkpoint, Path(output), trials, judge)
+        exported = export_cross_encoder(checkpoint, Path(output), trials, int8=options.int8, judge=judge)
         sys.stdout.write(f"{output}: scores differ from the source's by at most {exported.max_difference:.1e}\n")
+        if exported.int8_correlation is not None:
+            said = f"logits correlate with the source's by {exported.int8_correlation:.5f}"
+            sys.stdout.write(f"{output}/model_int8.onnx: {said}\n")
         _say_quality(exported.quality)
         return
     result = export_folder(checkpoint, Path(output), texts, int8=options.int8, judge=judge)

@@ -153,7 +153,9 @@ def _add_export(commands: _Commands) -> None:
             'differs too much nothing is written. Needs the extra "export".'
         ),
     )
-    export.add_argument("--int8", action="store_true", help="write model_int8.onnx too (BERT-like; needs --texts)")
+    export.add_argument(
+        "--int8", action="store_true", help="write model_int8.onnx too (BERT-like encoders; needs --texts)"
+    )
     export.add_argument(
         "--judge",
         metavar="COLLECTION",

@@ -12,8 +12,11 @@ import numpy as np
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
+from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantise_cross_encoder, takes_token_types
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantised
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
+from rank_rerank.export.parity import check_int8_logits, check_invariance
 from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
 from rank_rerank.export.source_model import build_classifier
 from rank_rerank.rerankers import CrossEncoderReranker
@@ -37,17 +40,24 @@ class ExportedCrossEncoder:
 
     Attributes:
         folder: with model.onnx and the settings.
-        max_difference: largest difference of a score to the source's.
+        max_difference: largest difference of a score of model.onnx to the source's.
+        int8_correlation: of the logits of model_int8.onnx with the source's; None where it was not asked for.
         quality: how each file ranks a judged collection, by the file's name; empty where none was given.
     """
 
     folder: Path
     max_difference: float
+    int8_correlation: float | None = None
     quality: dict[str, Quality] = field(default_factory=dict[str, Quality])
 
 
 def export_cross_encoder(
-    checkpoint: CrossEncoderCheckpoint, output: Path, texts: Sequence[str], judge: JudgedCollection | None = None
+    checkpoint: CrossEncoderCheckpoint,
+    output: Path,
+    texts: Sequence[str],
+    *,
+    int8: bool = False,
+    judge: JudgedCollection | None = None,
 ) -> ExportedCrossEncoder:
     """Export a cross-encoder to ONNX: model.onnx with the output ``logits``, and the settings.
 
@@ -55,15 +65,18 @@ def export_cross_encoder(
         checkpoint: with weights.
         output: the folder to make; it must not exist.
         texts: what the result is held to: the first are queries, all are documents.
+        int8: write model_int8.onnx too, for encoders of the BERT kind; measured on the texts.
         judge: queries with judgements that the result must rank as well as its source.
 
     Raises:
-        ExportError: a score differs by more than 1e-4, nDCG@10 drops by more than 0.005, or the model is a causal
-            reranker; nothing is written.
+        ExportError: a score differs by more than 1e-4, INT8 is too far from the source or changes with the batch,
+            nDCG@10 drops by more than 0.005, or the model is of a kind that is not exported; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
     if checkpoint.decoder is not None:
         raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
+    if int8 and checkpoint.transformer is not None:
+        check_can_be_quantised(checkpoint.name, checkpoint.transformer)
     source = CrossEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
@@ -79,12 +92,37 @@ def export_cross_encoder(
             raise ExportError(
                 f"the export's scores differ from their source's by {difference:.2e}, allowed {MAX_DIFFERENCE}"
             )
+        files = {"model.onnx": exported}
+        correlation = None
+        if int8:
+            correlation = _write_int8(source, folder / "model_int8.onnx", texts)
+            files["model_int8.onnx"] = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="int8")
         quality: dict[str, Quality] = {}
         if judge is not None:
             expected = ndcg_at_10(CrossEncoderReranker(source), judge)
-            quality["model.onnx"] = check_quality("model.onnx", expected, CrossEncoderReranker(exported), judge)
+            for name, model in files.items():
+                quality[name] = check_quality(name, expected, CrossEncoderReranker(model), judge)
         folder.rename(output)
-    return ExportedCrossEncoder(output, difference, quality)
+    return ExportedCrossEncoder(output, difference, correlation, quality)
+
+
+def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> float:
+    """Write model_int8.onnx beside the settings, and give the correlation of its logits with the source's."""
+    checkpoint = source.checkpoint
+    batches = [source.tokenizer.tokenize(query, texts).batch for query in texts[:NUM_QUERIES]]
+    model = quantise_cross_encoder(checkpoint, batches[0])
+    path.write_bytes(model)
+    exported = CrossEncoder.from_pretrained(path.parent, runtime="onnx", precision="int8")
+    has_tokens = [batch.lengths > 0 for batch in batches]
+    found, expected = (
+        np.concatenate([each.transformer.logits(batch)[kept] for batch, kept in zip(batches, has_tokens, strict=True)])
+        for each in (exported, source)
+    )
+    correlation = check_int8_logits(found, expected)
+    pairs = pair_texts(batches[0])[:NUM_INVARIANCE_TEXTS]
+    longest = 512 if checkpoint.transformer is None else checkpoint.transformer.max_positions
+    check_invariance(model, pairs, longest, OUTPUT)
+    return correlation
 
 
 def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[str]) -> float:
@@ -101,8 +139,7 @@ def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
     transformer = checkpoint.transformer
     if transformer is None:
         raise ExportError(f"{checkpoint.name} is an ONNX file already")
-    has_types = checkpoint.has_token_types and transformer.type_vocab_size > 1
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if has_types else [])]
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types(checkpoint) else [])]
     token_ids = torch.arange(14).reshape(2, 7) + 1
     attention_mask = torch.ones_like(token_ids)
     attention_mask[1, 5:] = 0

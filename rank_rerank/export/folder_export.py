@@ -18,7 +18,7 @@ from rank_rerank.checkpoints.onnx_folder import read_onnx_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, quantise
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantised, quantise
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
@@ -73,11 +73,10 @@ def export_folder(
     """
     if output.exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
-    if int8 and (texts is None or len(texts) < MIN_TEXTS):
-        raise ExportError(
-            f"INT8 is calibrated on texts like those the model will read: give a file of {MIN_TEXTS} or more"
-        )
+    check_texts(texts, int8=int8)
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
+    if int8 and checkpoint.transformer is not None:
+        check_can_be_quantised(checkpoint.name, checkpoint.transformer)
     source = TokenEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +155,18 @@ def _measure(source: TokenEncoder, folder: Path, precision: str, trials: list[st
 def _token_ids(source: TokenEncoder, trials: list[str]) -> list[Int64Vector]:
     batch = source.tokenizer.tokenize_documents(trials)
     return [batch.token_ids[a:b] for a, b in zip(batch.offsets[:-1], batch.offsets[1:], strict=True)]
+
+
+def check_texts(texts: Sequence[str] | None, *, int8: bool) -> None:
+    """Refuse to make INT8 of too little to calibrate it on.
+
+    Raises:
+        ExportError: it is asked for, and there are fewer than 8 texts.
+    """
+    if int8 and (texts is None or len(texts) < MIN_TEXTS):
+        raise ExportError(
+            f"INT8 is calibrated on texts like those the model will read: give a file of {MIN_TEXTS} or more"
+        )
 
 
 def trial_texts(texts: Sequence[str]) -> list[str]:

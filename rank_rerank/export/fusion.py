@@ -187,7 +187,7 @@ def _shared_by_attentions(model: Any, first: Any, shared: dict[str, Any]) -> dic
     queries = expect(_rows_before(first.inputs[0]), "queries cut into heads before an attention")
     graph = GraphBuilder(model, before=queries.producer())
     num_heads, head_dim = (int(size) for size in first.inputs[0].shape[1::2])
-    token_ids, attention_mask = model.graph.inputs
+    token_ids, attention_mask = model.graph.inputs[:2]
     length = graph.node("Shape", [token_ids], start=1, end=2)
     attended = graph.node("Cast", [attention_mask], to=1)
     padding = graph.node("Sub", [graph.number("one", 1.0), attended])

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rank_rerank.arrays import Int64Vector
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import ExportError
 from rank_rerank.export import calibration, fusion, graph_editing, int8_rewriting
 from rank_rerank.export.onnx_export import export_onnx
 from rank_rerank.export.onnx_session import OnnxSession
@@ -20,6 +22,7 @@ from rank_rerank.export.parity import (
 # every one of them is padded to the longest length, which takes its time
 NUM_INVARIANCE_TEXTS = 24
 PROJECTION = "projection."
+TYPES = "token_type_ids"
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,23 @@ def export_int8(
     return Int8Export(content, fp32_content, fp32, int8)
 
 
+def check_can_be_quantised(name: str, transformer: TransformerConfig) -> None:
+    """Refuse an architecture whose graph the rewriting does not know.
+
+    Raises:
+        ExportError: it is ModernBERT.
+    """
+    if transformer.rotary is not None:
+        raise ExportError(
+            f"{name} is a ModernBERT, whose layers look through windows; there is no INT8 ONNX form of these. Leave "
+            '--int8 out, and for INT8 on a CPU load its weights with runtime="numba", which rounds them at load'
+        )
+
+
 def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
-    """Turn an fp32 graph of export_onnx into its INT8 form, in place."""
-    fusion.fold_token_types(model)
+    """Turn an fp32 graph of export_onnx into its INT8 form, in place; for texts see onnx_session.OnnxSession.run."""
+    if TYPES not in {value.name for value in model.graph.inputs}:
+        fusion.fold_token_types(model)
     fusion.fold_attention_biases(model)
     # a projection is small, and every rounding in it goes straight into the vectors
     layers = [layer for layer in calibration.find_linear_layers(model) if not layer.name.startswith(PROJECTION)]

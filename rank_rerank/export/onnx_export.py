@@ -40,11 +40,12 @@ def token_vector_module(encoder: Any, projection: Any = None) -> Any:
             self.encoder = copy.deepcopy(encoder)
             self.projection = copy.deepcopy(projection)
 
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             # a mask of four axes is taken as it is, which keeps index arithmetic out of the graph
             keys = attention_mask[:, None, None, :].to(torch.bool)  # [batch, 1, 1, length]
             mask = keys.expand(-1, -1, input_ids.shape[1], -1)  # [batch, 1, length, length]
-            hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            hidden = self.encoder(input_ids=input_ids, attention_mask=mask, **types).last_hidden_state
             if projection is not None:
                 return self.projection(hidden)
             return hidden / hidden.norm(dim=-1, keepdim=True).clamp_min(MIN_NORM)
@@ -52,7 +53,14 @@ def token_vector_module(encoder: Any, projection: Any = None) -> Any:
     return TokenVectors().eval()
 
 
-def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None, opset: int = OPSET) -> Any:
+def export_onnx(
+    encoder: Any,
+    max_length: int = 512,
+    projection: Any = None,
+    opset: int = OPSET,
+    *,
+    has_token_types: bool = False,
+) -> Any:
     """Trace an encoder into an fp32 ONNX model.
 
     Args:
@@ -60,6 +68,7 @@ def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None, ops
         max_length: the longest text the model takes, in tokens.
         projection: see token_vector_module.
         opset: the ONNX operator set; the INT8 rewriting needs OPSET, other readers PORTABLE_OPSET.
+        has_token_types: whether the graph takes ``token_type_ids`` too, as for pairs.
 
     Returns:
         An onnx_ir.Model whose initializers bear the names of the encoder's parameters; the matrix of a linear layer
@@ -72,14 +81,16 @@ def export_onnx(encoder: Any, max_length: int = 512, projection: Any = None, ops
     attention_mask[1, 5:] = 0
     # int64 [2, 7]: sizes of 0 and 1 would be taken for constants
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=max_length)}
+    names = [*INPUT_NAMES, *(["token_type_ids"] if has_token_types else [])]
+    inputs = (token_ids, attention_mask, torch.zeros_like(token_ids))[: len(names)]
     with torch.no_grad():
         program = torch.onnx.export(
             token_vector_module(encoder, projection),
-            (token_ids, attention_mask),
+            inputs,
             dynamo=True,
-            input_names=list(INPUT_NAMES),
+            input_names=names,
             output_names=[OUTPUT_NAME],
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            dynamic_shapes=tuple(axes for _ in names),
             opset_version=opset,
             verbose=False,
         )

@@ -19,15 +19,17 @@ class OnnxSession:
         model: serialised ONNX model.
         num_threads: threads inside a call.
         optimise: whether ONNX Runtime may rewrite the graph.
+        output: the output that encode() gives.
     """
 
-    def __init__(self, model: bytes, num_threads: int = 1, *, optimise: bool = True) -> None:
+    def __init__(self, model: bytes, num_threads: int = 1, *, optimise: bool = True, output: str = OUTPUT_NAME) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.enable_mem_pattern = False
         options.log_severity_level = ERROR
         if not optimise:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._output = output
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(self, outputs: Sequence[str], texts: Sequence[Int64Vector], length: int = 0) -> list[AnyArray]:
@@ -35,19 +37,22 @@ class OnnxSession:
 
         Args:
             outputs: names of graph outputs.
-            texts: token ids of each text.
+            texts: token ids of each text, [num_tokens]; for a graph of pairs [2, num_tokens], with token types below.
             length: pad to this many tokens, or to the longest text if that is longer.
         """
-        width = max(length, *(len(text) for text in texts))
+        width = max(length, *(text.shape[-1] for text in texts))
         token_ids = np.zeros((len(texts), width), np.int64)
-        attention_mask = np.zeros_like(token_ids)
+        attention_mask, token_types = np.zeros_like(token_ids), np.zeros_like(token_ids)
         for row, text in enumerate(texts):
-            token_ids[row, : len(text)] = text
-            attention_mask[row, : len(text)] = 1
-        inputs = dict(zip(INPUT_NAMES, (token_ids, attention_mask), strict=True))
-        return self._session.run(list(outputs), inputs)
+            rows = np.atleast_2d(text)
+            token_ids[row, : rows.shape[1]] = rows[0]
+            attention_mask[row, : rows.shape[1]] = 1
+            token_types[row, : rows.shape[1]] = rows[-1]
+        named = zip((*INPUT_NAMES, "token_type_ids"), (token_ids, attention_mask, token_types), strict=True)
+        wanted = {value.name for value in self._session.get_inputs()}
+        return self._session.run(list(outputs), {name: values for name, values in named if name in wanted})
 
     def encode(self, texts: Sequence[Int64Vector], length: int = 0) -> list[Float32Matrix]:
-        """Token vectors of texts that share a batch, padding removed: [num_tokens, dim] each."""
-        padded = self.run([OUTPUT_NAME], texts, length)[0]
-        return [padded[row, : len(text)] for row, text in enumerate(texts)]
+        """Token vectors of texts that share a batch, padding removed: [num_tokens, dim] each; of pairs [1]."""
+        padded = self.run([self._output], texts, length)[0]
+        return [padded[row, : text.shape[-1]] for row, text in enumerate(texts)]

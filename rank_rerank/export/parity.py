@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Int64Vector
+from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
-from rank_rerank.export.onnx_export import PURPOSE, token_vector_module
+from rank_rerank.export.onnx_export import OUTPUT_NAME, PURPOSE, token_vector_module
 from rank_rerank.export.onnx_session import OnnxSession
 
 # beyond these a converted model is thrown away
@@ -21,6 +21,7 @@ INT8_MEAN_COSINE = 0.999
 INT8_MIN_COSINE = 0.995
 INT8_SHARE_BELOW = 1e-4
 INT8_FLOOR = 0.9
+INT8_CORRELATION = 0.9
 
 
 @dataclass(frozen=True)
@@ -121,23 +122,48 @@ def check_int8(fidelity: Fidelity) -> None:
         )
 
 
-def check_invariance(model: bytes, texts: Sequence[Int64Vector], max_length: int = 512) -> None:
+def check_int8_logits(found: Float32Vector, expected: Float32Vector) -> float:
+    """Refuse an INT8 cross-encoder whose logits do not follow its source's; give their correlation.
+
+    The bound is loose: how far logits spread is a matter of the head, and what rounding costs is bounded by check_int8
+    on what the head reads. It is there for a head that computes something else.
+
+    Args:
+        found: [num_pairs]: of the export.
+        expected: [num_pairs]: of the source.
+
+    Raises:
+        ExportError: the correlation is below 0.9.
+    """
+    correlation = float(np.corrcoef(found.astype(np.float64), expected.astype(np.float64))[0, 1])
+    if not correlation >= INT8_CORRELATION:
+        raise ExportError(
+            f"the INT8 export is too far from its source: the correlation of the logits is {correlation:.5f}, needed "
+            f"{INT8_CORRELATION}"
+        )
+    return correlation
+
+
+def check_invariance(
+    model: bytes, texts: Sequence[Int64Vector], max_length: int = 512, output: str = OUTPUT_NAME
+) -> None:
     """Refuse a model whose vectors change with batch mates, order, padding or threads.
 
     Args:
         model: serialised ONNX model.
-        texts: token ids of several lengths.
+        texts: token ids of several lengths; of pairs as for OnnxSession.run.
         max_length: the longest padding tried.
+        output: the output that is compared.
 
     Raises:
         ExportError: one bit differs.
     """
-    session, threaded = OnnxSession(model), OnnxSession(model, num_threads=2)
+    session, threaded = OnnxSession(model, output=output), OnnxSession(model, num_threads=2, output=output)
     alone = [session.encode([text])[0] for text in texts]
     trials = {"another thread count": [threaded.encode([text])[0] for text in texts]}
     for length in (max_length - 1, max_length):
         trials[f"padding to {length}"] = [session.encode([text], length)[0] for text in texts]
-    trials["padding by one"] = [session.encode([text], min(len(text) + 1, max_length))[0] for text in texts]
+    trials["padding by one"] = [session.encode([text], min(text.shape[-1] + 1, max_length))[0] for text in texts]
     trials["batch mates"] = session.encode(texts)
     trials["another order"] = threaded.encode(texts[::-1])[::-1]
     for trial, vectors in trials.items():

@@ -29,7 +29,7 @@ from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE
 UNUSED = ("pooler.",)
 
 
-def build_encoder(checkpoint: Checkpoint) -> Any:
+def build_encoder(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Any:
     """Build the encoder, giving ``last_hidden_state``.
 
     Raises:
@@ -142,7 +142,7 @@ def build_projection(dense: tuple[DenseLayer, ...]) -> Any:
     return Projection()
 
 
-def _build(checkpoint: Checkpoint) -> Any:
+def _build(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Any:
     transformers = import_optional("transformers", "export", PURPOSE)
     content = read_bounded(file_inside(checkpoint.folder, "config.json"), MAX_SETTINGS_BYTES)
     values: dict[str, Any] = parse_json(content, "config.json")

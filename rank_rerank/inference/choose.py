@@ -111,7 +111,7 @@ def choose_pair_runtime(
 ) -> PairTransformer:
     """Open a cross-encoder in its runtime; arguments, choice and errors as choose_runtime.
 
-    An ONNX file runs in ONNX Runtime, whatever its precision: this library makes none in INT8.
+    An ONNX file runs in ONNX Runtime, whatever its precision.
     """
     if runtime == "numba" and not _is_on_cpu(device):
         raise DeviceError('compiled kernels run on "cpu" only')

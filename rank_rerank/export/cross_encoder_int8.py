@@ -1,0 +1,109 @@
+"""A cross-encoder of the BERT kind → an INT8 ONNX graph: the encoder by the recipe of int8_rewriting, the head in fp32.
+
+The head reads the first token of each pair. It is computed a pair at a time in one order, by sums of products rather
+than by matrix products, whose order may change with the number of rows: a pair's logit has the same bits in any batch.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.encoder_tensors import read_head_tensors
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.devices import import_optional
+from rank_rerank.errors import ExportError
+from rank_rerank.export import graph_editing
+from rank_rerank.export.int8_export import check_can_be_quantised, quantise, serialise
+from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
+from rank_rerank.export.onnx_session import OnnxSession
+from rank_rerank.export.parity import check_int8, compare_vectors
+from rank_rerank.export.source_model import build_encoder
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+OUTPUT = "logits"
+OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu"}
+
+
+def quantise_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
+    """Export and quantise.
+
+    Args:
+        checkpoint: with weights.
+        batch: pairs like those that the model will read, to measure on and to be held to.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        ExportError: the architecture is one that the rewriting does not know, or the last layer's output differs too
+            much from the source's: see parity.check_int8.
+        MissingDependencyError: the export extra is not installed.
+    """
+    torch = import_optional("torch", "export", PURPOSE)
+    transformer, head = checkpoint.transformer, checkpoint.head
+    if transformer is None or head is None:
+        raise ExportError(f"{checkpoint.name} is an ONNX file already")
+    check_can_be_quantised(checkpoint.name, transformer)
+    with warnings.catch_warnings():
+        # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
+        warnings.simplefilter("ignore")
+        model = export_onnx(
+            build_encoder(checkpoint),
+            transformer.max_positions,
+            torch.nn.Identity(),
+            has_token_types=takes_token_types(checkpoint),
+        )
+    pairs = pair_texts(batch)
+    expected = _unit_rows(serialise(model), pairs)
+    quantise(model, pairs)
+    check_int8(compare_vectors(_unit_rows(serialise(model), pairs), expected, len(pairs)))
+    tensors = read_head_tensors(TensorFiles(checkpoint.model_file), transformer, head)
+    _append_head(model, tensors, OPERATORS[head.activation])
+    graph_editing.remove_unused(model)
+    return serialise(model)
+
+
+def _unit_rows(model: bytes, pairs: list[Int64Vector]) -> Float32Matrix:
+    """The last layer's output of every token, at unit length."""
+    session = OnnxSession(model)
+    rows = np.concatenate([session.encode([pair])[0] for pair in pairs])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(MIN_NORM)
+
+
+def takes_token_types(checkpoint: CrossEncoderCheckpoint) -> bool:
+    """Whether an exported graph takes ``token_type_ids``: where there are two types, and the tokenizer gives them."""
+    return (
+        checkpoint.has_token_types and checkpoint.transformer is not None and checkpoint.transformer.type_vocab_size > 1
+    )
+
+
+def pair_texts(batch: TokenBatch) -> list[Int64Vector]:
+    """The pairs of a batch as OnnxSession.run reads them; those without tokens left out."""
+    types = np.zeros_like(batch.token_ids) if batch.token_types is None else batch.token_types
+    rows = np.stack([batch.token_ids, types])
+    bounds = zip(batch.offsets[:-1], batch.offsets[1:], strict=True)
+    return [rows[:, a:b] for a, b in bounds if b > a]
+
+
+def _append_head(model: Any, tensors: dict[str, AnyArray], activation: str) -> None:
+    hidden = model.graph.outputs[0]
+    graph = graph_editing.GraphBuilder(model, before=None)
+    first = graph.node("Gather", [hidden, graph.integers("first_token", 0)], axis=1)  # [batch, 1, hidden_size]
+    first = graph.node("Squeeze", [first, graph.integers("middle_axis", 1)])
+    rows = _linear(graph, "head.dense", first, tensors)
+    logits = _linear(graph, "classifier", graph.node(activation, [rows]), tensors)
+    logits.name, logits.dtype = OUTPUT, hidden.dtype
+    logits.shape = import_optional("onnx_ir", "export", PURPOSE).Shape([hidden.shape[0], 1])
+    model.graph.outputs[0] = logits
+
+
+def _linear(graph: graph_editing.GraphBuilder, name: str, rows: Any, tensors: dict[str, AnyArray]) -> Any:
+    """[batch, in] → [batch, out] as sums over the last axis of [batch, out, in]."""
+    wide = graph.node("Unsqueeze", [rows, graph.integers("middle_axis", 1)])  # [batch, 1, in]
+    products = graph.node("Mul", [wide, graph.weight(f"{name}.weight", tensors[f"{name}.weight"])])
+    sums = graph.node("ReduceSum", [products, graph.integers("last_axis", -1)], keepdims=0)
+    bias = tensors.get(f"{name}.bias")
+    return sums if bias is None else graph.node("Add", [sums, graph.weight(f"{name}.bias", bias)])

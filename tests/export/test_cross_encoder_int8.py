@@ -1,0 +1,107 @@
+"""INT8 cross-encoders: every architecture of the BERT kind, its bits in any batch, and what is refused."""
+
+from dataclasses import replace
+
+import model_folders as folders
+import numpy as np
+import pytest
+
+import rank_rerank
+from rank_rerank.checkpoints.find import find_model
+from rank_rerank.cli.main import main
+from rank_rerank.documents import Document
+from rank_rerank.errors import ExportError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+WORDS = ("the", "city", "of", "France", "is", "a", "capital", "with", "rivers", "and", "bridges", "over", "them")
+TEXTS = [" ".join(WORDS[(7 * number + step) % 13] for step in range(1 + 3 * number % 40)) for number in range(24)]
+
+
+def build(folder, kind):
+    """A random cross-encoder, large enough that rounding it to INT8 is the small step that it is for trained ones."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    if kind == "DistilBert":
+        sizes = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
+    if kind == "Roberta":
+        sizes |= {"pad_token_id": 0, "type_vocab_size": 1}
+    if kind == "ModernBert":
+        sizes |= {"local_attention": 8, "pad_token_id": 0}
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=folders.VOCAB_SIZE, max_position_embeddings=98, num_labels=1, **sizes
+    )
+    folders.write_cross_encoder(folder)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    for name, parameter in model.named_parameters():
+        if "classifier" in name or "pooler" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+def export(source, target, **options):
+    from rank_rerank.export.cross_encoder_export import export_cross_encoder
+
+    return export_cross_encoder(find_model(source), target, TEXTS, int8=True, **options)
+
+
+def open_int8(folder):
+    return rank_rerank.load(folder, precision="int8").cross_encoder
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Electra", "DistilBert", "Roberta"])
+def test_every_architecture(tmp_path, kind):
+    result = export(build(tmp_path / "source", kind), tmp_path / "onnx")
+    assert result.int8_correlation > 0.9  # logits of random models hardly spread
+    source = rank_rerank.load(tmp_path / "source", device="cpu", precision="fp32").cross_encoder
+    exported = open_int8(tmp_path / "onnx")
+    assert exported.checkpoint.model_file.name == "model_int8.onnx"
+    assert "int8" in exported.transformer.description
+    query = "a query of other words"
+    expected, together = source.score(query, TEXTS).scores, exported.score(query, TEXTS).scores
+    assert together == pytest.approx(expected, abs=0.05)
+    alone = [exported.score(query, [text]).scores[0] for text in TEXTS]
+    assert together.tobytes() == np.array(alone).tobytes()
+    assert exported.score(query, TEXTS[::-1]).scores[::-1].tobytes() == together.tobytes()
+    size = {name: (tmp_path / "onnx" / name).stat().st_size for name in ("model.onnx", "model_int8.onnx")}
+    assert size["model_int8.onnx"] < 0.4 * size["model.onnx"]
+    if kind == "Bert":
+        batch = exported.tokenizer.tokenize("some query", TEXTS[:4]).batch
+        without = replace(batch, token_types=np.zeros_like(batch.token_types))
+        assert not np.allclose(exported.transformer.logits(batch), exported.transformer.logits(without), atol=1e-4)
+
+
+def test_both_files_are_judged(tmp_path, monkeypatch):
+    pytest.importorskip("bm25s")
+    from rank_rerank.export.judged_collection import JudgedCollection
+
+    monkeypatch.setattr("rank_rerank.export.quality_gate.MAX_DROP", 1.0)  # random models rank by chance
+    documents = {str(number): Document(text, id=str(number)) for number, text in enumerate(TEXTS)}
+    queries, qrels = {"q": "the capital city of France"}, {"q": {"3": 1, "8": 2}}
+    collection = JudgedCollection(queries, documents, qrels, {"q": list(documents)})
+    result = export(build(tmp_path / "source", "Bert"), tmp_path / "onnx", judge=collection)
+    assert list(result.quality) == ["model.onnx", "model_int8.onnx"]
+    assert result.quality["model.onnx"].exported == pytest.approx(result.quality["model.onnx"].source)
+
+
+def test_a_head_that_computes_something_else_is_caught(tmp_path, monkeypatch):
+    from rank_rerank.export import cross_encoder_int8
+
+    monkeypatch.setitem(cross_encoder_int8.OPERATORS, "tanh", "Cos")
+    with pytest.raises(ExportError, match="correlation of the logits"):
+        export(build(tmp_path / "source", "Bert"), tmp_path / "onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_what_has_no_int8_form_says_what_to_use(tmp_path, capsys):
+    build(tmp_path / "source", "ModernBert")
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    arguments = ["export", str(tmp_path / "source"), str(tmp_path / "onnx"), "--int8"]
+    assert main([*arguments, "--texts", str(tmp_path / "texts.txt")]) == 2
+    assert 'runtime="numba"' in capsys.readouterr().err
+    assert main(arguments) == 2
+    assert "calibrated" in capsys.readouterr().err
+    assert not (tmp_path / "onnx").exists()
