@@ -67,13 +67,20 @@ def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
 
 
 def torch_bf16(encoder: Any, num_threads: int) -> list[Engine]:
-    """The source model in PyTorch, weights and activations in bfloat16, in batches of like length."""
+    """The source model in PyTorch, weights and activations in bfloat16."""
     import copy
 
     import torch
 
+    return torch_engine(copy.deepcopy(encoder), torch.bfloat16, num_threads)
+
+
+def torch_engine(encoder: Any, dtype: Any, num_threads: int) -> list[Engine]:
+    """A transformers encoder in PyTorch, in batches of like length; it is converted in place."""
+    import torch
+
     torch.set_num_threads(num_threads)
-    model = copy.deepcopy(encoder).to(torch.bfloat16)
+    model = encoder.to(dtype)
 
     def encode_batch(texts: Texts) -> list[Any]:
         width = max(len(text) for text in texts)
@@ -87,7 +94,8 @@ def torch_bf16(encoder: Any, num_threads: int) -> list[Engine]:
         return [vectors[row, : len(text)] for row, text in enumerate(texts)]
 
     way = f"batches of {BATCH_TOKENS} tokens, {num_threads} threads"
-    return [Engine("torch bf16", way, lambda texts: in_batches(texts, encode_batch, map))]
+    name = {torch.float32: "torch fp32", torch.bfloat16: "torch bf16"}[dtype]
+    return [Engine(name, way, lambda texts: in_batches(texts, encode_batch, map))]
 
 
 def sentence_transformers(folder: Path, num_threads: int) -> list[Engine]:
@@ -99,6 +107,28 @@ def sentence_transformers(folder: Path, num_threads: int) -> list[Engine]:
 
     torch.set_num_threads(num_threads)
     model = SentenceTransformer(str(folder), device="cpu")
+    return [module_engine(model, "sentence-transformers fp32", num_threads)]
+
+
+def pylate(folder: Path, num_threads: int) -> list[Engine]:
+    """The source model in PyLate, with a projection that changes nothing, where PyLate is installed."""
+    if find_spec("pylate") is None:
+        return []
+    import torch
+    from pylate import models
+    from sentence_transformers.models import Transformer
+
+    torch.set_num_threads(num_threads)
+    transformer = Transformer(str(folder))
+    size = transformer.get_word_embedding_dimension()
+    dense = models.Dense(size, size, bias=False, init_weight=torch.eye(size), activation_function=torch.nn.Identity())
+    model = models.ColBERT(modules=[transformer, dense], device="cpu", do_query_expansion=False)
+    return [module_engine(model, "PyLate fp32", num_threads)]
+
+
+def module_engine(model: Any, name: str, num_threads: int) -> Engine:
+    """A model of sentence-transformers' kind, in batches of 32 as its encode makes them."""
+    import torch
 
     def encode_batch(texts: Texts) -> list[Any]:
         width = max(len(text) for text in texts)
@@ -115,7 +145,7 @@ def sentence_transformers(folder: Path, num_threads: int) -> list[Engine]:
         groups = [order[first : first + 32] for first in range(0, len(order), 32)]
         return restore(groups, [encode_batch([texts[number] for number in group]) for group in groups])
 
-    return [Engine("sentence-transformers fp32", f"batches of 32 texts, {num_threads} threads", encode)]
+    return Engine(name, f"batches of 32 texts, {num_threads} threads", encode)
 
 
 def make_batch(texts: Texts) -> TokenBatch:
