@@ -7,6 +7,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.inference import transformer_plan as plan
 from rank_rerank.inference.quantized_linear import ALIGNMENT, aligned
+from rank_rerank.inference.transformer_linear import bytes_per_number
 from rank_rerank.kernels.processor import VectorPath
 
 # rows that run through the rest of a layer together: their activations stay in the second-level cache
@@ -51,7 +52,7 @@ class TextLayout:
     def of(cls, model: Int64Vector, buffers: Buffers, num_tokens: int, path: VectorPath) -> "TextLayout":
         """Plan a text of so many tokens for a model's table and its Dense layers."""
         columns = path.panel_vectors * path.lanes
-        item = 2 if path.integer_product == "x86-pairs" else 1
+        item = bytes_per_number(path)
         num_keys = -(-num_tokens // columns) * columns
         rows = min(num_tokens, MAX_BLOCK_ROWS)
         hidden, stream, inner = (int(model[place]) for place in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))

@@ -71,10 +71,8 @@ AttentionProduct: TypeAlias = Literal["float32", "int16"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 _FOLDER = Path(__file__).parent
-SOURCES = [
-    _FOLDER / f"transformer_{name}.py"
-    for name in ("plan", "loop", "tiles", "rows", "pairs", "rotary", "curve", "sharing")
-]
+PARTS = "plan", "loop", "attention", "linear", "dense", "tiles", "rows", "pairs", "rotary", "curve", "sharing"
+SOURCES = [_FOLDER / f"transformer_{name}.py" for name in PARTS]
 
 _loading = RLock()
 
