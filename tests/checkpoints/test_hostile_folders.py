@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import struct
-from importlib.util import find_spec
 from pathlib import Path
 
 import model_folders as folders
@@ -14,7 +13,7 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.onnx_external_data import check_external_data
-from rank_rerank.errors import CheckpointFormatError, MissingDependencyError
+from rank_rerank.errors import CheckpointFormatError
 
 PACKAGE = Path(rank_rerank.__file__).parent
 
@@ -97,9 +96,7 @@ def test_a_linked_module_folder_is_refused(tmp_path):
 def test_no_damaged_file_gives_another_error(tmp_path, name, content):
     folder = folders.write_pylate(tmp_path / "model")
     (folder / name).write_bytes(content)
-    # weights of this model are read by PyTorch, and not at all without it
-    needs_torch = name == "model.safetensors" and find_spec("torch") is None
-    with pytest.raises(MissingDependencyError if needs_torch else CheckpointFormatError):
+    with pytest.raises(CheckpointFormatError):
         rank_rerank.TokenEncoder.from_pretrained(folder)
 
 
@@ -108,7 +105,6 @@ def test_a_truncated_weights_file_is_refused(tmp_path, share):
     folder = folders.write_pylate(tmp_path)
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: int(len(content) * share)])
-    pytest.importorskip("torch")
     with pytest.raises(CheckpointFormatError, match="truncated"):
         rank_rerank.load(folder)
 

@@ -17,6 +17,12 @@ CROSS_ENCODER = {"config.json", "tokenizer.json"}
 PYLATE = {*CROSS_ENCODER, "modules.json", "config_sentence_transformers.json", "1_Dense/config.json"}
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch):
+    """Whatever the environment says: these tests say for themselves when they are offline."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Serve a folder as the model owner/model."""
