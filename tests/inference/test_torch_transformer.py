@@ -189,7 +189,7 @@ def test_a_token_without_an_embedding_is_refused(encoder):
 def test_without_torch_the_message_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "rank-rerank\[torch\]"'):
-        rank_rerank.load(folder)
+        rank_rerank.load(folder, runtime="torch")
 
 
 def test_a_file_with_the_names_of_older_models(tmp_path, folder):
