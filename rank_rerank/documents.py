@@ -1,10 +1,10 @@
 """Document: what goes in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from rank_rerank.errors import InvalidItemError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 
 
 @dataclass(frozen=True)
@@ -68,3 +68,16 @@ def _from_mapping(values: Mapping[str, Any], name: str) -> Document:
         id=None if identifier is None else str(identifier),
         metadata={key: value for key, value in values.items() if key not in ("text", "id", "_id")},
     )
+
+
+def check_queries(queries: Sequence[str], documents_per_query: Sequence[Iterable[object]]) -> None:
+    """Refuse what is not one list of documents for each query.
+
+    Raises:
+        InvalidItemError: one of the two is a text, not a list.
+        InvalidArgumentError: the two lists differ in length.
+    """
+    if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
+        raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
+    if len(queries) != len(documents_per_query):
+        raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")

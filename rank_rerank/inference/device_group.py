@@ -6,6 +6,7 @@ when it is alone.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from rank_rerank.tokenization.token_batch import TokenBatch
 
 # padded tokens that a device takes at a time, at least: below this a part is not worth its call
 MIN_TOKENS = 1024
+
+Computer = TypeVar("Computer", Transformer, PairTransformer)
 
 
 def check_devices(devices: Sequence[object]) -> list[str]:
@@ -36,25 +39,33 @@ def check_devices(devices: Sequence[object]) -> list[str]:
     return names
 
 
-class TransformerGroup:
+class _Group(Generic[Computer]):
+    """The same model on several devices.
+
+    Args:
+        transformers: one a device; at least one.
+    """
+
+    def __init__(self, transformers: Sequence[Computer]) -> None:
+        self._transformers = tuple(transformers)
+
+    @property
+    def description(self) -> str:
+        """Runtime, device and precision of every device, for people."""
+        return " | ".join(each.description for each in self._transformers)
+
+
+class TransformerGroup(_Group[Transformer]):
     """Token encoders on several devices, in place of one.
 
     Args:
         transformers: the same model, one a device; at least one.
     """
 
-    def __init__(self, transformers: Sequence[Transformer]) -> None:
-        self._transformers = tuple(transformers)
-
     @property
     def dim(self) -> int:
         """Numbers a token vector."""
         return self._transformers[0].dim
-
-    @property
-    def description(self) -> str:
-        """Runtime, device and precision of every device, for people."""
-        return " | ".join(each.description for each in self._transformers)
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
         """Compute the vector of every token: see Transformer.encode."""
@@ -67,20 +78,12 @@ class TransformerGroup:
         return vectors
 
 
-class PairTransformerGroup:
+class PairTransformerGroup(_Group[PairTransformer]):
     """Cross-encoders on several devices, in place of one.
 
     Args:
         transformers: the same model, one a device; at least one.
     """
-
-    def __init__(self, transformers: Sequence[PairTransformer]) -> None:
-        self._transformers = tuple(transformers)
-
-    @property
-    def description(self) -> str:
-        """Runtime, device and precision of every device, for people."""
-        return " | ".join(each.description for each in self._transformers)
 
     def logits(self, batch: TokenBatch) -> Float32Vector:
         """The logit of every pair: see PairTransformer.logits."""

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from rank_rerank.documents import Document, as_documents
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.documents import Document, as_documents, check_queries
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
 from rank_rerank.rerankers.reranker import Reranker
 
@@ -88,10 +88,7 @@ class CascadeReranker:
             InvalidArgumentError: the two lists differ in length.
         """
         check_top_k(top_k)
-        if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
-            raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
-        if len(queries) != len(documents_per_query):
-            raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
+        check_queries(queries, documents_per_query)
         firsts = self.first.rerank_many(queries, documents_per_query)
         return [_cut(self._later_stages(ranking), top_k) for ranking in firsts]
 

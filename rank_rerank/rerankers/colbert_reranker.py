@@ -8,11 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
-from rank_rerank.documents import Document, as_documents
+from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError, InvalidItemError
+from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
@@ -182,10 +182,7 @@ class ColbertReranker:
             StoreError: as in rerank.
         """
         check_top_k(top_k)
-        if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
-            raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
-        if len(queries) != len(documents_per_query):
-            raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
+        check_queries(queries, documents_per_query)
         candidates = [
             read_candidates(documents, f"documents_per_query[{number}]", store)
             for number, documents in enumerate(documents_per_query)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from rank_rerank.documents import Document, as_documents
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.scoring.cross_encoder import CrossEncoder, PairScores
 from rank_rerank.tokenization.texts import check_text
@@ -60,10 +59,7 @@ class CrossEncoderReranker:
             EmptyQueryError, InvalidItemError, InvalidTextError: as in rerank; the message has the indices.
         """
         check_top_k(top_k)
-        if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
-            raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
-        if len(queries) != len(documents_per_query):
-            raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
+        check_queries(queries, documents_per_query)
         names = [f"queries[{number}]" for number in range(len(queries))]
         for query, name in zip(queries, names, strict=True):
             check_text(query, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.documents import Document, as_documents
+from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.refinement.dense import dense_scores
@@ -67,10 +67,7 @@ class DenseReranker:
             InvalidArgumentError: the two lists differ in length.
         """
         check_top_k(top_k)
-        if isinstance(queries, str | bytes) or isinstance(documents_per_query, str | bytes):
-            raise InvalidItemError("queries and documents_per_query must be lists; for one query use rerank()")
-        if len(queries) != len(documents_per_query):
-            raise InvalidArgumentError(f"{len(queries)} queries, but {len(documents_per_query)} lists of documents")
+        check_queries(queries, documents_per_query)
         names = [f"documents_per_query[{number}]" for number in range(len(queries))]
         candidates = [as_documents(each, name) for each, name in zip(documents_per_query, names, strict=True)]
         return [
