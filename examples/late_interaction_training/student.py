@@ -1,54 +1,64 @@
-"""The student: the source's encoder and a projection behind it, trained in float32 with PyTorch."""
+"""The student: the source's encoder and a projection behind it, trained with PyTorch."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
+from late_interaction_training.pylate_folder import write_pylate_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.tokenization.token_batch import TokenBatch
 
+# The lowest layers stay as they are: after 60 steps the loss was the same without them, in a fifth less time.
+FROZEN_LAYERS = 2
 # padded tokens that run at once
 TOKEN_BUDGET = 2048
-ENCODER_FILES = ("config.json", "tokenizer.json")
-# PyLate's settings: no markers, no expansion, every token kept
-SETTINGS = {
-    "query_prefix": "",
-    "document_prefix": "",
-    "do_query_expansion": False,
-    "attend_to_expansion_tokens": False,
-    "skiplist_words": [],
-    "similarity_fn_name": "MaxSim",
-    "model_type": "ColBERT",
-}
-DENSE = {"bias": False, "activation_function": "torch.nn.modules.linear.Identity", "use_residual": False}
-MODULES = ("sentence_transformers.models.Transformer", "pylate.models.Dense.Dense")
+
+
+def attend_in_float32(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: object
+) -> tuple[Tensor, None]:
+    """Attention whose products are float32 under autocast too: PyTorch's bfloat16 ones are slow on a CPU."""
+    with torch.autocast("cpu", enabled=False):
+        attended, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **options)
+    return attended, None
+
+
+AttentionInterface.register("sdpa_float32", attend_in_float32)
+AttentionMaskInterface.register("sdpa_float32", sdpa_mask)
 
 
 class Student(nn.Module):
     """An encoder whose token vectors are projected; the first numbers of a projected vector are a smaller one.
 
-    Word, position and type embeddings stay as they are: rare words would forget what they meant.
+    Word, position and type embeddings stay as they are: rare words would forget what they meant. So do the lowest
+    layers.
     """
 
-    def __init__(self, source: Path, dim: int) -> None:
-        """Load the source's weights; the projection is zero until it is fitted."""
+    def __init__(self, source: Path, dim: int, *, bfloat16: bool = False) -> None:
+        """Load the source's weights; the projection is zero until it is fitted.
+
+        bfloat16: multiply in bfloat16 in the layers; the weights and the rest stay float32.
+        """
         super().__init__()
+        self._bfloat16 = bfloat16
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         self.encoder = transformers.BertModel.from_pretrained(
             source,
             add_pooling_layer=False,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa_float32",
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
-        self.encoder.embeddings.requires_grad_(requires_grad=False)
+        for part in (self.encoder.embeddings, *self.encoder.encoder.layer[:FROZEN_LAYERS]):
+            part.requires_grad_(requires_grad=False)
         self.projection = nn.Linear(self.encoder.config.hidden_size, dim, bias=False)
         nn.init.zeros_(self.projection.weight)
 
@@ -59,35 +69,16 @@ class Student(nn.Module):
             rows = [torch.from_numpy(batch.token_ids[batch.offsets[text] : batch.offsets[text + 1]]) for text in texts]
             ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
             mask = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])
-            hidden = self.encoder(ids, attention_mask=mask.long()).last_hidden_state
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+                hidden = self.encoder(ids, attention_mask=mask.long()).last_hidden_state.float()
             for text, row, is_token in zip(texts, hidden, mask, strict=True):
                 vectors[text] = row[is_token]
         return self.projection(torch.cat([part for part in vectors if part is not None]))
 
     def save(self, folder: Path, source: Path) -> None:
         """Write a model folder that rank_rerank.load and PyLate read."""
-        dense = folder / "1_Dense"
-        dense.mkdir(parents=True, exist_ok=True)
-        for name in ENCODER_FILES:
-            (folder / name).write_bytes((source / name).read_bytes())
-        tensors = {key: value.detach().contiguous() for key, value in self.encoder.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        save_file({"linear.weight": self.projection.weight.detach()}, dense / "model.safetensors", {"format": "pt"})
-        dim, hidden = self.projection.weight.shape
-        write_json(dense / "config.json", {"in_features": hidden, "out_features": dim, **DENSE})
-        longest = self.encoder.config.max_position_embeddings
-        lengths = {"query_length": longest, "document_length": longest}
-        write_json(folder / "config_sentence_transformers.json", {**SETTINGS, **lengths})
-        write_json(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
-        places = ("", dense.name)
-        modules = zip(places, MODULES, strict=True)
-        write_json(
-            folder / "modules.json",
-            [
-                {"idx": place, "name": str(place), "path": path, "type": kind}
-                for place, (path, kind) in enumerate(modules)
-            ],
-        )
+        tensors = {name: tensor.detach().numpy() for name, tensor in self.encoder.state_dict().items()}
+        write_pylate_folder(folder, tensors, self.projection.weight.detach().numpy(), source)
 
 
 def buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -109,8 +100,3 @@ def principal_directions(teacher: TokenEncoder, texts: Sequence[str], dim: int) 
     vectors = teacher.encode_documents(list(texts)).vectors.astype(np.float64)
     _, directions = np.linalg.eigh(vectors.T @ vectors)
     return torch.from_numpy(directions[:, ::-1][:, :dim].T.astype(np.float32).copy())
-
-
-def write_json(path: Path, content: object) -> None:
-    """JSON that people can read."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -40,6 +40,9 @@ def read_folder(
     Raises:
         CheckpointFormatError: the folder is of no supported family, is damaged, or has no file for this runtime.
     """
+    if is_onnx_folder(folder) and runtime == "torch" and not _has_weights(folder):
+        # PyTorch computes with an INT8 file's weights, in a precision of its own
+        return read_onnx_folder(folder, name, "int8")
     if is_onnx_folder(folder) and runtime != "torch":
         if precision in ("fp16", "bf16"):
             raise CheckpointFormatError(f"{name} is an ONNX folder, which has no {precision}; use int8, fp32 or auto")

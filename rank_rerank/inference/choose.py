@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # several devices compute one model together
 Device: TypeAlias = Union[str, Sequence[str], "ExecutionProvider"]
 
+GPUS = ("cuda", "mps")
+
 logger = logging.getLogger("rank_rerank")
 
 
@@ -32,14 +34,15 @@ def choose_runtime(
     """Open a checkpoint in its runtime.
 
     "auto" takes for an INT8 ONNX file on the CPU compiled kernels where they compute the model on this processor, else
-    ONNX Runtime, which is said at INFO; for weights PyTorch, and compiled kernels where INT8 is asked for, or PyTorch
+    ONNX Runtime, which is said at INFO; on a GPU that PyTorch sees, PyTorch with the file's weights, as ONNX Runtime
+    has kernels for bytes on the CPU only; for weights PyTorch, and compiled kernels where INT8 is asked for, or PyTorch
     is not installed, which is said at INFO.
 
     Args:
         checkpoint: of a late-interaction model.
         device: "auto", "cpu", a GPU's name; for an ONNX file also the name of an execution provider, or one with
-            options; for weights also a list of devices of one kind, which share the texts.
-        precision: for PyTorch, see TorchTransformer; an ONNX file has the one it was made in.
+            options; for PyTorch also a list of devices of one kind, which share the texts.
+        precision: for PyTorch, see TorchTransformer; elsewhere an ONNX file has the one it was made in.
         num_threads: texts at once; None for the default. PyTorch has a setting of its own.
         runtime: as for TokenEncoder.from_pretrained.
 
@@ -50,12 +53,16 @@ def choose_runtime(
     """
     if runtime == "numba" and not _is_on_cpu(device):
         raise DeviceError('compiled kernels run on "cpu" only')
-    if checkpoint.is_onnx:
-        return _open_onnx(checkpoint, device, num_threads, runtime)
+    if checkpoint.is_onnx and runtime != "torch":
+        return _open_onnx(checkpoint, device, precision, num_threads, runtime)
     if _is_compiled(checkpoint, device, precision, runtime):
         from rank_rerank.inference.compiled import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
 
         return open_compiled_weights(checkpoint, num_threads)
+    return _open_torch(checkpoint, device, precision, num_threads)
+
+
+def _open_torch(checkpoint: Checkpoint, device: Device, precision: str, num_threads: int | None) -> Transformer:
     devices = _check_torch(checkpoint, device, num_threads)
     from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
 
@@ -64,7 +71,14 @@ def choose_runtime(
     return TransformerGroup([TorchTransformer(checkpoint, each, precision) for each in devices])
 
 
-def _open_onnx(checkpoint: Checkpoint, device: Device, num_threads: int | None, runtime: str) -> Transformer:
+def _open_onnx(
+    checkpoint: Checkpoint, device: Device, precision: str, num_threads: int | None, runtime: str
+) -> Transformer:
+    if runtime == "auto" and checkpoint.precision == "int8" and _torch_sees(device):
+        try:
+            return _open_torch(checkpoint, device, "auto" if precision == "int8" else precision, num_threads)
+        except CheckpointFormatError as error:
+            logger.info("model %s: ONNX Runtime instead of PyTorch: %s", checkpoint.name, error)
     if runtime != "onnx" and isinstance(device, str) and device in ("auto", "cpu"):
         from rank_rerank.inference.compiled import open_compiled_onnx  # noqa: PLC0415 - the runtime is chosen here
 
@@ -78,6 +92,19 @@ def _open_onnx(checkpoint: Checkpoint, device: Device, num_threads: int | None, 
     from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415
 
     return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads, provider)
+
+
+def _torch_sees(device: Device) -> bool:
+    """Whether all of what is named are GPUs that PyTorch is installed for and finds."""
+    names = [device] if isinstance(device, str) else list(device) if isinstance(device, Sequence) else []
+    if not names or any(name.partition(":")[0] not in GPUS for name in names) or find_spec("torch") is None:
+        return False
+    from rank_rerank.inference.torch_batches import resolve_device  # noqa: PLC0415 - loads PyTorch
+
+    try:
+        return all(resolve_device(name) for name in names)
+    except DeviceError:
+        return False
 
 
 def _is_on_cpu(device: Device) -> bool:
@@ -163,7 +190,7 @@ def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: De
 def _check_torch(
     checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device, num_threads: int | None
 ) -> str | list[str]:
-    torch = import_optional("torch", "torch", f"The model {checkpoint.name} (weights in safetensors)")
+    torch = import_optional("torch", "torch", f"The model {checkpoint.name} in PyTorch")
     if num_threads is not None and _is_on_cpu(device) and torch.get_num_threads() != num_threads:
         # a process has one such number, and other users of PyTorch in it: it is not this library's to set
         logger.warning(

@@ -12,6 +12,7 @@ from rank_rerank.inference.dense_stages import Projection
 from rank_rerank.inference.encoder_weights import check_supported
 from rank_rerank.inference.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.numba_transformer import NumbaTransformer
+from rank_rerank.inference.onnx_weights import check_dim
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 from rank_rerank.inference.transformer_plan import is_supported
 from rank_rerank.kernels.processor import vector_path
@@ -30,10 +31,7 @@ def open_compiled_onnx(checkpoint: Checkpoint, num_threads: int | None) -> Trans
         )
     config = read_transformer_config(checkpoint.folder)
     transformer = NumbaTransformer.from_onnx(checkpoint.model_file, config, num_threads, vector_path())
-    if transformer.dim != checkpoint.dim:
-        raise CheckpointFormatError(
-            f"the model gives {transformer.dim} numbers a token, its settings say {checkpoint.dim}"
-        )
+    check_dim(transformer.dim, checkpoint)
     return transformer
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.checkpoints.onnx_tensors import read_onnx_tensors
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
@@ -73,3 +74,13 @@ def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWei
     projections = read_projections(path, tensors, hidden)
     tensors.refuse_unknown_matrices()
     return weights, projections
+
+
+def check_dim(dim: int, checkpoint: Checkpoint) -> None:
+    """Hold what the weights give against what the settings say.
+
+    Raises:
+        CheckpointFormatError: the two differ.
+    """
+    if dim != checkpoint.dim:
+        raise CheckpointFormatError(f"the model gives {dim} numbers a token, its settings say {checkpoint.dim}")

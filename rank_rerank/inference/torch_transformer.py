@@ -1,6 +1,6 @@
 """TorchTransformer: encoder, projection and normalisation in PyTorch, on CPU, CUDA or Apple's MPS."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint, DenseLayer
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
 from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError, InvalidItemError
+from rank_rerank.inference.dequantized_weights import dequantize
+from rank_rerank.inference.onnx_weights import check_dim, weights_from_onnx
 from rank_rerank.inference.torch_batches import BatchRunner, resolve_device, resolve_precision, to_device
 from rank_rerank.inference.torch_encoder import activate, hidden_states
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -20,14 +23,14 @@ MIN_NORM = 1e-12
 
 
 class TorchTransformer:
-    """A token encoder from safetensors.
+    """A token encoder from safetensors, or with the weights of an INT8 ONNX file that this library wrote.
 
     The encoder computes in the precision asked for; projection and normalisation always in float32. Numbers may differ
     in the last bits with what a text is batched with. Threads on a CPU are PyTorch's own, one number a
     process that is not this library's to change: torch.set_num_threads().
 
     Args:
-        checkpoint: of a family with weights.
+        checkpoint: of a family with weights, or with such a file: its integers times their scales are the weights.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto" (fp32 on a CPU, fp16 on a GPU), "fp32", "fp16" or "bf16".
 
@@ -37,17 +40,12 @@ class TorchTransformer:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto", precision: str = "auto") -> None:
-        if checkpoint.transformer is None:
-            raise CheckpointFormatError(f"{checkpoint.name} has no weights that PyTorch could compute with")
         self._checkpoint = checkpoint
-        self._config = checkpoint.transformer
         self._device = resolve_device(device)
         self._precision = resolve_precision(precision, self._device)
-        tensors = read_encoder_tensors(TensorFiles(checkpoint.model_file), self._config)
+        self._config, tensors, dense = _read_int8(checkpoint) if checkpoint.is_onnx else _read_weights(checkpoint)
         self._weights = to_device(tensors, self._device, self._precision)
-        self._dense = [
-            (layer, to_device(read_dense_tensors(layer), self._device, "fp32")) for layer in checkpoint.dense
-        ]
+        self._dense = [(layer, to_device(tensors, self._device, "fp32")) for layer, tensors in dense]
         self._runner = BatchRunner(self._device, self._config.max_positions)
 
     def __reduce__(self) -> tuple[type["TorchTransformer"], tuple[Checkpoint, str, str]]:
@@ -84,6 +82,33 @@ class TorchTransformer:
     def _compute(self, token_ids: Any, attention_mask: Any, token_types: Any) -> Any:
         hidden = hidden_states(self._weights, self._config, token_ids, attention_mask, token_types)
         return project(hidden, self._dense)
+
+
+Weights: TypeAlias = tuple[TransformerConfig, dict[str, AnyArray], list[tuple[DenseLayer, dict[str, AnyArray]]]]
+
+
+def _read_weights(checkpoint: Checkpoint) -> Weights:
+    if checkpoint.transformer is None:
+        raise CheckpointFormatError(f"{checkpoint.name} has no weights that PyTorch could compute with")
+    tensors = read_encoder_tensors(TensorFiles(checkpoint.model_file), checkpoint.transformer)
+    return checkpoint.transformer, tensors, [(layer, read_dense_tensors(layer)) for layer in checkpoint.dense]
+
+
+def _read_int8(checkpoint: Checkpoint) -> Weights:
+    if checkpoint.precision != "int8":
+        raise CheckpointFormatError(
+            f"{checkpoint.model_file.name}: of ONNX files PyTorch reads INT8 ones of this library only"
+        )
+    config = read_transformer_config(checkpoint.folder)
+    weights, projections = weights_from_onnx(checkpoint.model_file, config)
+    dense: list[tuple[DenseLayer, dict[str, AnyArray]]] = []
+    for projection in projections:
+        out_features, in_features = projection.weight.shape
+        layer = DenseLayer(checkpoint.model_file, in_features, out_features, has_bias=True)
+        dense.append((layer, {"linear.weight": projection.weight, "linear.bias": projection.bias}))
+    dim = dense[-1][0].out_features if dense else config.hidden_size
+    check_dim(dim, checkpoint)
+    return config, dequantize(weights, config), dense
 
 
 def project(hidden: Any, dense: list[tuple[DenseLayer, dict[str, Any]]]) -> Any:

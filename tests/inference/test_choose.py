@@ -91,8 +91,33 @@ def test_what_is_not_compiled_is_refused(pylate):
 
 
 @needs_bytes
-def test_the_bundled_model_runs_in_both(encoder):
+def test_the_bundled_model_runs_in_every_runtime(encoder):
+    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
     assert encoder.transformer.description.startswith("compiled")
     assert load(None, runtime="onnx").transformer.description.startswith("ONNX Runtime")
-    with pytest.raises(CheckpointFormatError):
-        load(None, runtime="torch")
+    assert load(None, runtime="torch").transformer.description.endswith("cpu, fp32")
+    assert load(None, runtime="torch", precision="bf16").transformer.description.endswith("cpu, bf16")
+
+
+def test_an_int8_file_goes_to_pytorch_where_it_sees_a_gpu(monkeypatch, caplog):
+    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    monkeypatch.setattr(choose, "GPUS", ("cpu",))  # no GPU is needed to see what is chosen
+    assert load(None, device="cpu").transformer.description.startswith("PyTorch")
+    assert load(None, device="cpu", precision="int8").transformer.description.startswith("PyTorch")
+    assert load(None, device=["cpu", "cpu"]).transformer.description.count("PyTorch") == 2
+    assert load(None, device="cpu", runtime="onnx").transformer.description.startswith("ONNX Runtime")
+    monkeypatch.setattr(choose, "_open_torch", refuse)
+    with caplog.at_level(logging.INFO, "rank_rerank"):
+        assert not load(None, device="cpu").transformer.description.startswith("PyTorch")
+    assert "instead of PyTorch: no weights of ours" in caplog.text
+
+
+def refuse(*_):
+    raise CheckpointFormatError("no weights of ours")
+
+
+def test_a_gpu_that_is_not_here_is_no_reason_to_compute_elsewhere():
+    with pytest.raises(DeviceError):
+        load(None, device="cuda:7")
+    with pytest.raises(DeviceError):
+        load(None, device="mps:3")
