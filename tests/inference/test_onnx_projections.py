@@ -14,7 +14,7 @@ TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with ev
 
 
 def write_projected(folder, dims=(48, 32), *, has_bias=True, between=None):
-    """The bundled model with random linear layers in front of its normalisation."""
+    """The bundled model with random linear layers between its own projection, if it has one, and its normalisation."""
     for name in ("tokenizer.json", "config.json"):
         shutil.copy(bundled_folder() / name, folder / name)
     config = (bundled_folder() / "onnx_config.json").read_text(encoding="utf-8")
@@ -25,8 +25,9 @@ def write_projected(folder, dims=(48, 32), *, has_bias=True, between=None):
     first = next(place for place, node in enumerate(nodes) if node.op_type == "ReduceL2")
     rows = before = nodes[first].input[0]
     new = []
+    own = sum("projection.dense" in tensor.name for tensor in model.graph.initializer)
     for layer, dim in enumerate(dims):
-        name = f"projection.dense.{layer}.linear"
+        name = f"projection.dense.{own + layer}.linear"
         weights = {"weight": rng.normal(size=(size, dim)), **({"bias": rng.normal(size=dim)} if has_bias else {})}
         for part, values in weights.items():
             array = onnx.numpy_helper.from_array(values.astype(np.float32), f"{name}.{part}")

@@ -14,7 +14,7 @@ MODEL_FILE = bundled_folder() / "model_int8.onnx"
 
 @pytest.fixture(scope="module")
 def transformer():
-    return OnnxTransformer(MODEL_FILE, 384, "int8")
+    return OnnxTransformer(MODEL_FILE, 128, "int8")
 
 
 @pytest.mark.parametrize("token_budget", [1, 64, 512, 100_000])
@@ -52,4 +52,4 @@ def test_a_truncated_model_is_refused(tmp_path, size):
     with (tmp_path / "model_int8.onnx").open("r+b") as file:
         file.truncate(size)
     with pytest.raises(CheckpointFormatError, match=r"model_int8\.onnx (cannot be opened|is not a valid ONNX file)"):
-        OnnxTransformer(tmp_path / "model_int8.onnx", 384, "int8")
+        OnnxTransformer(tmp_path / "model_int8.onnx", 128, "int8")

@@ -166,7 +166,7 @@ def test_bad_candidates_are_refused_with_a_store_as_without(store, reranker, doc
         Compression("binary", "int8"),
         Compression("int8", pooling=Pooling(2)),
         Compression("int8", pooling=Pooling(2, "sequential")),
-        Compression("float16", projection=Projection(384, 128)),
+        Compression("float16", projection=Projection(128, 64)),
     ],
 )
 def test_every_compression_finds_the_answer(tmp_path, reranker, compression):

@@ -32,6 +32,7 @@ def teacher(source):
 
 @pytest.fixture
 def maker(monkeypatch):
+    monkeypatch.setattr(student, "FROZEN_LAYERS", 1)
     monkeypatch.setattr(batches, "GROUPS", 2)
     monkeypatch.setattr(recipe, "DIMS", {8: 1.0, 4: 0.5})
     monkeypatch.setattr(recipe, "DIM", DIM)
@@ -108,9 +109,30 @@ def test_embeddings_stay_and_layers_move(source, teacher, maker, tmp_path):
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     recipe.train(learner, teacher, maker, 3, tmp_path)
     moved = {key for key, value in learner.state_dict().items() if not torch.equal(value, before[key])}
-    assert not any("embeddings" in key for key in moved)
+    assert not any("embeddings" in key or "layer.0." in key for key in moved)
     assert "projection.weight" in moved
-    assert sum("encoder.layer" in key for key in moved) > 20
+    assert sum("encoder.layer.1." in key for key in moved) > 10
+
+
+def test_bfloat16_gives_almost_the_same_vectors_and_trains_float32_weights(source, teacher):
+    exact = new_student(source)
+    rounded = student.Student(source, DIM, bfloat16=True)
+    rounded.load_state_dict(exact.state_dict())
+    batch = teacher.tokenizer.tokenize_documents([*TEXTS, " ".join(TEXTS) * 5])
+    found, expected = rounded.encode(batch), exact.encode(batch)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.999
+    found.square().sum().backward()
+    weight = rounded.encoder.encoder.layer[-1].output.dense.weight
+    assert weight.dtype == weight.grad.dtype == torch.float32
+
+
+def test_a_text_has_the_same_vectors_alone_and_padded(source, teacher):
+    learner = new_student(source)
+    batch = teacher.tokenizer.tokenize_documents(TEXTS)
+    alone = [learner.encode(teacher.tokenizer.tokenize_documents([text])) for text in TEXTS]
+    torch.testing.assert_close(learner.encode(batch), torch.cat(alone), atol=1e-5, rtol=1e-4)
 
 
 def test_the_rate_warms_up_and_goes_to_zero():
