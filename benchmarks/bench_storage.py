@@ -131,9 +131,12 @@ def compressions() -> list[tuple[str, Any]]:
         "binary, float16 rescores": Compression("binary", "float16"),
     }
     made: list[tuple[str, Any]] = [(label, lambda _, each=each: each) for label, each in plain.items()]
-    made += [("int8, 192 dims", rotated(192)), ("int8, 128 dims", rotated(128))]
-    made += [("float16, 128 dims", rotated(128, dtype="float16"))]
-    made += [("int8, 128 dims, pool 2", rotated(128, pooling=Pooling(2)))]
+    first = Projection(128, 64)
+    made += [
+        ("int8, first 64 dims", lambda _: Compression("int8", projection=first)),
+        ("int8, 64 dims, fitted", rotated(64)),
+        ("int8, first 64 dims, pool 2", lambda _: Compression("int8", projection=first, pooling=Pooling(2))),
+    ]
     return made
 
 

@@ -21,7 +21,8 @@ TEXTS = ["a river bank", "the market", "a", "heart and blood vessels of the body
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path, monkeypatch):
+    monkeypatch.setattr(student, "FROZEN_LAYERS", 1)
     return write_bert(tmp_path / "source", config={**BERT_CONFIG, "architectures": ["BertModel"]})
 
 
@@ -32,7 +33,6 @@ def teacher(source):
 
 @pytest.fixture
 def maker(monkeypatch):
-    monkeypatch.setattr(student, "FROZEN_LAYERS", 1)
     monkeypatch.setattr(batches, "GROUPS", 2)
     monkeypatch.setattr(recipe, "DIMS", {8: 1.0, 4: 0.5})
     monkeypatch.setattr(recipe, "DIM", DIM)
