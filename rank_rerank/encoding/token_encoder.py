@@ -63,9 +63,9 @@ class TokenEncoder:
             token: of the Hub, for models that are not public; None for the one that huggingface-hub keeps.
             local_files_only: take a model of the Hub from the cache, and leave the network alone.
             cache_dir: the folder of that cache; None for huggingface-hub's.
-            device: "auto", "cpu"; for a model with weights "cuda", "cuda:N" or "mps"; for an ONNX file an execution
-                provider of ONNX Runtime, by name or as inference.providers.ExecutionProvider;
-                ["cuda:0", "cuda:1"] for devices that share the texts.
+            device: "auto", "cpu"; "cuda", "cuda:N" or "mps" for weights, and for INT8 files of this library where
+                PyTorch sees such a GPU; for an ONNX file an execution provider of ONNX Runtime, by name or as
+                inference.providers.ExecutionProvider; ["cuda:0", "cuda:1"] for devices that share the texts.
             precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
                 "fp16" or "bf16".
             num_threads: texts encoded at once; None for RANK_RERANK_NUM_THREADS, else the processors there are.
