@@ -1,12 +1,13 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
 usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32]
-                                          [--parts quality,latency,memory]
+                                          [--before FOLDER] [--parts quality,latency,memory]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
-candidates (encode and score, and score only, p50 and p95), and the peak memory of a process that reranks 1,000
-documents of 300 tokens. With --fp32 the same weights are computed with in float32 too, by PyTorch, and INT8 may cost
-at most 0.005 nDCG@10.
+candidates (encode and score, and score only, p50 and p95) with the bytes that a stored document takes in int8, and the
+peak memory of a process that reranks 1,000 documents of 300 tokens. With --fp32 the same weights are computed with in
+float32 too, by PyTorch, and INT8 may cost at most 0.005 nDCG@10. With --before another model stands beside the bundled
+one, an earlier one for example; in the latency part the two take turns.
 Needs the extra "evaluation".
 """
 
@@ -16,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workloads import (
@@ -32,12 +33,16 @@ from workloads import (
 
 import rank_rerank
 from rank_rerank.devices import default_num_threads
+from rank_rerank.encoding.compression import Compression
 
 DEPTH = 100
 LATENCY_QUERIES = 20
 MAX_INT8_LOSS = 0.005
 MAX_PEAK_MB = 600
+BUNDLED = "bundled (INT8)"
 FP32 = "same model, fp32"
+BEFORE = "before"
+WORK = ("encode and score", "encode the query", "score only")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--sets", default="scifact")
     parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
+    parser.add_argument("--before", type=Path, help="the folder of another model")
     parser.add_argument("--parts", default="quality,latency,memory")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -64,13 +70,15 @@ def main() -> None:
     print(json.dumps(machine))
     rows: list[dict[str, object]] = []
     sets = [read_collection(options.data, name) for name in options.sets.split(",")]
-    if "quality" in options.parts:
-        models = {"bundled (INT8)": rank_rerank.load()}
-        if options.fp32:
-            models[FP32] = rank_rerank.load(runtime="torch", precision="fp32")
-        rows += [row for collection in sets for row in bench_quality(collection, models)]
+    models = {BUNDLED: rank_rerank.load()}
+    if options.before is not None:
+        models[BEFORE] = rank_rerank.load(options.before)
     if "latency" in options.parts:
-        rows.append(bench_latency(sets[0]))
+        rows += bench_latency(sets[0], models)
+    if options.fp32:
+        models[FP32] = rank_rerank.load(runtime="torch", precision="fp32")
+    if "quality" in options.parts:
+        rows += [row for collection in sets for row in bench_quality(collection, models)]
     if "memory" in options.parts:
         rows.append(bench_memory())
     print(f"written to {write_result('bench_reranking', [{**machine, **row} for row in rows])}")
@@ -87,7 +95,7 @@ def bench_quality(collection: Collection, models: dict[str, rank_rerank.ColbertR
     for label, quality in results.items():
         print(f"{label:20} {quality.ndcg:8.4f}  {quality.ms_per_query:8.1f}", flush=True)
     if FP32 in results:
-        loss = results[FP32].ndcg - results["bundled (INT8)"].ndcg
+        loss = results[FP32].ndcg - results[BUNDLED].ndcg
         print(f"INT8 costs {loss:+.4f} nDCG@10")
         if abs(loss) > MAX_INT8_LOSS:
             raise SystemExit(f"INT8 differs from fp32 by more than {MAX_INT8_LOSS}")
@@ -117,34 +125,58 @@ def rerank_all(
     return Quality(ndcg_at_10(collection.qrels, run), 1000 * seconds / len(run))
 
 
-def bench_latency(collection: Collection) -> dict[str, object]:
-    """What a user waits for: one query, 100 raw candidates; and the share of scoring in it."""
-    reranker = rank_rerank.load()
+def bench_latency(collection: Collection, models: dict[str, rank_rerank.ColbertReranker]) -> list[dict[str, object]]:
+    """What a user waits for and stores: models take turns, a query of theirs each."""
     candidates, _ = bm25_candidates(collection, DEPTH)
-    online: list[float] = []
-    encoding: list[float] = []
-    scoring: list[float] = []
+    waits = {label: Waits() for label in models}
     for query_id in list(collection.queries)[:LATENCY_QUERIES]:
-        query, texts = collection.queries[query_id], [collection.documents[key] for key in candidates[query_id]]
+        texts = [collection.documents[key] for key in candidates[query_id]]
+        for label, reranker in models.items():
+            waits[label].take(reranker, collection.queries[query_id], texts)
+    print(f"\none query, {DEPTH} candidates of {collection.name}, {LATENCY_QUERIES} queries, milliseconds")
+    rows: list[dict[str, object]] = []
+    for label, reranker in models.items():
+        row: dict[str, object] = {"part": "latency", "set": collection.name, "ranker": label, "candidates": DEPTH}
+        dim, num_tokens = reranker.encoder.dim, waits[label].num_tokens / (LATENCY_QUERIES * DEPTH)
+        row |= {"dim": dim, "bytes_per_document": num_tokens * Compression("int8").bytes_per_token(dim)}
+        print(f"{label}: {dim} dims, {row['bytes_per_document']:,.0f} bytes a document in int8")
+        for part, values in waits[label].seconds.items():
+            p50, p95 = (1000 * percentile(values, share) for share in (0.5, 0.95))
+            print(f"{part:20} p50 {p50:8.2f}  p95 {p95:8.2f}")
+            row |= {f"{part} p50_ms": p50, f"{part} p95_ms": p95}
+        rows.append(row)
+    return rows
+
+
+@dataclass
+class Waits:
+    """How long one model took for the parts of its work.
+
+    Attributes:
+        seconds: a part of the work → seconds, a query each.
+        num_tokens: of all documents.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in WORK})
+    num_tokens: int = 0
+
+    def take(self, reranker: rank_rerank.ColbertReranker, query: str, texts: list[str]) -> None:
+        """Rerank in one call and step by step; refuse scores that differ."""
         begun = time.perf_counter()
         ranking = reranker.rerank(query, texts)
-        online.append(time.perf_counter() - begun)
+        online = time.perf_counter() - begun
         begun = time.perf_counter()
         query_embeddings = reranker.encoder.encode_query(query)
-        encoding.append(time.perf_counter() - begun)
+        encoding = time.perf_counter() - begun
         documents = reranker.encoder.encode_documents(texts)
         begun = time.perf_counter()
         scores = rank_rerank.maxsim(query_embeddings, documents, trusted=True)
-        scoring.append(time.perf_counter() - begun)
+        scoring = time.perf_counter() - begun
         if [hit.score for hit in sorted(ranking, key=lambda hit: hit.index)] != scores.tolist():
             raise SystemExit("scores of the two paths differ")
-    row: dict[str, object] = {"part": "latency", "set": collection.name, "candidates": DEPTH}
-    print(f"\none query, {DEPTH} candidates of {collection.name}, {len(online)} queries, milliseconds")
-    for label, values in (("encode and score", online), ("encode the query", encoding), ("score only", scoring)):
-        p50, p95 = (1000 * percentile(values, share) for share in (0.5, 0.95))
-        print(f"{label:20} p50 {p50:8.2f}  p95 {p95:8.2f}")
-        row |= {f"{label} p50_ms": p50, f"{label} p95_ms": p95}
-    return row
+        for part, value in zip(WORK, (online, encoding, scoring), strict=True):
+            self.seconds[part].append(value)
+        self.num_tokens += len(documents.vectors)
 
 
 def bench_memory() -> dict[str, object]:

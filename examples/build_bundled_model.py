@@ -55,9 +55,9 @@ GATE_STEP = 5
 TO_SOURCE = "the weights as trained, 20 SciFact abstracts and 24 parts of them, 2 to 512 tokens"
 TO_WEIGHTS = "the same 8-bit weights in float32, these texts"
 TO_SOURCE_WIDE = "the weights as trained, every fifth of SciFact's abstracts, in natural length"
+SOURCE_NAME = "all-MiniLM-L6-v2"
 CONFIG = {
     "model_type": "ColBERT",
-    "model_name": "all-MiniLM-L6-v2",
     "model_class": "BertModel",
     "uses_token_type_ids": False,
     "query_prefix": "",
@@ -147,11 +147,14 @@ def build(source: Path, gate_data: Path | None) -> tuple[dict[str, bytes], bytes
     )
     wide = None if gate_data is None else wide_gate(result, tokenizer, gate_data)
     dim = encoder.config.hidden_size if projection is None else projection.dense[-1].linear.out_features
+    training = source / TRAINING_FILE
+    history = json.loads(training.read_bytes()) if training.exists() else None
+    name = SOURCE_NAME if history is None else f"{SOURCE_NAME} trained for late interaction, {dim} dims"
     files = {
         "model_int8.onnx": result.model,
         "tokenizer.json": (source / "tokenizer.json").read_bytes(),
         "config.json": (source / "config.json").read_bytes(),
-        "onnx_config.json": to_json({**CONFIG, "embedding_dim": dim}),
+        "onnx_config.json": to_json({"model_name": name, **CONFIG, "embedding_dim": dim}),
     }
     reference = unpacked_reference(files)
     golden = np.concatenate([reference(text) for text in tokenize(tokenizer, SELF_CHECK_TEXTS)]).astype(np.float16)
@@ -165,10 +168,8 @@ def build(source: Path, gate_data: Path | None) -> tuple[dict[str, bytes], bytes
         "self_check.json": to_json({"texts": SELF_CHECK_TEXTS}),
         "self_check_vectors.npy": to_npy(golden),
         "LICENSE": apache_licence(),
-        "README.md": model_card(measured),
+        "README.md": model_card(measured, history),
     }
-    training = source / TRAINING_FILE
-    history = json.loads(training.read_bytes()) if training.exists() else None
     return {**files, "provenance.json": to_json(provenance(files, result, measured, history))}, result.fp32_model
 
 
@@ -244,10 +245,15 @@ def apache_licence() -> bytes:
     return text[text.index(" " * 33 + "Apache License") :].encode()
 
 
-def model_card(measured: dict[str, Fidelity]) -> bytes:
-    """The card, with the figures of this build."""
-    template = (EXAMPLES / "data" / "bundled_model_card.md").read_text(encoding="utf-8")
-    return template.replace("{figures}\n", "".join(figures(*row) for row in measured.items())).encode()
+def model_card(measured: dict[str, Fidelity], training: dict[str, Any] | None) -> bytes:
+    """The card of a trained or an untrained model, with the figures of this build."""
+    name = "zero_shot_model_card.md" if training is None else "bundled_model_card.md"
+    text = (EXAMPLES / "data" / name).read_text(encoding="utf-8")
+    text = text.replace("{figures}\n", "".join(figures(*row) for row in measured.items()))
+    if training is not None:
+        bfloat16 = " --bfloat16" if training["products"] == "bfloat16" else ""
+        text = text.replace("{arguments}", f"--steps {training['steps']} --seed {training['seed']}{bfloat16}")
+    return text.encode()
 
 
 def figures(name: str, fidelity: Fidelity) -> str:

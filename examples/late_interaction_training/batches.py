@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from late_interaction_training.corpora import Passage, Source
+from late_interaction_training.disguise import Disguise
 
 # how often a batch is of each source
 WEIGHTS = {"squad": 0.4, "medquad": 0.15, "pubmedqa": 0.1, "scifact": 0.35}
@@ -17,6 +18,9 @@ GROUPS = 8
 GROUP_SIZE = 4
 NEIGHBOURS = 24
 MAX_QUESTIONS = 2
+# how many batches have words replaced, and the fewest and the most of their different words
+DISGUISED = 0.5
+REPLACED = (0.3, 0.9)
 # words of a document: (share of the documents, fewest, most)
 LENGTHS = ((0.15, 8, 24), (0.6, 40, 100), (0.25, 80, 180))
 # words of a query that is cut out of a text: the same
@@ -44,10 +48,11 @@ class Batch:
 class BatchMaker:
     """Makes batches, each from its number and the seed alone."""
 
-    def __init__(self, sources: Sequence[Source], seed: int) -> None:
-        """Find the neighbours of every passage."""
+    def __init__(self, sources: Sequence[Source], seed: int, disguise: Disguise | None = None) -> None:
+        """Find the neighbours of every passage; with ``disguise`` half of the batches are shown in other words."""
         self._sources = [source for source in sources if source.passages]
         self._seed = seed
+        self._disguise = disguise
         self._neighbours = {source.name: find_neighbours(source.passages) for source in self._sources}
 
     def make(self, number: int) -> Batch:
@@ -67,7 +72,11 @@ class BatchMaker:
                 batch.queries.append(query)
                 batch.labels.append(label)
                 batch.asked.append(asked)
-        return batch
+        if self._disguise is None or not happens(draw, DISGUISED):
+            return batch
+        replace = self._disguise.replacement(draw.uniform(*REPLACED), draw)
+        documents, queries = ([replace(text) for text in texts] for texts in (batch.documents, batch.queries))
+        return Batch(documents, queries, batch.labels, batch.asked)
 
 
 def present(passage: Passage, draw: random.Random) -> tuple[str, list[tuple[str, bool]]]:

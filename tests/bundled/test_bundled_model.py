@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from rank_rerank.checkpoints.find import bundled_folder
+from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
 
 # one below and one above each size at which some kernel changes its way: vector widths, blocks of 66 queries
 LENGTHS = [
@@ -125,7 +125,7 @@ def test_the_interface_is_next_plaid_s(session):
         ("attention_mask", "tensor(int64)"),
     ]
     output = session.get_outputs()[0]
-    assert (output.name, output.type, output.shape[2]) == ("output", "tensor(float)", 128)
+    assert (output.name, output.type, output.shape[2]) == ("output", "tensor(float)", find_checkpoint().dim)
 
 
 def test_files_are_those_that_were_built():

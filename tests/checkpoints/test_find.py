@@ -22,7 +22,7 @@ def write_config(folder, **values):
 @pytest.mark.parametrize("name", [None, "bundled"])
 def test_the_bundled_model(name):
     checkpoint = find_checkpoint(name)
-    assert (checkpoint.name, checkpoint.dim, checkpoint.precision) == ("bundled", 128, "int8")
+    assert (checkpoint.name, checkpoint.dim, checkpoint.precision) == ("bundled", 384, "int8")
     assert checkpoint.settings.query_prefix == checkpoint.settings.document_prefix == ""
     assert not checkpoint.settings.do_query_expansion
 

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 
-from rank_rerank.checkpoints.find import bundled_folder
+from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
 
 
 def test_the_report_names_what_is_here(run):
@@ -27,7 +27,7 @@ def test_as_json(run):
     report = json.loads(out)
     assert code == 0
     assert report["model"]["name"] == "bundled"
-    assert report["model"]["dim"] == 128
+    assert report["model"]["dim"] == find_checkpoint().dim
     assert report["packages"]["numpy"] == np.__version__
 
 

@@ -66,6 +66,6 @@ def test_spans_are_whole_words_inside_the_text_and_apart(encoder, text):
 
 
 def test_embeddings_without_spans_are_refused(encoder):
-    bare = TokenEmbeddings(np.ones((1, 128), np.float32), np.array([0, 1]))
+    bare = TokenEmbeddings(np.ones((1, encoder.dim), np.float32), np.array([0, 1]))
     with pytest.raises(InvalidArgumentError, match="character spans"):
         match_words(bare, "a", bare, "a")

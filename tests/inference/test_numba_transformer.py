@@ -341,7 +341,7 @@ def test_processors_without_such_an_instruction_are_refused(config, tensors):
 def test_the_bundled_model_agrees_with_onnx_runtime(encoder):
     documents = ["A short text.", "Enzymes that repair DNA slow down with age. " * 12, "odd"]
     batch = encoder.tokenizer.tokenize_documents(documents)
-    onnx = OnnxTransformer(MODEL_FILE, 128, "int8").encode(batch)
+    onnx = OnnxTransformer(MODEL_FILE, encoder.dim, "int8").encode(batch)
     compiled = NumbaTransformer.from_onnx(MODEL_FILE, read_transformer_config(bundled_folder())).encode(batch)
     found = (onnx * compiled).sum(axis=1)
     assert found.mean() > 0.998

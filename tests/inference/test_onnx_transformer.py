@@ -4,17 +4,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rank_rerank.checkpoints.find import bundled_folder
+from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference import onnx_transformer
 from rank_rerank.inference.onnx_transformer import OnnxTransformer
 
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
+DIM = find_checkpoint().dim
 
 
 @pytest.fixture(scope="module")
 def transformer():
-    return OnnxTransformer(MODEL_FILE, 128, "int8")
+    return OnnxTransformer(MODEL_FILE, DIM, "int8")
 
 
 @pytest.mark.parametrize("token_budget", [1, 64, 512, 100_000])
@@ -43,7 +44,7 @@ def test_it_says_what_runs(transformer):
 
 def test_another_dim_than_the_settings_say_is_refused():
     with pytest.raises(CheckpointFormatError, match="the settings say"):
-        OnnxTransformer(MODEL_FILE, 128, "int8")
+        OnnxTransformer(MODEL_FILE, DIM + 1, "int8")
 
 
 @pytest.mark.parametrize("size", [0, 10, 100_000])
@@ -52,4 +53,4 @@ def test_a_truncated_model_is_refused(tmp_path, size):
     with (tmp_path / "model_int8.onnx").open("r+b") as file:
         file.truncate(size)
     with pytest.raises(CheckpointFormatError, match=r"model_int8\.onnx (cannot be opened|is not a valid ONNX file)"):
-        OnnxTransformer(tmp_path / "model_int8.onnx", 128, "int8")
+        OnnxTransformer(tmp_path / "model_int8.onnx", DIM, "int8")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import rank_rerank
+from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling
@@ -166,7 +167,7 @@ def test_bad_candidates_are_refused_with_a_store_as_without(store, reranker, doc
         Compression("binary", "int8"),
         Compression("int8", pooling=Pooling(2)),
         Compression("int8", pooling=Pooling(2, "sequential")),
-        Compression("float16", projection=Projection(128, 64)),
+        Compression("float16", projection=Projection(find_checkpoint().dim, 64)),
     ],
 )
 def test_every_compression_finds_the_answer(tmp_path, reranker, compression):

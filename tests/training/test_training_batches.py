@@ -5,19 +5,7 @@ from late_interaction_training.corpora import Passage, Source
 
 pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
 from late_interaction_training.batches import GROUP_SIZE, GROUPS, BatchMaker, cut, find_neighbours, present
-
-TOPICS = ("river bank water flood", "stock market trade price", "heart blood vessel valve", "violin string bow concert")
-
-
-def passages(count=40):
-    return [
-        Passage(
-            f"title {n}",
-            f"The {TOPICS[n % 4]} number{n} begins. It goes on with word{n} and other words. It ends here.",
-            [f"what about number{n} {TOPICS[n % 4]}"] if n % 3 else [],
-        )
-        for n in range(count)
-    ]
+from training_passages import passages
 
 
 def maker(seed=0):
