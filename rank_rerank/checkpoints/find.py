@@ -41,7 +41,8 @@ def find_model(
     Raises:
         CheckpointNotFoundError: there is no such folder, and no such model on the Hub or in its cache.
         CheckpointFormatError: the files are damaged or of a kind that is not supported.
-        InvalidArgumentError: an unknown precision or runtime, or an instruction for a model that takes none.
+        InvalidArgumentError: an unknown precision or runtime, an instruction for a model that takes none, or a
+            revision of a folder.
     """
     for option, value, known in (("precision", precision, PRECISIONS), ("runtime", runtime, RUNTIMES)):
         if value not in known:
@@ -49,6 +50,9 @@ def find_model(
     folder, name = _locate(name_or_folder)
     if folder is None:
         folder = download(name, hub, precision, runtime)
+    elif hub.revision is not None:
+        # another model than the one asked for could lie here, as where a folder has the name of a Hub's model
+        raise InvalidArgumentError(f"{name} is a folder, which has no revisions; leave revision out")
     checkpoint = read_folder(folder, name, precision, runtime, instruction)
     if instruction is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.prompt is None):
         raise InvalidArgumentError(f"{name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker")

@@ -25,7 +25,7 @@ INT8_ONNX = tuple(f"{where}{name}" for name in ONNX_FILES["int8"] for where in (
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How the Hub is asked for a model; of no meaning for a folder.
+    """How the Hub is asked for a model; of no meaning for a folder, which is refused with a revision.
 
     Attributes:
         revision: branch, tag or commit; None for the main branch.

@@ -147,6 +147,14 @@ def test_a_token_is_not_shown():
     assert SECRET not in repr(HubOptions(token=SECRET)) + repr(ModelOptions(token=SECRET))
 
 
+@pytest.mark.parametrize("name", [None, "bundled", "folder"])
+def test_a_folder_has_no_revisions(tmp_path, name):
+    if name == "folder":
+        name = folders.write_pylate(tmp_path / "model")
+    with pytest.raises(InvalidArgumentError, match="no revisions"):
+        rank_rerank.load(name, revision="main")
+
+
 @pytest.mark.parametrize("options", [{"token": 5}, {"token": ""}, {"revision": 1}, {"local_files_only": "yes"}])
 def test_options_of_a_wrong_type(options):
     with pytest.raises(InvalidArgumentError, match=next(iter(options))):
