@@ -94,7 +94,7 @@ def bench_table(data: Path, names: list[str], cache: Path) -> list[dict[str, Any
     assert_parity(reranker, collections[names[0]], sources[names[0]], candidates[names[0]])
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        for number, (label, make) in enumerate(compressions()):
+        for number, (label, make) in enumerate(compressions(reranker.encoder.dim)):
             row: dict[str, Any] = {"part": "table", "compression": label}
             for name in names:
                 store = compressed(sources[name], make(sources[name]), Path(scratch) / f"{number}-{name}")
@@ -109,8 +109,8 @@ def bench_table(data: Path, names: list[str], cache: Path) -> list[dict[str, Any
     return rows
 
 
-def compressions() -> list[tuple[str, Any]]:
-    """What is measured: a label, and how to make the compression from the float32 store."""
+def compressions(dim: int) -> list[tuple[str, Any]]:
+    """What is measured: a label, and how to make the compression from the float32 store of vectors of ``dim``."""
 
     def rotated(dims: int, **options: Any) -> Any:
         def make(store: EmbeddingStore) -> Compression:
@@ -131,11 +131,12 @@ def compressions() -> list[tuple[str, Any]]:
         "binary, float16 rescores": Compression("binary", "float16"),
     }
     made: list[tuple[str, Any]] = [(label, lambda _, each=each: each) for label, each in plain.items()]
-    first = Projection(128, 64)
+    fewer = min(DIM, dim // 2)
+    first = Projection(dim, fewer)
     made += [
-        ("int8, first 64 dims", lambda _: Compression("int8", projection=first)),
-        ("int8, 64 dims, fitted", rotated(64)),
-        ("int8, first 64 dims, pool 2", lambda _: Compression("int8", projection=first, pooling=Pooling(2))),
+        (f"int8, first {fewer} dims", lambda _: Compression("int8", projection=first)),
+        (f"int8, {fewer} dims, fitted", rotated(fewer)),
+        (f"int8, first {fewer} dims, pool 2", lambda _: Compression("int8", projection=first, pooling=Pooling(2))),
     ]
     return made
 
