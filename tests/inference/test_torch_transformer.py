@@ -15,7 +15,6 @@ from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import (
-    CheckpointFormatError,
     DeviceError,
     InvalidItemError,
     MissingDependencyError,
@@ -203,8 +202,3 @@ def test_a_file_with_the_names_of_older_models(tmp_path, folder):
         TokenEncoder.from_pretrained(each, device="cpu").encode_document("some text") for each in (tmp_path, folder)
     )
     assert old.vectors.tobytes() == new.vectors.tobytes()
-
-
-def test_the_bundled_model_has_no_weights_for_pytorch():
-    with pytest.raises(CheckpointFormatError, match=r"safetensors is missing"):
-        rank_rerank.load(runtime="torch")
