@@ -1,20 +1,19 @@
-"""What every model that scores pairs in PyTorch has in common: a device, a precision, batches."""
+"""What every model that scores pairs in PyTorch has in common: batches, and one number for each pair."""
 
 from abc import ABC, abstractmethod
 from typing import Any
-
-import torch
 
 from rank_rerank.arrays import Float32Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.decoder_config import DecoderConfig
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
-from rank_rerank.inference.torch_batches import BatchRunner, resolve_device, resolve_precision
+from rank_rerank.inference.torch_batches import BatchRunner
+from rank_rerank.inference.torch_model import TorchModel
 from rank_rerank.inference.torch_transformer import check_token_ids
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 
-class TorchPairs(ABC):
+class TorchPairs(TorchModel, ABC):
     """A PairTransformer whose numbers are computed batch by batch.
 
     Args:
@@ -34,19 +33,9 @@ class TorchPairs(ABC):
         device: str,
         precision: str,
     ) -> None:
-        self._checkpoint = checkpoint
+        super().__init__(checkpoint, device, precision)
         self._vocab_size = config.vocab_size
-        self._device = resolve_device(device)
-        self._precision = resolve_precision(precision, self._device)
         self._runner = BatchRunner(self._device, config.max_positions)
-
-    def __reduce__(self) -> tuple[type["TorchPairs"], tuple[Any, ...]]:
-        return (type(self), (self._checkpoint, self._device, self._precision))
-
-    @property
-    def description(self) -> str:
-        """Runtime, device and precision, for people."""
-        return f"PyTorch {torch.__version__}, {self._device}, {self._precision}"
 
     def logits(self, batch: TokenBatch) -> Float32Vector:
         """The logit of every pair: see PairTransformer.logits.

@@ -3,7 +3,6 @@
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch.nn import functional
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
@@ -15,14 +14,15 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_t
 from rank_rerank.errors import CheckpointFormatError, InvalidItemError
 from rank_rerank.inference.dequantized_weights import dequantize
 from rank_rerank.inference.onnx_weights import check_dim, weights_from_onnx
-from rank_rerank.inference.torch_batches import BatchRunner, resolve_device, resolve_precision, to_device
+from rank_rerank.inference.torch_batches import BatchRunner, to_device
 from rank_rerank.inference.torch_encoder import activate, hidden_states
+from rank_rerank.inference.torch_model import TorchModel
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 MIN_NORM = 1e-12
 
 
-class TorchTransformer:
+class TorchTransformer(TorchModel):
     """A token encoder from safetensors, or with the weights of an INT8 ONNX file that this library wrote.
 
     The encoder computes in the precision asked for; projection and normalisation always in float32. Numbers may differ
@@ -40,26 +40,17 @@ class TorchTransformer:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto", precision: str = "auto") -> None:
-        self._checkpoint = checkpoint
-        self._device = resolve_device(device)
-        self._precision = resolve_precision(precision, self._device)
+        super().__init__(checkpoint, device, precision)
+        self._dim = checkpoint.dim
         self._config, tensors, dense = _read_int8(checkpoint) if checkpoint.is_onnx else _read_weights(checkpoint)
         self._weights = to_device(tensors, self._device, self._precision)
         self._dense = [(layer, to_device(tensors, self._device, "fp32")) for layer, tensors in dense]
         self._runner = BatchRunner(self._device, self._config.max_positions)
 
-    def __reduce__(self) -> tuple[type["TorchTransformer"], tuple[Checkpoint, str, str]]:
-        return (type(self), (self._checkpoint, self._device, self._precision))
-
     @property
     def dim(self) -> int:
         """Numbers a token vector."""
-        return self._checkpoint.dim
-
-    @property
-    def description(self) -> str:
-        """Runtime, device and precision, for people."""
-        return f"PyTorch {torch.__version__}, {self._device}, {self._precision}"
+        return self._dim
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
         """Compute the vector of every token: see Transformer.encode.
