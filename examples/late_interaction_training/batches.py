@@ -1,7 +1,8 @@
 """Batches of documents that are hard to tell apart, with queries for each of them.
 
 A document is a passage or a piece of one, short or long, with or without its title. Its queries are questions that
-people asked about it, its title, and sentences cut out of it: from a few words to a paragraph.
+people asked about it, its title, and sentences cut out of it: from a few words to a paragraph. Other queries are
+paragraphs of passages that are alike but not in the batch: they name a topic, and no document is their answer.
 """
 
 import random
@@ -18,6 +19,9 @@ GROUPS = 8
 GROUP_SIZE = 4
 NEIGHBOURS = 24
 MAX_QUESTIONS = 2
+# how many groups have a query on their topic, and its words
+TOPICAL = 0.5
+TOPICAL_LENGTHS = ((1.0, 20, 120),)
 # how many batches have words replaced, and the fewest and the most of their different words
 DISGUISED = 0.5
 REPLACED = (0.3, 0.9)
@@ -35,7 +39,7 @@ class Batch:
     Attributes:
         documents: texts.
         queries: texts.
-        labels: the document that each query is about.
+        labels: the document that each query is about, or is alike to the one it is about.
         asked: whether a person asked the query; the others were cut out of texts.
     """
 
@@ -59,9 +63,9 @@ class BatchMaker:
         """Make the batch of this number: GROUPS passages of one source, each with passages that BM25 finds alike."""
         draw = random.Random(f"{self._seed} {number}")  # noqa: S311 - reproducible, not secret
         source = draw.choices(self._sources, [WEIGHTS[source.name] for source in self._sources])[0]
+        firsts = [draw.randrange(len(source.passages)) for _ in range(GROUPS)]
         places: dict[int, None] = {}  # in order, without repetition
-        for _ in range(GROUPS):
-            place = draw.randrange(len(source.passages))
+        for place in firsts:
             alike = self._neighbours[source.name][place]
             places.update(dict.fromkeys([place, *draw.sample(alike, min(GROUP_SIZE - 1, len(alike)))]))
         batch = Batch([], [], [], [])
@@ -72,6 +76,13 @@ class BatchMaker:
                 batch.queries.append(query)
                 batch.labels.append(label)
                 batch.asked.append(asked)
+        for label, place in enumerate(places):
+            others = [other for other in self._neighbours[source.name][place] if other not in places]
+            if place in firsts and others and happens(draw, TOPICAL):
+                words = source.passages[draw.choice(others)].text.split()
+                batch.queries.append(" ".join(cut(words, TOPICAL_LENGTHS, draw, from_start=happens(draw, 0.5))))
+                batch.labels.append(label)
+                batch.asked.append(False)
         if self._disguise is None or not happens(draw, DISGUISED):
             return batch
         replace = self._disguise.replacement(draw.uniform(*REPLACED), draw)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
-# sharpness of the distribution over a batch's documents that mean similarities are turned into
-SHARPNESS = 30.0
+# Sharpness of the distribution over a batch's documents that a query's mean similarities are turned into, counted in
+# their standard deviations: those of a long query lie closer together, and would hardly be taught by a fixed one.
+SHARPNESS = 1.5
+LEAST_SPREAD = 0.01
 # share of the target that a person's label gets, where the teacher puts the document among its first ones
-LABEL_SHARE = 0.3
+LABEL_SHARE = 0.2
 TRUSTED_RANK = 5
 TOKEN_WEIGHT = 20.0
 # similarities as such, beside their differences between documents, which are what ranks
@@ -70,25 +72,36 @@ class Target:
 
     Attributes:
         matches: the teacher's best matches.
+        sharpness: what each query's mean similarities are multiplied by, [num_queries, 1].
         scores: shares of each query's documents, [num_queries, num_documents]; rows sum to 1.
-        weights: how much a query token's match in a document matters, the shape of ``matches.best``.
+        weights: how much a query token's match in a document matters, the shape of ``matches.best``; rows sum to 1.
+        token_weights: how much a query token matters, [num_query_tokens].
     """
 
     matches: Matches
+    sharpness: Tensor
     scores: Tensor
     weights: Tensor
+    token_weights: Tensor
 
     @classmethod
-    def of(cls, layout: Layout, similarities: Tensor, labels: Tensor, asked: Tensor) -> "Target":
-        """Mix the teacher's ranking with the labels of the queries that people asked."""
+    def of(
+        cls, layout: Layout, similarities: Tensor, labels: Tensor, asked: Tensor, token_weights: Tensor | None = None
+    ) -> "Target":
+        """Mix the teacher's ranking with the labels of the queries that people asked.
+
+        token_weights: how much each query token counts in the teacher's ranking, [num_query_tokens]; None: all alike.
+        """
         matches = layout.matches(similarities)
-        means = layout.query_means(matches.best)
-        teacher = torch.softmax(SHARPNESS * means, dim=1)
+        token_weights = torch.ones(len(similarities)) if token_weights is None else token_weights
+        means = layout.query_means(token_weights[:, None] * matches.best)
+        sharpness = SHARPNESS / means.std(dim=1, keepdim=True, correction=0).clamp_min(LEAST_SPREAD)
+        teacher = torch.softmax(sharpness * means, dim=1)
         own = means.gather(1, labels[:, None])
         share = LABEL_SHARE * (asked & ((means > own).sum(dim=1) < TRUSTED_RANK))[:, None]
         labelled = torch.zeros_like(teacher).scatter(1, labels[:, None], 1.0)
         weights = (0.5 * teacher + 0.5 / teacher.shape[1])[layout.query_of]
-        return cls(matches, (1 - share) * teacher + share * labelled, weights)
+        return cls(matches, sharpness, (1 - share) * teacher + share * labelled, weights, token_weights)
 
 
 def student_loss(layout: Layout, queries: Tensor, documents: Tensor, dims: dict[int, float], target: Target) -> Tensor:
@@ -103,14 +116,16 @@ def student_loss(layout: Layout, queries: Tensor, documents: Tensor, dims: dict[
 def _loss(layout: Layout, similarities: Tensor, target: Target) -> Tensor:
     matches = layout.matches(similarities)
     at_teachers_places = similarities.gather(1, target.matches.places)
-    scores = SHARPNESS * layout.query_means(matches.best)
+    scores = target.sharpness * layout.query_means(matches.best)
     ranking = -(target.scores * log_softmax(scores, dim=1)).sum(dim=1).mean()
     entropy = -(target.scores * target.scores.clamp_min(1e-12).log()).sum(dim=1).mean()
-    tokens = sum(_distance(best, target.matches.best, target.weights) for best in (matches.best, at_teachers_places))
+    tokens = sum(_distance(best, target) for best in (matches.best, at_teachers_places))
     return ranking - entropy + TOKEN_WEIGHT * tokens
 
 
-def _distance(ours: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
-    difference = ours - theirs
-    centred = difference - (weights * difference).sum(dim=1, keepdim=True)
-    return (weights * (centred.square() + LEVEL_WEIGHT * difference.square())).sum(dim=1).mean()
+def _distance(ours: Tensor, target: Target) -> Tensor:
+    """What tells nothing is free to change: it may learn to tell nothing, which the ranking asks of it."""
+    difference = ours - target.matches.best
+    centred = difference - (target.weights * difference).sum(dim=1, keepdim=True)
+    distances = (target.weights * (centred.square() + LEVEL_WEIGHT * difference.square())).sum(dim=1)
+    return (target.token_weights.square() * distances).mean()

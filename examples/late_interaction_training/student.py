@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from late_interaction_training.pylate_folder import write_pylate_folder
-from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 # The lowest layers stay as they are: after 60 steps the loss was the same without them, in a fifth less time.
@@ -90,13 +88,3 @@ def buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
             texts = []
         texts.append(text)
     yield texts
-
-
-def principal_directions(teacher: TokenEncoder, texts: Sequence[str], dim: int) -> Tensor:
-    """The directions that keep most of the token vectors' dot products, the most important first: [dim, hidden].
-
-    The second moments are not centred: MaxSim compares vectors, not their differences from a mean.
-    """
-    vectors = teacher.encode_documents(list(texts)).vectors.astype(np.float64)
-    _, directions = np.linalg.eigh(vectors.T @ vectors)
-    return torch.from_numpy(directions[:, ::-1][:, :dim].T.astype(np.float32).copy())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
-from late_interaction_training.losses import LABEL_SHARE, Layout, Target, student_loss
+from late_interaction_training.losses import LABEL_SHARE, SHARPNESS, Layout, Target, _distance, student_loss
 
 DOCUMENTS, QUERIES = [0, 3, 4, 9], [0, 2, 5]
 
@@ -35,6 +35,35 @@ def test_a_student_that_equals_its_teacher_has_no_loss():
     loss = student_loss(layout, 3 * vectors(5), 0.5 * vectors(9, seed=1), {8: 1.0}, target)
     assert abs(loss.item()) < 1e-5
     assert student_loss(layout, vectors(5, seed=2), vectors(9, seed=1), {8: 1.0}, target).item() > 0.01
+
+
+def test_a_querys_ranking_is_as_sharp_whatever_its_scale():
+    layout = Layout.of(DOCUMENTS, QUERIES)
+    similarities, target = make_target(layout)
+    means = layout.query_means(target.matches.best)
+    np.testing.assert_allclose((target.sharpness * means).std(dim=1, correction=0), SHARPNESS, rtol=1e-5)
+    labels, asked = torch.tensor([0, 1]), torch.tensor([False, False])
+    flatter = Target.of(layout, 0.5 * similarities + 0.4, labels, asked)
+    np.testing.assert_allclose(flatter.scores, target.scores, rtol=1e-4)
+    flat = Target.of(layout, torch.full_like(similarities, 0.5), labels, asked)
+    np.testing.assert_allclose(flat.scores, 1 / 3)
+
+
+def test_a_token_that_counts_for_nothing_does_not_rank_and_may_change():
+    layout = Layout.of(DOCUMENTS, QUERIES)
+    similarities = vectors(5) @ vectors(9, seed=1).T
+    labels, asked = torch.tensor([0, 1]), torch.tensor([False, False])
+    weights = torch.tensor([1.0, 0.0, 1.5, 1.0, 0.5])
+    target = Target.of(layout, similarities, labels, asked, weights)
+    alone = Target.of(Layout.of(DOCUMENTS, [0, 1, 4]), similarities[[0, 2, 3, 4]], labels, asked, weights[[0, 2, 3, 4]])
+    np.testing.assert_allclose(target.scores[0], alone.scores[0], rtol=1e-5)
+    np.testing.assert_allclose(target.scores[1], alone.scores[1], rtol=1e-5)
+    free = _distance(torch.zeros(5, 3), target)
+    kept = target.matches.best.clone()
+    kept[1] = 0
+    assert _distance(kept, target).item() == pytest.approx(0, abs=1e-12) != free.item()
+    kept[0] = 0
+    assert _distance(kept, target).item() > 0.001
 
 
 def test_all_dims_count_by_their_weight():

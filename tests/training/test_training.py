@@ -15,8 +15,10 @@ from late_interaction_training.corpora import Passage, Source
 
 import rank_rerank
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.tokenization.tokenizer import open_tokenizer
 
 DIM = 8
+PASSAGES = [Passage(f"title {n}", f"Words of text {n}. And more of it.", [f"question {n}"]) for n in range(12)]
 TEXTS = ["a river bank", "the market", "a", "heart and blood vessels of the body"]
 
 
@@ -32,12 +34,17 @@ def teacher(source):
 
 
 @pytest.fixture
+def token_weights(teacher, maker, source):
+    vocabulary = open_tokenizer(source / "tokenizer.json").get_vocab()
+    return recipe.weigh_tokens(teacher, [Source("squad", PASSAGES, [])], vocabulary)
+
+
+@pytest.fixture
 def maker(monkeypatch):
     monkeypatch.setattr(batches, "GROUPS", 2)
     monkeypatch.setattr(recipe, "DIMS", {8: 1.0, 4: 0.5})
     monkeypatch.setattr(recipe, "DIM", DIM)
-    passages = [Passage(f"title {n}", f"Words of text {n}. And more of it.", [f"question {n}"]) for n in range(12)]
-    return batches.BatchMaker([Source("squad", passages, [])], 0)
+    return batches.BatchMaker([Source("squad", PASSAGES, [])], 0)
 
 
 def new_student(source):
@@ -70,44 +77,48 @@ def test_a_saved_student_is_a_model_that_load_reads_with_the_same_vectors(source
     assert model.encoder.encode_query("a river bank").num_tokens == 5  # no markers, no expansion
 
 
-def test_principal_directions_are_orthonormal_and_strongest_first(teacher):
-    directions = student.principal_directions(teacher, TEXTS, DIM).numpy()
-    np.testing.assert_allclose(directions @ directions.T, np.eye(DIM), atol=1e-5)
-    strengths = np.square(teacher.encode_documents(TEXTS).vectors @ directions.T).sum(axis=0)
-    assert (np.diff(strengths) <= 1e-5).all()
+def test_the_projection_starts_at_orthonormal_directions(source, teacher, maker, token_weights, monkeypatch):
+    monkeypatch.setattr(recipe, "FIT_STEPS", 1)
+    monkeypatch.setattr(recipe, "FIT_RATE", 0.0)
+    learner = student.Student(source, DIM)
+    recipe.fit_projection(learner, teacher, maker, token_weights)
+    weight = learner.projection.weight.detach()
+    np.testing.assert_allclose(weight @ weight.T, np.eye(DIM), atol=1e-5)
 
 
-def test_fitting_lowers_the_loss_and_leaves_the_encoder_alone(source, teacher, maker, monkeypatch):
+def test_fitting_lowers_the_loss_and_leaves_the_encoder_alone(source, teacher, maker, token_weights, monkeypatch):
     monkeypatch.setattr(recipe, "FIT_STEPS", 25)
     learner = student.Student(source, DIM)
     before = {key: value.clone() for key, value in learner.encoder.state_dict().items()}
     monkeypatch.setattr(recipe, "Progress", Losses)
     Losses.seen.clear()
-    recipe.fit_projection(learner, teacher, maker)
+    recipe.fit_projection(learner, teacher, maker, token_weights)
     assert np.mean(Losses.seen[-5:]) < np.mean(Losses.seen[:5])
     assert all(torch.equal(value, before[key]) for key, value in learner.encoder.state_dict().items())
 
 
-def test_an_interrupted_training_goes_on_to_the_same_weights(source, teacher, maker, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    source, teacher, maker, token_weights, tmp_path, monkeypatch
+):
     whole = new_student(source)
-    recipe.train(whole, teacher, maker, 4, tmp_path / "whole")
+    recipe.train(whole, teacher, maker, token_weights, 4, tmp_path / "whole")
     monkeypatch.setattr(recipe, "SAVE_EVERY", 2)
     broken = new_student(source)
     monkeypatch.setattr(recipe, "Progress", Stopping)
     with pytest.raises(KeyboardInterrupt):
-        recipe.train(broken, teacher, maker, 4, tmp_path / "broken")
+        recipe.train(broken, teacher, maker, token_weights, 4, tmp_path / "broken")
     monkeypatch.setattr(recipe, "Progress", Losses)
     again = student.Student(source, DIM)
-    recipe.train(again, teacher, maker, 4, tmp_path / "broken")
+    recipe.train(again, teacher, maker, token_weights, 4, tmp_path / "broken")
     for (name, ours), theirs in zip(again.state_dict().items(), whole.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
     assert not list((tmp_path / "broken").iterdir())
 
 
-def test_embeddings_stay_and_layers_move(source, teacher, maker, tmp_path):
+def test_embeddings_stay_and_layers_move(source, teacher, maker, token_weights, tmp_path):
     learner = new_student(source)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
-    recipe.train(learner, teacher, maker, 3, tmp_path)
+    recipe.train(learner, teacher, maker, token_weights, 3, tmp_path)
     moved = {key for key, value in learner.state_dict().items() if not torch.equal(value, before[key])}
     assert not any("embeddings" in key or "layer.0." in key for key in moved)
     assert "projection.weight" in moved

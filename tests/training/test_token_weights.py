@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from late_interaction_training.token_weights import LEAST, POWER, TokenWeights
+
+from rank_rerank.tokenization.token_batch import TokenBatch
+
+VOCABULARY = {"the": 0, "river": 1, "bank": 2, ",": 3, "unseen": 4}
+
+
+def batch(*texts):
+    ids = np.array([token for text in texts for token in text], dtype=np.int64)
+    offsets = np.cumsum([0, *(len(text) for text in texts)])
+    ones = np.ones(len(ids), dtype=bool)
+    return TokenBatch(ids, ones, ones, np.zeros((len(ids), 2), np.int32), offsets, np.zeros(len(texts), dtype=bool))
+
+
+def weights_of(*batches):
+    return TokenWeights(batches, VOCABULARY).of(batch([0, 1, 2, 3, 4]))
+
+
+def test_rare_tokens_count_for_more_and_punctuation_for_nothing():
+    texts = [[0, 3, 0]] * 50 + [[0, 1]] * 5 + [[0, 2]]
+    the, river, bank, comma, unseen = weights_of(batch(*texts))
+    assert 0 < the < river < bank < unseen
+    assert comma == 0
+    idf = np.log(57 / np.array([6, 2, 1]))
+    np.testing.assert_allclose(np.array([river, bank, unseen]) / the, (idf / LEAST) ** POWER, rtol=1e-6)
+
+
+def test_documents_are_counted_over_all_batches_and_the_mean_over_their_tokens_is_one():
+    texts = [[0, 1, 1, 3], [0, 2], [0], []]
+    weights = weights_of(batch(*texts))
+    np.testing.assert_array_equal(weights_of(batch(*texts[:1]), batch(*texts[1:])), weights)
+    assert np.mean(weights[[0, 1, 1, 3, 0, 2, 0]]) == pytest.approx(1)
+    assert weights.dtype == np.float32
+
+
+def test_without_documents_every_word_counts_alike():
+    np.testing.assert_allclose(weights_of(), [LEAST, LEAST, LEAST, 0, LEAST])
