@@ -248,7 +248,10 @@ def apache_licence() -> bytes:
 def model_card(measured: dict[str, Fidelity], training: dict[str, Any] | None) -> bytes:
     """The card of a trained or an untrained model, with the figures of this build."""
     name = "zero_shot_model_card.md" if training is None else "trained_model_card.md"
-    text = (EXAMPLES / "data" / name).read_text(encoding="utf-8")
+    text, quantisation = (
+        (EXAMPLES / "data" / file).read_text(encoding="utf-8") for file in (name, "model_card_quantisation.md")
+    )
+    text = text.replace("{quantisation}\n", quantisation)
     text = text.replace("{figures}\n", "".join(figures(*row) for row in measured.items()))
     if training is not None:
         bfloat16 = " --bfloat16" if training["products"] == "bfloat16" else ""

@@ -43,12 +43,8 @@ def _add_rerank(commands: _Commands) -> None:
             "a pipe it is JSON, a hit a line."
         ),
     )
-    rerank.add_argument("query", help="what is searched for")
-    rerank.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    rerank.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to show (all)")
-    rerank.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
+    _add_candidates(rerank, "how many hits to show (all)")
     rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
-    rerank.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
     rerank.add_argument("--store", metavar="DIR", help="a store: candidates it holds are not encoded again")
     rerank.add_argument(
         "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
@@ -77,13 +73,22 @@ def _add_explain(commands: _Commands) -> None:
             "stands alone."
         ),
     )
-    explain.add_argument("query", help="what is searched for")
-    explain.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    explain.add_argument("--top-k", type=_positive, metavar="K", help="how many hits to explain (10)")
+    _add_candidates(explain, "how many hits to explain (10)")
     explain.add_argument("--html", metavar="FILE", help="write a page with marked texts and heat maps to FILE")
-    explain.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
-    explain.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
     _add_shared(explain)
+
+
+def _add_candidates(command: argparse.ArgumentParser, top_k: str) -> None:
+    """A query and what is ranked for it; top_k: the help of --top-k."""
+    command.add_argument("query", help="what is searched for")
+    command.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
+    command.add_argument("--top-k", type=_positive, metavar="K", help=top_k)
+    command.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
+    _add_format(command)
+
+
+def _add_format(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
 
 
 def _add_encode(commands: _Commands) -> None:
@@ -109,7 +114,7 @@ def _add_encode(commands: _Commands) -> None:
         help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
     )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
-    encode.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    _add_format(encode)
     _add_shared(encode)
 
 
