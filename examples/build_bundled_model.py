@@ -254,9 +254,19 @@ def model_card(measured: dict[str, Fidelity], training: dict[str, Any] | None) -
     text = text.replace("{quantisation}\n", quantisation)
     text = text.replace("{figures}\n", "".join(figures(*row) for row in measured.items()))
     if training is not None:
-        bfloat16 = " --bfloat16" if training["products"] == "bfloat16" else ""
-        text = text.replace("{arguments}", f"--steps {training['steps']} --seed {training['seed']}{bfloat16}")
+        *commands, model = training_commands(training)
+        commands.append(f"python examples/build_bundled_model.py --model {model}")
+        text = text.replace("{commands}", "\n".join(f"    {command}" for command in commands))
     return text.encode()
+
+
+def training_commands(training: dict[str, Any]) -> list[str]:
+    """The commands that trained a model, those of what it was trained further from first; then its folder's name."""
+    *commands, start = training_commands(training["before"]) if training.get("before") else [""]
+    folder = f"model{len(commands) + 1}"
+    arguments = f"--output {folder} --steps {training['steps']} --seed {training['seed']}"
+    arguments += " --bfloat16" * (training["products"] == "bfloat16") + f" --start {start}" * bool(start)
+    return [*commands, f"python examples/train_bundled_model.py --data FOLDER {arguments}", folder]
 
 
 def figures(name: str, fidelity: Fidelity) -> str:

@@ -1,7 +1,7 @@
 """Train the bundled model for late interaction: 128 dims a token, the first 64 or 32 of them usable alone.
 
 usage: python examples/train_bundled_model.py --data FOLDER --output FOLDER [--wheel FILE] [--steps 2000] [--seed 0]
-                                            [--bfloat16]
+                                            [--bfloat16] [--start FOLDER]
 
 The student starts as its own teacher, all-MiniLM-L6-v2, whose 384-dim token vectors rank well without training for it.
 It learns to give the same similarities with a third of the numbers, the rankings that these give when rare words count
@@ -11,10 +11,12 @@ fitted first, on frozen vectors, from random directions: the principal ones of t
 these apart and let those of other fields fall together. Then the upper layers are trained with it. In half of the
 batches words are replaced by others of the whole vocabulary, for the same reason.
 
-An interrupted run goes on where it was saved last. Needs the extras "export" and "evaluation".
+An interrupted run goes on where it was saved last. --start trains a finished one further: give it another seed, and it
+sees other batches. Needs the extras "export" and "evaluation".
 """
 
 import argparse
+import json
 import math
 import tempfile
 import time
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--wheel", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="what this script wrote before, to be trained further")
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor multiplies bfloat16")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
@@ -101,7 +104,9 @@ def main() -> None:
         sources, vocabulary = read_sources(options.data), open_tokenizer(source / "tokenizer.json").get_vocab()
         maker = BatchMaker(sources, options.seed, Disguise(list(vocabulary)))
         token_weights = weigh_tokens(teacher, sources, vocabulary)
-        if not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
+        if options.start is not None:
+            student.load(options.start)
+        elif not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
             fit_projection(student, teacher, maker, token_weights)
         train(student, teacher, maker, token_weights, options.steps, options.output)
         student.save(options.output, source)
@@ -119,6 +124,7 @@ def write_history(options: argparse.Namespace) -> None:
         "steps": options.steps,
         "seed": options.seed,
         "products": "bfloat16" if options.bfloat16 else "float32",
+        "before": options.start and json.loads((options.start / TRAINING_FILE).read_bytes()),
         "dims": list(DIMS),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "bm25s")},
         "data_sha256": {f"{path.parent.name}/{path.name}": sha256(path.read_bytes()) for path in files},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -72,6 +73,11 @@ class Student(nn.Module):
             for text, row, is_token in zip(texts, hidden, mask, strict=True):
                 vectors[text] = row[is_token]
         return self.projection(torch.cat([part for part in vectors if part is not None]))
+
+    def load(self, folder: Path) -> None:
+        """Take the weights of a saved student."""
+        self.encoder.load_state_dict(load_file(folder / "model.safetensors"))
+        self.projection.weight.data.copy_(load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"])
 
     def save(self, folder: Path, source: Path) -> None:
         """Write a model folder that rank_rerank.load and PyLate read."""

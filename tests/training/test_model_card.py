@@ -10,13 +10,23 @@ FIDELITY = Fidelity(
     num_texts=2, num_tokens=12_345, mean_cosine=0.9994, min_cosine=0.99, num_below=3, max_difference=0.1
 )
 
+TRAINING = {"steps": 7, "seed": 1, "products": "bfloat16", "before": None}
+
 
 @pytest.mark.parametrize(
     ("training", "command"),
     [
         (None, "build_bundled_model.py\n"),
-        ({"steps": 7, "seed": 1, "products": "bfloat16"}, "--steps 7 --seed 1 --bfloat16\n"),
-        ({"steps": 7, "seed": 1, "products": "float32"}, "--steps 7 --seed 1\n"),
+        (TRAINING, "train_bundled_model.py --data FOLDER --output model1 --steps 7 --seed 1 --bfloat16\n"),
+        (
+            {"steps": 5, "seed": 2, "products": "float32", "before": TRAINING},
+            (
+                "--output model1 --steps 7 --seed 1 --bfloat16\n"
+                "    python examples/train_bundled_model.py --data FOLDER "
+                "--output model2 --steps 5 --seed 2 --start model1\n"
+                "    python examples/build_bundled_model.py --model model2\n"
+            ),
+        ),
     ],
 )
 def test_a_card_has_the_builds_figures_the_command_that_repeats_it_and_no_gap(training, command):

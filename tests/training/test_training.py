@@ -86,6 +86,19 @@ def test_the_projection_starts_at_orthonormal_directions(source, teacher, maker,
     np.testing.assert_allclose(weight @ weight.T, np.eye(DIM), atol=1e-5)
 
 
+def test_a_saved_student_can_be_trained_further(source, tmp_path):
+    learner = new_student(source)
+    with torch.no_grad():
+        learner.encoder.encoder.layer[1].output.dense.weight += 1
+    learner.save(tmp_path / "model", source)
+    again = student.Student(source, DIM)
+    again.load(tmp_path / "model")
+    for (name, ours), theirs in zip(again.state_dict().items(), learner.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert again.encoder.encoder.layer[1].output.dense.weight.requires_grad
+    assert not again.encoder.encoder.layer[0].output.dense.weight.requires_grad
+
+
 def test_fitting_lowers_the_loss_and_leaves_the_encoder_alone(source, teacher, maker, token_weights, monkeypatch):
     monkeypatch.setattr(recipe, "FIT_STEPS", 25)
     learner = student.Student(source, DIM)
