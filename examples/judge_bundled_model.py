@@ -1,7 +1,7 @@
 """Judge models by nDCG@10 of reranking BM25's candidates, at several numbers of dims, with intervals.
 
 usage: python examples/judge_bundled_model.py --data FOLDER [--models bundled,FOLDER,…] [--dims 128,64] [--test]
-                                            [--output FILE]
+                                            [--weigh-tokens] [--output FILE]
 
 Without --test the sets are those that a model may be chosen on: held-out questions of SQuAD and MedQuAD and held-out
 claims of SciFact's train split. With --test: SciFact, Cranfield and CISI, for the report at the end. A model's vectors
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from late_interaction_training.corpora import (
@@ -29,15 +30,19 @@ from late_interaction_training.corpora import (
     read_scifact,
     read_sources,
 )
+from late_interaction_training.token_weights import TokenWeights
 
 import rank_rerank
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.tokenization.tokenizer import open_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from workloads import Collection, bm25_candidates, ndcg_of_queries, read_collection  # noqa: E402
 
+# of the bundled model, of its source and of what is trained from it
+TOKENIZER = ROOT / "rank_rerank" / "bundled" / "tokenizer.json"
 DEPTH = 100
 HELD_OUT_QUERIES = 300
 SAMPLES = 10_000
@@ -65,6 +70,7 @@ def main() -> None:
     parser.add_argument("--models", default="bundled")
     parser.add_argument("--dims", default="128,64,32")
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--weigh-tokens", action="store_true", help="every model also with rare query tokens for more")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -77,6 +83,11 @@ def main() -> None:
         encoder = TokenEncoder.from_pretrained(folder, runtime=runtime or options.runtime)
         for collection in sets:
             rows += judge(name, encoder, dims, collection, candidates[collection.name])
+            if options.weigh_tokens:
+                weights = weigh_tokens(encoder, collection)
+                rows += judge(
+                    f"{name}, tokens weighed", encoder, dims, collection, candidates[collection.name], weights
+                )
     report(rows, options.output)
 
 
@@ -110,10 +121,27 @@ def judge_bm25(collection: Collection, candidates: dict[str, list[str]]) -> Judg
     return Judgement("BM25", 0, collection.name, ndcg_of_queries(collection.qrels, candidates))
 
 
+def weigh_tokens(encoder: TokenEncoder, collection: Collection) -> list[Any]:
+    """How much each query's tokens count, as training counts them, from the frequencies in these documents."""
+    tokenizer = encoder.tokenizer
+    documents = tokenizer.tokenize_documents(list(collection.documents.values()))
+    queries = tokenizer.tokenize_queries(list(collection.queries.values()))
+    weights = TokenWeights([documents], open_tokenizer(TOKENIZER).get_vocab()).of(queries)
+    return np.split(weights, queries.offsets[1:-1])
+
+
 def judge(
-    name: str, encoder: TokenEncoder, dims: Sequence[int], collection: Collection, candidates: dict[str, list[str]]
+    name: str,
+    encoder: TokenEncoder,
+    dims: Sequence[int],
+    collection: Collection,
+    candidates: dict[str, list[str]],
+    query_weights: Sequence[Any] | None = None,
 ) -> list[Judgement]:
-    """Rerank every query's candidates in every number of dims; a document is encoded once."""
+    """Rerank every query's candidates in every number of dims; a document is encoded once.
+
+    query_weights: how much the tokens of each query count; None: all alike.
+    """
     keys = sorted({key for ids in candidates.values() for key in ids})
     places = {key: place for place, key in enumerate(keys)}
     documents = encoder.encode_documents([collection.documents[key] for key in keys])
@@ -125,7 +153,8 @@ def judge(
         for number, query in enumerate(collection.queries):
             ids = candidates[query]
             chosen = short_documents.select(np.array([places[key] for key in ids]))
-            scores = rank_rerank.maxsim(short_queries[number], chosen)
+            weights = None if query_weights is None else query_weights[number]
+            scores = rank_rerank.maxsim(short_queries[number], chosen, query_weights=weights)
             run[query] = [ids[place] for place in np.argsort(-scores, kind="stable")]
         judgements.append(Judgement(name, dim, collection.name, ndcg_of_queries(collection.qrels, run)))
     return judgements

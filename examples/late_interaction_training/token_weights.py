@@ -1,8 +1,9 @@
 """How much a query token counts in the teacher's ranking.
 
-Counting rare tokens for more and punctuation for nothing ranks better than counting all alike, on every held-out set
-and on texts of other fields. A model's vectors are of unit length and MaxSim has no weights, so the student learns it
-as it can: a token that tells nothing is to match every document about equally.
+Counting rare tokens for more and punctuation for nothing ranks a little better than counting all alike: with the
+bundled model's source, +0.0035 nDCG@10 over the held-out sets (95 % interval -0.0006 to 0.0078, which
+`judge_bundled_model.py --weigh-tokens` prints). A model's vectors are of unit length and MaxSim has no weights, so the
+student learns it as it can: a token that tells nothing is to match every document about equally.
 """
 
 import string

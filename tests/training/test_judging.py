@@ -38,6 +38,14 @@ def test_a_model_is_judged_in_all_its_dims_and_in_fewer(capsys, tmp_path):
     rows = [judging.judge_bm25(collection, candidates), *judging.judge("m", encoder, [32], collection, candidates)]
     assert [row.dim for row in rows] == [0, encoder.dim, 32]
     assert rows[1].mean > 0.8
+    weights = judging.weigh_tokens(encoder, collection)
+    assert [len(row) for row in weights] == encoder.tokenizer.tokenize_queries(
+        list(collection.queries)
+    ).lengths.tolist()
+    assert all(row.min() == row[0] < row.max() for row in weights)  # every document has the first token, [CLS]
+    (unordered,) = judging.judge("m", encoder, [], collection, candidates, [np.zeros_like(row) for row in weights])
+    assert unordered.ndcg == rows[0].ndcg  # the order of the candidates
+    assert judging.judge("m", encoder, [], collection, candidates, weights)[0].mean > 0.8
     judging.report(rows, tmp_path / "rows.jsonl")
     assert "mean of the sets" in capsys.readouterr().out
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
