@@ -35,14 +35,11 @@ from late_interaction_training.token_weights import TokenWeights
 import rank_rerank
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.tokenization.tokenizer import open_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from workloads import Collection, bm25_candidates, ndcg_of_queries, read_collection  # noqa: E402
 
-# of the bundled model, of its source and of what is trained from it
-TOKENIZER = ROOT / "rank_rerank" / "bundled" / "tokenizer.json"
 DEPTH = 100
 HELD_OUT_QUERIES = 300
 SAMPLES = 10_000
@@ -61,6 +58,33 @@ class Judgement:
     def mean(self) -> float:
         """The mean over all queries."""
         return float(np.mean(list(self.ndcg.values())))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A collection in a model's vectors; each candidate is encoded once.
+
+    Attributes:
+        collection: its queries and judgements.
+        candidates: document ids for each query.
+        places: where each candidate is in ``documents``.
+        documents: the candidates.
+        queries: in the collection's order.
+    """
+
+    collection: Collection
+    candidates: dict[str, list[str]]
+    places: dict[str, int]
+    documents: TokenEmbeddings
+    queries: TokenEmbeddings
+
+    @classmethod
+    def of(cls, encoder: TokenEncoder, collection: Collection, candidates: dict[str, list[str]]) -> "Task":
+        """Encode what takes part."""
+        keys = sorted({key for ids in candidates.values() for key in ids})
+        documents = encoder.encode_documents([collection.documents[key] for key in keys])
+        queries = encoder.encode_queries(list(collection.queries.values()))
+        return cls(collection, candidates, {key: place for place, key in enumerate(keys)}, documents, queries)
 
 
 def main() -> None:
@@ -82,12 +106,10 @@ def main() -> None:
         folder, _, runtime = name.partition("@")
         encoder = TokenEncoder.from_pretrained(folder, runtime=runtime or options.runtime)
         for collection in sets:
-            rows += judge(name, encoder, dims, collection, candidates[collection.name])
+            task = Task.of(encoder, collection, candidates[collection.name])
+            rows += judge(name, task, dims)
             if options.weigh_tokens:
-                weights = weigh_tokens(encoder, collection)
-                rows += judge(
-                    f"{name}, tokens weighed", encoder, dims, collection, candidates[collection.name], weights
-                )
+                rows += judge(f"{name}, tokens weighed", task, dims, weigh_tokens(encoder, collection))
     report(rows, options.output)
 
 
@@ -123,40 +145,28 @@ def judge_bm25(collection: Collection, candidates: dict[str, list[str]]) -> Judg
 
 def weigh_tokens(encoder: TokenEncoder, collection: Collection) -> list[Any]:
     """How much each query's tokens count, as training counts them, from the frequencies in these documents."""
-    tokenizer = encoder.tokenizer
-    documents = tokenizer.tokenize_documents(list(collection.documents.values()))
-    queries = tokenizer.tokenize_queries(list(collection.queries.values()))
-    weights = TokenWeights([documents], open_tokenizer(TOKENIZER).get_vocab()).of(queries)
+    queries = encoder.tokenizer.tokenize_queries(list(collection.queries.values()))
+    weights = TokenWeights(encoder.tokenizer, list(collection.documents.values())).of(queries)
     return np.split(weights, queries.offsets[1:-1])
 
 
-def judge(
-    name: str,
-    encoder: TokenEncoder,
-    dims: Sequence[int],
-    collection: Collection,
-    candidates: dict[str, list[str]],
-    query_weights: Sequence[Any] | None = None,
-) -> list[Judgement]:
-    """Rerank every query's candidates in every number of dims; a document is encoded once.
+def judge(name: str, task: Task, dims: Sequence[int], query_weights: Sequence[Any] | None = None) -> list[Judgement]:
+    """Rerank every query's candidates in every number of dims.
 
     query_weights: how much the tokens of each query count; None: all alike.
     """
-    keys = sorted({key for ids in candidates.values() for key in ids})
-    places = {key: place for place, key in enumerate(keys)}
-    documents = encoder.encode_documents([collection.documents[key] for key in keys])
-    queries = encoder.encode_queries(list(collection.queries.values()))
+    full = task.documents.dim
     judgements: list[Judgement] = []
-    for dim in (encoder.dim, *(dim for dim in dims if dim < encoder.dim)):
-        short_documents, short_queries = first_dims(documents, dim), first_dims(queries, dim)
+    for dim in (full, *(dim for dim in dims if dim < full)):
+        documents, queries = first_dims(task.documents, dim), first_dims(task.queries, dim)
         run: dict[str, list[str]] = {}
-        for number, query in enumerate(collection.queries):
-            ids = candidates[query]
-            chosen = short_documents.select(np.array([places[key] for key in ids]))
+        for number, query in enumerate(task.collection.queries):
+            ids = task.candidates[query]
+            chosen = documents.select(np.array([task.places[key] for key in ids]))
             weights = None if query_weights is None else query_weights[number]
-            scores = rank_rerank.maxsim(short_queries[number], chosen, query_weights=weights)
+            scores = rank_rerank.maxsim(queries[number], chosen, query_weights=weights)
             run[query] = [ids[place] for place in np.argsort(-scores, kind="stable")]
-        judgements.append(Judgement(name, dim, collection.name, ndcg_of_queries(collection.qrels, run)))
+        judgements.append(Judgement(name, dim, task.collection.name, ndcg_of_queries(task.collection.qrels, run)))
     return judgements
 
 

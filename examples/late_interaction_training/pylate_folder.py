@@ -1,14 +1,17 @@
-"""Write a BERT encoder with a projection behind it as a model folder that rank_rerank.load and PyLate read."""
+"""A BERT encoder with a projection behind it as a model folder that rank_rerank.load and PyLate read."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from rank_rerank.arrays import AnyArray
 
+WEIGHTS = "model.safetensors"
+DENSE_FOLDER = "1_Dense"
+DENSE_WEIGHT = "linear.weight"
 ENCODER_FILES = ("config.json", "tokenizer.json")
 # PyLate's settings: no markers, no expansion, every token kept
 SETTINGS = {
@@ -33,13 +36,13 @@ def write_pylate_folder(folder: Path, encoder: Mapping[str, AnyArray], projectio
         projection: [dim, hidden] float32.
         source: a folder with the encoder's config.json and tokenizer.json.
     """
-    dense = folder / "1_Dense"
+    dense = folder / DENSE_FOLDER
     dense.mkdir(parents=True, exist_ok=True)
     for name in ENCODER_FILES:
         (folder / name).write_bytes((source / name).read_bytes())
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in encoder.items()}
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    save_file({"linear.weight": np.ascontiguousarray(projection)}, dense / "model.safetensors", {"format": "pt"})
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    save_file({DENSE_WEIGHT: np.ascontiguousarray(projection)}, dense / WEIGHTS, {"format": "pt"})
     dim, hidden = projection.shape
     write_json(dense / "config.json", {"in_features": hidden, "out_features": dim, **DENSE})
     longest = len(encoder["embeddings.position_embeddings.weight"])
@@ -51,6 +54,11 @@ def write_pylate_folder(folder: Path, encoder: Mapping[str, AnyArray], projectio
         folder / "modules.json",
         [{"idx": place, "name": str(place), "path": path, "type": kind} for place, (path, kind) in enumerate(modules)],
     )
+
+
+def read_pylate_folder(folder: Path) -> tuple[dict[str, AnyArray], AnyArray]:
+    """The encoder's weights and the projection that write_pylate_folder wrote."""
+    return load_file(folder / WEIGHTS), load_file(folder / DENSE_FOLDER / WEIGHTS)[DENSE_WEIGHT]
 
 
 def write_json(path: Path, content: object) -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from late_interaction_training.pylate_folder import write_pylate_folder
+from late_interaction_training.pylate_folder import read_pylate_folder, write_pylate_folder
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 # The lowest layers stay as they are: after 60 steps the loss was the same without them, in a fifth less time.
@@ -76,8 +75,9 @@ class Student(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Take the weights of a saved student."""
-        self.encoder.load_state_dict(load_file(folder / "model.safetensors"))
-        self.projection.weight.data.copy_(load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"])
+        encoder, projection = read_pylate_folder(folder)
+        self.encoder.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in encoder.items()})
+        self.projection.load_state_dict({"weight": torch.from_numpy(projection)})
 
     def save(self, folder: Path, source: Path) -> None:
         """Write a model folder that rank_rerank.load and PyLate read."""

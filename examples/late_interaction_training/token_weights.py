@@ -8,41 +8,49 @@ student learns it as it can: a token that tells nothing is to match every docume
 
 import string
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from rank_rerank.tokenization.token_batch import TokenBatch
+from rank_rerank.tokenization.tokenizer import Tokenizer
 
 # the power of the inverse document frequency that a token counts with
 POWER = 0.25
 # inverse document frequencies (natural logarithms) below it count as this
 LEAST = 1.0
+# documents that are tokenised at once
+PART = 1000
 
 
 class TokenWeights:
-    """The weight of every token id; their mean over the tokens of the documents is 1."""
+    """The weight of every token; their mean over the tokens of the documents is 1."""
 
-    def __init__(self, documents: Iterable[TokenBatch], vocabulary: dict[str, int]) -> None:
-        """Count in how many documents each token is.
-
-        documents: tokens of texts like those that will be asked for.
-        vocabulary: the id of each token.
-        """
-        found: Counter[int] = Counter()
-        counts = np.zeros(len(vocabulary))
-        num_documents = 0
-        for batch in documents:
-            np.add.at(counts, batch.token_ids, 1)
-            for start, end in zip(batch.offsets[:-1], batch.offsets[1:], strict=True):
-                found.update(set(batch.token_ids[start:end].tolist()))
-                num_documents += 1
-        frequencies = np.array([found[token] for token in range(len(vocabulary))])
-        weights = np.maximum(np.log((num_documents + 1) / (frequencies + 1)), LEAST) ** POWER
-        weights[[token for piece, token in vocabulary.items() if all(char in string.punctuation for char in piece)]] = 0
-        self._weights = weights / (np.average(weights, weights=counts) if counts.any() else 1.0)
+    def __init__(self, tokenizer: Tokenizer, documents: Sequence[str]) -> None:
+        """Count in how many documents each token is; they are to be like those that will be asked for."""
+        self._tokenizer = tokenizer
+        self._num_documents = len(documents)
+        self._frequencies: Counter[int] = Counter()
+        self._scale = 1.0
+        counts: Counter[int] = Counter()
+        for start in range(0, len(documents), PART):
+            batch = tokenizer.tokenize_documents(documents[start : start + PART])
+            for tokens in np.split(batch.token_ids, batch.offsets[1:-1]):
+                self._frequencies.update(set(tokens.tolist()))
+            counts.update(batch.token_ids.tolist())
+        if counts:
+            weights = self._weigh(np.array(list(counts)))
+            self._scale = 1 / float(np.average(weights, weights=list(counts.values())))
 
     def of(self, batch: TokenBatch) -> npt.NDArray[np.float32]:
         """The weights of a batch's tokens: [num_tokens]."""
-        return self._weights[batch.token_ids].astype(np.float32)
+        tokens, places = np.unique(batch.token_ids, return_inverse=True)
+        return self._weigh(tokens)[places].astype(np.float32)
+
+    def _weigh(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        frequencies = np.array([self._frequencies[token] for token in tokens.tolist()])
+        weights = np.maximum(np.log((self._num_documents + 1) / (frequencies + 1)), LEAST) ** POWER
+        pieces = self._tokenizer.token_strings(tokens)
+        weights[[all(char in string.punctuation for char in piece) for piece in pieces]] = 0
+        return self._scale * weights

@@ -35,7 +35,8 @@ def test_a_model_is_judged_in_all_its_dims_and_in_fewer(capsys, tmp_path):
     assert set(collection.queries) == {query for query, _ in PAIRS}
     candidates, _ = judging.bm25_candidates(collection, 3)
     encoder = TokenEncoder.from_pretrained()
-    rows = [judging.judge_bm25(collection, candidates), *judging.judge("m", encoder, [32], collection, candidates)]
+    task = judging.Task.of(encoder, collection, candidates)
+    rows = [judging.judge_bm25(collection, candidates), *judging.judge("m", task, [32])]
     assert [row.dim for row in rows] == [0, encoder.dim, 32]
     assert rows[1].mean > 0.8
     weights = judging.weigh_tokens(encoder, collection)
@@ -43,9 +44,9 @@ def test_a_model_is_judged_in_all_its_dims_and_in_fewer(capsys, tmp_path):
         list(collection.queries)
     ).lengths.tolist()
     assert all(row.min() == row[0] < row.max() for row in weights)  # every document has the first token, [CLS]
-    (unordered,) = judging.judge("m", encoder, [], collection, candidates, [np.zeros_like(row) for row in weights])
+    (unordered,) = judging.judge("m", task, [], [np.zeros_like(row) for row in weights])
     assert unordered.ndcg == rows[0].ndcg  # the order of the candidates
-    assert judging.judge("m", encoder, [], collection, candidates, weights)[0].mean > 0.8
+    assert judging.judge("m", task, [], weights)[0].mean > 0.8
     judging.report(rows, tmp_path / "rows.jsonl")
     assert "mean of the sets" in capsys.readouterr().out
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3

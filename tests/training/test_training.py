@@ -12,10 +12,10 @@ pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evalu
 import train_bundled_model as recipe
 from late_interaction_training import batches, student
 from late_interaction_training.corpora import Passage, Source
+from late_interaction_training.token_weights import TokenWeights
 
 import rank_rerank
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.tokenization.tokenizer import open_tokenizer
 
 DIM = 8
 PASSAGES = [Passage(f"title {n}", f"Words of text {n}. And more of it.", [f"question {n}"]) for n in range(12)]
@@ -34,9 +34,8 @@ def teacher(source):
 
 
 @pytest.fixture
-def token_weights(teacher, maker, source):
-    vocabulary = open_tokenizer(source / "tokenizer.json").get_vocab()
-    return recipe.weigh_tokens(teacher, [Source("squad", PASSAGES, [])], vocabulary)
+def token_weights(teacher):
+    return TokenWeights(teacher.tokenizer, [f"{passage.title} {passage.text}" for passage in PASSAGES])
 
 
 @pytest.fixture
