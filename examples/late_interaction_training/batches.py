@@ -19,7 +19,7 @@ GROUPS = 8
 GROUP_SIZE = 4
 NEIGHBOURS = 24
 MAX_QUESTIONS = 2
-# how many groups have a query on their topic, and its words
+# how many groups have a query on their topic unless told otherwise, and its words
 TOPICAL = 0.5
 TOPICAL_LENGTHS = ((1.0, 20, 120),)
 # how many batches have words replaced, and the fewest and the most of their different words
@@ -52,11 +52,18 @@ class Batch:
 class BatchMaker:
     """Makes batches, each from its number and the seed alone."""
 
-    def __init__(self, sources: Sequence[Source], seed: int, disguise: Disguise | None = None) -> None:
-        """Find the neighbours of every passage; with ``disguise`` half of the batches are shown in other words."""
+    def __init__(
+        self, sources: Sequence[Source], seed: int, disguise: Disguise | None = None, topical: float = TOPICAL
+    ) -> None:
+        """Find the neighbours of every passage.
+
+        disguise: shows half of the batches in other words.
+        topical: how many groups have a query on their topic, as a share.
+        """
         self._sources = [source for source in sources if source.passages]
         self._seed = seed
         self._disguise = disguise
+        self._topical = topical
         self._neighbours = {source.name: find_neighbours(source.passages) for source in self._sources}
 
     def make(self, number: int) -> Batch:
@@ -78,7 +85,7 @@ class BatchMaker:
                 batch.asked.append(asked)
         for label, place in enumerate(places):
             others = [other for other in self._neighbours[source.name][place] if other not in places]
-            if place in firsts and others and happens(draw, TOPICAL):
+            if place in firsts and others and happens(draw, self._topical):
                 words = source.passages[draw.choice(others)].text.split()
                 batch.queries.append(" ".join(cut(words, TOPICAL_LENGTHS, draw, from_start=happens(draw, 0.5))))
                 batch.labels.append(label)

@@ -12,6 +12,7 @@ pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evalu
 import train_bundled_model as recipe
 from late_interaction_training import batches, student
 from late_interaction_training.corpora import Passage, Source
+from late_interaction_training.lessons import Lessons
 from late_interaction_training.token_weights import TokenWeights
 
 import rank_rerank
@@ -34,16 +35,13 @@ def teacher(source):
 
 
 @pytest.fixture
-def token_weights(teacher):
-    return TokenWeights(teacher.tokenizer, [f"{passage.title} {passage.text}" for passage in PASSAGES])
-
-
-@pytest.fixture
-def maker(monkeypatch):
+def lessons(teacher, monkeypatch):
     monkeypatch.setattr(batches, "GROUPS", 2)
     monkeypatch.setattr(recipe, "DIMS", {8: 1.0, 4: 0.5})
     monkeypatch.setattr(recipe, "DIM", DIM)
-    return batches.BatchMaker([Source("squad", PASSAGES, [])], 0)
+    maker = batches.BatchMaker([Source("squad", PASSAGES, [])], 0)
+    texts = [f"{passage.title} {passage.text}" for passage in PASSAGES]
+    return Lessons(maker, teacher, TokenWeights(teacher.tokenizer, texts))
 
 
 def new_student(source):
@@ -76,11 +74,11 @@ def test_a_saved_student_is_a_model_that_load_reads_with_the_same_vectors(source
     assert model.encoder.encode_query("a river bank").num_tokens == 5  # no markers, no expansion
 
 
-def test_the_projection_starts_at_orthonormal_directions(source, teacher, maker, token_weights, monkeypatch):
+def test_the_projection_starts_at_orthonormal_directions(source, lessons, monkeypatch):
     monkeypatch.setattr(recipe, "FIT_STEPS", 1)
     monkeypatch.setattr(recipe, "FIT_RATE", 0.0)
     learner = student.Student(source, DIM)
-    recipe.fit_projection(learner, teacher, maker, token_weights)
+    recipe.fit_projection(learner, lessons)
     weight = learner.projection.weight.detach()
     np.testing.assert_allclose(weight @ weight.T, np.eye(DIM), atol=1e-5)
 
@@ -98,39 +96,37 @@ def test_a_saved_student_can_be_trained_further(source, tmp_path):
     assert not again.encoder.encoder.layer[0].output.dense.weight.requires_grad
 
 
-def test_fitting_lowers_the_loss_and_leaves_the_encoder_alone(source, teacher, maker, token_weights, monkeypatch):
+def test_fitting_lowers_the_loss_and_leaves_the_encoder_alone(source, lessons, monkeypatch):
     monkeypatch.setattr(recipe, "FIT_STEPS", 25)
     learner = student.Student(source, DIM)
     before = {key: value.clone() for key, value in learner.encoder.state_dict().items()}
     monkeypatch.setattr(recipe, "Progress", Losses)
     Losses.seen.clear()
-    recipe.fit_projection(learner, teacher, maker, token_weights)
+    recipe.fit_projection(learner, lessons)
     assert np.mean(Losses.seen[-5:]) < np.mean(Losses.seen[:5])
     assert all(torch.equal(value, before[key]) for key, value in learner.encoder.state_dict().items())
 
 
-def test_an_interrupted_training_goes_on_to_the_same_weights(
-    source, teacher, maker, token_weights, tmp_path, monkeypatch
-):
+def test_an_interrupted_training_goes_on_to_the_same_weights(source, lessons, tmp_path, monkeypatch):
     whole = new_student(source)
-    recipe.train(whole, teacher, maker, token_weights, 4, tmp_path / "whole")
+    recipe.train(whole, lessons, 4, tmp_path / "whole")
     monkeypatch.setattr(recipe, "SAVE_EVERY", 2)
     broken = new_student(source)
     monkeypatch.setattr(recipe, "Progress", Stopping)
     with pytest.raises(KeyboardInterrupt):
-        recipe.train(broken, teacher, maker, token_weights, 4, tmp_path / "broken")
+        recipe.train(broken, lessons, 4, tmp_path / "broken")
     monkeypatch.setattr(recipe, "Progress", Losses)
     again = student.Student(source, DIM)
-    recipe.train(again, teacher, maker, token_weights, 4, tmp_path / "broken")
+    recipe.train(again, lessons, 4, tmp_path / "broken")
     for (name, ours), theirs in zip(again.state_dict().items(), whole.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
     assert not list((tmp_path / "broken").iterdir())
 
 
-def test_embeddings_stay_and_layers_move(source, teacher, maker, token_weights, tmp_path):
+def test_embeddings_stay_and_layers_move(source, lessons, tmp_path):
     learner = new_student(source)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
-    recipe.train(learner, teacher, maker, token_weights, 3, tmp_path)
+    recipe.train(learner, lessons, 3, tmp_path)
     moved = {key for key, value in learner.state_dict().items() if not torch.equal(value, before[key])}
     assert not any("embeddings" in key or "layer.0." in key for key in moved)
     assert "projection.weight" in moved
@@ -156,6 +152,14 @@ def test_a_text_has_the_same_vectors_alone_and_padded(source, teacher):
     batch = teacher.tokenizer.tokenize_documents(TEXTS)
     alone = [learner.encode(teacher.tokenizer.tokenize_documents([text])) for text in TEXTS]
     torch.testing.assert_close(learner.encode(batch), torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("share", ["-0.1", "2", "nan"])
+def test_a_share_that_is_none_is_refused(share, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train", "--data", "absent", "--output", "absent", "--topical", share])
+    with pytest.raises(SystemExit):
+        recipe.main()
+    assert "--topical is a share from 0 to 1" in capsys.readouterr().err
 
 
 def test_the_rate_warms_up_and_goes_to_zero():

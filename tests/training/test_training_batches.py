@@ -8,8 +8,8 @@ from late_interaction_training.batches import GROUP_SIZE, GROUPS, BatchMaker, cu
 from training_passages import passages
 
 
-def maker(seed=0):
-    return BatchMaker([Source("squad", passages(), []), Source("pubmedqa", [], [])], seed)
+def maker(seed=0, **options):
+    return BatchMaker([Source("squad", passages(), []), Source("pubmedqa", [], [])], seed, **options)
 
 
 def test_a_batch_is_made_from_its_number_and_the_seed_alone():
@@ -39,11 +39,16 @@ def is_topical(query, batch):
     return len(own) == 1 and not any(set(document.split()) <= whole(own[0]) for document in batch.documents)
 
 
-def test_some_queries_are_paragraphs_on_a_topic_that_no_document_has():
+def topical_share(maker):
     found = [
-        is_topical(query, batch) for number in range(30) for batch in [maker().make(number)] for query in batch.queries
+        is_topical(query, batch) for number in range(30) for batch in [maker.make(number)] for query in batch.queries
     ]
-    assert 0.02 < sum(found) / len(found) < 0.5
+    return sum(found) / len(found)
+
+
+def test_some_queries_are_paragraphs_on_a_topic_that_no_document_has():
+    assert topical_share(maker(topical=0.0)) == 0
+    assert 0.02 < topical_share(maker()) < 0.7 * topical_share(maker(topical=1.0)) < 0.5
 
 
 def whole(passage):
