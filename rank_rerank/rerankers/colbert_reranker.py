@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Vector
 from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -18,8 +18,8 @@ from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored, read_candidates
 from rank_rerank.rerankers.long_documents import ChunkOptions, rank_chunks
+from rank_rerank.rerankers.text_scores import TextScores
 from rank_rerank.scoring.calibration import Calibration, mean_similarity
-from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_documents import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
@@ -229,15 +229,13 @@ class ColbertReranker:
         self, queries: Sequence[str], embeddings: TokenEmbeddings, candidates: list[list[Document]], top_k: int | None
     ) -> list[Ranking]:
         texts, places = distinct_texts(candidates)
-        results = _Results.empty(len(texts), [len(listed) for listed in candidates])
+        results = TextScores.empty(len(texts), places)
         first = 0
         for window in self._encode(texts):
-            results.describe(window, first)
-            for query_vectors, query_places, scores in zip(embeddings, places, results.scores, strict=True):
-                self._score(query_vectors, window, query_places - first, scores)
+            results.read(window, first, embeddings, self.num_threads)
             first += len(window)
         return [
-            self._ranking(query, number, embeddings, results, (candidates[number], places[number], top_k))
+            self._ranking(query, number, embeddings, results, candidates[number], top_k)
             for number, query in enumerate(queries)
         ]
 
@@ -247,16 +245,6 @@ class ColbertReranker:
             for window in self.encoder.stream_documents(texts):
                 yield window
                 bar.update(len(window))
-
-    def _score(self, query: AnyArray, window: TokenEmbeddings, places: Int64Vector, scores: Float32Vector) -> None:
-        """Score those of a query's candidates that stand in this window; ``places`` count from its first text."""
-        here = np.flatnonzero((places >= 0) & (places < len(window)))
-        if len(here) == 0:
-            return
-        wanted, back = np.unique(places[here], return_inverse=True)
-        chosen = window if len(wanted) == len(window) else window.select(wanted)
-        # the encoder has refused NaN already
-        scores[here] = maxsim(query, chosen, num_threads=self.num_threads, trusted=True)[back]
 
     def _relevance(self, scores: Float32Vector, num_query_tokens: int) -> Float32Vector:
         """A number from 0 to 1 for each raw score, 0 for a document without tokens."""
@@ -274,13 +262,14 @@ class ColbertReranker:
         query: str,
         number: int,
         embeddings: TokenEmbeddings,
-        results: "_Results",
-        candidates: tuple[list[Document], Int64Vector, int | None],
+        results: TextScores,
+        documents: list[Document],
+        top_k: int | None,
     ) -> Ranking:
-        documents, places, top_k = candidates
         num_query_tokens = len(embeddings[number])
         scores = results.scores[number]
         relevance, shown = self._relevance(scores, num_query_tokens), self._as_checkpoint(scores, num_query_tokens)
+        places = results.places[number]
         hits = sort_hits(documents, shown, relevance, results.truncated[places], top_k)
         return Ranking(
             query=query,
@@ -310,26 +299,3 @@ def _refuse_long(encoder: TokenEncoder, candidates: list[Document] | StoredDocum
             f"documents[{is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} tokens "
             'that the model reads. Shorten it, or pass long_documents="chunk"'
         )
-
-
-@dataclass(frozen=True)
-class _Results:
-    """What is known of each distinct text, and the scores of each query's candidates."""
-
-    truncated: BoolVector
-    num_tokens: Int64Vector
-    scores: list[Float32Vector]
-
-    @classmethod
-    def empty(cls, num_texts: int, num_candidates: list[int]) -> "_Results":
-        return cls(
-            truncated=np.zeros(num_texts, np.bool_),
-            num_tokens=np.zeros(num_texts, np.int64),
-            scores=[np.empty(count, np.float32) for count in num_candidates],
-        )
-
-    def describe(self, window: TokenEmbeddings, first: int) -> None:
-        last = first + len(window)
-        self.num_tokens[first:last] = np.diff(window.offsets)
-        if window.truncated is not None:
-            self.truncated[first:last] = window.truncated
