@@ -7,7 +7,7 @@ import pytest
 
 import rank_rerank
 from rank_rerank import Chunking
-from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError, StoreMismatchError
+from rank_rerank.errors import DocumentTooLongError, EmptyQueryError, InvalidArgumentError, StoreMismatchError
 
 QUERY = "Who discovered penicillin?"
 FACT = "Alexander Fleming discovered penicillin in 1928."
@@ -66,6 +66,35 @@ def test_bad_input(reranker):
         reranker.rerank(QUERY, ["a"], long_documents="split")
     with pytest.raises(InvalidArgumentError, match="the model reads 512 tokens of a text; a chunk cannot have 513"):
         reranker.rerank(QUERY, ["a"], long_documents=Chunking(length=513))
+
+
+@pytest.mark.parametrize("long_documents", ["truncate", "chunk", Chunking(length=64, score="all_tokens")])
+@pytest.mark.parametrize("spans", [False, True])
+def test_many_queries_get_what_each_gets(reranker, long_text, long_documents, spans):
+    queries = [QUERY, "What was talked about on Tuesday?"]
+    lists = [[long_text, "Bacteria were seen first by Leeuwenhoek.", ""], [FACT, long_text]]
+    options = {"long_documents": long_documents, "spans": spans, "top_k": 2}
+    found = reranker.rerank_many(queries, lists, **options)
+    assert found == [reranker.rerank(query, each, **options) for query, each in zip(queries, lists, strict=True)]
+    assert (found[0][0].spans is not None) == spans
+    assert (found[0][0].best_chunk is None) == (long_documents == "truncate")
+
+
+def test_chunks_of_many_queries_are_kept_in_the_store(reranker, long_text, tmp_path):
+    store = rank_rerank.EmbeddingStore.create(tmp_path / "store", reranker.encoder)
+    queries, lists = [QUERY, "the budget"], [[long_text], [long_text]]
+    first, second = reranker.rerank_many(queries, lists, store=store, long_documents="chunk")
+    assert first.usage.document_tokens > 1000  # chunks that are alike are read once
+    assert second.usage.document_tokens == 0
+
+
+def test_errors_of_many_queries_name_the_list(reranker, long_text):
+    with pytest.raises(DocumentTooLongError, match=r"documents_per_query\[1\]\[2\] is longer than the 512 tokens"):
+        reranker.rerank_many([QUERY, QUERY], [["a"], ["a", "b", long_text]], long_documents="error")
+    with pytest.raises(EmptyQueryError, match=r"queries\[1\]"):
+        reranker.rerank_many([QUERY, ""], [["a"], ["b"]], long_documents="chunk")
+    with pytest.raises(InvalidArgumentError, match="long_documents must be"):
+        reranker.rerank_many([QUERY], [["a"]], long_documents="split")
 
 
 @pytest.mark.parametrize("length", [None, 64])
@@ -146,6 +175,8 @@ def test_a_text_that_was_not_kept_cannot_be_read_in_chunks(reranker, encoder, tm
     assert len(reranker.rerank(QUERY, store.select(["short"]), long_documents="chunk")) == 1
     with pytest.raises(InvalidArgumentError, match=r"documents\[1\] can be read in chunks from its text only"):
         reranker.rerank(QUERY, store.select(["short", "long"]), long_documents="chunk")
+    with pytest.raises(InvalidArgumentError, match=r"documents_per_query\[1\]\[0\] can be read in chunks"):
+        reranker.rerank_many([QUERY, QUERY], [["a"], store.select(["long"])], long_documents="chunk")
 
 
 def test_stored_chunks_of_another_model_are_refused(reranker, store):

@@ -17,7 +17,7 @@ from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
-from rank_rerank.rerankers.colbert_reranker import LongDocuments
+from rank_rerank.rerankers.long_documents import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.arrays import Float32Vector
 from rank_rerank.documents import Document, as_documents, check_queries
-from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
-from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored, read_candidates
-from rank_rerank.rerankers.long_documents import ChunkOptions, rank_chunks
+from rank_rerank.rerankers.hit_spans import find_spans
+from rank_rerank.rerankers.long_documents import (
+    ChunkOptions,
+    LongDocuments,
+    rank_chunks,
+    read_long_documents,
+    refuse_long,
+)
 from rank_rerank.rerankers.text_scores import TextScores
 from rank_rerank.scoring.calibration import Calibration, mean_similarity
 from rank_rerank.scoring.stored_documents import score_stored
@@ -27,7 +31,19 @@ from rank_rerank.tokenization.texts import check_text
 
 PROGRESS_DELAY_S = 1.0
 
-LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
+
+@dataclass(frozen=True)
+class _Options:
+    """What a caller asks for, checked; as the arguments of ``rerank``."""
+
+    top_k: int | None
+    store: EmbeddingStore | None
+    spans: bool
+    long_documents: LongDocuments
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        read_long_documents(self.long_documents)
 
 
 @dataclass(frozen=True)
@@ -85,17 +101,9 @@ class ColbertReranker:
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
         """
-        check_top_k(top_k)
-        candidates = read_candidates(documents, "documents", store)
-        chunking = _read_long_documents(long_documents)
-        if chunking is not None:
-            options = ChunkOptions(chunking, top_k, self.num_threads, store, self._relevance, self._as_checkpoint)
-            ranking = rank_chunks(self.encoder, query, candidates, options)
-            return self.with_spans(ranking) if spans else ranking
-        if long_documents == "error":
-            _refuse_long(self.encoder, candidates)
-        ranking = self._rerank_all([query], self.encoder.encode_query(query), [candidates], top_k, store)[0]
-        return self.with_spans(ranking) if spans else ranking
+        options = _Options(top_k, store, spans, long_documents)
+        candidates = [read_candidates(documents, "documents", store)]
+        return self._rank([query], self.encoder.encode_query(query), candidates, ["documents"], options)[0]
 
     def explain(
         self,
@@ -141,22 +149,7 @@ class ColbertReranker:
         Raises:
             InvalidArgumentError: an option is out of its range.
         """
-        if not ranking.hits:
-            return ranking
-        query, hits = self.encoder.encode_query(ranking.query), list[RankedDocument]()
-        # of a document in chunks, the best one; its passages are moved to where it stands
-        read = [(0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk for hit in ranking]
-        texts = [hit.text[start:end] for hit, (start, end) in zip(ranking, read, strict=True)]
-        for window in self.encoder.stream_documents(texts):
-            for place in range(len(window)):
-                number, embeddings = len(hits), window.select(np.array([place]))
-                document, start = Document(texts[number]), read[number][0]
-                found = explain_document(
-                    query, ranking.query, embeddings, document, threshold=threshold, max_spans=max_spans
-                )
-                moved = [replace(span, start=span.start + start, end=span.end + start) for span in found.spans]
-                hits.append(replace(ranking[number], spans=tuple(moved)))
-        return replace(ranking, hits=tuple(hits))
+        return find_spans(self.encoder, ranking, threshold=threshold, max_spans=max_spans)
 
     def rerank_many(
         self,
@@ -165,29 +158,62 @@ class ColbertReranker:
         *,
         top_k: int | None = None,
         store: EmbeddingStore | None = None,
+        spans: bool = False,
+        long_documents: LongDocuments = "truncate",
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
-        A text that is a candidate of several queries is encoded once. Results are those of rerank, to the bit.
+        A text that is a candidate of several queries is encoded once; its chunks are once a query, unless a store keeps
+        them. Results are those of rerank, to the bit.
 
         Args:
             queries: texts, each with at least one word.
             documents_per_query: as many lists as queries, each as in rerank.
             top_k: how many hits to return a query.
             store: a cache of texts, as in rerank.
+            spans: as in rerank.
+            long_documents: as in rerank.
 
         Raises:
-            InvalidArgumentError: the two lists differ in length, or top_k is not a whole number above 0.
-            EmptyQueryError, InvalidItemError, InvalidTextError: as in rerank; the message has the indices.
+            InvalidArgumentError: the two lists differ in length, or as in rerank.
+            EmptyQueryError, InvalidItemError, InvalidTextError, DocumentTooLongError: as in rerank; the message has
+                the indices.
             StoreError: as in rerank.
         """
-        check_top_k(top_k)
+        options = _Options(top_k, store, spans, long_documents)
         check_queries(queries, documents_per_query)
+        names = [f"documents_per_query[{number}]" for number in range(len(queries))]
         candidates = [
-            read_candidates(documents, f"documents_per_query[{number}]", store)
-            for number, documents in enumerate(documents_per_query)
+            read_candidates(documents, name, store) for documents, name in zip(documents_per_query, names, strict=True)
         ]
-        return self._rerank_all(queries, self.encoder.encode_queries(queries), candidates, top_k, store)
+        return self._rank(queries, self.encoder.encode_queries(queries), candidates, names, options)
+
+    def _rank(
+        self,
+        queries: Sequence[str],
+        embeddings: TokenEmbeddings,
+        candidates: list[list[Document] | StoredDocuments],
+        names: list[str],
+        options: "_Options",
+    ) -> list[Ranking]:
+        """Rank lists of documents, whole or in chunks."""
+        if options.long_documents == "error":
+            for documents, name in zip(candidates, names, strict=True):
+                refuse_long(self.encoder, documents, name)
+        chunking = read_long_documents(options.long_documents)
+        if chunking is None:
+            rankings = self._rerank_all(queries, embeddings, candidates, options.top_k, options.store)
+        else:
+            settings = ChunkOptions(
+                chunking, options.top_k, self.num_threads, options.store, self._relevance, self._as_checkpoint
+            )
+            rankings = [
+                rank_chunks(
+                    self.encoder, query, embeddings.select(np.array([number])), each, replace(settings, name=name)
+                )
+                for number, (query, each, name) in enumerate(zip(queries, candidates, names, strict=True))
+            ]
+        return [self.with_spans(ranking) for ranking in rankings] if options.spans else rankings
 
     def _rerank_all(
         self,
@@ -277,25 +303,4 @@ class ColbertReranker:
             query_truncated=embeddings.truncated is not None and bool(embeddings.truncated[number]),
             usage=Usage(num_query_tokens, int(results.num_tokens[places].sum())),
             model=self.encoder.checkpoint.name,
-        )
-
-
-def _read_long_documents(long_documents: object) -> Chunking | None:
-    """The chunking that is asked for, None for none."""
-    if isinstance(long_documents, Chunking):
-        return long_documents
-    if long_documents not in ("truncate", "chunk", "error"):
-        raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
-    return Chunking() if long_documents == "chunk" else None
-
-
-def _refuse_long(encoder: TokenEncoder, candidates: list[Document] | StoredDocuments) -> None:
-    if isinstance(candidates, StoredDocuments):
-        is_long = candidates.truncated().tolist()
-    else:
-        is_long = [encoder.tokenizer.read_document(document.text).truncated for document in candidates]
-    if any(is_long):
-        raise DocumentTooLongError(
-            f"documents[{is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} tokens "
-            'that the model reads. Shorten it, or pass long_documents="chunk"'
         )

@@ -6,14 +6,16 @@ scored as it lies there; one that it holds the beginning of is read again, from 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking, split_text
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, sort_hits
 from rank_rerank.scoring.maxsim import maxsim_matches
 from rank_rerank.scoring.stored_documents import score_stored
@@ -24,6 +26,9 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 
 # chunks whose texts and vectors are held at once
 WINDOW = 128
+
+
+LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class ChunkOptions:
         store: a cache of the chunks; None to encode them each time.
         relevance_of: from raw scores and the number of the query's vectors to relevance.
         shown_of: likewise, to the score as the checkpoint defines it.
+        name: what errors call the list of documents.
     """
 
     chunking: Chunking
@@ -45,6 +51,7 @@ class ChunkOptions:
     store: EmbeddingStore | None
     relevance_of: Callable[[Float32Vector, int], Float32Vector]
     shown_of: Callable[[Float32Vector, int], Float32Vector]
+    name: str = "documents"
 
 
 @dataclass(frozen=True)
@@ -57,16 +64,54 @@ class _Scored:
     num_tokens_read: int
 
 
-def rank_chunks(encoder: TokenEncoder, query: str, documents: Sequence[Document], options: ChunkOptions) -> Ranking:
-    """Rank documents of any length; arguments and errors as for ColbertReranker.rerank.
+def read_long_documents(long_documents: object) -> Chunking | None:
+    """Check what is to be done with long documents; the chunking that is asked for, None for none."""
+    if isinstance(long_documents, Chunking):
+        return long_documents
+    if long_documents not in ("truncate", "chunk", "error"):
+        raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
+    return Chunking() if long_documents == "chunk" else None
+
+
+def refuse_long(encoder: TokenEncoder, documents: list[Document] | StoredDocuments, name: str) -> None:
+    """Refuse a list with a document longer than the model reads.
+
+    Raises:
+        DocumentTooLongError: there is one; the message has the list's name and the index.
+    """
+    if isinstance(documents, StoredDocuments):
+        is_long = documents.truncated().tolist()
+    else:
+        is_long = [encoder.tokenizer.read_document(document.text).truncated for document in documents]
+    if any(is_long):
+        raise DocumentTooLongError(
+            f"{name}[{is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} tokens "
+            'that the model reads. Shorten it, or pass long_documents="chunk"'
+        )
+
+
+def rank_chunks(
+    encoder: TokenEncoder,
+    query: str,
+    embeddings: TokenEmbeddings,
+    documents: Sequence[Document],
+    options: ChunkOptions,
+) -> Ranking:
+    """Rank documents of any length; errors as for ColbertReranker.rerank.
+
+    Args:
+        encoder: reads the chunks.
+        query: the text.
+        embeddings: those of the query alone.
+        documents: checked.
+        options: how.
 
     Returns:
         Hits with ``best_chunk``; one is truncated only if the model has not read a chunk of it whole.
     """
-    embeddings = encoder.encode_query(query)
     asked: Float32Matrix = embeddings.vectors
     whole = _stored_whole(encoder, documents, options.chunking)
-    spans = _split(encoder, documents, whole, options.chunking)
+    spans = _split(encoder, documents, whole, options)
     owners = np.repeat(np.arange(len(documents)), [len(each) for each in spans])
     chunks = [span for each in spans for span in each]
     scores: Float32Vector = np.full(len(chunks), -np.inf, np.float32)
@@ -105,10 +150,10 @@ def _stored_whole(encoder: TokenEncoder, documents: Sequence[Document], chunking
 
 
 def _split(
-    encoder: TokenEncoder, documents: Sequence[Document], whole: BoolVector, chunking: Chunking
+    encoder: TokenEncoder, documents: Sequence[Document], whole: BoolVector, options: ChunkOptions
 ) -> list[list[tuple[int, int] | None]]:
     """The chunks of each document; None for a document that is scored as it is stored."""
-    longest = encoder.checkpoint.settings.document_length
+    longest, chunking = encoder.checkpoint.settings.document_length, options.chunking
     length = longest if chunking.length is None else chunking.length
     if length > longest:
         raise InvalidArgumentError(f"the model reads {longest} tokens of a text; a chunk cannot have {length}")
@@ -120,7 +165,7 @@ def _split(
         text = documents[index].text
         if not text and isinstance(documents, StoredDocuments) and _has_vectors(documents, index):
             raise InvalidArgumentError(
-                f"documents[{index}] can be read in chunks from its text only, and the store has not kept it. "
+                f"{options.name}[{index}] can be read in chunks from its text only, and the store has not kept it. "
                 'Keep texts in the store, pass the texts, or pass long_documents="truncate"'
             )
         spans.append([*split_text(encoder.tokenizer, text, length, chunking.overlap)])
