@@ -265,6 +265,7 @@ def training_commands(training: dict[str, Any]) -> list[str]:
     *commands, start = training_commands(training["before"]) if training.get("before") else [""]
     folder = f"model{len(commands) + 1}"
     arguments = f"--output {folder} --steps {training['steps']} --seed {training['seed']}"
+    arguments += f" --topical {training['topical']}" * ("topical" in training)
     arguments += " --bfloat16" * (training["products"] == "bfloat16") + f" --start {start}" * bool(start)
     return [*commands, f"python examples/train_bundled_model.py --data FOLDER {arguments}", folder]
 

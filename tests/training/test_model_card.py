@@ -19,11 +19,11 @@ TRAINING = {"steps": 7, "seed": 1, "products": "bfloat16", "before": None}
         (None, "build_bundled_model.py\n"),
         (TRAINING, "train_bundled_model.py --data FOLDER --output model1 --steps 7 --seed 1 --bfloat16\n"),
         (
-            {"steps": 5, "seed": 2, "products": "float32", "before": TRAINING},
+            {"steps": 5, "seed": 2, "topical": 1.0, "products": "float32", "before": TRAINING},
             (
                 "--output model1 --steps 7 --seed 1 --bfloat16\n"
                 "    python examples/train_bundled_model.py --data FOLDER "
-                "--output model2 --steps 5 --seed 2 --start model1\n"
+                "--output model2 --steps 5 --seed 2 --topical 1.0 --start model1\n"
                 "    python examples/build_bundled_model.py --model model2\n"
             ),
         ),
