@@ -265,7 +265,8 @@ def training_commands(training: dict[str, Any]) -> list[str]:
     *commands, start = training_commands(training["before"]) if training.get("before") else [""]
     folder = f"model{len(commands) + 1}"
     arguments = f"--output {folder} --steps {training['steps']} --seed {training['seed']}"
-    arguments += f" --topical {training['topical']}" * ("topical" in training)
+    if "topical" in training:  # models that were trained before it was an argument do not say
+        arguments += f" --topical {training['topical']}"
     arguments += " --bfloat16" * (training["products"] == "bfloat16") + f" --start {start}" * bool(start)
     return [*commands, f"python examples/train_bundled_model.py --data FOLDER {arguments}", folder]
 
