@@ -38,9 +38,9 @@ from workloads import (
     write_result,
 )
 
-sys.path.insert(0, str(ROOT / "examples"))
-import build_bundled_model as source
-from unpack_bundled_model import unpack_model
+sys.path.insert(0, str(ROOT / "examples" / "bundled_model"))
+import build as source
+from unpack import unpack_model
 
 from rank_rerank.export.int8_export import serialise
 from rank_rerank.export.onnx_export import export_onnx

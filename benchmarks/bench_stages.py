@@ -21,8 +21,8 @@ import numpy as np
 from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_collection, write_result
 
 import rank_rerank
-from rank_rerank.inference import numba_transformer, schedule
-from rank_rerank.inference import transformer_plan as plan
+from rank_rerank.inference.compiled import numba_transformer, schedule
+from rank_rerank.inference.compiled import tables as plan
 
 LENGTH = 180
 GEMMS = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)

@@ -39,7 +39,7 @@ from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
-from rank_rerank.export.onnx_session import OnnxSession
-from rank_rerank.inference.numba_transformer import NumbaTransformer
+from rank_rerank.export.trial_session import OnnxSession
+from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 BATCH_TOKENS = 4096

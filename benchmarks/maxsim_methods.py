@@ -12,10 +12,10 @@ from workloads import DEFAULT_DATA, ROOT
 
 from rank_rerank.devices import default_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
+from rank_rerank.scoring.compiled.query_panels import round_to_int8
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.packed_documents import PackedDocuments
-from rank_rerank.scoring.query_panels import round_to_int8
 
 TOKENIZERS = (
     ROOT / "rank_rerank/bundled/tokenizer.json",

@@ -16,6 +16,7 @@ from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, SelfCheckError
 from rank_rerank.inference.choose import Device
+from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
 from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
@@ -85,7 +86,7 @@ def _processor_name() -> str:
 
 
 def _devices() -> dict[str, Any]:
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     return {
         "gpu": ", ".join(gpu_devices()) or "none",
@@ -118,8 +119,6 @@ def _folders() -> dict[str, Any]:
 
 def _device(device: Device, *, strict: bool) -> Device:
     """An execution provider with its strictness, or the device as it is."""
-    from rank_rerank.inference.providers import ExecutionProvider, is_provider  # noqa: PLC0415 - loads ONNX Runtime
-
     if not strict:
         return device
     if not isinstance(device, str) or not is_provider(device):

@@ -13,7 +13,7 @@ from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.memory_store import hold_in_memory
 from rank_rerank.storage.model_identity import ModelIdentity
 

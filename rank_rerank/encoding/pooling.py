@@ -81,7 +81,7 @@ def _sequential_labels(num_tokens: int, count: int) -> Int64Vector:
 
 
 def _ward_labels(vectors: Float32Matrix, count: int) -> Int64Vector:
-    from rank_rerank.encoding.ward_numba import ward_labels  # noqa: PLC0415 - loads numba
+    from rank_rerank.encoding.compiled.ward import ward_labels  # noqa: PLC0415 - loads numba
 
     distances = 1 - (vectors @ vectors.T).astype(np.float64)  # [num_tokens, num_tokens]
     return ward_labels(distances, count)

@@ -18,9 +18,9 @@ from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import check_can_be_quantised, quantise, serialise
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
-from rank_rerank.export.onnx_session import OnnxSession
 from rank_rerank.export.parity import check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
+from rank_rerank.export.trial_session import OnnxSession
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 OUTPUT = "logits"

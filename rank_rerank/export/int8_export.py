@@ -7,9 +7,8 @@ from typing import Any
 from rank_rerank.arrays import Int64Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import ExportError
-from rank_rerank.export import calibration, fusion, graph_editing, int8_rewriting
+from rank_rerank.export import activation_statistics, graph_editing, graph_fusion, int8_rewriting
 from rank_rerank.export.onnx_export import export_onnx
-from rank_rerank.export.onnx_session import OnnxSession
 from rank_rerank.export.parity import (
     Fidelity,
     check_fp32,
@@ -18,6 +17,7 @@ from rank_rerank.export.parity import (
     measure_fidelity,
     torch_reference,
 )
+from rank_rerank.export.trial_session import OnnxSession
 
 # every one of them is padded to the longest length, which takes its time
 NUM_INVARIANCE_TEXTS = 24
@@ -90,20 +90,22 @@ def check_can_be_quantised(name: str, transformer: TransformerConfig) -> None:
 def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
     """Turn an fp32 graph of export_onnx into its INT8 form, in place; for texts see onnx_session.OnnxSession.run."""
     if TYPES not in {value.name for value in model.graph.inputs}:
-        fusion.fold_token_types(model)
-    fusion.fold_attention_biases(model)
+        graph_fusion.fold_token_types(model)
+    graph_fusion.fold_attention_biases(model)
     # a projection is small, and every rounding in it goes straight into the vectors
-    layers = [layer for layer in calibration.find_linear_layers(model) if not layer.name.startswith(PROJECTION)]
-    statistics = calibration.collect_statistics(model, layers, calibration_texts)
+    layers = [
+        layer for layer in activation_statistics.find_linear_layers(model) if not layer.name.startswith(PROJECTION)
+    ]
+    statistics = activation_statistics.collect_statistics(model, layers, calibration_texts)
     names = [layer.input.name for layer in layers]
-    fusion.flatten_rows(model)
+    graph_fusion.flatten_rows(model)
     moved = {layer.input.name: statistics[name] for name, layer in zip(names, layers, strict=True)}
     int8_rewriting.quantise_linear_layers(model, layers, moved)
     int8_rewriting.quantise_word_embeddings(model)
-    fusion.fuse_attention(model)
-    fusion.approximate_gelu(model)
+    graph_fusion.fuse_attention(model)
+    graph_fusion.approximate_gelu(model)
     graph_editing.remove_unused(model)
-    fusion.set_versions(model)
+    graph_fusion.set_versions(model)
 
 
 def serialise(model: Any) -> bytes:

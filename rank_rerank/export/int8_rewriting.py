@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Vector
-from rank_rerank.export.calibration import InputStatistics, LinearLayer
+from rank_rerank.export.activation_statistics import InputStatistics, LinearLayer
 from rank_rerank.export.graph_editing import GraphBuilder, constant, producer, replace_value
 from rank_rerank.export.smoothing import smoothing_factors
 from rank_rerank.export.weight_rounding import round_weights
@@ -44,7 +44,7 @@ def quantise_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics
     """Replace each linear layer's MatMul by its INT8 form, in place.
 
     Args:
-        model: an onnx_ir.Model in which linear layers read [rows, in], as fusion.flatten_rows makes it.
+        model: an onnx_ir.Model in which linear layers read [rows, in], as graph_fusion.flatten_rows makes it.
         layers: the linear layers, in the graph's order.
         statistics: what was measured at their inputs, by the name of the layer's input when it was measured.
     """

@@ -10,7 +10,7 @@ from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export.onnx_export import OUTPUT_NAME, PURPOSE, token_vector_module
-from rank_rerank.export.onnx_session import OnnxSession
+from rank_rerank.export.trial_session import OnnxSession
 
 # beyond these a converted model is thrown away
 FP32_MAX_DIFFERENCE = 1e-4

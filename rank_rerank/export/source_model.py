@@ -53,7 +53,7 @@ def build_classifier(checkpoint: CrossEncoderCheckpoint) -> Any:
         CheckpointFormatError: as build_encoder.
     """
     torch = import_optional("torch", "export", PURPOSE)
-    from rank_rerank.inference.torch_encoder import hidden_states, logits  # noqa: PLC0415 - loads torch
+    from rank_rerank.inference.pytorch.torch_encoder import hidden_states, logits  # noqa: PLC0415 - loads torch
 
     transformer, head = checkpoint.transformer, checkpoint.head
     if transformer is None or head is None:
@@ -76,7 +76,7 @@ def build_classifier(checkpoint: CrossEncoderCheckpoint) -> Any:
 
 def _own_encoder(model_file: Path, transformer: TransformerConfig) -> Any:
     torch = import_optional("torch", "export", PURPOSE)
-    from rank_rerank.inference.torch_encoder import hidden_states  # noqa: PLC0415 - loads torch
+    from rank_rerank.inference.pytorch.torch_encoder import hidden_states  # noqa: PLC0415 - loads torch
 
     weights = read_encoder_tensors(TensorFiles(model_file), transformer)
 
@@ -112,7 +112,7 @@ def _named(parameters: Any, weights: Mapping[str, AnyArray]) -> dict[str, Any]:
 def build_projection(dense: tuple[DenseLayer, ...]) -> Any:
     """The projection and the normalisation: [batch, length, hidden_size] → unit rows [batch, length, dim]."""
     torch = import_optional("torch", "export", PURPOSE)
-    from rank_rerank.inference.torch_encoder import activate  # noqa: PLC0415 - loads torch
+    from rank_rerank.inference.pytorch.torch_encoder import activate  # noqa: PLC0415 - loads torch
 
     class Dense(torch.nn.Module):
         def __init__(self, layer: DenseLayer) -> None:

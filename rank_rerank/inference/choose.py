@@ -3,20 +3,17 @@
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TypeAlias
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
+from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 
-if TYPE_CHECKING:
-    # loads ONNX Runtime, which a model of weights does without
-    from rank_rerank.inference.providers import ExecutionProvider
-
 # several devices compute one model together
-Device: TypeAlias = Union[str, Sequence[str], "ExecutionProvider"]
+Device: TypeAlias = str | Sequence[str] | ExecutionProvider
 
 GPUS = ("cuda", "mps")
 
@@ -56,7 +53,7 @@ def choose_runtime(
     if checkpoint.is_onnx and runtime != "torch":
         return _open_onnx(checkpoint, device, precision, num_threads, runtime)
     if _is_compiled(checkpoint, device, precision, runtime):
-        from rank_rerank.inference.compiled import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
+        from rank_rerank.inference.compiled.opening import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
 
         return open_compiled_weights(checkpoint, num_threads)
     return _open_torch(checkpoint, device, precision, num_threads)
@@ -64,7 +61,7 @@ def choose_runtime(
 
 def _open_torch(checkpoint: Checkpoint, device: Device, precision: str, num_threads: int | None) -> Transformer:
     devices = _check_torch(checkpoint, device, num_threads)
-    from rank_rerank.inference.torch_transformer import TorchTransformer  # noqa: PLC0415
+    from rank_rerank.inference.pytorch.torch_transformer import TorchTransformer  # noqa: PLC0415
 
     if isinstance(devices, str):
         return TorchTransformer(checkpoint, devices, precision)
@@ -80,7 +77,7 @@ def _open_onnx(
         except CheckpointFormatError as error:
             logger.info("model %s: ONNX Runtime instead of PyTorch: %s", checkpoint.name, error)
     if runtime != "onnx" and isinstance(device, str) and device in ("auto", "cpu"):
-        from rank_rerank.inference.compiled import open_compiled_onnx  # noqa: PLC0415 - the runtime is chosen here
+        from rank_rerank.inference.compiled.opening import open_compiled_onnx  # noqa: PLC0415 - the runtime is chosen here
 
         try:
             return open_compiled_onnx(checkpoint, num_threads)
@@ -89,7 +86,7 @@ def _open_onnx(
                 raise
             logger.info("model %s: ONNX Runtime instead of compiled kernels: %s", checkpoint.name, error)
     provider = _choose_provider(checkpoint, device)
-    from rank_rerank.inference.onnx_transformer import OnnxTransformer  # noqa: PLC0415
+    from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer  # noqa: PLC0415
 
     return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads, provider)
 
@@ -99,7 +96,7 @@ def _torch_sees(device: Device) -> bool:
     names = [device] if isinstance(device, str) else list(device) if isinstance(device, Sequence) else []
     if not names or any(name.partition(":")[0] not in GPUS for name in names) or find_spec("torch") is None:
         return False
-    from rank_rerank.inference.torch_batches import resolve_device  # noqa: PLC0415 - loads PyTorch
+    from rank_rerank.inference.pytorch.torch_batches import resolve_device  # noqa: PLC0415 - loads PyTorch
 
     try:
         return all(resolve_device(name) for name in names)
@@ -119,7 +116,7 @@ def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device
         return True
     if precision != "auto" or find_spec("torch") is not None:
         return False
-    from rank_rerank.inference.compiled import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
+    from rank_rerank.inference.compiled.opening import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
 
     if (reason := why_not_compiled(checkpoint)) is None:
         logger.info("model %s: rounded to INT8 for compiled kernels: PyTorch is not installed", checkpoint.name)
@@ -145,12 +142,12 @@ def choose_pair_runtime(
     if checkpoint.is_onnx and runtime == "numba":
         raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels compute cross-encoders from weights only")
     if checkpoint.is_onnx:
-        from rank_rerank.inference.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
+        from rank_rerank.inference.onnx_runtime.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
 
         provider = _choose_provider(checkpoint, device)
         return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads, provider)
     if _is_compiled(checkpoint, device, precision, runtime):
-        from rank_rerank.inference.compiled import open_compiled_pairs  # noqa: PLC0415 - the runtime is chosen here
+        from rank_rerank.inference.compiled.opening import open_compiled_pairs  # noqa: PLC0415 - the runtime is chosen here
 
         return open_compiled_pairs(checkpoint, num_threads)
     devices = _check_torch(checkpoint, device, num_threads)
@@ -161,18 +158,16 @@ def choose_pair_runtime(
 
 def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: str) -> PairTransformer:
     if checkpoint.decoder is not None:
-        from rank_rerank.inference.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
+        from rank_rerank.inference.pytorch.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
 
         return TorchCausalReranker(checkpoint, device, precision)
-    from rank_rerank.inference.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
+    from rank_rerank.inference.pytorch.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
 
     return TorchCrossEncoder(checkpoint, device, precision)
 
 
-def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> Any:
+def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> ExecutionProvider | None:
     """The execution provider for an ONNX file; None for the CPU."""
-    from rank_rerank.inference.providers import ExecutionProvider, is_provider  # noqa: PLC0415 - loads ONNX Runtime
-
     if isinstance(device, ExecutionProvider):
         return device
     if not isinstance(device, str):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.processor import STEP_BYTES, VectorPath
 from rank_rerank.kernels.vectors import (
     FLOAT32,
     INT32,
@@ -32,7 +32,6 @@ from rank_rerank.kernels.vectors import (
 
 Product: TypeAlias = Literal["float32", "int16", "int8", "bits"]
 
-STEP_BYTES = 4
 UNROLLED_STEPS = 4
 CACHE_LINE_BYTES = 64
 

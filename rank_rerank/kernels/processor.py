@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from rank_rerank.errors import DeviceError, InvalidArgumentError
 
 VECTOR_PATH_VARIABLE = "RANK_RERANK_VECTOR_PATH"
+STEP_BYTES = 4  # of a 32-bit lane
 
 IntegerProduct: TypeAlias = Literal["x86-bytes", "arm-bytes", "x86-pairs", "words"]
 

@@ -7,15 +7,15 @@ from typing import TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import AnyArray
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError
-from rank_rerank.rerankers.colbert_reranker import ColbertReranker
-from rank_rerank.scoring.calibration import (
+from rank_rerank.calibration.calibration import (
     Calibration,
     CalibrationMethod,
     expected_calibration_error,
     fit_calibration,
 )
-from rank_rerank.scoring.unlabelled_calibration import fit_unlabelled_calibration
+from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 
 # the candidates of each query, with their labels
 Groups: TypeAlias = dict[str, list[tuple[str, bool | None]]]

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.arrays import Float32Vector
+from rank_rerank.calibration.calibration import Calibration, mean_similarity
 from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -23,8 +24,7 @@ from rank_rerank.rerankers.long_documents import (
     refuse_long,
 )
 from rank_rerank.rerankers.text_scores import TextScores
-from rank_rerank.scoring.calibration import Calibration, mean_similarity
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.texts import check_text

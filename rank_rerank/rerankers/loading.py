@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, overload
 
+from rank_rerank.calibration.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.hub import HubOptions
@@ -12,7 +13,6 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.inference.choose import Device
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
-from rank_rerank.scoring.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
 

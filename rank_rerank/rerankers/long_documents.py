@@ -18,7 +18,7 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, sort_hits
 from rank_rerank.scoring.maxsim import maxsim_matches
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings

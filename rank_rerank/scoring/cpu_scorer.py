@@ -112,8 +112,8 @@ class CpuScorer:
 
     def _score_compiled(self, view: DocumentView, first: int, *, with_matches: bool) -> ScoreArrays:
         from rank_rerank.kernels.processor import vector_path  # noqa: PLC0415 - a kernel is chosen
-        from rank_rerank.scoring.maxsim_numba import maxsim_numba  # noqa: PLC0415
-        from rank_rerank.scoring.query_panels import pack_query  # noqa: PLC0415
+        from rank_rerank.scoring.compiled.maxsim_numba import maxsim_numba  # noqa: PLC0415
+        from rank_rerank.scoring.compiled.query_panels import pack_query  # noqa: PLC0415
 
         path = vector_path((self.kernel or "").removeprefix("numba").removeprefix("-"))
         queries = self.queries

@@ -8,6 +8,8 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
 
 VectorStorage: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "signs"]
+# a form of the compiled loop: for int8, what has a scale; "bits" where the query is signs too
+ScorerName: TypeAlias = Literal["float32", "float16", "bfloat16", "int8-tokens", "int8-documents", "signs", "bits"]
 
 # NumPy has no bfloat16 of its own; this marks 16-bit words that are one, without another package.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])

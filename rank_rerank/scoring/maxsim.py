@@ -16,9 +16,9 @@ from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.scoring.array_families import Family, family_of, is_in_main_memory, to_numpy
 from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries, ScoreArrays
 from rank_rerank.scoring.maxsim_inputs import DocumentEmbeddings, QueryEmbeddings, read_documents
-from rank_rerank.scoring.tensors import Family, family_of, is_in_main_memory, to_numpy
 
 DEVICE_KERNELS = ("torch", "triton", "cupy")
 TOP_K_BLOCK_DOCUMENTS = 32_768
@@ -218,7 +218,7 @@ def _make_scorer(
 
 
 def _make_device_scorer(queries: Queries, documents: Any, family: Family, options: _Options) -> _Scorer:
-    from rank_rerank.scoring.device_scorer import (  # noqa: PLC0415 - a kernel is chosen
+    from rank_rerank.scoring.tensors.scorer import (  # noqa: PLC0415 - a kernel is chosen
         DeviceScorer,
         choose_device_kernel,
         read_device_documents,

@@ -253,7 +253,7 @@ def test_a_graph_in_a_graph_in_a_graph_is_refused(tmp_path):
 
 
 def test_the_runtime_does_not_see_a_hostile_file(onnx_folder):
-    from rank_rerank.inference.onnx_transformer import OnnxTransformer
+    from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer
 
     (onnx_folder / "model.onnx").write_bytes(initializer(external(location="../secret")))
     with pytest.raises(CheckpointFormatError, match="plain name"):

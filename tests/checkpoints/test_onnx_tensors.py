@@ -7,7 +7,7 @@ from rank_rerank.checkpoints.find import bundled_folder
 from rank_rerank.checkpoints.onnx_tensors import read_onnx_tensors
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
-from rank_rerank.inference.onnx_weights import weights_from_onnx
+from rank_rerank.inference.int8_weights.from_onnx import weights_from_onnx
 
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rank_rerank.encoding.compiled.ward import ward_labels
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.encoding.ward_numba import ward_labels
 from rank_rerank.errors import InvalidArgumentError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.errors import EmptyQueryError, InvalidItemError, InvalidTextError, NonFiniteError
-from rank_rerank.inference.transformer_plan import is_supported
+from rank_rerank.inference.compiled.loading import is_supported
 from rank_rerank.kernels.processor import vector_path
 from rank_rerank.tokenization.tokenizer import Tokenizer
 

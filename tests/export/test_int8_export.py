@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from rank_rerank.errors import ExportError
-from rank_rerank.export.onnx_session import OnnxSession
 from rank_rerank.export.parity import (
     Fidelity,
     check_fp32,
@@ -11,6 +10,7 @@ from rank_rerank.export.parity import (
     measure_fidelity,
     torch_reference,
 )
+from rank_rerank.export.trial_session import OnnxSession
 
 
 def fidelity(model, encoder, texts):

@@ -36,7 +36,7 @@ def make_tokenizer(kind):
 
 
 def corpus():
-    return (ROOT / "examples" / "data" / "calibration_texts.txt").read_text(encoding="utf-8").splitlines()
+    return (ROOT / "examples" / "bundled_model" / "calibration_texts.txt").read_text(encoding="utf-8").splitlines()
 
 
 def train_byte_pairs():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rank_rerank
+from rank_rerank.calibration.calibration import mean_similarity
 from rank_rerank.documents import Document
 from rank_rerank.errors import (
     CheckpointFormatError,
@@ -20,7 +21,6 @@ from rank_rerank.errors import (
     InvalidItemError,
     InvalidTextError,
 )
-from rank_rerank.scoring.calibration import mean_similarity
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = [

@@ -11,13 +11,13 @@ from maxsim_cases import UNIT_ROUNDOFF, Case, rounding_bound
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.kernels.processor import usable_vector_paths
-from rank_rerank.scoring.device_documents import DeviceDocuments
+from rank_rerank.scoring.compiled.query_panels import round_to_int8
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim, maxsim_matches
-from rank_rerank.scoring.maxsim_cupy import maxsim_cupy
 from rank_rerank.scoring.maxsim_reference import maxsim_reference
 from rank_rerank.scoring.packed_documents import PackedDocuments
-from rank_rerank.scoring.query_panels import round_to_int8
+from rank_rerank.scoring.tensors.documents import DeviceDocuments
+from rank_rerank.scoring.tensors.maxsim_cupy import maxsim_cupy
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_every_output_agrees_with_the_compiled_kernel(query, documents, kernel):
 
 
 def test_a_document_longer_than_a_block_is_scored_in_pieces(query, monkeypatch):
-    monkeypatch.setattr("rank_rerank.scoring.maxsim_torch.BUDGET_BYTES_IN_MAIN_MEMORY", 2000)
+    monkeypatch.setattr("rank_rerank.scoring.tensors.maxsim_torch.BUDGET_BYTES_IN_MAIN_MEMORY", 2000)
     documents = [draw(300, 16, seed=3), draw(2, 16, seed=4), draw(50, 16, seed=5)]
     matches = maxsim_matches(query, documents, kernel="torch")
     expected = maxsim_matches(query.numpy(), to_arrays(documents))
@@ -149,7 +149,7 @@ def test_a_million_tokens_need_less_than_64_mb():
 @pytest.mark.parametrize("storage", ["float16", "bfloat16", "int8", "signs", "float32"])
 def test_the_parts_of_a_query_add_up_to_it(storage):
     pytest.importorskip("triton")
-    from rank_rerank.scoring.maxsim_triton import split_query
+    from rank_rerank.scoring.tensors.maxsim_triton import split_query
 
     query = torch.cat([draw(4, 64), draw(1, 64) * 1e-39, draw(1, 64) * 1e37, torch.zeros(1, 64)])
     parts, scales = split_query(query, storage)

@@ -13,7 +13,7 @@ import sys
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from rank_rerank.scoring.maxsim_triton import PARTS, _maxsim_kernel
+from rank_rerank.scoring.tensors.maxsim_triton import PARTS, _maxsim_kernel
 
 storage, numbers, with_matches = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
 constants = dict(

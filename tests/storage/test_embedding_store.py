@@ -22,7 +22,7 @@ from rank_rerank.errors import (
     StoreWriteError,
     UnknownIdError,
 )
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 

@@ -9,7 +9,7 @@ from small_stores import DIM, IDENTITY, embeddings_of, fill, unit_rows
 import rank_rerank
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.errors import DuplicateIdError, FileFormatError, MissingDependencyError, ShapeError, StoreMismatchError
-from rank_rerank.scoring.stored_documents import score_stored
+from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.lancedb_exchange import add_from_lancedb, to_lancedb
 from rank_rerank.storage.model_identity import ModelIdentity

@@ -1,0 +1,1 @@
+"""The parts of train.py: texts, batches, the student, the losses, the judge."""

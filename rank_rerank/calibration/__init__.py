@@ -1,0 +1,1 @@
+"""Scores → probabilities that a document answers the query."""

@@ -1,0 +1,1 @@
+"""Pooling in compiled code. Imported only where documents are pooled."""

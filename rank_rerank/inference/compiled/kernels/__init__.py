@@ -1,0 +1,1 @@
+"""The compiled forward pass in numba's Python. Imported only to compile."""

@@ -1,0 +1,45 @@
+"""How the compiled forward pass is loaded: from the cache, which imports neither numba nor the pass's source."""
+
+from functools import cache
+from pathlib import Path
+from threading import RLock
+
+from rank_rerank.inference.compiled.tables import NUM_ARGUMENTS, AttentionProduct
+from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
+from rank_rerank.kernels.processor import VectorPath
+
+_FOLDER = Path(__file__).parent
+# the pass depends on its folder and on the tables that it reads
+SOURCES = [_FOLDER / "tables.py", *sorted((_FOLDER / "kernels").glob("*.py"))]
+
+_loading = RLock()
+
+
+def is_supported(path: VectorPath) -> bool:
+    """Whether the pass is worth running: there is an instruction that multiplies bytes, or pairs of 16-bit numbers."""
+    return path.integer_product != "words"
+
+
+def attention_product(path: VectorPath) -> AttentionProduct:
+    """In which numbers attention is computed: pairs of 16-bit integers where the processor adds their products up."""
+    return "int16" if path.integer_product == "x86-bytes" else "float32"
+
+
+def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:
+    """Load the compiled forward pass, once a process.
+
+    Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
+    worker, from 0.
+    """
+    with _loading:
+        return _load(path, product)
+
+
+@cache
+def _load(path: VectorPath, product: AttentionProduct) -> Kernel:
+    def make() -> KernelSource:
+        from rank_rerank.inference.compiled.kernels.loop import make_forward  # noqa: PLC0415 - loads numba
+
+        return make_forward(path, product)
+
+    return load_kernel(f"transformer-{path.name}-{product}", NUM_ARGUMENTS, make, path, SOURCES)

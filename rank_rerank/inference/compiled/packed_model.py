@@ -1,0 +1,205 @@
+"""An encoder's weights in the memory that the compiled pass reads, and the table that says where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.inference.compiled import tables as plan
+from rank_rerank.inference.compiled.dense_stages import (
+    DenseStage,
+    buffers_of,
+    check_projections,
+    lay_out,
+    make_stage,
+)
+from rank_rerank.inference.compiled.rotary_angles import make_band
+from rank_rerank.inference.compiled.schedule import ModelStages
+from rank_rerank.inference.compiled.text_memory import Buffers
+from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
+from rank_rerank.inference.int8_weights.encoder_weights import (
+    ACTIVATIONS,
+    EncoderLayer,
+    EncoderWeights,
+    Norm,
+    padded_size,
+    round_up,
+)
+from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights, PackedLinear
+from rank_rerank.kernels.processor import VectorPath
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """What the compiled pass needs of a model.
+
+    Attributes:
+        table: [fields] int64: sizes and addresses, named in `tables`.
+        memory: the arrays at these addresses; they must live as long as the table.
+        num_bytes: of all of them.
+        stages: what the schedule of a text depends on.
+        buffers: what Dense layers need.
+    """
+
+    table: Int64Vector
+    memory: tuple[AnyArray, ...]
+    num_bytes: int
+    stages: ModelStages
+    buffers: Buffers
+
+
+class _Packer:
+    """Fills a table with sizes and addresses, and keeps what they point to."""
+
+    def __init__(self, num_fields: int, group: int, path: VectorPath) -> None:
+        self.table = np.zeros(num_fields, np.int64)
+        self.memory: list[AnyArray] = []
+        self._group = group
+        self._path = path
+
+    def put(self, place: int, array: AnyArray) -> None:
+        self.memory.append(np.ascontiguousarray(array))
+        self.table[place] = self.memory[-1].ctypes.data
+
+    def put_norm(self, place: int, norm: Norm) -> None:
+        self.put(place, norm.gamma)
+        self.put(place + 1, norm.beta)
+
+    def put_linear(self, place: int, linear: LinearWeights) -> None:
+        packed = PackedLinear.pack(linear, self._group, self._path)
+        self.put(place, packed.panels)
+        self.put(place + 1, packed.columns)
+
+
+def pack_model(
+    weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projections: Sequence[DenseWeights] = ()
+) -> PackedModel:
+    """Lay an encoder out for a way to use a processor.
+
+    Raises:
+        CheckpointFormatError: the projections do not fit.
+    """
+    check_projections(projections, config.hidden_size)
+    columns = path.panel_vectors * path.lanes
+    hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
+    behind = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
+    packer = _Packer(behind + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
+    table = packer.table
+    table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
+    table[plan.HEAD] = padded_head_size(config, path)
+    table[plan.HIDDEN], table[plan.INNER] = hidden, padded_size(config.intermediate_size)
+    table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
+    table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
+    table[plan.IS_GELU] = config.activation == "gelu"
+    table[plan.IS_GATED] = config.rotary is not None
+    table[plan.GROUP] = weights.group
+    packer.put(plan.WORDS, weights.words)
+    packer.put(plan.WORD_SCALES, weights.word_scales)
+    packer.put(plan.POSITIONS, weights.positions)
+    exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
+    epsilon = config.layer_norm_eps
+    packer.put(plan.NUMBERS, np.array([epsilon, hidden - config.hidden_size, *exponents], np.float32))
+    missing = width - (config.embedding_size or config.hidden_size)
+    packer.put(plan.EMBEDDING_NUMBERS, np.array([epsilon, missing], np.float32))
+    table[plan.EMBEDDING] = width
+    packer.put_norm(plan.EMBEDDING_GAMMA, weights.embedding_norm)
+    packer.put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+    if config.rotary is not None:
+        band = make_band(config.rotary.window, path)
+        packer.put(plan.BAND, band)
+        table[plan.BAND] += len(band) // 2 * band.itemsize
+    stages = lay_out(projections, int(table[plan.HIDDEN_COLUMNS]), columns)
+    dense = _put_dense(packer, behind, stages)
+    if stages:
+        table[plan.DIM] = padded_size(len(projections[-1].weight))
+        table[plan.RESULT_BYTES] = stages[-1].fields[plan.TARGET_BYTES]
+        table[plan.RESULT_BUFFER] = stages[-1].fields[plan.TARGET]
+    embedding = 0
+    if weights.embedding_weight is not None and weights.embedding_bias is not None:
+        widening = DenseWeights(weights.embedding_weight, weights.embedding_bias)
+        stage = make_stage(widening, plan.FIRST_BUFFER, width, plan.STREAM_BUFFER, columns)
+        [embedding] = _put_dense(packer, behind + len(projections) * plan.DENSE_FIELDS, [stage])
+    for number, layer in enumerate(weights.layers):
+        following = weights.layers[min(number + 1, config.num_layers - 1)]
+        _put_layer(packer, number, layer, following, config)
+    return PackedModel(
+        table,
+        tuple(packer.memory),
+        sum(array.nbytes for array in packer.memory),
+        ModelStages(
+            num_layers=config.num_layers,
+            is_pre_norm=config.rotary is not None,
+            embedding=embedding,
+            dense=tuple((place, layer.has_end) for place, layer in zip(dense, projections, strict=True)),
+        ),
+        buffers_of(stages, width if embedding else 0),
+    )
+
+
+def _put_dense(packer: _Packer, first: int, stages: Sequence[DenseStage]) -> tuple[int, ...]:
+    """Put entries one behind the other; give their places."""
+    places = tuple(first + number * plan.DENSE_FIELDS for number in range(len(stages)))
+    for place, stage in zip(places, stages, strict=True):
+        for field, number in stage.fields.items():
+            packer.table[place + field] = number
+        for field, array in stage.arrays.items():
+            packer.put(place + field, array)
+    return places
+
+
+def _put_layer(
+    packer: _Packer, number: int, layer: EncoderLayer, following: EncoderLayer, config: TransformerConfig
+) -> None:
+    first, head = plan.FIRST_LAYER + number * plan.LAYER_FIELDS, int(packer.table[plan.HEAD])
+    packer.put_linear(first + plan.HEADS_PANELS, _join_heads(layer, config, head))
+    packer.put_linear(first + plan.OUTPUT_PANELS, _pad_head_inputs(layer.output, config.num_heads, head))
+    packer.put_linear(first + plan.UP_PANELS, layer.up)
+    packer.put_linear(first + plan.DOWN_PANELS, layer.down)
+    packer.put_norm(first + plan.ATTENTION_GAMMA, layer.attention_norm)
+    packer.put(first + plan.FEED_FACTORS, layer.feed_factors)
+    packer.put_norm(first + plan.FEED_GAMMA, layer.feed_norm)
+    packer.put(first + plan.NEXT_FACTORS, following.attention_factors)
+    if config.rotary is not None:
+        is_global = config.rotary.is_global[number]
+        packer.table[first + plan.WINDOW] = 0 if is_global else config.rotary.window
+        packer.table[first + plan.ANGLES] = plan.GLOBAL_ANGLES if is_global else plan.LOCAL_ANGLES
+
+
+def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:
+    """Numbers of a head as the kernels have it: whole panels."""
+    return round_up(config.head_size, path.panel_vectors * path.lanes)
+
+
+def _join_heads(layer: EncoderLayer, config: TransformerConfig, head: int) -> LinearWeights:
+    """Query, key and value of the first head, then of the second …; every part padded with zeros to ``head``."""
+    # a rotated head is two halves, each padded by itself
+    pieces = 1 if config.rotary is None else 2
+    parts = [
+        _by_head(layer.query, config.num_heads, head, pieces),
+        _by_head(layer.key, config.num_heads, head, pieces),
+        _by_head(layer.value, config.num_heads, head),
+    ]
+    joined = [np.stack(arrays, axis=2) for arrays in zip(*parts, strict=True)]  # [rows, num_heads, 3, head]
+    integers, scales, bias = (array.reshape(len(array), -1) for array in joined)
+    return LinearWeights(integers, scales, bias[0])
+
+
+def _by_head(linear: LinearWeights, num_heads: int, head: int, pieces: int = 1) -> list[AnyArray]:
+    """Integers, scales and bias as [rows, num_heads, head]; zeros at the end of each piece of a head."""
+    num_pieces = num_heads * pieces
+    padding = ((0, 0), (0, 0), (0, head // pieces - linear.integers.shape[1] // num_pieces))
+    rows = (linear.integers, linear.scales, linear.bias[None])
+    return [
+        np.pad(array.reshape(len(array), num_pieces, -1), padding).reshape(len(array), num_heads, head)
+        for array in rows
+    ]
+
+
+def _pad_head_inputs(linear: LinearWeights, num_heads: int, head: int) -> LinearWeights:
+    """Rows of zeros for the columns that were padded in each head."""
+    num_outputs = linear.integers.shape[1]
+    by_head = linear.integers.reshape(num_heads, -1, num_outputs)
+    padded = np.pad(by_head, ((0, 0), (0, head - by_head.shape[1]), (0, 0)))
+    return LinearWeights(padded.reshape(-1, num_outputs), linear.scales, linear.bias)

@@ -1,0 +1,71 @@
+"""What the compiled forward pass reads: tables of 64-bit integers.
+
+The schedule says what is done in which order. The model's table says where its weights are, the text's table where its
+tokens and activations are. The names below are indices into these tables.
+"""
+
+from typing import Literal, TypeAlias
+
+from rank_rerank.kernels.processor import VectorPath
+
+# the model: sizes, then addresses
+(
+    NUM_LAYERS, HIDDEN, HIDDEN_COLUMNS, NUM_HEADS, HEAD, INNER, INNER_COLUMNS, GROUP,
+    WORDS, WORD_SCALES, POSITIONS, NUMBERS,
+    EMBEDDING_GAMMA, EMBEDDING_BETA, FIRST_FACTORS, DIM, RESULT_BYTES, RESULT_BUFFER,
+    IS_GELU, IS_GATED, BAND, EMBEDDING, EMBEDDING_NUMBERS,
+    FIRST_LAYER,
+) = range(24)  # fmt: skip
+
+# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
+# WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the place of the rotary angles in the text's
+# table, 0 for none;
+# BAND points to the middle of `rotary_angles.make_band`
+(
+    HEADS_PANELS, HEADS_COLUMNS, OUTPUT_PANELS, OUTPUT_COLUMNS, ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
+    UP_PANELS, UP_COLUMNS, DOWN_PANELS, DOWN_COLUMNS, FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
+    WINDOW, ANGLES,
+    LAYER_FIELDS,
+) = range(17)  # fmt: skip
+
+# each Dense layer, behind the layers: what it reads and writes, each a buffer (0: the stream) and bytes from row to
+# row; CURVE are the numbers of `make_curve`, 0 for none; RESIDUAL_PANELS what is multiplied with the input and added,
+# IS_RESIDUAL whether the input itself is
+(
+    SOURCE, SOURCE_BYTES, DENSE_SIZE, TARGET, TARGET_BYTES, DENSE_PANELS, DENSE_BIAS, CURVE, RESIDUAL_PANELS,
+    IS_RESIDUAL,
+    DENSE_FIELDS,
+) = range(11)  # fmt: skip
+# buffers of rows of a block: Dense layers write the first two in turn, products with RESIDUAL_PANELS the third
+STREAM_BUFFER, FIRST_BUFFER, SECOND_BUFFER, RESIDUAL_BUFFER = range(4)
+
+# one text: sizes, then addresses of its input, its output, its activations, and of what workers share
+(
+    NUM_TOKENS, NUM_KEYS, BLOCK_ROWS, NUM_STAGES, WORKSPACE_BYTES,
+    TOKEN_IDS, POSITION_ROWS, MASKS, VECTORS, GLOBAL_ANGLES, LOCAL_ANGLES, HAVE_KEYS,
+    STREAM, ROUNDED, RECORDS, CONTEXT, BLOCK, BLOCK_RECORDS, SUMMANDS, WIDE, WORKSPACES, SHARED,
+    DENSE, BUFFER_BYTES,
+    TEXT_FIELDS,
+) = range(25)  # fmt: skip
+
+# what workers share, at the address SHARED: 64-bit integers
+TICKET, DONE, SHARED_FIELDS = range(3)
+
+# a stage of the schedule
+KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
+
+# what a stage does
+(
+    EMBED, ATTEND, ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT, PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
+    KEEP_CONTEXT, KEEP_FEED, EMBED_NARROW, ROUND_STREAM, PROJECT_VECTORS, FINISH_VECTORS,
+    WRITE_PROJECTED, WRITE_UNIT, WRITE_HIDDEN,
+) = range(18)  # fmt: skip
+
+NUM_ARGUMENTS = 4
+AttentionProduct: TypeAlias = Literal["float32", "int16"]
+RECORD_BYTES = 8  # scale and offset of a group
+
+
+def bytes_per_number(path: VectorPath) -> int:
+    """Bytes that a rounded number takes: some processors multiply pairs of 16-bit integers only."""
+    return 2 if path.integer_product == "x86-pairs" else 1

@@ -1,0 +1,218 @@
+"""Float weights, rounded to int8 as they are loaded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors, Tensors
+from rank_rerank.inference.int8_weights.encoder_weights import (
+    GROUP,
+    EncoderLayer,
+    EncoderWeights,
+    Norm,
+    check_supported,
+    padded_size,
+    query_factor,
+)
+from rank_rerank.inference.int8_weights.quantized_linear import Int8Matrix, LinearWeights
+
+SMOOTHING = 0.65
+SPREAD = 3.0  # standard deviations within which a normalised channel is expected
+SMALLEST = 1e-5
+WIDEST_PANEL = 32
+
+
+@dataclass(frozen=True)
+class FloatLinear:
+    """A linear layer as it was trained.
+
+    Attributes:
+        weight: [in, out] float32.
+        bias: [out] float32; zeros where there is none.
+    """
+
+    weight: Float32Matrix
+    bias: Float32Vector
+
+    @classmethod
+    def read(
+        cls, checked: CheckedTensors, name: str, num_outputs: int, num_inputs: int, *, has_bias: bool = True
+    ) -> "FloatLinear":
+        """Read both tensors.
+
+        Raises:
+            CheckpointFormatError: one is missing, of another shape, or not finite.
+        """
+        weight = checked.floats(f"{name}.weight", num_outputs, num_inputs).T
+        return cls(
+            weight, checked.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32)
+        )
+
+    def split(self, num_parts: int) -> "list[FloatLinear]":
+        """The layers whose outputs stand side by side in this one's."""
+        weights, biases = np.split(self.weight, num_parts, axis=1), np.split(self.bias, num_parts)
+        return [FloatLinear(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+
+    def padded(self, num_inputs: int, num_outputs: int) -> "FloatLinear":
+        """The layer with zeros behind its inputs and its outputs."""
+        inputs, outputs = self.weight.shape
+        weight = np.pad(self.weight, ((0, num_inputs - inputs), (0, num_outputs - outputs)))
+        return FloatLinear(weight, np.pad(self.bias, (0, num_outputs - outputs)))
+
+    def round(self, factors: Float32Vector) -> LinearWeights:
+        """Round to int8, for rows that were multiplied by factors [in]."""
+        return LinearWeights.round(self.weight / factors[:, None], GROUP, self.bias)
+
+
+def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> EncoderWeights:
+    """Round float weights, named as in "layers.0.query.weight" and with the shapes [out, in], to int8.
+
+    Raises:
+        CheckpointFormatError: one is missing, of another shape, or not finite.
+    """
+    check_supported(config)
+    checked = CheckedTensors(tensors, "the weights")
+    num_layers, width = config.num_layers, config.embedding_size or config.hidden_size
+    has_norm_bias = config.rotary is None or config.rotary.norm_bias
+
+    def norm(name: str, size: int = config.hidden_size) -> Norm:
+        found = checked.norm(name, size, has_bias=has_norm_bias)
+        padding = padded_size(size) - size
+        return Norm(np.pad(found.gamma, (0, padding)), np.pad(found.beta, (0, padding)))
+
+    embedding_norm = norm("embeddings.norm", width)
+    widening = None
+    before = embedding_norm  # what makes the rows that a layer reads
+    if width != config.hidden_size:
+        widening = FloatLinear.read(checked, "embeddings.projection", config.hidden_size, width)
+        before = _behind(embedding_norm, widening)
+    layers: list[EncoderLayer] = []
+    for number in range(num_layers):
+        here = f"layers.{number}"
+        if config.rotary is None:
+            linears, between, behind = _bert_linears(checked, config, here), "attention_norm", f"{here}.output_norm"
+        else:
+            linears, between = _modernbert_linears(checked, config, here, config.rotary), "output_norm"
+            behind = f"layers.{number + 1}.attention_norm" if number + 1 < num_layers else "final_norm"
+        layers.append(_round_layer(linears, config, before, norm(f"{here}.{between}"), norm(behind)))
+        before = layers[-1].feed_norm
+    words, word_scales = _round_words(_pad_rows(checked.floats("embeddings.word", config.vocab_size, width)))
+    return EncoderWeights(
+        words=words,
+        word_scales=word_scales,
+        positions=_pad_rows(_positions(checked, config)),
+        embedding_norm=embedding_norm,
+        layers=tuple(layers),
+        group=GROUP,
+        embedding_weight=None if widening is None else np.ascontiguousarray(widening.weight.T),
+        embedding_bias=None if widening is None else widening.bias,
+    )
+
+
+def _behind(norm: Norm, linear: FloatLinear) -> Norm:
+    """How large the outputs of a layer are about to be whose inputs a norm makes: as a norm would make them."""
+    gamma, beta = norm.gamma[: len(linear.weight)], norm.beta[: len(linear.weight)]
+    deviation = np.sqrt(((linear.weight * gamma[:, None]) ** 2).sum(axis=0))
+    padding = padded_size(len(deviation)) - len(deviation)
+    return Norm(np.pad(deviation, (0, padding)), np.pad(beta @ linear.weight + linear.bias, (0, padding)))
+
+
+def _pad_rows(rows: Float32Matrix) -> Float32Matrix:
+    """Zeros behind every row."""
+    return np.pad(rows, ((0, 0), (0, padded_size(rows.shape[1]) - rows.shape[1])))
+
+
+def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str) -> dict[str, FloatLinear]:
+    """A layer's linear layers. A key's bias changes nothing, and a value's becomes part of the output's."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    stream, wide = padded_size(hidden), padded_size(inner)
+
+    def linear(name: str, num_outputs: int, num_inputs: int) -> FloatLinear:
+        return FloatLinear.read(checked, f"{here}.{name}", num_outputs, num_inputs)
+
+    linears = {name: linear(name, hidden, hidden) for name in ("query", "key", "value", "output")}
+    value, output, no_bias = linears["value"], linears["output"], np.zeros(hidden, np.float32)
+    return linears | {
+        "query": linears["query"].padded(stream, hidden),
+        "key": FloatLinear(linears["key"].weight, no_bias).padded(stream, hidden),
+        "value": FloatLinear(value.weight, no_bias).padded(stream, hidden),
+        "output": FloatLinear(output.weight, (output.bias + value.bias @ output.weight).astype(np.float32)).padded(
+            hidden, stream
+        ),
+        "up": linear("up", inner, hidden).padded(stream, wide),
+        "down": linear("down", hidden, inner).padded(wide, stream),
+    }
+
+
+def _modernbert_linears(
+    checked: CheckedTensors, config: TransformerConfig, here: str, rotary: RotaryConfig
+) -> dict[str, FloatLinear]:
+    """A layer's linear layers; "up" gives what is activated, then the gate.
+
+    A key is rotated, so that its bias stays; a token may be without keys, so that a value's does.
+    """
+    hidden, inner = config.hidden_size, config.intermediate_size
+
+    def linear(name: str, num_outputs: int, num_inputs: int, has_bias: bool) -> FloatLinear:  # noqa: FBT001
+        return FloatLinear.read(checked, f"{here}.{name}", num_outputs, num_inputs, has_bias=has_bias)
+
+    stream, wide = padded_size(hidden), padded_size(inner)
+    heads = linear("qkv", 3 * hidden, hidden, rotary.attention_bias).split(3)
+    halves = [half.padded(stream, wide) for half in linear("up", 2 * inner, hidden, rotary.mlp_bias).split(2)]
+    return {
+        **{name: part.padded(stream, hidden) for name, part in zip(("query", "key", "value"), heads, strict=True)},
+        "output": linear("output", hidden, hidden, rotary.attention_bias).padded(hidden, stream),
+        "up": FloatLinear(
+            np.concatenate([half.weight for half in halves], axis=1), np.concatenate([half.bias for half in halves])
+        ),
+        "down": linear("down", hidden, inner, rotary.mlp_bias).padded(wide, stream),
+    }
+
+
+def _round_layer(
+    linears: dict[str, FloatLinear], config: TransformerConfig, before: Norm, between: Norm, behind: Norm
+) -> EncoderLayer:
+    # a head of another size is padded, which shifts the groups of what it is multiplied with
+    output_group = GROUP if config.head_size % WIDEST_PANEL == 0 else config.hidden_size
+    attention_factors = _factors(before, *(linears[name].weight for name in ("query", "key", "value")))
+    feed_factors = _factors(between, linears["up"].weight)
+    return EncoderLayer(
+        query=linears["query"].round(attention_factors).scale_columns(query_factor(config)),
+        key=linears["key"].round(attention_factors),
+        value=linears["value"].round(attention_factors),
+        output=LinearWeights.round(linears["output"].weight, output_group, linears["output"].bias),
+        up=linears["up"].round(feed_factors),
+        down=LinearWeights.round(linears["down"].weight, GROUP, linears["down"].bias),
+        attention_norm=between,
+        feed_norm=behind,
+        attention_factors=attention_factors,
+        feed_factors=feed_factors,
+    )
+
+
+def _factors(norm: Norm, *weights: Float32Matrix) -> Float32Vector:
+    """What a normalised row is multiplied by before it is rounded: small where its channel or the weights are large."""
+    largest_input = np.maximum(np.abs(norm.beta) + SPREAD * np.abs(norm.gamma), SMALLEST)
+    largest_weight = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), SMALLEST)
+    factors = largest_weight ** (1 - SMOOTHING) / largest_input**SMOOTHING
+    return (factors / np.exp(np.log(factors).mean())).astype(np.float32)
+
+
+def _round_words(words: Float32Matrix) -> tuple[Int8Matrix, Float32Vector]:
+    """One scale a word."""
+    rounded = LinearWeights.round(words.T, words.shape[1])
+    return np.ascontiguousarray(rounded.integers.T), rounded.scales[0]
+
+
+def _positions(checked: CheckedTensors, config: TransformerConfig) -> Float32Matrix:
+    """Positions, plus each token type in turn; one row of zeros where positions are angles."""
+    width = config.embedding_size or config.hidden_size
+    if config.rotary is not None:
+        return np.zeros((1, width), np.float32)
+    positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, width)
+    if config.type_vocab_size == 0:
+        return positions
+    types = checked.floats("embeddings.type", config.type_vocab_size, width)
+    return (types[:, None] + positions).reshape(-1, width)

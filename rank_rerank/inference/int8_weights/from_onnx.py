@@ -1,0 +1,86 @@
+"""The weights of an INT8 ONNX file of ours: rounded when the file was made, with factors measured on texts."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.checkpoints.onnx_tensors import read_onnx_tensors
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
+from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
+from rank_rerank.inference.int8_weights.encoder_weights import (
+    CALIBRATED_GROUP,
+    SIZE_MULTIPLE,
+    EncoderLayer,
+    EncoderWeights,
+    check_supported,
+    query_factor,
+)
+from rank_rerank.inference.int8_weights.onnx_projections import read_projections
+from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
+
+
+def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWeights, tuple[DenseWeights, ...]]:
+    """Read an INT8 ONNX file that `rank_rerank.export` wrote: the encoder, and the projections behind it.
+
+    Raises:
+        CheckpointFormatError: it is damaged, or not such a file.
+    """
+    check_supported(config)
+    tensors = CheckedTensors(read_onnx_tensors(path), path.name)
+    if config.model_type != "bert":
+        raise CheckpointFormatError(f"{path.name}: of ONNX files this runtime reads BERT's, not {config.model_type}'s")
+    hidden, inner = config.hidden_size, config.intermediate_size
+    if hidden % SIZE_MULTIPLE or inner % SIZE_MULTIPLE:
+        raise CheckpointFormatError(
+            f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
+        )
+
+    def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
+        return LinearWeights(
+            tensors.integers(f"{name}.weight_int8", num_inputs, num_outputs),
+            tensors.floats(f"{name}.weight_scale", num_outputs)[None],
+            tensors.floats(f"{name}.bias", num_outputs) if bias else np.zeros(num_outputs, np.float32),
+        )
+
+    def layer(number: int) -> EncoderLayer:
+        name = f"encoder.layer.{number}"
+        attention = f"{name}.attention"
+        smoothing = tensors.floats(f"{attention}.output.dense.smoothing", hidden)
+        return EncoderLayer(
+            query=linear(f"{attention}.self.query", hidden, hidden).scale_columns(query_factor(config)),
+            key=linear(f"{attention}.self.key", hidden, hidden, bias=False),
+            value=linear(f"{attention}.self.value", hidden, hidden, bias=False).scale_columns(smoothing),
+            output=linear(f"{attention}.output.dense", hidden, hidden),
+            up=linear(f"{name}.intermediate.dense", hidden, inner),
+            down=linear(f"{name}.output.dense", inner, hidden),
+            attention_norm=tensors.norm(f"{attention}.output.LayerNorm", hidden),
+            feed_norm=tensors.norm(f"{name}.output.LayerNorm", hidden),
+            attention_factors=tensors.floats(f"{attention}.self.smoothing", hidden),
+            feed_factors=tensors.floats(f"{name}.intermediate.dense.smoothing", hidden),
+        )
+
+    words = "embeddings.word_embeddings.weight"
+    weights = EncoderWeights(
+        words=tensors.integers(f"{words}_int8", config.vocab_size, hidden),
+        word_scales=tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
+        positions=tensors.floats("embeddings.position_embeddings.weight", config.max_positions, hidden),
+        embedding_norm=tensors.norm("embeddings.LayerNorm", hidden),
+        layers=tuple(layer(number) for number in range(config.num_layers)),
+        group=CALIBRATED_GROUP,
+    )
+    projections = read_projections(path, tensors, hidden)
+    tensors.refuse_unknown_matrices()
+    return weights, projections
+
+
+def check_dim(dim: int, checkpoint: Checkpoint) -> None:
+    """Hold what the weights give against what the settings say.
+
+    Raises:
+        CheckpointFormatError: the two differ.
+    """
+    if dim != checkpoint.dim:
+        raise CheckpointFormatError(f"the model gives {dim} numbers a token, its settings say {checkpoint.dim}")

@@ -1,0 +1,1 @@
+"""The compiled MaxSim loop in numba's Python. Imported only to compile."""

@@ -1,0 +1,43 @@
+"""The compiled loop over documents that maxsim_numba runs: which forms it has, and how one is loaded.
+
+The loop is written once, in `scoring.compiled.kernels.loop`. A form of it is compiled for each storage of documents and
+each way of using a processor. Loading a form that is in the cache imports neither numba nor that file.
+"""
+
+from functools import cache
+from pathlib import Path
+from threading import RLock
+
+from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
+from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.scoring.document_view import ScorerName
+
+NUM_ARGUMENTS = 26
+
+_FOLDER = Path(__file__).parent
+SOURCES = sorted((_FOLDER / "kernels").glob("*.py"))
+
+_loading = RLock()
+
+
+def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Kernel:
+    """Load one form of the loop, once a process.
+
+    Args:
+        name: the storage of documents; for int8 with what has a scale; "bits" where the query is signs too.
+        path: how to use the processor.
+        with_matches: the form that also writes similarities and indices.
+    """
+    with _loading:
+        return _load(name, path, with_matches)
+
+
+@cache
+def _load(name: ScorerName, path: VectorPath, with_matches: bool) -> Kernel:  # noqa: FBT001
+    def make() -> KernelSource:
+        from rank_rerank.scoring.compiled.kernels.loop import make_loop  # noqa: PLC0415 - loads numba
+
+        return make_loop(name, path, with_matches=with_matches)
+
+    kernel_name = f"maxsim-{name}-{path.name}{'-matches' if with_matches else ''}"
+    return load_kernel(kernel_name, NUM_ARGUMENTS, make, path, SOURCES)

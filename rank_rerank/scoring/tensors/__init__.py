@@ -1,0 +1,1 @@
+"""MaxSim where tensors live: PyTorch, Triton and CuPy."""

@@ -1,0 +1,181 @@
+"""DeviceScorer: checked queries against checked documents in tensors: on a GPU, or wherever their library puts them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from rank_rerank.arrays import Float32Vector
+from rank_rerank.devices import import_optional
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
+from rank_rerank.scoring.array_families import Family, storage_of_tensor, to_numpy
+from rank_rerank.scoring.cpu_scorer import Queries, ScoreArrays, settle_document
+from rank_rerank.scoring.packed_documents import PackedDocuments
+from rank_rerank.scoring.tensors.documents import DeviceDocuments
+
+MATRIX_AXES = 2
+CUBE_AXES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceScorer:
+    """Scores documents block by block, where they are.
+
+    Attributes:
+        queries: what is asked, in main memory.
+        packed: the documents; vectors readable by kernels.
+        family: whose tensors they are.
+        trusted: documents with NaN or infinity are not refused, and nothing waits for the device.
+        kernel: "torch", "triton" or "cupy".
+    """
+
+    queries: Queries
+    packed: PackedDocuments
+    family: Family
+    trusted: bool
+    kernel: str
+
+    @property
+    def num_documents(self) -> int:
+        """How many documents there are."""
+        return self.packed.num_documents
+
+    def score(self, first: int, last: int, *, with_matches: bool = False) -> ScoreArrays:
+        """Score the documents from first to last, the end excluded; the arrays stay on the device.
+
+        Raises:
+            NonFiniteError: one holds NaN or infinity, and the caller is not trusted.
+            ShapeError: documents have another dim than the query.
+        """
+        documents = self._documents(first, last)
+        query, weights = (self._to_device(array) for array in (self.queries.numbers, self.queries.weights))
+        if self.packed.embeddings.num_tokens and documents.dim != query.shape[1]:
+            raise ShapeError(f"the query has dim {query.shape[1]}, the documents have dim {documents.dim}")
+        if not self.packed.embeddings.num_tokens:
+            query = query[:, : documents.dim]
+        run: Any = getattr(import_module(f"rank_rerank.scoring.tensors.maxsim_{self.kernel}"), f"maxsim_{self.kernel}")
+        found = run(query, self.queries.offsets, documents, weights, with_matches=with_matches)
+        result = ScoreArrays(found.scores, found.similarities, found.indices)
+        if not self.trusted and bool(found.is_suspect.any()):
+            self._settle(documents, np.flatnonzero(to_numpy(found.is_suspect)).tolist(), first, result)
+        return result
+
+    def _documents(self, first: int, last: int) -> DeviceDocuments:
+        embeddings, candidates = self.packed.embeddings, self.packed.candidates
+        offsets = np.asarray(embeddings.offsets, np.int64)
+        if candidates is None:
+            chosen: Any = slice(first, last)
+            starts, ends = offsets[first:last], offsets[first + 1 : last + 1]
+        else:
+            chosen = np.asarray(to_numpy(candidates), np.int64)[first:last]
+            starts, ends = offsets[chosen], offsets[chosen + 1]
+        scales: Float32Vector | None = None
+        if self.packed.document_scales is not None:
+            scales = np.asarray(to_numpy(self.packed.document_scales), np.float32)[chosen]
+        storage = storage_of_tensor(embeddings.vectors) or "float32"
+        token_scales = None if self.packed.token_scales is None else self._to_device(self.packed.token_scales)
+        return DeviceDocuments(
+            embeddings.vectors, starts, ends - starts, storage, token_scales, scales
+        )  # fmt: skip
+
+    def _to_device(self, array: Any) -> Any:
+        library = import_module(self.family)
+        if self.family == "torch":
+            return library.as_tensor(array, dtype=library.float32, device=self.packed.embeddings.vectors.device)
+        return library.asarray(array, np.float32)
+
+    def _settle(self, documents: DeviceDocuments, places: Sequence[int], first: int, result: ScoreArrays) -> None:
+        for place in places:
+            start, length = int(documents.starts[place]), int(documents.lengths[place])
+            numbers = to_numpy(_as_float32(documents.vectors[start : start + length], documents.storage))
+            if documents.token_scales is not None:
+                numbers = numbers * to_numpy(documents.token_scales[start : start + length])[:, None]
+            if documents.document_scales is not None:
+                numbers = numbers * documents.document_scales[place]
+            settle_document(self.queries, numbers, place, first, result, trusted=self.trusted)
+
+
+def choose_device_kernel(family: Family, device_type: str, kernel: str | None) -> str:
+    """Name the kernel for tensors of a library on a kind of device: what was asked for, else the best there is.
+
+    Raises:
+        InvalidArgumentError: the kernel asked for does not take such tensors.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    if kernel is None:
+        if family == "cupy":
+            return "cupy"
+        return "triton" if device_type == "cuda" and find_spec("triton") is not None else "torch"
+    if (kernel == "cupy") != (family == "cupy"):
+        raise InvalidArgumentError(f'the kernel "{kernel}" does not take arrays of {family}')
+    if kernel == "triton":
+        import_optional("triton", "cuda", "The Triton kernel")
+    return kernel
+
+
+def read_device_documents(documents: Any, family: Family) -> PackedDocuments:
+    """Check documents in tensors and pack them on their device; packed ones are not copied.
+
+    Raises:
+        ShapeError: axes or dims do not fit.
+        InvalidItemError: they are not tensors of one library on one device.
+    """
+    if isinstance(documents, PackedDocuments):
+        embeddings = TokenEmbeddings(_readable(documents.embeddings.vectors), documents.embeddings.offsets)
+        return PackedDocuments(embeddings, documents.token_scales, documents.document_scales, documents.candidates)
+    if isinstance(documents, TokenEmbeddings):
+        return PackedDocuments(TokenEmbeddings(_readable(documents.vectors), documents.offsets))
+    if isinstance(documents, list | tuple):
+        tensors: Sequence[Any] = documents
+        return PackedDocuments(_pack(tensors, family))
+    if documents.ndim == MATRIX_AXES:
+        raise ShapeError(
+            "documents need the axes [num_documents, num_tokens, dim]; this tensor has two. "
+            "If it is one document, wrap it in a list: maxsim(query, [document])"
+        )
+    if documents.ndim != CUBE_AXES:
+        raise ShapeError(f"documents need the axes [num_documents, num_tokens, dim]; these have {documents.ndim} axes")
+    num_documents, num_tokens, dim = documents.shape
+    offsets = np.arange(num_documents + 1, dtype=np.int64) * num_tokens
+    return PackedDocuments(TokenEmbeddings(_readable(documents.reshape(num_documents * num_tokens, dim)), offsets))
+
+
+def _pack(tensors: Sequence[Any], family: Family) -> TokenEmbeddings:
+    for index, tensor in enumerate(tensors):
+        if type(tensor).__module__.partition(".")[0] != family:
+            raise InvalidItemError(f"document {index} is not an array of {family}, as document 0 is")
+        if tensor.ndim != MATRIX_AXES:
+            raise ShapeError(
+                f"document {index}: vectors need the axes [num_tokens, dim]; these have {tensor.ndim} axes"
+            )
+        if tensor.shape[1] != tensors[0].shape[1]:
+            raise ShapeError(f"document {index} has dim {tensor.shape[1]}, document 0 has dim {tensors[0].shape[1]}")
+        if getattr(tensor, "device", None) != getattr(tensors[0], "device", None):
+            raise InvalidItemError(f"document {index} is on another device than document 0")
+        if tensor.dtype != tensors[0].dtype:
+            raise InvalidItemError(f"document {index} has another dtype than document 0")
+    vectors = import_module(family).concatenate(list(tensors))
+    return TokenEmbeddings(_readable(vectors), offsets_of_lengths([len(tensor) for tensor in tensors]))
+
+
+def _readable(vectors: Any) -> Any:
+    """Vectors that kernels read: of a known storage and contiguous along dim."""
+    if hasattr(vectors, "detach"):
+        vectors = vectors.detach()
+        if vectors.is_complex():
+            raise InvalidItemError("documents must hold real numbers")
+    if storage_of_tensor(vectors) is None:
+        vectors = _as_float32(vectors, "float32")
+    if hasattr(vectors, "stride"):
+        return vectors if vectors.stride(-1) == 1 else vectors.contiguous()
+    return vectors
+
+
+def _as_float32(vectors: Any, storage: str) -> Any:
+    if storage == "signs":
+        return np.unpackbits(to_numpy(vectors), axis=1).astype(np.float32) * 2 - 1
+    return vectors.float() if hasattr(vectors, "float") else vectors.astype(np.float32)
