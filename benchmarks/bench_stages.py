@@ -23,6 +23,7 @@ from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_co
 import rank_rerank
 from rank_rerank.inference.compiled import numba_transformer, schedule
 from rank_rerank.inference.compiled import tables as plan
+from rank_rerank.inference.load_options import RuntimeOptions
 
 LENGTH = 180
 GEMMS = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)
@@ -54,7 +55,7 @@ def workload(data: Path, count: int, num_threads: int) -> tuple[Any, str, list[s
     checkpoint = reranker.encoder.checkpoint
     settings = replace(checkpoint.settings, document_length=LENGTH)
     encoder = rank_rerank.TokenEncoder.from_checkpoint(
-        replace(checkpoint, settings=settings), num_threads=num_threads, runtime="numba"
+        replace(checkpoint, settings=settings), RuntimeOptions(num_threads=num_threads, runtime="numba")
     )
     long = [text for text in collection.documents.values() if len(text) > 8 * LENGTH][:count]
     return replace(reranker, encoder=encoder), next(iter(collection.queries.values())), long

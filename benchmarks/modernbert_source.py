@@ -20,6 +20,7 @@ from workloads import ROOT
 from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.export.folder_export import export_folder
 from rank_rerank.inference.choose import choose_runtime
+from rank_rerank.inference.load_options import RuntimeOptions
 
 VOCABULARY = 30522
 SEED = 0
@@ -58,13 +59,13 @@ def make_graph(folder: Path, output: Path) -> bytes:
 
 def open_reference(folder: Path) -> Callable[[Any], Any]:
     """The library's PyTorch runtime in float32, one text at a time; it is held to transformers in tests/parity."""
-    transformer = choose_runtime(find_checkpoint(folder), runtime="torch", precision="fp32", device="cpu")
+    transformer = choose_runtime(find_checkpoint(folder), RuntimeOptions("cpu", "fp32", runtime="torch"))
     return lambda text: transformer.encode(engines.make_batch([text]))
 
 
 def open_compiled(folder: Path, num_threads: int) -> Engine:
     """The compiled runtime on the weights, rounded as they are loaded."""
-    transformer = choose_runtime(find_checkpoint(folder), runtime="numba", num_threads=num_threads)
+    transformer = choose_runtime(find_checkpoint(folder), RuntimeOptions(num_threads=num_threads, runtime="numba"))
 
     def encode(texts: Any) -> list[Any]:
         batch = engines.make_batch(texts)

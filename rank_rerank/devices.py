@@ -6,7 +6,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from rank_rerank.errors import InvalidArgumentError, MissingDependencyError
 
@@ -14,6 +14,11 @@ NUM_THREADS_VARIABLE = "RANK_RERANK_NUM_THREADS"
 MAX_NUM_THREADS = 256
 
 GpuDevice: TypeAlias = Literal["cuda", "mps", "cpu"]
+# what numbers a model computes in, and what computes it; explained at inference.load_options.RuntimeOptions
+Precision: TypeAlias = Literal["auto", "int8", "fp32", "fp16", "bf16"]
+Runtime: TypeAlias = Literal["auto", "numba", "onnx", "torch"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 
 def get_gpu_device() -> GpuDevice:

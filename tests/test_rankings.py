@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from rank_rerank.documents import Document
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rankings import RankedDocument, Ranking, ScoredDocuments, Usage, check_top_k
 
 SCORES = st.lists(st.one_of(st.just(-math.inf), st.floats(-100, 100, width=32)), max_size=40)
 
@@ -17,8 +18,8 @@ def ranking_of(scores, top_k=None, **options):
     documents = [Document(f"text {index}", id=f"d{index}", metadata={"n": index}) for index in range(len(scores))]
     values = np.array(scores, np.float32)
     relevance = np.clip(values / 10, 0, 1)
-    hits = sort_hits(documents, values, relevance, np.zeros(len(scores), np.bool_), top_k)
-    return Ranking("q", hits, **options)
+    scored = ScoredDocuments(values, relevance, np.zeros(len(scores), np.bool_))
+    return Ranking("q", **options).filled(documents, scored, top_k)
 
 
 @given(SCORES)
@@ -99,12 +100,9 @@ def test_a_trec_run_refuses_what_would_break_its_lines(word):
     with pytest.raises(InvalidArgumentError):
         ranking_of([1]).to_trec("q", tag=word)
     with pytest.raises(InvalidArgumentError, match="the id of document 0"):
-        Ranking(
-            "q",
-            sort_hits(
-                [Document("t", id=word)], np.ones(1, np.float32), np.ones(1, np.float32), np.zeros(1, bool), None
-            ),
-        ).to_trec("q")
+        replace(ranking_of([1]), hits=(RankedDocument(0, 1.0, 1.0, Document("t", id=word), truncated=False),)).to_trec(
+            "q"
+        )
 
 
 @pytest.mark.parametrize("top_k", [0, -1, True, False, 1.0, "3"])
@@ -124,3 +122,25 @@ def test_without_pandas_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(ImportError, match=r'pip install "rank-rerank\[dataframe\]"'):
         ranking_of([1]).to_dataframe()
+
+
+def test_a_slice_of_a_ranking_is_a_ranking():
+    ranking = ranking_of([1, 3, 2], usage=Usage(1, 2), model="m")
+    assert isinstance(ranking[:2], Ranking)
+    assert [hit.index for hit in ranking[:2]] == [1, 2]
+    assert (ranking[:2].query, ranking[:2].usage, ranking[:2].model) == ("q", Usage(1, 2), "m")
+    assert [hit.index for hit in ranking[::-1]] == [0, 2, 1]
+    assert ranking[3:].hits == ()
+    assert ranking[-1].index == 0
+
+
+def test_a_repr_is_short_and_shows_the_best_hit():
+    long = Document("word " * 1000, id="d7")
+    hit = RankedDocument(4, 7.25, 0.5, long, truncated=True)
+    ranking = Ranking("q" * 10_000, (hit,) * 1000)
+    assert repr(hit) == (
+        "RankedDocument(index=4, score=7.25, relevance=0.50, id='d7', "
+        "text='word word word word word word word word…', truncated)"
+    )
+    assert repr(ranking) == f"<Ranking of 1000 documents, best {hit!r}>"
+    assert repr(Ranking("q")) == "<Ranking of 0 documents>"

@@ -7,11 +7,10 @@ from pathlib import Path
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.hub import HubOptions, download
+from rank_rerank.devices import PRECISIONS, RUNTIMES
 from rank_rerank.errors import CheckpointFormatError, CheckpointNotFoundError, InvalidArgumentError
 
 BUNDLED_NAME = "bundled"
-PRECISIONS = ("auto", "int8", "fp32", "fp16", "bf16")
-RUNTIMES = ("auto", "numba", "onnx", "torch")
 
 ANY_HUB = HubOptions()
 
@@ -44,9 +43,8 @@ def find_model(
         InvalidArgumentError: an unknown precision or runtime, an instruction for a model that takes none, or a
             revision of a folder.
     """
-    for option, value, known in (("precision", precision, PRECISIONS), ("runtime", runtime, RUNTIMES)):
-        if value not in known:
-            raise InvalidArgumentError(f"{option} must be one of {', '.join(known)}")
+    check_choice("precision", precision, PRECISIONS)
+    check_choice("runtime", runtime, RUNTIMES)
     folder, name = _locate(name_or_folder)
     if folder is None:
         folder = download(name, hub, precision, runtime)
@@ -79,6 +77,16 @@ def find_checkpoint(
             "Use it through rank_rerank.load()"
         )
     return checkpoint
+
+
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse an option that is none of those there are.
+
+    Raises:
+        InvalidArgumentError: it is another string, or no string.
+    """
+    if value not in known:
+        raise InvalidArgumentError(f"{name} must be one of {', '.join(known)}")
 
 
 def bundled_folder() -> Path:

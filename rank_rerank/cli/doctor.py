@@ -4,19 +4,18 @@ import json
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
-from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, SelfCheckError
-from rank_rerank.inference.choose import Device
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
+from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
@@ -39,7 +38,7 @@ Report = dict[str, dict[str, Any]]
 class DoctorOptions:
     """What the user asked for; the fields are the command's arguments."""
 
-    loading: ModelOptions
+    loading: LoadOptions
     as_json: bool
     strict: bool
 
@@ -58,7 +57,7 @@ def run_doctor(options: DoctorOptions) -> int:
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     report["folders"] = _folders()
-    report["model"], passed = _model(options.loading, _device(options.loading.devices, strict=options.strict))
+    report["model"], passed = _model(_strict(options.loading, strict=options.strict))
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 
@@ -117,23 +116,21 @@ def _folders() -> dict[str, Any]:
     return folders
 
 
-def _device(device: Device, *, strict: bool) -> Device:
-    """An execution provider with its strictness, or the device as it is."""
+def _strict(loading: LoadOptions, *, strict: bool) -> LoadOptions:
+    """The options with an execution provider's strictness, or as they are."""
     if not strict:
-        return device
+        return loading
+    device = loading.runtime.device
     if not isinstance(device, str) or not is_provider(device):
         raise InvalidArgumentError("--strict is for an execution provider of ONNX Runtime: name it with --device")
-    return ExecutionProvider(device, strict=True)
+    return replace(loading, runtime=replace(loading.runtime, device=ExecutionProvider(device, strict=True)))
 
 
-def _model(loading: ModelOptions, device: Device) -> tuple[dict[str, Any], bool]:
+def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
     begun = time.perf_counter()
-    num_threads = loading.num_threads
     checkpoint = loading.find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
-        reranker = CrossEncoderReranker(
-            CrossEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)
-        )
+        reranker = CrossEncoderReranker(CrossEncoder.from_checkpoint(checkpoint, loading.runtime))
         report = {
             **_files(checkpoint.name, checkpoint.family, [checkpoint.model_file]),
             "runtime": reranker.cross_encoder.transformer.description,
@@ -144,7 +141,7 @@ def _model(loading: ModelOptions, device: Device) -> tuple[dict[str, Any], bool]
             "rerank one short document": f"{_rerank_ms(reranker):.1f} ms",
         }
         return report, True
-    encoder = TokenEncoder.from_checkpoint(checkpoint, device=device, num_threads=num_threads)
+    encoder = TokenEncoder.from_checkpoint(checkpoint, loading.runtime)
     report = {
         **_files(checkpoint.name, checkpoint.family, list(checkpoint.weight_files)),
         "runtime": encoder.transformer.description,
@@ -153,7 +150,7 @@ def _model(loading: ModelOptions, device: Device) -> tuple[dict[str, Any], bool]
         "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
     }
     report["self-check"], passed = _self_check(encoder)
-    report["rerank one short document"] = f"{_rerank_ms(ColbertReranker(encoder, num_threads)):.1f} ms"
+    report["rerank one short document"] = f"{_rerank_ms(ColbertReranker(encoder, loading.runtime.num_threads)):.1f} ms"
     return report, passed
 
 

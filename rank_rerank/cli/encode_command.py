@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT
 from rank_rerank.cli.corpus_files import stream_corpus
-from rank_rerank.cli.model_options import ModelOptions
+from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling, PoolingMethod
@@ -17,6 +17,7 @@ from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.manifest import MANIFEST_FILE
 
@@ -32,7 +33,7 @@ class EncodeOptions:
 
     files: tuple[str, ...]
     store: str
-    loading: ModelOptions
+    loading: LoadOptions
     format: str | None
     dtype: StoredDtype | None
     rescore: StoredDtype | None
@@ -51,7 +52,7 @@ def run_encode(options: EncodeOptions) -> None:
     """
     if not options.files and sys.stdin.isatty():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
-    encoder = options.loading.load_encoder()
+    encoder = load_encoder(options.loading)
     documents = stream_corpus(options.files or (STANDARD_INPUT,), options.format)
     if (Path(options.store) / MANIFEST_FILE).exists():
         _refuse_other_compression(options)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rank_rerank.cli.candidate_files import read_candidates
 from rank_rerank.cli.hit_table import choose_marks, printable
-from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.cli.rerank_command import files_or_standard_input
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.explanation.html_report import render_report
-from rank_rerank.rerankers import ColbertReranker
+from rank_rerank.inference.load_options import LoadOptions
+from rank_rerank.rerankers import ColbertReranker, load_with
 
 DEFAULT_TOP_K = 10
 
@@ -26,7 +26,7 @@ class ExplainOptions:
 
     query: str
     files: tuple[str, ...]
-    loading: ModelOptions
+    loading: LoadOptions
     top_k: int | None
     html: str | None
     as_json: bool
@@ -41,7 +41,7 @@ def run_explain(options: ExplainOptions) -> None:
     """
     output = None if options.html is None else check_output(Path(options.html), options.files)
     candidates = read_candidates(files_or_standard_input(options.files), options.format)
-    reranker = options.loading.load()
+    reranker = load_with(options.loading)
     if not isinstance(reranker, ColbertReranker):
         raise InvalidArgumentError("a cross-encoder does not say which words matched: use a late-interaction model")
     documents = [item.document for item in candidates]

@@ -1,11 +1,10 @@
 """``rank-rerank export`` and ``rank-rerank convert``: a model in another form, checked before it is kept."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import check_texts, export_folder, own_texts, trial_texts
@@ -13,6 +12,7 @@ from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.parity import Fidelity
 from rank_rerank.export.pickle_conversion import convert_pickles
 from rank_rerank.export.quality_gate import Quality
+from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
 
 MAX_TEXTS_BYTES = 64 << 20
 
@@ -21,7 +21,7 @@ MAX_TEXTS_BYTES = 64 << 20
 class ExportOptions:
     """What the user asked for; the fields are the command's arguments."""
 
-    loading: ModelOptions
+    loading: LoadOptions
     output: str
     texts: str | None
     int8: bool
@@ -39,7 +39,7 @@ def run_export(options: ExportOptions) -> None:
     if Path(output).exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
     judge = None if options.judge is None else JudgedCollection.read(Path(options.judge))
-    checkpoint = options.loading.find(runtime="torch")
+    checkpoint = replace(options.loading, runtime=RuntimeOptions(runtime="torch")).find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         check_texts(texts, int8=options.int8)
         trials = trial_texts(own_texts() if texts is None else texts)

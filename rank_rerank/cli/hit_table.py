@@ -5,13 +5,11 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.explanation.word_matches import WordMatch, match_words
-from rank_rerank.rankings import RankedDocument, Ranking
+from rank_rerank.rankings import RankedDocument, Ranking, WordMatch
 
 TEXT_LINES = 3
 LEFT_WIDTH = 16
@@ -19,7 +17,6 @@ MIN_TEXT_WIDTH = 20
 MAX_TEXT_WIDTH = 120
 # marking is for the eye: beyond a screenful it costs time and nobody sees it
 MAX_MARKED_HITS = 25
-MAX_MARKED_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,15 @@ BOLD = Marks("\x1b[1m", "\x1b[0m")
 STARS = Marks("*", "*")
 
 
-def print_table(encoder: TokenEncoder | None, ranking: Ranking) -> None:
-    """Print rank, score and text of every hit; no words are marked without an encoder, as for a cross-encoder."""
+def print_table(ranking: Ranking) -> None:
+    """Print rank, score and text of every hit, with the words marked that its ``matches`` name."""
     columns = shutil.get_terminal_size().columns
     text_width = min(MAX_TEXT_WIDTH, max(MIN_TEXT_WIDTH, columns - LEFT_WIDTH))
     marks = choose_marks(os.environ)
     sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     lines = [f"{'rank':>4}  {'score':>8}  document"]
-    matches_of_hits = [()] * len(ranking) if encoder is None else _matches(encoder, ranking)
-    for rank, (hit, matches) in enumerate(zip(ranking, matches_of_hits, strict=True), start=1):
-        lines.extend(row_lines(rank, hit, matches, text_width, marks))
+    for rank, hit in enumerate(ranking, start=1):
+        lines.extend(row_lines(rank, hit, hit.matches or (), text_width, marks))
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -130,19 +126,6 @@ def _mark(line: Word, marks: Marks) -> str:
 
 def _is_marked(cell: Cell) -> bool:
     return cell.is_marked
-
-
-def _matches(encoder: TokenEncoder, ranking: Ranking) -> Iterator[list[WordMatch]]:
-    """The marked words of each hit; only a screenful is looked at."""
-    query = encoder.encode_query(ranking.query)
-    for rank, hit in enumerate(ranking):
-        start, end = (0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk
-        if rank < MAX_MARKED_HITS and end - start <= MAX_MARKED_CHARACTERS:
-            read = hit.text[start:end]
-            found = match_words(query, ranking.query, encoder.encode_document(read), read)
-            yield [replace(match, start=match.start + start, end=match.end + start) for match in found]
-        else:
-            yield []
 
 
 def _best_start(text: str, matches: Sequence[WordMatch], shown: int) -> int:

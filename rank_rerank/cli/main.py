@@ -90,14 +90,14 @@ def _run_store(arguments: argparse.Namespace) -> int:
 
 def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
     """A command's options from the arguments of the same names; what is said of the model is in ``loading``."""
-    from rank_rerank.cli.model_options import ModelOptions  # noqa: PLC0415 - pulls in the runtimes
+    from rank_rerank.cli.model_options import read_load_options  # noqa: PLC0415 - pulls in the runtimes
 
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
     }
-    loading = ModelOptions(**{each.name: values[each.name] for each in fields(ModelOptions) if each.name in values})
+    values["loading"] = read_load_options(arguments)
     named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses
-    return kind(**{name: value for name, value in {**values, "loading": loading}.items() if name in named})
+    return kind(**{name: value for name, value in values.items() if name in named})
 
 
 def _show_log() -> None:

@@ -4,7 +4,7 @@ import argparse
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
-from rank_rerank.devices import installed_version
+from rank_rerank.devices import PRECISIONS, RUNTIMES, installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
 
 
@@ -205,6 +205,8 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="cpu, cuda, mps, several with commas between, or an execution provider of ONNX Runtime (auto)",
     )
+    command.add_argument("--precision", choices=PRECISIONS, default="auto", help="what numbers are computed in (auto)")
+    command.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what computes the model (auto)")
     _add_hub(command)
 
 

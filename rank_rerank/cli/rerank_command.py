@@ -3,21 +3,21 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
 from rank_rerank.cli.corpus_files import read_ids
-from rank_rerank.cli.hit_table import print_table
-from rank_rerank.cli.model_options import ModelOptions
+from rank_rerank.cli.hit_table import MAX_MARKED_HITS, print_table
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import ColbertReranker, CrossEncoderReranker
-from rank_rerank.rerankers.long_documents import LongDocuments
+from rank_rerank.rerankers import ColbertReranker, RerankRequest, answer, check_fields, load_with
+from rank_rerank.rerankers.tasks import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
@@ -27,7 +27,7 @@ class RerankOptions:
 
     query: str
     files: tuple[str, ...]
-    loading: ModelOptions
+    loading: LoadOptions
     top_k: int | None
     as_json: bool
     output: str | None
@@ -37,7 +37,6 @@ class RerankOptions:
     spans: bool = False
     long_documents: Literal["truncate", "chunk", "error"] = "truncate"
     chunk_length: int | None = None
-    instruction: str | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -47,37 +46,52 @@ def run_rerank(options: RerankOptions) -> None:
         RankRerankError: any of the library's; the command prints it in one line.
     """
     output = None if options.output is None else check_output(Path(options.output), _inputs(options))
-    if options.ids is not None:
-        reranker, ranking, candidates = _rerank_ids(options, options.ids)
-    else:
-        candidates = read_candidates(files_or_standard_input(options.files), options.format)
-        reranker = options.loading.load(options.instruction)
-        ranking = _rerank(reranker, options, [item.document for item in candidates])
-    if options.spans:
-        if isinstance(reranker, CrossEncoderReranker):
-            raise InvalidArgumentError("a cross-encoder does not say which words matched: nothing can come of --spans")
-        ranking = reranker.with_spans(ranking)
+    is_table = output is None and not options.as_json and sys.stdout.isatty()
+    documents, candidates = _read(options)
+    reranker = load_with(options.loading)
+    request = _request(options, documents)
+    check_fields(reranker, [*request.extras, *(["store"] if options.store is not None else [])])
+    if isinstance(reranker, ColbertReranker):
+        if options.store is not None and options.ids is None:
+            request = replace(request, store=EmbeddingStore.open(options.store, reranker.encoder))
+        if is_table and not options.spans:
+            # the words that matched are marked, for as many hits as a person looks at
+            request = replace(request, spans=MAX_MARKED_HITS)
+    ranking = answer(reranker, request)
     if output is not None:
         write_atomically(output, _json_lines(ranking, candidates))
-    elif options.as_json or not sys.stdout.isatty():
+    elif is_table:
+        print_table(ranking)
+    else:
         sys.stdout.buffer.write("".join(_json_lines(ranking, candidates)).encode())
         sys.stdout.flush()
-    else:
-        print_table(reranker.encoder if isinstance(reranker, ColbertReranker) else None, ranking)
 
 
-def _rerank(
-    reranker: ColbertReranker | CrossEncoderReranker, options: RerankOptions, documents: Sequence[Document]
-) -> Ranking:
-    if isinstance(reranker, CrossEncoderReranker):
-        if options.store is not None:
-            raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
-        if options.long_documents != "truncate":
-            raise InvalidArgumentError("a cross-encoder truncates long documents: nothing can come of --long-documents")
-        return reranker.rerank(options.query, documents, top_k=options.top_k)
-    store = None if options.store is None else EmbeddingStore.open(options.store, reranker.encoder)
-    return reranker.rerank(
-        options.query, documents, top_k=options.top_k, store=store, long_documents=_long_documents(options)
+def _read(options: RerankOptions) -> tuple[Sequence[Document], list[Candidate]]:
+    """The candidates: from files, or documents of the store whose ids stand in a file."""
+    if options.ids is None:
+        candidates = read_candidates(files_or_standard_input(options.files), options.format)
+        return [item.document for item in candidates], candidates
+    if options.store is None:
+        raise InvalidArgumentError("--ids names documents of a store. Say which one with --store DIR")
+    if options.files:
+        raise InvalidArgumentError("FILE and --ids are two lists of candidates. Give one of them")
+    lines = read_ids(options.ids)
+    store = EmbeddingStore.open(options.store, read_only=True)
+    # only what is shown is read from the store
+    blank = Document("")
+    return store.select([identifier for identifier, _ in lines]), [
+        Candidate(blank, options.ids, line) for _, line in lines
+    ]
+
+
+def _request(options: RerankOptions, documents: Sequence[Document]) -> RerankRequest:
+    return RerankRequest(
+        options.query,
+        documents,
+        top_k=options.top_k,
+        spans=options.spans,
+        long_documents=_long_documents(options),
     )
 
 
@@ -87,24 +101,6 @@ def _long_documents(options: RerankOptions) -> LongDocuments:
     if options.long_documents != "chunk":
         raise InvalidArgumentError("--chunk-length needs --long-documents chunk")
     return Chunking(length=options.chunk_length)
-
-
-def _rerank_ids(options: RerankOptions, path: str) -> tuple[ColbertReranker, Ranking, list[Candidate]]:
-    """Rerank documents of the store, whose ids stand in a file."""
-    if options.store is None:
-        raise InvalidArgumentError("--ids names documents of a store. Say which one with --store DIR")
-    if options.files:
-        raise InvalidArgumentError("FILE and --ids are two lists of candidates. Give one of them")
-    places = read_ids(path)
-    store = EmbeddingStore.open(options.store, read_only=True)
-    selection = store.select([identifier for identifier, _ in places])
-    reranker = options.loading.load(options.instruction)
-    if isinstance(reranker, CrossEncoderReranker):
-        raise InvalidArgumentError("a cross-encoder reads query and document together: nothing can come of --store")
-    ranking = reranker.rerank(options.query, selection, top_k=options.top_k, long_documents=_long_documents(options))
-    # only what is shown is read from the store
-    blank = Document("")
-    return reranker, ranking, [Candidate(blank, path, line) for _, line in places]
 
 
 def _inputs(options: RerankOptions) -> tuple[str, ...]:

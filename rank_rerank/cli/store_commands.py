@@ -9,9 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from rank_rerank.cli.corpus_files import stream_corpus
-from rank_rerank.cli.model_options import ModelOptions
+from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S, EmbeddingStore
 from rank_rerank.storage.store_verification import repair_store
 
@@ -23,7 +24,7 @@ class AdviseOptions:
     files: tuple[str, ...]
     queries: str | None
     sample: int
-    loading: ModelOptions
+    loading: LoadOptions
     as_json: bool
 
 
@@ -114,7 +115,7 @@ def run_advise(options: AdviseOptions) -> None:
             raise InvalidArgumentError("--queries names an empty file. Leave it out to make queries from the documents")
     else:
         queries = make_queries([document.text for document in documents])
-    encoder = options.loading.load_encoder()
+    encoder = load_encoder(options.loading)
     rows = advise(encoder, [document.text for document in documents], queries)
     if options.as_json:
         sys.stdout.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))

@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
-from rank_rerank.checkpoints.find import find_checkpoint
-from rank_rerank.checkpoints.hub import HubOptions
-from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidItemError, NonFiniteError
-from rank_rerank.inference.choose import Device, choose_runtime
+from rank_rerank.inference.choose import DEFAULT, choose_runtime
+from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import Transformer
 from rank_rerank.tokenization.texts import check_text
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -42,74 +41,33 @@ class TokenEncoder:
     transformer: Transformer
 
     @classmethod
-    def from_pretrained(  # noqa: PLR0913 - as rank_rerank.load()
-        cls,
-        name_or_folder: str | Path | None = None,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-        cache_dir: str | Path | None = None,
-        device: Device = "auto",
-        precision: str = "auto",
-        num_threads: int | None = None,
-        runtime: str = "auto",
+    def from_pretrained(
+        cls, name_or_folder: str | Path | None = None, **keywords: Unpack[LoadKeywords]
     ) -> "TokenEncoder":
         """Load an encoder.
 
         Args:
             name_or_folder: None for the bundled model, a folder, or a Hub name.
-            revision: branch, tag or commit on the Hub.
-            token: of the Hub, for models that are not public; None for the one that huggingface-hub keeps.
-            local_files_only: take a model of the Hub from the cache, and leave the network alone.
-            cache_dir: the folder of that cache; None for huggingface-hub's.
-            device: "auto", "cpu"; "cuda", "cuda:N" or "mps" for weights, and for INT8 files of this library where
-                PyTorch sees such a GPU; for an ONNX file an execution provider of ONNX Runtime, by name or as
-                inference.providers.ExecutionProvider; ["cuda:0", "cuda:1"] for devices that share the texts.
-            precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
-                "fp16" or "bf16".
-            num_threads: texts encoded at once; None for RANK_RERANK_NUM_THREADS, else the processors there are.
-                PyTorch has a setting of its own.
-            runtime: "numba" for kernels compiled for this processor, "onnx" for the model's ONNX file, "torch" for its
-                weights; "auto" for what the model is made for, and for INT8 on a CPU compiled kernels where they
-                compute it.
+            keywords: revision, token, local_files_only, cache_dir, device, precision, num_threads and runtime, as of
+                rank_rerank.load().
 
         Raises:
             CheckpointNotFoundError: there is no such model.
-            CheckpointFormatError: its files are damaged or of a kind that is not supported.
+            CheckpointFormatError: its files are damaged or of a kind that is not supported, or it is a cross-encoder.
             DeviceError: the device is not available.
             MissingDependencyError: the model needs PyTorch, which is not installed.
             InvalidArgumentError: an option is out of its range.
         """
-        if num_threads is not None:
-            check_num_threads(num_threads)
-        hub = HubOptions(revision, token, local_files_only, cache_dir)
-        return cls.from_checkpoint(
-            find_checkpoint(name_or_folder, hub=hub, precision=precision, runtime=runtime),
-            device=device,
-            precision=precision,
-            num_threads=num_threads,
-            runtime=runtime,
-        )
+        options = LoadOptions.of(name_or_folder, **keywords)
+        return cls.from_checkpoint(options.find_encoder(), options.runtime)
 
     @classmethod
-    def from_checkpoint(
-        cls,
-        checkpoint: Checkpoint,
-        *,
-        device: Device = "auto",
-        precision: str = "auto",
-        num_threads: int | None = None,
-        runtime: str = "auto",
-    ) -> "TokenEncoder":
-        """Open a checkpoint that was found already; arguments and errors as from_pretrained."""
+    def from_checkpoint(cls, checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) -> "TokenEncoder":
+        """Open a checkpoint that was found already; errors as from_pretrained."""
         tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings)
         if checkpoint.transformer is not None:
             tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
-        transformer = choose_runtime(
-            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
-        )
-        return cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=transformer)
+        return cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=choose_runtime(checkpoint, options))
 
     @property
     def dim(self) -> int:

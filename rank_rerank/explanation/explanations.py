@@ -10,9 +10,9 @@ from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.explanation.spans import find_spans
-from rank_rerank.explanation.word_matches import MIN_SIMILARITY, find_matches, word_similarities
+from rank_rerank.explanation.word_matches import MIN_SIMILARITY, find_matches, word_similarities, words_that_matched
 from rank_rerank.explanation.words import TextWord, sentence_numbers, words_of
-from rank_rerank.rankings import RelevantSpan
+from rank_rerank.rankings import RelevantSpan, WordMatch
 from rank_rerank.scoring.maxsim import maxsim_matches
 
 
@@ -58,6 +58,11 @@ class Explanation:
     matches: AnyArray
     spans: tuple[RelevantSpan, ...]
     truncated: bool = False
+
+    @property
+    def word_matches(self) -> tuple[WordMatch, ...]:
+        """The document's words that a word of the query found, ascending."""
+        return words_that_matched(self.similarities, self.matches, self.document_words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can carry: for each query word its best match, and the passages."""

@@ -1,13 +1,13 @@
 """Which words of a document a query's words found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.explanation.words import TextWord, words_of
+from rank_rerank.explanation.words import TextWord
+from rank_rerank.rankings import WordMatch
 
 # below this cosine the best match of a query word is background for the bundled model
 MIN_SIMILARITY = 0.5
@@ -15,55 +15,25 @@ MIN_SIMILARITY = 0.5
 NEARLY_BEST = 0.9
 
 
-@dataclass(frozen=True, slots=True)
-class WordMatch:
-    """A word of the text that a query word found.
-
-    Attributes:
-        start: first code point.
-        end: the code point behind the last.
-        similarity: the cosine of the best pair of tokens in it, from 0 to 1.
-    """
-
-    start: int
-    end: int
-    similarity: float
-
-
-def match_words(
-    query: TokenEmbeddings,
-    query_text: str,
-    document: TokenEmbeddings,
-    text: str,
-    min_similarity: float = MIN_SIMILARITY,
-) -> list[WordMatch]:
-    """Find the document's words that are the best match of a word of the query, or nearly so.
-
-    Special tokens, punctuation and words of one or two small letters match each other in every text, so they are left
-    out on both sides.
+def words_that_matched(
+    similarities: Float32Matrix, matches: AnyArray, document_words: Sequence[TextWord]
+) -> tuple[WordMatch, ...]:
+    """The document's words that are the best match of a word of the query, or nearly so.
 
     Args:
-        query: embeddings of one text, with character spans.
-        query_text: that text.
-        document: likewise.
-        text: likewise.
-        min_similarity: weaker pairs are left out.
+        similarities: [query words, document words].
+        matches: likewise, bool: which pairs found each other.
+        document_words: ascending.
 
     Returns:
         Whole words, ascending and apart from each other.
-
-    Raises:
-        InvalidArgumentError: the embeddings have no character spans.
     """
-    query_words, document_words = words_of(query, query_text), words_of(document, text)
-    similarities = word_similarities(query, query_words, document, document_words)
-    strengths = np.where(find_matches(similarities, query_words, document_words, min_similarity), similarities, -1)
-    best = strengths.max(axis=0, initial=-1)  # [document words]
-    return [
+    best = np.where(matches, similarities, -1).max(axis=0, initial=-1)  # [document words]
+    return tuple(
         WordMatch(word.start, word.end, min(1.0, max(0.0, float(strength))))
         for word, strength in zip(document_words, best.tolist(), strict=True)
         if strength > -1
-    ]
+    )
 
 
 def word_similarities(

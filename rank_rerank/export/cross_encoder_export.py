@@ -19,6 +19,7 @@ from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
 from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
 from rank_rerank.export.source_model import build_classifier
+from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
@@ -77,7 +78,7 @@ def export_cross_encoder(
         raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
     if int8 and checkpoint.transformer is not None:
         check_can_be_quantised(checkpoint.name, checkpoint.transformer)
-    source = CrossEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
         folder = Path(scratch) / "model"

@@ -24,6 +24,7 @@ from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
 from rank_rerank.export.source_model import build_encoder, build_projection
+from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import ColbertReranker
 
 MIN_TEXTS = 8
@@ -77,7 +78,7 @@ def export_folder(
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
     if int8 and checkpoint.transformer is not None:
         check_can_be_quantised(checkpoint.name, checkpoint.transformer)
-    source = TokenEncoder.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    source = TokenEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:

@@ -3,92 +3,118 @@
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TypeAlias
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
-from rank_rerank.devices import import_optional
+from rank_rerank.devices import Precision, import_optional
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
+from rank_rerank.inference.load_options import Device, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 
-# several devices compute one model together
-Device: TypeAlias = str | Sequence[str] | ExecutionProvider
-
 GPUS = ("cuda", "mps")
+DEFAULT = RuntimeOptions()
 
 logger = logging.getLogger("rank_rerank")
 
 
-def choose_runtime(
-    checkpoint: Checkpoint,
-    *,
-    device: Device = "auto",
-    precision: str = "auto",
-    num_threads: int | None = None,
-    runtime: str = "auto",
-) -> Transformer:
+def choose_runtime(checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) -> Transformer:
     """Open a checkpoint in its runtime.
 
-    "auto" takes for an INT8 ONNX file on the CPU compiled kernels where they compute the model on this processor, else
-    ONNX Runtime, which is said at INFO; on a GPU that PyTorch sees, PyTorch with the file's weights, as ONNX Runtime
-    has kernels for bytes on the CPU only; for weights PyTorch, and compiled kernels where INT8 is asked for, or PyTorch
-    is not installed, which is said at INFO.
+    For an INT8 ONNX file "auto" takes compiled kernels on the CPU where they compute the model on this processor, else
+    ONNX Runtime, which is logged at INFO. On a GPU that PyTorch sees it takes PyTorch with the file's weights, as ONNX
+    Runtime has kernels for bytes on the CPU only. For weights it takes PyTorch; it takes compiled kernels where INT8 is
+    asked for, or where PyTorch is not installed, which is logged at INFO.
 
     Args:
         checkpoint: of a late-interaction model.
-        device: "auto", "cpu", a GPU's name; for an ONNX file also the name of an execution provider, or one with
-            options; for PyTorch also a list of devices of one kind, which share the texts.
-        precision: for PyTorch, see TorchTransformer; elsewhere an ONNX file has the one it was made in.
-        num_threads: texts at once; None for the default. PyTorch has a setting of its own.
-        runtime: as for TokenEncoder.from_pretrained.
+        options: what was asked for.
 
     Raises:
         DeviceError: the device is not here, or the file or the processor cannot run what was asked for.
         MissingDependencyError: the checkpoint needs PyTorch, which is not installed.
         CheckpointFormatError: the files are damaged, or the runtime that was asked for does not compute the model.
     """
-    if runtime == "numba" and not _is_on_cpu(device):
+    _check_device(options)
+    if checkpoint.is_onnx and options.runtime != "torch":
+        return _open_onnx(checkpoint, options)
+    if _is_compiled(checkpoint, options):
+        from rank_rerank.inference.compiled.opening import open_compiled_weights  # noqa: PLC0415 - chosen here
+
+        return open_compiled_weights(checkpoint, options.num_threads)
+    return _open_torch(checkpoint, options, options.precision)
+
+
+def choose_pair_runtime(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions = DEFAULT) -> PairTransformer:
+    """Open a cross-encoder in its runtime; choice and errors as choose_runtime.
+
+    An ONNX file runs in ONNX Runtime, whatever its precision.
+    """
+    _check_device(options)
+    if checkpoint.is_onnx:
+        return _open_onnx_pairs(checkpoint, options)
+    if _is_compiled(checkpoint, options):
+        from rank_rerank.inference.compiled.opening import open_compiled_pairs  # noqa: PLC0415 - chosen here
+
+        return open_compiled_pairs(checkpoint, options.num_threads)
+    devices = _check_torch(checkpoint, options)
+    if isinstance(devices, str):
+        return _open_torch_pairs(checkpoint, devices, options.precision)
+    return PairTransformerGroup([_open_torch_pairs(checkpoint, each, options.precision) for each in devices])
+
+
+def _check_device(options: RuntimeOptions) -> None:
+    if options.runtime == "numba" and not options.is_on_cpu:
         raise DeviceError('compiled kernels run on "cpu" only')
-    if checkpoint.is_onnx and runtime != "torch":
-        return _open_onnx(checkpoint, device, precision, num_threads, runtime)
-    if _is_compiled(checkpoint, device, precision, runtime):
-        from rank_rerank.inference.compiled.opening import open_compiled_weights  # noqa: PLC0415 - the runtime is chosen here
-
-        return open_compiled_weights(checkpoint, num_threads)
-    return _open_torch(checkpoint, device, precision, num_threads)
 
 
-def _open_torch(checkpoint: Checkpoint, device: Device, precision: str, num_threads: int | None) -> Transformer:
-    devices = _check_torch(checkpoint, device, num_threads)
-    from rank_rerank.inference.pytorch.torch_transformer import TorchTransformer  # noqa: PLC0415
+def _open_torch(checkpoint: Checkpoint, options: RuntimeOptions, precision: Precision) -> Transformer:
+    devices = _check_torch(checkpoint, options)
+    from rank_rerank.inference.pytorch.torch_transformer import TorchTransformer  # noqa: PLC0415 - chosen here
 
     if isinstance(devices, str):
         return TorchTransformer(checkpoint, devices, precision)
     return TransformerGroup([TorchTransformer(checkpoint, each, precision) for each in devices])
 
 
-def _open_onnx(
-    checkpoint: Checkpoint, device: Device, precision: str, num_threads: int | None, runtime: str
-) -> Transformer:
-    if runtime == "auto" and checkpoint.precision == "int8" and _torch_sees(device):
+def _open_onnx(checkpoint: Checkpoint, options: RuntimeOptions) -> Transformer:
+    if options.runtime == "auto" and checkpoint.precision == "int8" and _torch_sees(options.device):
         try:
-            return _open_torch(checkpoint, device, "auto" if precision == "int8" else precision, num_threads)
+            return _open_torch(checkpoint, options, "auto" if options.precision == "int8" else options.precision)
         except CheckpointFormatError as error:
             logger.info("model %s: ONNX Runtime instead of PyTorch: %s", checkpoint.name, error)
-    if runtime != "onnx" and isinstance(device, str) and device in ("auto", "cpu"):
-        from rank_rerank.inference.compiled.opening import open_compiled_onnx  # noqa: PLC0415 - the runtime is chosen here
+    if options.runtime != "onnx" and options.is_on_cpu:
+        from rank_rerank.inference.compiled.opening import open_compiled_onnx  # noqa: PLC0415 - chosen here
 
         try:
-            return open_compiled_onnx(checkpoint, num_threads)
+            return open_compiled_onnx(checkpoint, options.num_threads)
         except (CheckpointFormatError, DeviceError) as error:
-            if runtime == "numba":
+            if options.runtime == "numba":
                 raise
             logger.info("model %s: ONNX Runtime instead of compiled kernels: %s", checkpoint.name, error)
-    provider = _choose_provider(checkpoint, device)
-    from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer  # noqa: PLC0415
+    provider = _choose_provider(checkpoint, options.device)
+    from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer  # noqa: PLC0415 - chosen here
 
-    return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, num_threads, provider)
+    return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, options.num_threads, provider)
+
+
+def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> PairTransformer:
+    if options.runtime == "numba":
+        raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels compute cross-encoders from weights only")
+    provider = _choose_provider(checkpoint, options.device)
+    from rank_rerank.inference.onnx_runtime.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415 - chosen here
+
+    return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, options.num_threads, provider)
+
+
+def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: Precision) -> PairTransformer:
+    if checkpoint.decoder is not None:
+        from rank_rerank.inference.pytorch.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
+
+        return TorchCausalReranker(checkpoint, device, precision)
+    from rank_rerank.inference.pytorch.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
+
+    return TorchCrossEncoder(checkpoint, device, precision)
 
 
 def _torch_sees(device: Device) -> bool:
@@ -104,17 +130,13 @@ def _torch_sees(device: Device) -> bool:
         return False
 
 
-def _is_on_cpu(device: Device) -> bool:
-    return isinstance(device, str) and device in ("auto", "cpu")
-
-
-def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device, precision: str, runtime: str) -> bool:
+def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: RuntimeOptions) -> bool:
     """Whether weights are rounded to INT8 for compiled kernels: where that is asked for, or PyTorch is not there."""
-    if runtime == "torch" or not _is_on_cpu(device):
+    if options.runtime == "torch" or not options.is_on_cpu:
         return False
-    if runtime == "numba" or precision == "int8":
+    if options.runtime == "numba" or options.precision == "int8":
         return True
-    if precision != "auto" or find_spec("torch") is not None:
+    if options.precision != "auto" or find_spec("torch") is not None:
         return False
     from rank_rerank.inference.compiled.opening import why_not_compiled  # noqa: PLC0415 - the runtime is chosen here
 
@@ -123,47 +145,6 @@ def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device
         return True
     logger.info("model %s: compiled kernels cannot stand in for PyTorch: %s", checkpoint.name, reason)
     return False
-
-
-def choose_pair_runtime(
-    checkpoint: CrossEncoderCheckpoint,
-    *,
-    device: Device = "auto",
-    precision: str = "auto",
-    num_threads: int | None = None,
-    runtime: str = "auto",
-) -> PairTransformer:
-    """Open a cross-encoder in its runtime; arguments, choice and errors as choose_runtime.
-
-    An ONNX file runs in ONNX Runtime, whatever its precision.
-    """
-    if runtime == "numba" and not _is_on_cpu(device):
-        raise DeviceError('compiled kernels run on "cpu" only')
-    if checkpoint.is_onnx and runtime == "numba":
-        raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels compute cross-encoders from weights only")
-    if checkpoint.is_onnx:
-        from rank_rerank.inference.onnx_runtime.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415
-
-        provider = _choose_provider(checkpoint, device)
-        return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, num_threads, provider)
-    if _is_compiled(checkpoint, device, precision, runtime):
-        from rank_rerank.inference.compiled.opening import open_compiled_pairs  # noqa: PLC0415 - the runtime is chosen here
-
-        return open_compiled_pairs(checkpoint, num_threads)
-    devices = _check_torch(checkpoint, device, num_threads)
-    if isinstance(devices, str):
-        return _open_torch_pairs(checkpoint, devices, precision)
-    return PairTransformerGroup([_open_torch_pairs(checkpoint, each, precision) for each in devices])
-
-
-def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: str) -> PairTransformer:
-    if checkpoint.decoder is not None:
-        from rank_rerank.inference.pytorch.torch_causal_reranker import TorchCausalReranker  # noqa: PLC0415
-
-        return TorchCausalReranker(checkpoint, device, precision)
-    from rank_rerank.inference.pytorch.torch_cross_encoder import TorchCrossEncoder  # noqa: PLC0415
-
-    return TorchCrossEncoder(checkpoint, device, precision)
 
 
 def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> ExecutionProvider | None:
@@ -182,11 +163,11 @@ def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: De
     return ExecutionProvider(device)
 
 
-def _check_torch(
-    checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device, num_threads: int | None
-) -> str | list[str]:
+def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: RuntimeOptions) -> str | list[str]:
+    """The device or devices, once PyTorch is there."""
     torch = import_optional("torch", "torch", f"The model {checkpoint.name} in PyTorch")
-    if num_threads is not None and _is_on_cpu(device) and torch.get_num_threads() != num_threads:
+    num_threads = options.num_threads
+    if num_threads is not None and options.is_on_cpu and torch.get_num_threads() != num_threads:
         # a process has one such number, and other users of PyTorch in it: it is not this library's to set
         logger.warning(
             "num_threads=%d does not reach PyTorch, which computes on %d threads: call torch.set_num_threads(%d), or "
@@ -195,8 +176,8 @@ def _check_torch(
             torch.get_num_threads(),
             num_threads,
         )
-    if isinstance(device, str):
-        return device
-    if isinstance(device, Sequence):
-        return check_devices(device)
+    if isinstance(options.device, str):
+        return options.device
+    if isinstance(options.device, Sequence):
+        return check_devices(options.device)
     raise DeviceError(f"{checkpoint.name} has weights, and execution providers are for ONNX files; export it first")

@@ -1,11 +1,13 @@
 """load() and the rerankers: each joins the stages into one call."""
 
+from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
 from rank_rerank.rerankers.calibrating import calibrate
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker, CascadeStage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.dense_reranker import DenseReranker
-from rank_rerank.rerankers.loading import load
+from rank_rerank.rerankers.loading import load, load_with
+from rank_rerank.rerankers.requests import RerankRequest, answer, check_fields, check_request
 from rank_rerank.rerankers.reranker import Reranker
 
 __all__ = [
@@ -14,7 +16,14 @@ __all__ = [
     "ColbertReranker",
     "CrossEncoderReranker",
     "DenseReranker",
+    "LoadOptions",
+    "RerankRequest",
     "Reranker",
+    "RuntimeOptions",
+    "answer",
     "calibrate",
+    "check_fields",
+    "check_request",
     "load",
+    "load_with",
 ]

@@ -116,10 +116,8 @@ def _score(reranker: ColbertReranker, groups: Groups) -> _ScoredPairs:
     labels: list[bool] = []
     for number, (group, ranking) in enumerate(zip(groups.values(), rankings, strict=True)):
         num_query_tokens = 0 if ranking.usage is None else ranking.usage.query_tokens
-        # a checkpoint may show the mean over the query's tokens; the map is of their sum
-        factor = num_query_tokens if reranker.encoder.checkpoint.similarity == "meanmaxsim" else 1
         for hit in ranking:
-            scores.append(hit.score * factor)
+            scores.append(reranker.scale.sum_of(hit.score, num_query_tokens))
             lengths.append(num_query_tokens)
             queries.append(number)
             labels.append(bool(group[hit.index][1]))

@@ -49,7 +49,7 @@ def _as_list(documents: Iterable[object]) -> Iterable[object]:
 
 
 def find_stored(
-    encoder: TokenEncoder, candidates: list[list[Document] | StoredDocuments], store: EmbeddingStore | None
+    encoder: TokenEncoder, candidates: Sequence[Sequence[Document]], store: EmbeddingStore | None
 ) -> dict[int, StoredCandidates]:
     """The lists whose vectors come from a store, by their number; texts that a store lacks are encoded into it."""
     stored: dict[int, StoredCandidates] = {}
@@ -72,11 +72,11 @@ def find_stored(
     return stored
 
 
-def distinct_texts(candidates: list[list[Document]]) -> tuple[list[str], list[Int64Vector]]:
-    """Each text once, in order of first appearance, and for each list the places of its texts among them."""
-    place_of: dict[str, int] = {}
-    places = [
-        np.array([place_of.setdefault(document.text, len(place_of)) for document in documents], np.int64)
+def distinct_texts(candidates: Sequence[Sequence[Document]]) -> tuple[list[str], list[Int64Vector]]:
+    """Each text once, in order of first appearance, and for each list the positions of its texts among them."""
+    number_of: dict[str, int] = {}
+    positions = [
+        np.array([number_of.setdefault(document.text, len(number_of)) for document in documents], np.int64)
         for documents in candidates
     ]
-    return list(place_of), places
+    return list(number_of), positions

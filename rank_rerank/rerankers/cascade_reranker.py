@@ -43,7 +43,7 @@ class CascadeStage:
 
 @dataclass(frozen=True)
 class CascadeReranker:
-    """Reranks with ``first``, then its best hits again with ``second``, and the best of those with ``further`` stages.
+    """Reranks with ``first``, then the best of its hits with the first stage, the best of those with the next one.
 
     Hits that the last stage has read come first, in its order and with its scores; then those that the stage before
     has read and the last has not, and so on. ``hit.stage`` tells which stage's score a hit has, 0 for ``first``. The
@@ -51,29 +51,22 @@ class CascadeReranker:
 
     Attributes:
         first: reads every document.
-        second: reads the best ``keep`` of them.
-        keep: how many documents the second reads, at most.
-        budget_ms: milliseconds that the second may take; None for no limit. See CascadeStage.
-        further: stages after the second, each of which reads the best of what the one before has read.
+        stages: at least one; each reads the best of what the one before has read.
 
     Raises:
-        InvalidArgumentError: keep or budget_ms is not above 0, or ``further`` holds something else than stages.
+        InvalidArgumentError: there is no stage, or something else than a stage.
     """
 
     first: Reranker
-    second: Reranker
-    keep: int = 50
-    budget_ms: float | None = None
-    further: Sequence[CascadeStage] = ()
+    stages: Sequence[CascadeStage]
 
     def __post_init__(self) -> None:
-        if not all(isinstance(stage, CascadeStage) for stage in self.stages):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError("further must hold CascadeStage objects")
-
-    @property
-    def stages(self) -> tuple[CascadeStage, ...]:
-        """The stages after the first."""
-        return (CascadeStage(self.second, self.keep, self.budget_ms), *self.further)
+        stages = tuple(self.stages) if isinstance(self.stages, Sequence) else ()  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not stages or not all(isinstance(stage, CascadeStage) for stage in stages):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError(
+                "stages must be a list of CascadeStage, as in CascadeReranker(first, [CascadeStage(second, keep=50)])"
+            )
+        object.__setattr__(self, "stages", stages)
 
     def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
         """Order documents by how well they answer the query; arguments and errors as of the rerankers."""
@@ -90,7 +83,7 @@ class CascadeReranker:
         check_top_k(top_k)
         check_queries(queries, documents_per_query)
         firsts = self.first.rerank_many(queries, documents_per_query)
-        return [_cut(self._later_stages(ranking), top_k) for ranking in firsts]
+        return [self._later_stages(ranking)[:top_k] for ranking in firsts]
 
     def rerank_in_stages(
         self, query: str, documents: Iterable[object], *, top_k: int | None = None
@@ -98,7 +91,7 @@ class CascadeReranker:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
         check_top_k(top_k)
         candidates: list[Document] = as_documents(documents, "documents")
-        ranking = _cut(self._later_stages(self.first.rerank(query, candidates)), top_k)
+        ranking = self._later_stages(self.first.rerank(query, candidates))[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
     def _later_stages(self, first: Ranking) -> Ranking:
@@ -144,7 +137,3 @@ def _sum(parts: list[Usage | None]) -> Usage | None:
     if len(known) != len(parts):
         return None
     return Usage(sum(part.query_tokens for part in known), sum(part.document_tokens for part in known))
-
-
-def _cut(ranking: Ranking, top_k: int | None) -> Ranking:
-    return ranking if top_k is None else replace(ranking, hits=ranking.hits[:top_k])

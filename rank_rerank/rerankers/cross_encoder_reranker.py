@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rank_rerank.documents import Document, as_documents, check_queries
-from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.scoring.cross_encoder import CrossEncoder, PairScores
 from rank_rerank.tokenization.texts import check_text
 
@@ -82,20 +82,19 @@ class CrossEncoderReranker:
                 bar.update(len(windows[-1].scores))
         num_tokens = int(sum(int(window.num_tokens.sum()) for window in windows))
         query_tokens = windows[0].num_query_tokens
-        return Ranking(
+        ranking = Ranking(
             query=query,
-            hits=sort_hits(
-                documents,
-                np.concatenate([window.scores for window in windows]),
-                np.concatenate([window.relevance for window in windows]),
-                np.concatenate([window.truncated for window in windows]),
-                top_k,
-            ),
             query_truncated=any(window.query_truncated for window in windows),
             # the query is read with every document; it is counted once as the query's
             usage=Usage(query_tokens, max(0, num_tokens - query_tokens)),
             model=self.cross_encoder.checkpoint.name,
         )
+        scored = ScoredDocuments(
+            np.concatenate([window.scores for window in windows]),
+            np.concatenate([window.relevance for window in windows]),
+            np.concatenate([window.truncated for window in windows]),
+        )
+        return ranking.filled(documents, scored, top_k)
 
 
 def _read_documents(documents: Iterable[object], name: str) -> list[Document]:

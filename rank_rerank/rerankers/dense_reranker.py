@@ -8,7 +8,7 @@ import numpy as np
 
 from rank_rerank.documents import Document, as_documents, check_queries
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
-from rank_rerank.rankings import Ranking, Usage, check_top_k, sort_hits
+from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.refinement.dense import dense_scores
 from rank_rerank.tokenization.texts import check_text
 
@@ -82,11 +82,8 @@ class DenseReranker:
         vectors = [self._vector(document, f"{name}[{index}]", len(asked)) for index, document in enumerate(documents)]
         matrix = np.array(vectors, np.float64).reshape(len(vectors), len(asked))
         scores = dense_scores(asked, matrix, dims=self.dims).astype(np.float32)
-        return Ranking(
-            query=query,
-            hits=sort_hits(documents, scores, np.clip(scores, 0, 1), np.zeros(len(documents), np.bool_), top_k),
-            usage=Usage(0, 0),
-        )
+        scored = ScoredDocuments(scores, np.clip(scores, 0, 1), np.zeros(len(documents), np.bool_))
+        return Ranking(query, usage=Usage(0, 0)).filled(documents, scored, top_k)
 
     def _vector(self, document: Document, name: str, dim: int) -> Any:
         value = document.metadata.get(self.vector_key)

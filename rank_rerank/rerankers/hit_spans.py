@@ -1,30 +1,131 @@
-"""The passages of a ranking's hits that answer the query."""
+"""The passages and words of hits that answer the query, found while the documents' vectors are at hand."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rank_rerank.arrays import Float32Vector, Int64Vector
 from rank_rerank.documents import Document
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import explain_document
-from rank_rerank.rankings import RankedDocument, Ranking
+from rank_rerank.rankings import RankedDocument, Ranking, RelevantSpan, WordMatch
+from rank_rerank.rerankers.tasks import Task
 
 
-def find_spans(encoder: TokenEncoder, ranking: Ranking, *, threshold: float, max_spans: int | None) -> Ranking:
-    """The same ranking with ``spans``; arguments and errors as for ColbertReranker.with_spans."""
+@dataclass(frozen=True)
+class FoundSpans:
+    """What the query found in a text: passages and words, as code points of it."""
+
+    spans: tuple[RelevantSpan, ...]
+    matches: tuple[WordMatch, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SpanFinder:
+    """Finds passages for the best of one query's candidates, window by window of their vectors.
+
+    A text gets them as it passes, if it is among the best so far. So no vectors are kept and hardly a text is encoded
+    again: only one whose vectors came from a store, or that turned out to be a hit after it had passed.
+
+    Attributes:
+        task: the query.
+        limit: how many hits get passages.
+        threshold: passages with a lower score are left out.
+        max_spans: how many passages to keep of a text, the best ones; None for all.
+        found: what was found, by the text's code points.
+    """
+
+    task: Task
+    limit: int
+    threshold: float = 0.0
+    max_spans: int | None = None
+    found: dict[tuple[int, int, int], FoundSpans] = field(default_factory=dict[tuple[int, int, int], FoundSpans])
+
+    def offer(self, window: TokenEmbeddings, rows: Int64Vector, keys: Sequence[tuple[int, int, int]]) -> None:
+        """Find passages in some texts of a window.
+
+        Args:
+            window: their vectors.
+            rows: [num_texts] which texts of the window.
+            keys: for each the number of a document that has the text, and the code points that were read of it.
+        """
+        for row, key in zip(rows.tolist(), keys, strict=True):
+            self.found[key] = self._find(window.select(np.array([row])), key)
+
+    def fill(self, ranking: Ranking, encoder: TokenEncoder) -> Ranking:
+        """The ranking with what was found in its first ``limit`` hits; what is missing is encoded once more."""
+        hits = ranking.hits[: self.limit]
+        keys = [self._key(hit) for hit in hits]
+        missing = [key for key in dict.fromkeys(keys) if key not in self.found]
+        first = 0
+        for window in encoder.stream_documents([self._text(key) for key in missing]) if missing else ():
+            self.offer(window, np.arange(len(window)), missing[first : first + len(window)])
+            first += len(window)
+        filled = (
+            replace(hit, spans=self.found[key].spans, matches=self.found[key].matches)
+            for hit, key in zip(hits, keys, strict=True)
+        )
+        return replace(ranking, hits=(*filled, *ranking.hits[self.limit :]))
+
+    def _key(self, hit: RankedDocument) -> tuple[int, int, int]:
+        start, end = (0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk
+        return hit.index, start, end
+
+    def _text(self, key: tuple[int, int, int]) -> str:
+        index, start, end = key
+        return self.task.documents[index].text[start:end]
+
+    def _find(self, embeddings: TokenEmbeddings, key: tuple[int, int, int]) -> FoundSpans:
+        explanation = explain_document(
+            self.task.embeddings,
+            self.task.query,
+            embeddings,
+            Document(self._text(key)),
+            threshold=self.threshold,
+            max_spans=self.max_spans,
+        )
+        # of a document in chunks the passages are moved to where the chunk begins
+        start = key[1]
+        return FoundSpans(
+            tuple(replace(span, start=span.start + start, end=span.end + start) for span in explanation.spans),
+            tuple(
+                replace(match, start=match.start + start, end=match.end + start) for match in explanation.word_matches
+            ),
+        )
+
+
+@dataclass
+class BestSoFar:
+    """The candidates among the best of those scored so far.
+
+    Attributes:
+        limit: how many are wanted.
+        scores: the best scores so far.
+    """
+
+    limit: int
+    scores: Float32Vector = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def among(self, scores: Float32Vector) -> Int64Vector:
+        """Take some scores in; the positions of those that are among the best so far, equal ones included."""
+        self.scores = np.sort(np.concatenate([self.scores, scores]))[::-1][: self.limit]
+        if self.limit == 0 or len(self.scores) == 0:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(scores >= self.scores[-1])
+
+
+def with_spans(encoder: TokenEncoder, ranking: Ranking, *, threshold: float, max_spans: int | None) -> Ranking:
+    """The same ranking with passages; arguments and errors as for ColbertReranker.with_spans."""
     if not ranking.hits:
         return ranking
-    query, hits = encoder.encode_query(ranking.query), list[RankedDocument]()
-    # of a document in chunks, the best one; its passages are moved to where it stands
-    read = [(0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk for hit in ranking]
-    texts = [hit.text[start:end] for hit, (start, end) in zip(ranking, read, strict=True)]
-    for window in encoder.stream_documents(texts):
-        for place in range(len(window)):
-            number, embeddings = len(hits), window.select(np.array([place]))
-            document, start = Document(texts[number]), read[number][0]
-            found = explain_document(
-                query, ranking.query, embeddings, document, threshold=threshold, max_spans=max_spans
-            )
-            moved = [replace(span, start=span.start + start, end=span.end + start) for span in found.spans]
-            hits.append(replace(ranking[number], spans=tuple(moved)))
+    # the hits of a ranking are all there is: they are numbered by their rank
+    numbered = [replace(hit, index=rank) for rank, hit in enumerate(ranking)]
+    task = Task(ranking.query, encoder.encode_query(ranking.query), [hit.document for hit in ranking], "documents")
+    finder = SpanFinder(task, len(ranking), threshold, max_spans)
+    filled = finder.fill(replace(ranking, hits=tuple(numbered)), encoder)
+    hits: Iterator[RankedDocument] = (
+        replace(hit, index=before.index) for hit, before in zip(filled, ranking, strict=True)
+    )
     return replace(ranking, hits=tuple(hits))

@@ -5,12 +5,11 @@ from typing import Literal, overload
 
 from rank_rerank.calibration.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.hub import HubOptions
-from rank_rerank.devices import check_num_threads
+from rank_rerank.devices import Precision, Runtime
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.inference.choose import Device
+from rank_rerank.inference.load_options import Device, LoadOptions, RuntimeOptions
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
@@ -25,9 +24,9 @@ def load(
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
     device: Device = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     num_threads: int | None = None,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     instruction: str | None = None,
 ) -> ColbertReranker: ...
 
@@ -41,9 +40,9 @@ def load(
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
     device: Device = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     num_threads: int | None = None,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     instruction: str | None = None,
 ) -> ColbertReranker | CrossEncoderReranker: ...
 
@@ -56,9 +55,9 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
     device: Device = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     num_threads: int | None = None,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     instruction: str | None = None,
 ) -> ColbertReranker | CrossEncoderReranker:
     """Load a reranker: late interaction or cross-encoder, as the model is.
@@ -74,7 +73,7 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         cache_dir: the folder of that cache; None for huggingface-hub's.
         device: "auto", "cpu"; "cuda", "cuda:N" or "mps" for weights, and for INT8 files of this library where
             PyTorch sees such a GPU; for an ONNX file an execution provider of ONNX Runtime, by name or as
-            inference.providers.ExecutionProvider; ["cuda:0", "cuda:1"] for devices that share the texts.
+            rank_rerank.ExecutionProvider; ["cuda:0", "cuda:1"] for devices that share the texts.
         precision: "auto" (INT8 where the model has it; for weights fp32 on a CPU, fp16 on a GPU), "int8", "fp32",
             "fp16" or "bf16".
         num_threads: threads that work; None for RANK_RERANK_NUM_THREADS, else the processors there are. PyTorch has a
@@ -91,19 +90,18 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         MissingDependencyError: the model needs PyTorch, which is not installed.
         InvalidArgumentError: an option is out of its range, or the model takes no instruction.
     """
-    if num_threads is not None:
-        check_num_threads(num_threads)
     hub = HubOptions(revision, token, local_files_only, cache_dir)
-    checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
+    options = RuntimeOptions(device, precision, num_threads, runtime)
+    return load_with(LoadOptions(name_or_folder, hub, options, instruction))
+
+
+def load_with(options: LoadOptions) -> ColbertReranker | CrossEncoderReranker:
+    """Load a reranker from options that were written down before, as in another process; errors as load."""
+    checkpoint = options.find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
-        return CrossEncoderReranker(
-            CrossEncoder.from_checkpoint(
-                checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
-            )
-        )
-    encoder = TokenEncoder.from_checkpoint(
-        checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
-    )
+        return CrossEncoderReranker(CrossEncoder.from_checkpoint(checkpoint, options.runtime))
+    encoder = TokenEncoder.from_checkpoint(checkpoint, options.runtime)
     self_check(encoder)
     file = checkpoint.folder / CALIBRATION_FILE
-    return ColbertReranker(encoder, num_threads, Calibration.read(file) if file.is_file() else None)
+    calibration = Calibration.read(file) if file.is_file() else None
+    return ColbertReranker(encoder, options.runtime.num_threads, calibration)

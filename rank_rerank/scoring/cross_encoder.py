@@ -1,18 +1,17 @@
 """CrossEncoder: a query and documents in, a score for each pair out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.find import find_model
-from rank_rerank.checkpoints.hub import HubOptions
-from rank_rerank.devices import check_num_threads
-from rank_rerank.errors import CheckpointFormatError, NonFiniteError
-from rank_rerank.inference.choose import Device, choose_pair_runtime
+from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
+from rank_rerank.inference.choose import DEFAULT, choose_pair_runtime
+from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
 from rank_rerank.tokenization.prompt_tokenizer import PromptTokenizer
@@ -55,51 +54,39 @@ class CrossEncoder:
     transformer: PairTransformer
 
     @classmethod
-    def from_pretrained(  # noqa: PLR0913 - as rank_rerank.load()
-        cls,
-        name_or_folder: str | Path,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-        cache_dir: str | Path | None = None,
-        device: Device = "auto",
-        precision: str = "auto",
-        num_threads: int | None = None,
-        runtime: str = "auto",
-        instruction: str | None = None,
-    ) -> "CrossEncoder":
-        """Load a cross-encoder; arguments and errors as rank_rerank.load().
+    def from_pretrained(cls, name_or_folder: str | Path, **keywords: Unpack[LoadKeywords]) -> "CrossEncoder":
+        """Load a cross-encoder; keywords and errors as of rank_rerank.load().
 
         Raises:
             CheckpointFormatError: also where the model is a late-interaction model.
         """
-        hub = HubOptions(revision, token, local_files_only, cache_dir)
-        checkpoint = find_model(name_or_folder, hub=hub, precision=precision, runtime=runtime, instruction=instruction)
+        options = LoadOptions.of(name_or_folder, **keywords)
+        checkpoint = options.find()
         if not isinstance(checkpoint, CrossEncoderCheckpoint):
             raise CheckpointFormatError(f"{checkpoint.name} is a late-interaction model; use TokenEncoder or load()")
-        return cls.from_checkpoint(
-            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
-        )
+        return cls.from_checkpoint(checkpoint, options.runtime)
 
     @classmethod
-    def from_checkpoint(
-        cls,
-        checkpoint: CrossEncoderCheckpoint,
-        *,
-        device: Device = "auto",
-        precision: str = "auto",
-        num_threads: int | None = None,
-        runtime: str = "auto",
-    ) -> "CrossEncoder":
+    def from_checkpoint(cls, checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions = DEFAULT) -> "CrossEncoder":
         """Open a checkpoint that was found already."""
-        if num_threads is not None:
-            check_num_threads(num_threads)
-        tokenizer = _open_tokenizer(checkpoint)
-        transformer = choose_pair_runtime(
-            checkpoint, device=device, precision=precision, num_threads=num_threads, runtime=runtime
-        )
-        return cls(checkpoint, tokenizer, transformer)
+        return cls(checkpoint, _open_tokenizer(checkpoint), choose_pair_runtime(checkpoint, options))
+
+    def with_instruction(self, instruction: str) -> "CrossEncoder":
+        """The same model, which is not opened again, with another instruction to judge documents by.
+
+        Raises:
+            InvalidArgumentError: the model takes no instruction, or this one is empty.
+            CheckpointFormatError: the instruction leaves no room for query and document.
+        """
+        prompt = self.checkpoint.prompt
+        if prompt is None:
+            raise InvalidArgumentError(
+                f"{self.checkpoint.name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker"
+            )
+        if not instruction.strip():
+            raise InvalidArgumentError("the instruction is empty; leave it out for the model's own")
+        checkpoint = replace(self.checkpoint, prompt=replace(prompt, instruction=instruction))
+        return replace(self, checkpoint=checkpoint, tokenizer=_open_tokenizer(checkpoint))
 
     def score(self, query: str, documents: Sequence[str], name: str = "the query") -> PairScores:
         """Score documents for a query. A document's score does not depend on the others.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rank_rerank.cli.hit_table import STARS, _matches, row_lines
+from rank_rerank.cli.hit_table import STARS, row_lines
 
 QUERY = "What is the capital of France?"
 TERMINAL_MODULES = ("fcntl", "pty", "termios")
@@ -307,8 +307,8 @@ def test_long_documents(hits, run, tmp_path):
 
 
 def test_a_long_document_is_shown_where_its_best_chunk_is(reranker):
-    ranking = reranker.rerank(QUERY, [LONG], long_documents="chunk")
-    [matches] = _matches(reranker.encoder, ranking)
+    ranking = reranker.rerank(QUERY, [LONG], long_documents="chunk", spans=True)
+    matches = ranking[0].matches
     assert {LONG[match.start : match.end] for match in matches} >= {"capital", "France"}
     lines = list(row_lines(1, ranking[0], matches, 60, STARS))
     assert any("*capital*" in line or "*capital" in line for line in lines)

@@ -5,15 +5,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.explanation.word_matches import match_words
+from rank_rerank.explanation.explanations import explain_document
 
 QUERY = "capital of France?"
 
 
 def matches_in(encoder, text, query=QUERY, **options):
-    return match_words(encoder.encode_query(query), query, encoder.encode_document(text), text, **options)
+    embeddings = encoder.encode_document(text)
+    explanation = explain_document(encoder.encode_query(query), query, embeddings, Document(text), **options)
+    return list(explanation.word_matches)
 
 
 def test_the_words_of_the_query_are_found(encoder):
@@ -68,4 +71,4 @@ def test_spans_are_whole_words_inside_the_text_and_apart(encoder, text):
 def test_embeddings_without_spans_are_refused(encoder):
     bare = TokenEmbeddings(np.ones((1, encoder.dim), np.float32), np.array([0, 1]))
     with pytest.raises(InvalidArgumentError, match="character spans"):
-        match_words(bare, "a", bare, "a")
+        explain_document(bare, "a", bare, Document("a"))

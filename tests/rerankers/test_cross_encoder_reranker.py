@@ -115,7 +115,7 @@ def test_the_other_kind_of_model_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def cascade(reranker):
-    return rank_rerank.CascadeReranker(rank_rerank.load(), reranker, keep=3)
+    return rank_rerank.CascadeReranker(rank_rerank.load(), [rank_rerank.CascadeStage(reranker, keep=3)])
 
 
 MANY = [f"text number {number} about topic {number % 5}" for number in range(30)]
@@ -153,13 +153,13 @@ def test_a_budget_in_milliseconds_ends_the_second_stage(cascade, reranker, monke
     clock = iter(range(1000))
     monkeypatch.setattr("rank_rerank.rerankers.cascade_reranker.time.perf_counter", lambda: next(clock))
     # every look at the clock is a second later: a block takes one, so three fit
-    limited = rank_rerank.CascadeReranker(cascade.first, reranker, keep=30, budget_ms=6000)
+    limited = rank_rerank.CascadeReranker(cascade.first, [rank_rerank.CascadeStage(reranker, 30, 6000)])
     ranking, num_second = limited.rerank_in_stages("topic 3", MANY)
     assert num_second == 24
     assert sorted(hit.index for hit in ranking) == list(range(30))
 
 
 @pytest.mark.parametrize("options", [{"keep": 0}, {"keep": 1.5}, {"keep": True}, {"budget_ms": 0}, {"budget_ms": -1}])
-def test_nonsense_is_refused(cascade, options):
+def test_nonsense_is_refused(reranker, options):
     with pytest.raises(InvalidArgumentError):
-        rank_rerank.CascadeReranker(cascade.first, cascade.second, **options)
+        rank_rerank.CascadeStage(reranker, **options)

@@ -107,8 +107,9 @@ class Fake:
         self.asked.append([document.text for document in documents])
         scores = np.array([self.score(document.text) for document in documents], np.float32)
         none = np.zeros(len(documents), np.bool_)
-        hits = rank_rerank.rankings.sort_hits(documents, scores, scores, none, top_k)
-        return rank_rerank.Ranking(query, hits, usage=rank_rerank.rankings.Usage(1, len(documents)))
+        scored = rank_rerank.rankings.ScoredDocuments(scores, scores, none)
+        usage = rank_rerank.rankings.Usage(1, len(documents))
+        return rank_rerank.Ranking(query, usage=usage).filled(documents, scored, top_k)
 
 
 def test_a_cascade_from_heads_of_vectors_to_a_cross_encoder(reranker, dense, tmp_path):
@@ -116,7 +117,7 @@ def test_a_cascade_from_heads_of_vectors_to_a_cross_encoder(reranker, dense, tmp
     precise = rank_rerank.load(write_cross_encoder(tmp_path))
     stage = rank_rerank.CascadeStage
     cascade = rank_rerank.CascadeReranker(
-        rank_rerank.DenseReranker(vector_of, dims=4), dense, keep=20, further=[stage(reranker, 10), stage(precise, 3)]
+        rank_rerank.DenseReranker(vector_of, dims=4), [stage(dense, 20), stage(reranker, 10), stage(precise, 3)]
     )
     ranking, num_last = cascade.rerank_in_stages(QUERY, CANDIDATES)
     assert num_last == 3
@@ -143,7 +144,9 @@ def test_scores_of_stages_are_not_mixed_and_a_stage_reads_what_the_one_before_ha
     number = lambda text: int(text.split()[2])  # noqa: E731
     first, second, third = (Fake(lambda text, sign=sign: sign * number(text)) for sign in (1, -1000, 1e6))
     stage = rank_rerank.CascadeStage(third, keep=9)
-    ranking, num_last = rank_rerank.CascadeReranker(first, second, keep=4, further=[stage]).rerank_in_stages("q", TEXTS)
+    ranking, num_last = rank_rerank.CascadeReranker(
+        first, [rank_rerank.CascadeStage(second, 4), stage]
+    ).rerank_in_stages("q", TEXTS)
     assert second.asked == [[TEXTS[place] for place in (29, 28, 27, 26)]]
     assert third.asked == [[TEXTS[place] for place in (26, 27, 28, 29)]]  # keep is 9, but the second read only 4
     assert num_last == 4
@@ -156,7 +159,7 @@ def test_each_stage_has_its_own_budget(monkeypatch):
     monkeypatch.setattr("rank_rerank.rerankers.cascade_reranker.time.perf_counter", lambda: next(clock))
     first, second, third = (Fake(lambda text, sign=sign: sign * int(text.split()[2])) for sign in (1, 1, -1))
     stage = rank_rerank.CascadeStage(third, keep=24, budget_ms=1)
-    cascade = rank_rerank.CascadeReranker(first, second, keep=30, budget_ms=6000, further=[stage])
+    cascade = rank_rerank.CascadeReranker(first, [rank_rerank.CascadeStage(second, 30, 6000), stage])
     ranking = cascade.rerank("q", TEXTS)
     assert [hit.stage for hit in ranking] == [2] * 8 + [1] * 16 + [0] * 6
     assert sorted(hit.index for hit in ranking) == list(range(30))
@@ -166,5 +169,10 @@ def test_each_stage_has_its_own_budget(monkeypatch):
 def test_stages_of_nonsense_are_refused(dense, options):
     with pytest.raises(InvalidArgumentError):
         rank_rerank.CascadeStage(dense, **options)
-    with pytest.raises(InvalidArgumentError, match="CascadeStage"):
-        rank_rerank.CascadeReranker(dense, dense, further=[dense])
+
+
+@pytest.mark.parametrize("stages", [[], None, "dense", ["dense"]])
+def test_what_is_no_list_of_stages_is_refused(dense, stages):
+    for wrong in (stages, dense, [dense]):
+        with pytest.raises(InvalidArgumentError, match="CascadeStage"):
+            rank_rerank.CascadeReranker(dense, wrong)

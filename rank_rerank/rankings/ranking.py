@@ -1,0 +1,160 @@
+"""Ranking: what comes out. Sorting, ties, and conversion to the shapes that other systems read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+
+from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
+from rank_rerank.devices import import_optional
+from rank_rerank.documents import Document
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult, cohere_body, jina_body, jina_usage, tei_body
+from rank_rerank.rankings.hits import RankedDocument, Usage
+from rank_rerank.rankings.trec import trec_lines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredDocuments:
+    """What a model says of a list of documents.
+
+    Attributes:
+        scores: [num_documents] float32, never NaN; minus infinity for a document without words.
+        relevance: [num_documents] float32, from 0 to 1.
+        truncated: [num_documents]: the document was not read to its end.
+    """
+
+    scores: Float32Vector
+    relevance: Float32Vector
+    truncated: BoolVector
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ranking(Sequence[RankedDocument]):
+    """Hits from best to worst; behaves as a list, and a slice of it is a Ranking.
+
+    Equal scores keep the caller's order. ``relevance`` is, where the model has a calibration, as the bundled one does,
+    the probability that the document answers the query, as judged pairs taught it; else the score divided by the number
+    of the query's vectors, cut to [0, 1]: the mean over query tokens of the best cosine, which is no probability.
+
+    Attributes:
+        query: the query's text.
+        hits: the documents, best first.
+        query_truncated: the query is longer than the model reads.
+        usage: tokens read; None if unknown.
+        model: the model's name.
+    """
+
+    query: str
+    hits: tuple[RankedDocument, ...] = ()
+    query_truncated: bool = False
+    usage: Usage | None = None
+    model: str | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> RankedDocument: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Ranking": ...
+    def __getitem__(self, index: int | slice) -> "RankedDocument | Ranking":
+        return replace(self, hits=self.hits[index]) if isinstance(index, slice) else self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[RankedDocument]:
+        return iter(self.hits)
+
+    def __repr__(self) -> str:
+        best = "" if not self.hits else f", best {self.hits[0]!r}"
+        return f"<Ranking of {len(self.hits)} documents{best}>"
+
+    def filled(self, documents: Sequence[Document], scored: ScoredDocuments, top_k: int | None) -> "Ranking":
+        """The same ranking with the best of these documents as its hits: every ranking is made here.
+
+        Args:
+            documents: the caller's.
+            scored: what the model says of them; equal scores keep the caller's order.
+            top_k: how many to keep; None for all.
+        """
+        order = np.argsort(-scored.scores, kind="stable")[:top_k]
+        hits = (
+            RankedDocument(
+                index=int(index),
+                score=float(scored.scores[index]),
+                relevance=float(scored.relevance[index]),
+                document=documents[index],
+                truncated=bool(scored.truncated[index]),
+            )
+            for index in order
+        )
+        return replace(self, hits=tuple(hits))
+
+    def select(self, positions: Int64Vector) -> "Ranking":
+        """The same ranking with some of its hits, in another order.
+
+        Args:
+            positions: [num_selected] positions in ``hits``, from 0.
+        """
+        return replace(self, hits=tuple(self.hits[position] for position in positions.tolist()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in plain values that JSON can carry."""
+        return {
+            "query": self.query,
+            "query_truncated": self.query_truncated,
+            "model": self.model,
+            "usage": jina_usage(self.usage),
+            "results": [hit.to_dict() for hit in self.hits],
+        }
+
+    def to_cohere(self) -> CohereBody:
+        """The body of a Cohere v2 rerank response: ``results[{index, relevance_score}]`` and ``meta.tokens``."""
+        return cohere_body(self.hits, self.usage)
+
+    def to_jina(self, *, return_documents: bool = True) -> JinaBody:
+        """The body of a Jina rerank response: ``results[{index, relevance_score, document}]`` and ``usage``."""
+        return jina_body(self.hits, self.usage, self.model, return_documents=return_documents)
+
+    def to_tei(self, *, raw_scores: bool = False, return_text: bool = False) -> list[TeiResult]:
+        """The body of a text-embeddings-inference rerank response: a bare array of ``{index, score, text?}``.
+
+        Args:
+            raw_scores: give the score rather than the relevance; minus infinity becomes None.
+            return_text: include the texts.
+        """
+        return tei_body(self.hits, raw_scores=raw_scores, return_text=return_text)
+
+    def to_trec(self, query_id: str, tag: str = "rank-rerank") -> str:
+        """Lines of a TREC run: ``query_id Q0 document_id rank score tag``, ranks from 1.
+
+        Evaluators sort by score and break ties by id, in single precision, so a score that does not fall below the
+        one before it is lowered to the next smaller float32: the order in the file is the order returned. Documents
+        without an id are named by their index.
+
+        Raises:
+            InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
+        """
+        return trec_lines(self.hits, query_id, tag)
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame, a row per hit, with the columns index, score, relevance, id, text, truncated, metadata.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        pandas = import_optional("pandas", "dataframe", "to_dataframe()")
+        rows = [{**hit.to_dict(), "score": hit.score} for hit in self.hits]
+        columns = ["index", "score", "relevance", "id", "text", "truncated", "metadata"]
+        return pandas.DataFrame(rows, columns=columns)
+
+
+def check_top_k(top_k: int | None) -> int | None:
+    """Give top_k back if it can count documents.
+
+    Raises:
+        InvalidArgumentError: it is not None and not a whole number above 0.
+    """
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("top_k must be a whole number above 0, or None for all documents")
+    return top_k

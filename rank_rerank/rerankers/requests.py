@@ -1,0 +1,141 @@
+"""RerankRequest: one request, whoever brings it; answer() knows what each kind of reranker can do with it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rankings import Ranking, check_top_k
+from rank_rerank.rerankers.cascade_reranker import CascadeReranker
+from rank_rerank.rerankers.colbert_reranker import ColbertReranker
+from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.rerankers.dense_reranker import DenseReranker
+from rank_rerank.rerankers.reranker import Reranker
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions
+from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.stored_documents import StoredDocuments
+
+
+@dataclass(frozen=True)
+class RerankRequest:
+    """What is to be ranked, and how; the arguments of ``rerank`` as one object.
+
+    Attributes:
+        query: a text with at least one word.
+        documents: as for ``rerank``.
+        top_k: how many hits to return; None for all.
+        spans: also find the passages that answer, in every hit or in so many of the best.
+        long_documents: what to do with documents longer than the model reads.
+        store: a cache of texts.
+        instruction: what a causal reranker judges documents by; None for the one it was loaded with.
+
+    Raises:
+        InvalidArgumentError: an option is out of its range.
+    """
+
+    query: str
+    documents: Iterable[Any]
+    top_k: int | None = None
+    spans: bool | int = False
+    long_documents: LongDocuments = "truncate"
+    store: EmbeddingStore | None = None
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        RankOptions(self.top_k, self.store, self.spans, self.long_documents)
+
+    @property
+    def extras(self) -> list[str]:
+        """What is asked for beyond an order: names of fields."""
+        asked = {
+            "spans": bool(self.spans),
+            "store": self.store is not None or isinstance(self.documents, StoredDocuments),
+            "long_documents": self.long_documents != "truncate",
+            "instruction": self.instruction is not None,
+        }
+        return [name for name, is_asked in asked.items() if is_asked]
+
+
+# why a kind of reranker has no answer to a field of a request
+_CROSS_ENCODER = {
+    "spans": "a cross-encoder does not say which words matched",
+    "store": "a cross-encoder reads query and document together, so nothing can be stored",
+    "long_documents": "a cross-encoder truncates long documents",
+}
+_CASCADE = {
+    "spans": "a cascade does not say which words matched",
+    "store": "a cascade reads texts, not stored vectors",
+    "long_documents": "a cascade truncates long documents",
+    "instruction": "a cascade's stages have their own instructions",
+}
+_DENSE = {
+    "spans": "single vectors do not say which words matched",
+    "store": "a dense reranker compares the vectors that documents carry",
+    "long_documents": "a dense reranker reads no texts",
+    "instruction": "a dense reranker judges by nothing but the query",
+}
+_LATE_INTERACTION = {"instruction": "a late-interaction model judges by nothing but the query"}
+
+
+def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
+    """Rank what a request asks for, or say what this kind of reranker cannot do.
+
+    Args:
+        reranker: of any kind; one that is not of this package is asked for an order only.
+        request: checked when it was made.
+
+    Raises:
+        InvalidArgumentError: the reranker has no answer to a field of the request; the message has the field's name.
+        RankRerankError: as the reranker's ``rerank``.
+    """
+    check_request(reranker, request)
+    if isinstance(reranker, ColbertReranker):
+        return reranker.rerank(
+            request.query,
+            request.documents,
+            top_k=request.top_k,
+            store=request.store,
+            spans=request.spans,
+            long_documents=request.long_documents,
+        )
+    return _instructed(reranker, request).rerank(request.query, request.documents, top_k=request.top_k)
+
+
+def check_request(reranker: Reranker, request: RerankRequest) -> None:
+    """Refuse a request before anything is read; errors as answer."""
+    check_fields(reranker, request.extras)
+
+
+def check_fields(reranker: Reranker, names: Iterable[str]) -> None:
+    """Refuse what this kind of reranker has no answer to.
+
+    Args:
+        reranker: of any kind.
+        names: of RerankRequest's fields, those that ask for more than an order.
+
+    Raises:
+        InvalidArgumentError: the message has the field's name.
+    """
+    for name in names:
+        if (reason := _reasons(reranker).get(name)) is not None:
+            raise InvalidArgumentError(f"{reason}: leave out {name}")
+
+
+def _reasons(reranker: Reranker) -> dict[str, str]:
+    if isinstance(reranker, ColbertReranker):
+        return _LATE_INTERACTION
+    if isinstance(reranker, CrossEncoderReranker):
+        return _CROSS_ENCODER
+    if isinstance(reranker, CascadeReranker):
+        return _CASCADE
+    if isinstance(reranker, DenseReranker):
+        return _DENSE
+    kind = type(reranker).__name__
+    return dict.fromkeys(("spans", "store", "long_documents", "instruction"), f"{kind} gives an order only")
+
+
+def _instructed(reranker: Reranker, request: RerankRequest) -> Reranker:
+    if request.instruction is None or not isinstance(reranker, CrossEncoderReranker):
+        return reranker
+    return replace(reranker, cross_encoder=reranker.cross_encoder.with_instruction(request.instruction))

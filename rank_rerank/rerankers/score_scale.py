@@ -1,0 +1,49 @@
+"""ScoreScale: what becomes of a sum of similarities: the score that is shown, and its relevance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rank_rerank.arrays import BoolVector, Float32Vector
+from rank_rerank.calibration.calibration import Calibration, mean_similarity
+from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.rankings import ScoredDocuments
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """From the sums that MaxSim gives to what a hit shows, and back.
+
+    Attributes:
+        is_mean: the checkpoint shows the mean over the query's tokens rather than their sum.
+        calibration: from sums to probabilities; None for the mean best similarity.
+    """
+
+    is_mean: bool
+    calibration: Calibration | None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, calibration: Calibration | None) -> "ScoreScale":
+        """The scale of a checkpoint's scores."""
+        return cls(checkpoint.similarity == "meanmaxsim", calibration)
+
+    def apply(self, sums: Float32Vector, num_query_tokens: int, truncated: BoolVector) -> ScoredDocuments:
+        """What hits show.
+
+        Args:
+            sums: [num_documents], minus infinity for a document without tokens.
+            num_query_tokens: of the query, those that are scored.
+            truncated: [num_documents].
+        """
+        scores = sums / np.float32(num_query_tokens) if self.is_mean else sums
+        return ScoredDocuments(scores, self.relevance(sums, num_query_tokens), truncated)
+
+    def relevance(self, sums: Float32Vector, num_query_tokens: int) -> Float32Vector:
+        """A number from 0 to 1 for each sum, 0 for a document without tokens: [num_documents]."""
+        if self.calibration is not None:
+            return self.calibration.relevance(sums, num_query_tokens)
+        return mean_similarity(sums, num_query_tokens)
+
+    def sum_of(self, score: float, num_query_tokens: int) -> float:
+        """The sum behind a score that a hit shows: what a calibration is fitted on."""
+        return score * num_query_tokens if self.is_mean else score

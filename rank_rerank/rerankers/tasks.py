@@ -1,0 +1,95 @@
+"""What a late-interaction reranker is asked, checked: options, and each query with its candidates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rank_rerank.arrays import Float32Matrix
+from rank_rerank.documents import Document
+from rank_rerank.encoding.chunking import Chunking
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rankings import Ranking, Usage, check_top_k
+from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.stored_documents import StoredDocuments
+
+LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """The arguments of ``rerank``; they are explained there.
+
+    Raises:
+        InvalidArgumentError: one is out of its range.
+    """
+
+    top_k: int | None = None
+    store: EmbeddingStore | None = None
+    spans: bool | int = False
+    long_documents: LongDocuments = "truncate"
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        check_spans(self.spans)
+        if not isinstance(self.long_documents, Chunking) and self.long_documents not in ("truncate", "chunk", "error"):
+            raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
+
+    @property
+    def chunking(self) -> Chunking | None:
+        """How long documents are read in chunks; None for not at all."""
+        if isinstance(self.long_documents, Chunking):
+            return self.long_documents
+        return Chunking() if self.long_documents == "chunk" else None
+
+    def num_explained(self, num_documents: int) -> int:
+        """How many of the best hits get spans."""
+        wanted = num_documents if self.spans is True else int(self.spans)
+        return min(wanted, num_documents if self.top_k is None else self.top_k)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A query with its candidates.
+
+    Attributes:
+        query: the text.
+        embeddings: those of the query alone.
+        documents: texts, or documents that lie in a store.
+        name: what errors call the list of documents.
+    """
+
+    query: str
+    embeddings: TokenEmbeddings
+    documents: Sequence[Document]
+    name: str
+
+    @property
+    def vectors(self) -> Float32Matrix:
+        """The query's vectors, [num_query_tokens, dim]."""
+        return self.embeddings[0]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the candidates were chosen from a store."""
+        return isinstance(self.documents, StoredDocuments)
+
+    def ranking(self, model: str, num_tokens_read: int) -> Ranking:
+        """The ranking before it has hits."""
+        truncated = self.embeddings.truncated
+        return Ranking(
+            query=self.query,
+            query_truncated=truncated is not None and bool(truncated[0]),
+            usage=Usage(len(self.vectors), num_tokens_read),
+            model=model,
+        )
+
+
+def check_spans(spans: object) -> None:
+    """Refuse what does not say of how many hits passages are to be found.
+
+    Raises:
+        InvalidArgumentError: it is neither True nor False, nor a whole number from 0.
+    """
+    if not isinstance(spans, bool) and (not isinstance(spans, int) or spans < 0):
+        raise InvalidArgumentError("spans must be True, False, or how many of the best hits to find passages in")
