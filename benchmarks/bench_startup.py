@@ -84,7 +84,7 @@ def main() -> None:
         row = {
             "checkout": "this" if number == 0 else f"other {number}",
             "command_s": statistics.median(run[0] for run in mine),
-            "faster_than_this_s": statistics.median(run[0][0] - run[number][0] for run in runs),
+            "this_is_faster_by_s": statistics.median(run[number][0] - run[0][0] for run in runs),
             "command_mb": statistics.median(run[1] for run in mine),
             "load_and_rerank_s": statistics.median(run[2]["seconds"] for run in mine),
             "load_and_rerank_mb": statistics.median(run[2]["megabytes"] for run in mine),
