@@ -1,4 +1,4 @@
-"""How much memory a call holds at once: tensors and NumPy's arrays, counted as they are made, not read from the system."""
+"""How much memory a call holds at once: tensors and NumPy's arrays are counted as they are made."""
 
 import tracemalloc
 import weakref
@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 
 def peak_bytes(call) -> int:
-    """At most: the largest sum of tensors that were alive at once, and the largest sum of what Python and NumPy held."""
+    """The largest sum of tensors that were alive at once, and the largest sum of what Python and NumPy held."""
     tracemalloc.start()
     try:
         with _LiveTensors() as tensors:
@@ -27,7 +27,7 @@ class _LiveTensors(TorchDispatchMode):
         self.peak = self._live = 0
         self._holders: dict[int, int] = {}
 
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):  # noqa: PLW3201 - PyTorch's protocol
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
         given = {tensor.untyped_storage().data_ptr() for tensor in _tensors((arguments, options))}
         result = function(*arguments, **(options or {}))
         for tensor in _tensors(result):
