@@ -1,10 +1,43 @@
-"""What all tests share: the bundled model, opened once, and no network."""
+"""What all tests share: the bundled model, opened once, no network, and the same answer every time."""
 
+import random
 import socket
+import sys
 
+import numpy as np
 import pytest
+from example_counts import forget_loaded_modules, is_steady, register_profiles
 
 import rank_rerank
+from rank_rerank.devices import available_cpus
+
+MAX_WORKERS = 8
+
+register_profiles()
+
+
+def pytest_configure(config):
+    # pytest-randomly shuffles; what a test draws must not change with the order's seed, see same_numbers_every_time
+    config.option.randomly_reset_seed = False
+
+
+def pytest_sessionstart(session):
+    if is_steady():
+        forget_loaded_modules()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """As many as there are processors for a whole run; none where files or tests were named, for they take seconds."""
+    return min(available_cpus(), MAX_WORKERS) if config.args == config.getini("testpaths") else 0
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time():
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - what others draw from
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

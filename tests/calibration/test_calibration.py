@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rank_rerank
@@ -123,7 +124,7 @@ def test_an_isotonic_map_follows_a_curve_that_is_no_sigmoid():
     assert errors["isotonic"] < 0.02 < errors["platt"]
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=9))
 def test_steps_are_the_nearest_nondecreasing_ones(pairs):
     """Pooling finds the minimum, which the minimax formula of isotonic regression gives directly."""

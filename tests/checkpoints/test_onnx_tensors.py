@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.checkpoints.find import bundled_folder
@@ -108,7 +109,7 @@ def test_too_many_fields_are_refused(read, monkeypatch):
         read(model(*[tensor(name=f"w{place}") for place in range(110)]))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_weights_or_a_typed_error(read, content):
     try:
@@ -117,7 +118,7 @@ def test_any_bytes_give_weights_or_a_typed_error(read, content):
         return
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data())
 def test_a_changed_byte_gives_weights_or_a_typed_error(read, data):
     content = bytearray(model(tensor(), tensor("v", (4,), 1, bytes(16))))

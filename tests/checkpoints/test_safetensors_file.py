@@ -4,7 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.checkpoints.model_files import file_inside, find_weights
@@ -116,7 +117,7 @@ def test_large_but_finite_weights_are_read(tmp_path):
     assert np.array_equal(file["w"], array)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(position=st.integers(0, 400), value=st.integers(0, 255))
 def test_no_flipped_byte_of_the_header_gives_another_error(tmp_path_factory, position, value):
     header = {"first": entry(), "second": entry("F16", (2, 2), 8, 16)}

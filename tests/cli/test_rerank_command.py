@@ -1,13 +1,16 @@
 import csv
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rank_rerank.cli.hit_table import STARS, row_lines
+from rank_rerank.kernels.compilation import cache_folder
 
 QUERY = "What is the capital of France?"
 TERMINAL_MODULES = ("fcntl", "pty", "termios")
@@ -258,25 +261,37 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) == 0
+    assert process.wait() == 0
 
 
-def test_a_cold_first_call_says_on_the_terminal_that_it_compiles_and_the_next_does_not(candidates, tmp_path):
-    arguments, cache = ["rerank", QUERY, candidates], {"RANK_RERANK_CACHE": str(tmp_path / "cache")}
+@pytest.fixture
+def cache(reranker, tmp_path):
+    """A cache of compiled kernels that lacks those that score: they take a second, all of them take many."""
+    reranker.rerank("a query", ["a text"])
+    kernels = tmp_path / "cache" / "kernels"
+    kernels.mkdir(mode=0o700, parents=True)
+    for file in cache_folder().glob("transformer-*"):
+        shutil.copy(file, kernels)
+    return {"RANK_RERANK_CACHE": str(kernels.parent)}
+
+
+def test_a_cold_first_call_says_on_the_terminal_that_it_compiles_and_the_next_does_not(candidates, cache):
+    arguments = ["rerank", QUERY, candidates]
     cold = run_on_a_terminal(arguments, errors=subprocess.STDOUT, **cache)[1]
     warm = run_on_a_terminal(arguments, errors=subprocess.STDOUT, **cache)[1]
     assert cold.count("rank-rerank: Compiling CPU kernels for this processor") == 1
     assert "Compiling" not in warm
 
 
-def test_compiling_is_not_said_in_a_pipe(candidates, tmp_path):
+def test_compiling_is_not_said_in_a_pipe(candidates, cache):
     done = subprocess.run(
         [sys.executable, "-m", "rank_rerank", "rerank", QUERY, candidates],
-        env={**os.environ, "RANK_RERANK_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, **cache},
         capture_output=True,
         check=True,
     )
     assert done.stderr == b""
+    assert list((Path(cache["RANK_RERANK_CACHE"]) / "kernels").glob("maxsim-*"))
 
 
 LONG = "The committee talked about the budget of the coming year. " * 80 + "Paris is the capital of France."

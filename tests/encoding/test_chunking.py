@@ -1,7 +1,8 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank import Chunking
@@ -54,7 +55,7 @@ def test_unusual_texts_are_covered(encoder, text):
     assert not [place for place in range(len(text)) if place not in covered and not text[place].isspace()]
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda text: text * 150), st.integers(0, 200))
 def test_every_word_is_in_a_chunk_that_is_read_whole(encoder, text, overlap):
     chunks = split(encoder, text, length=512, overlap=overlap)

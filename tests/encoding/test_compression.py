@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.encoding.compression import Compression
@@ -16,7 +17,7 @@ def unit_rows(seed, num_tokens, dim=16):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10_000), st.integers(0, 20), st.sampled_from([1e-30, 1e-3, 1.0, 1e4, 1e30]))
 def test_int8_is_off_by_half_a_scale_at_most(seed, num_tokens, size):
     vectors = unit_rows(seed, num_tokens) * np.float32(size)

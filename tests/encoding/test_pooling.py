@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.encoding.compiled.ward import ward_labels
@@ -22,7 +23,7 @@ def same_clusters(first, second):
     return (np.equal.outer(first, first) == np.equal.outer(second, second)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10_000), st.integers(2, 90), st.integers(2, 6))
 def test_clusters_are_those_of_scipy(seed, num_tokens, factor):
     hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
@@ -43,7 +44,7 @@ def test_equal_vectors_fall_together():
     np.testing.assert_allclose(pooled, unit_rows(0, 3), atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.integers(0, 40), max_size=6),
     st.integers(1, 8),

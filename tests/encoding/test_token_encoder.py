@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
@@ -29,7 +30,7 @@ def test_every_vector_has_unit_length(encoder):
     assert np.abs(norms - 1).max() < 1e-5
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.lists(st.sampled_from(TEXTS), max_size=8))
 def test_a_texts_vectors_do_not_depend_on_the_others(encoder, texts):
     packed = encoder.encode_documents(texts)

@@ -2,7 +2,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from example_counts import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rank_rerank
@@ -80,7 +81,7 @@ def test_what_is_not_there_is_said(reranker):
     assert reranker.explain("?", "capital").spans == ()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example("0\x0810")
 @example("a\u0301" * 9)
 @example("👩\u200d👩\u200d👧\u200d👦 x")

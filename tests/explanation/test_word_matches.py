@@ -2,7 +2,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from example_counts import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rank_rerank.documents import Document
@@ -55,7 +56,7 @@ def test_a_document_without_words_matches_nothing(encoder):
     assert matches_in(encoder, "") == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example("0\x0810")
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_spans_are_whole_words_inside_the_text_and_apart(encoder, text):

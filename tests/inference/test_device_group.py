@@ -51,7 +51,7 @@ def test_scores_come_back_in_the_order_of_the_documents(tmp_path, kind):
 
 def test_every_device_works_on_a_thread_of_its_own(folder, monkeypatch):
     encoder = TokenEncoder.from_pretrained(folder, device=["cpu", "cpu"])
-    barrier, seen = threading.Barrier(2, timeout=30), []
+    barrier, seen = threading.Barrier(2), []
     for number, transformer in enumerate(encoder.transformer._transformers):
         encode = transformer.encode
 

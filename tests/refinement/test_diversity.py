@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -21,7 +21,6 @@ cases = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 1
 shares = st.floats(0, 1)
 
 
-@settings(deadline=None)
 @given(cases, shares)
 def test_mmr_takes_the_best_of_all_at_every_step(case, trade_off):
     relevance, similarities = random_case(*case)
@@ -38,7 +37,6 @@ def test_mmr_takes_the_best_of_all_at_every_step(case, trade_off):
         assert gains[choice] >= max(gains.values()) - 1e-9
 
 
-@settings(deadline=None)
 @given(cases, shares)
 def test_dpp_takes_what_adds_most_to_the_determinant_at_every_step(case, trade_off):
     relevance, similarities = random_case(*case)

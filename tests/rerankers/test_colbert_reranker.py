@@ -1,12 +1,13 @@
 import math
-import multiprocessing
 import os
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from forked_child import run_in_forked_child
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rank_rerank
@@ -51,7 +52,7 @@ def test_score_is_maxsim_of_the_encoders_vectors(reranker):
         assert hit.relevance == pytest.approx(hit.score / query.num_tokens, rel=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     st.lists(st.sampled_from([*DOCUMENTS, "", "x", "a much longer text " * 30]), min_size=1, max_size=9), st.randoms()
 )
@@ -218,7 +219,7 @@ def test_bad_input_to_many_names_both_indices(reranker, queries, lists, error, m
         reranker.rerank_many(queries, lists)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.text(max_size=30), max_size=4), st.text(max_size=30))
 def test_any_text_gives_a_ranking_or_a_typed_error(reranker, documents, query):
     try:
@@ -267,14 +268,7 @@ def test_many_threads_share_one_reranker(reranker):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_reranks_alike(reranker):
     expected = summary(reranker.rerank(QUERY, DOCUMENTS))
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(summary(reranker.rerank(QUERY, DOCUMENTS))))
-    child.start()
-    assert receiver.poll(60), "the child hangs"
-    assert receiver.recv() == expected
-    child.join(10)
-    assert child.exitcode == 0
+    assert run_in_forked_child(lambda: summary(reranker.rerank(QUERY, DOCUMENTS))) == expected
 
 
 def test_relevance_of_opposite_vectors_is_zero_and_not_negative():

@@ -34,7 +34,7 @@ class KernelUnderTest:
     storage: str
     score: Callable[[Case, Stored, np.ndarray | None], np.ndarray]
     has_matches: bool = False
-    is_int8: bool = False
+    rounds_the_query: bool = False
     dim_multiple: int = 1
     kernel: str | None = None
     is_bit_exact: bool = True
@@ -62,7 +62,7 @@ class KernelUnderTest:
             return 0.0
         query = self.query(case)
         per_token = rounding_bound(query, document)
-        if self.is_int8:
+        if self.rounds_the_query:
             per_token += int8_bound(query, document)
         if self.is_split:
             per_token += 2.0**-22 * np.abs(query).max(axis=1, initial=0) * np.abs(document).sum(axis=1).max()
@@ -133,7 +133,7 @@ NUMBA_KERNELS = [
         storage=storage,
         score=_numba_score(f"numba-{path.name}", storage),
         has_matches=True,
-        is_int8=storage.startswith("int8"),
+        rounds_the_query=storage.startswith("int8"),
         dim_multiple=8 if storage in {"signs", "bits"} else 1,
         kernel=f"numba-{path.name}",
     )
@@ -203,7 +203,7 @@ TORCH_KERNELS = [
         storage=storage,
         score=_torch_score(kernel, storage),
         has_matches=True,
-        is_int8=kernel == "triton" and storage.startswith("int8"),
+        rounds_the_query=kernel == "triton" and storage.startswith("int8"),
         dim_multiple=8 if storage in {"signs", "bits"} else 1,
         kernel=kernel,
         is_bit_exact=kernel == "triton",

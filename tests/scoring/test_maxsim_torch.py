@@ -17,6 +17,7 @@ MEMORY_SCRIPT = """
 import resource, numpy as np, torch
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.scoring.maxsim import maxsim
+torch.set_num_threads(1)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 vectors = torch.zeros((2**20, 128), dtype=torch.float16)
 for block in vectors.split(4096):
@@ -141,6 +142,22 @@ def test_refuses_what_does_not_fit(query, documents):
         maxsim(query, documents, kernel="cupy")
 
 
+@pytest.mark.parametrize("num_documents", [1, 700, 2**17])
+def test_memory_stays_within_the_budget(num_documents):
+    from tensor_memory import peak_bytes
+
+    from rank_rerank.scoring.tensors.maxsim_torch import BUDGET_BYTES_IN_MAIN_MEMORY
+
+    offsets = np.linspace(0, 2**17, num_documents + 1).astype(np.int64)
+    documents = TokenEmbeddings(torch.ones((2**17, 128), dtype=torch.float16), offsets)
+    query = torch.ones(32, 128)
+    peak_bytes(lambda: maxsim(query, [documents.vectors[:3]], kernel="torch"))  # so that imports are not counted
+    # of each document: where it begins and ends, how long it is, its score, and some of them twice
+    limit = BUDGET_BYTES_IN_MAIN_MEMORY + 64 * num_documents
+    assert peak_bytes(lambda: maxsim(query, documents, kernel="torch")) < limit
+
+
+@pytest.mark.slow
 def test_a_million_tokens_need_less_than_64_mb():
     result = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT], capture_output=True, text=True, check=True)
     assert int(result.stdout) < 64

@@ -1,10 +1,11 @@
 """Open a store again and again while another program writes, and check that what is seen is one whole state.
 
-usage: python checking_reader.py FOLDER SECONDS
+It ends once it has seen so many states.
+
+usage: python checking_reader.py FOLDER STATES
 """
 
 import sys
-import time
 
 import numpy as np
 
@@ -14,10 +15,10 @@ WINDOW = 10
 
 
 def main():
-    folder, deadline = sys.argv[1], time.monotonic() + float(sys.argv[2])
+    folder, num_states = sys.argv[1], int(sys.argv[2])
     looks, generations = 0, set()
     store = EmbeddingStore.open(folder, read_only=True)
-    while time.monotonic() < deadline:
+    while len(generations) < num_states:
         if looks % 2:
             store.refresh()
         else:

@@ -3,7 +3,8 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_stores import DIM, IDENTITY, content, embeddings_of, fill, unit_rows
 
@@ -42,7 +43,7 @@ def test_what_is_added_comes_back(store, tmp_path):
     assert store.verify().is_sound
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.tuples(st.sampled_from("audcr"), st.integers(0, 12), st.integers(0, 5)), max_size=14))
 def test_any_history_leaves_what_a_dictionary_would_hold(tmp_path_factory, history):
     folder = tmp_path_factory.mktemp("store") / "s"

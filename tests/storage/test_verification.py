@@ -7,7 +7,8 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_stores import DIM, IDENTITY, content, embeddings_of, fill
 
@@ -131,7 +132,7 @@ def test_a_hostile_manifest_is_refused(tmp_path, change):
         EmbeddingStore.open(tmp_path / "s")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=300))
 def test_any_bytes_as_a_manifest_are_refused(data):
     with pytest.raises(StoreFormatError):
@@ -185,7 +186,7 @@ def test_a_header_cannot_claim_more_than_the_file_has(tmp_path, claimed):
         array_file.map_arrays(tmp_path / "f", 10)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(data=st.data())
 def test_any_change_of_a_header_is_refused_or_harmless(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "headers"

@@ -1,5 +1,4 @@
 import copy
-import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from compiled_paths import PATHS
+from forked_child import run_in_forked_child
 from small_bert import activate, make_batch, make_config, make_tensors, reference_hidden, unit
 
 import rank_rerank
@@ -246,25 +246,14 @@ def test_many_threads_may_call_at_once(config, tensors, texts):
     assert found == [expected[number] for number in calls]
 
 
-def _encode_in_child(connection, transformer, batch):
-    connection.send(transformer.encode(batch).tobytes())
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="fork is used on Linux")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_computes_the_same(config, tensors, texts):
     transformer = NumbaTransformer.from_tensors(tensors, config, num_threads=2)
     batch = make_batch(texts)
     expected = transformer.encode(batch).tobytes()
-    context = multiprocessing.get_context("fork")
     for _ in range(3):
-        ours, theirs = context.Pipe()
-        child = context.Process(target=_encode_in_child, args=(theirs, transformer, batch))
-        child.start()
-        assert ours.poll(30)
-        assert ours.recv() == expected
-        child.join(30)
-        assert child.exitcode == 0
+        assert run_in_forked_child(lambda: transformer.encode(batch).tobytes()) == expected
 
 
 def test_a_copy_computes_the_same(config, tensors, texts):
