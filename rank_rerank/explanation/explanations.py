@@ -1,7 +1,7 @@
 """Explanation: which words of a document a query's words found, and the passages they make up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,13 @@ class Explanation:
     """
 
     query: str
-    document: Document
+    document: Document = field(repr=False)
     score: float
-    alignments: tuple[TokenAlignment, ...]
-    query_words: tuple[TextWord, ...]
-    document_words: tuple[TextWord, ...]
-    similarities: Float32Matrix
-    matches: AnyArray
+    alignments: tuple[TokenAlignment, ...] = field(repr=False)
+    query_words: tuple[TextWord, ...] = field(repr=False)
+    document_words: tuple[TextWord, ...] = field(repr=False)
+    similarities: Float32Matrix = field(repr=False)
+    matches: AnyArray = field(repr=False)
     spans: tuple[RelevantSpan, ...]
     truncated: bool = False
 

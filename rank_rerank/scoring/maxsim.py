@@ -7,7 +7,7 @@ tensors in main memory go to the compiled kernel for the CPU, tensors and arrays
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,8 +36,8 @@ class MaxsimMatches:
     """
 
     scores: Any
-    similarities: Any
-    indices: Any
+    similarities: Any = field(repr=False)
+    indices: Any = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """PackedDocuments: stored token vectors with what scoring needs beside them: scales, and which documents to score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,9 +32,9 @@ class PackedDocuments:
     """
 
     embeddings: TokenEmbeddings
-    token_scales: AnyArray | None = None
-    document_scales: AnyArray | None = None
-    candidates: AnyArray | None = None
+    token_scales: AnyArray | None = field(default=None, repr=False)
+    document_scales: AnyArray | None = field(default=None, repr=False)
+    candidates: AnyArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.token_scales is not None and self.document_scales is not None:
