@@ -8,7 +8,7 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
 
-onnx = pytest.importorskip("onnx", reason='needs onnx: pip install "rank-rerank[export]"')
+onnx = pytest.importorskip("onnx", reason='needs onnx: pip install ".[export]"')
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
 TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with every word " * 12]
 

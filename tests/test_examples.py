@@ -30,7 +30,7 @@ def test_the_example_data_is_what_its_readme_says():
 
 
 def test_search_with_bm25():
-    pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+    pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
     lines = run_example("search_with_bm25.py").splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert "fracture" in lines[0]

@@ -1,6 +1,6 @@
 import pytest
 
-REASON = 'needs the export extra: pip install "rank-rerank[export]"'
+REASON = 'needs the export extra: pip install ".[export]"'
 
 
 def pytest_collection_modifyitems(items):

@@ -178,7 +178,7 @@ def test_load_opens_it(folder, options):
 
 
 def test_scores_agree_with_pytorch(folder):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     found = CrossEncoder.from_pretrained(folder, runtime="numba").score(QUERY, DOCUMENTS).scores
     expected = CrossEncoder.from_pretrained(folder, runtime="torch").score(QUERY, DOCUMENTS).scores
     assert found[3] == expected[3] == -np.inf
@@ -205,6 +205,6 @@ def test_what_is_asked_for_and_cannot_be_is_refused(folder):
         rank_rerank.load(folder, runtime="numba", device="cuda")
     with pytest.raises(CheckpointFormatError, match="no ONNX file"):
         rank_rerank.load(folder, runtime="onnx", precision="int8")
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     with pytest.raises(InvalidArgumentError, match='runtime="numba"'):
         rank_rerank.load(folder, runtime="torch", precision="int8")

@@ -54,7 +54,7 @@ def test_every_length_agrees_with_the_papers_formulas(path, config, tensors, tex
 
 
 def test_every_length_agrees_with_pytorch(config, tensors, texts):
-    torch = pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    torch = pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     from rank_rerank.inference.pytorch.torch_encoder import hidden_states
 
     weights = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}

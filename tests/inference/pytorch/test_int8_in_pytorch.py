@@ -11,7 +11,7 @@ from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.int8_weights.from_onnx import weights_from_onnx
 from rank_rerank.inference.int8_weights.to_floats import dequantize
 
-pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
 
 
 def encode(folder=None, **options):
