@@ -74,13 +74,11 @@ def draw(lines: list[str]) -> str:
     """The picture: a dark sheet with one line of text below the other."""
     width = round(2 * MARGIN + COLUMNS * CHARACTER_WIDTH)
     height = 2 * MARGIN + len(lines) * LINE_HEIGHT
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     rows = [draw_line(line, MARGIN + (number + 0.75) * LINE_HEIGHT) for number, line in enumerate(lines)]
     return "\n".join(
         [
-            (
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-                f' font-family="{FONTS}" font-size="14">'
-            ),
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{FONTS}" font-size="14">',
             "<title>rank-rerank reranks twenty abstracts on a terminal</title>",
             f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
             *rows,
