@@ -14,7 +14,7 @@ TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with ev
 
 
 def write_projected(folder, dims=(48, 32), *, has_bias=True, between=None):
-    """The bundled model with random linear layers between its own projection, if it has one, and its normalisation."""
+    """The bundled model with random linear layers between its own projection, if it has one, and its normalization."""
     for name in ("tokenizer.json", "config.json"):
         shutil.copy(bundled_folder() / name, folder / name)
     config = (bundled_folder() / "onnx_config.json").read_text(encoding="utf-8")

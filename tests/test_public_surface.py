@@ -7,7 +7,7 @@ import pytest
 import rank_rerank
 
 FACES = {
-    "calibration": ["Calibration", "expected_calibration_error", "fit_calibration", "fit_unlabelled_calibration"],
+    "calibration": ["Calibration", "expected_calibration_error", "fit_calibration"],
     "encoding": [
         "Chunking",
         "Compression",

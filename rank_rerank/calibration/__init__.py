@@ -4,11 +4,9 @@
 """
 
 from rank_rerank.calibration.calibration import Calibration, expected_calibration_error, fit_calibration
-from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration
 
 __all__ = [
     "Calibration",
     "expected_calibration_error",
     "fit_calibration",
-    "fit_unlabelled_calibration",
 ]

@@ -21,8 +21,8 @@ class TokenAlignment:
     """The document token that one query token found.
 
     Attributes:
-        query_token: its place in the query.
-        document_token: the place of the most similar token of the document; −1 where it has none.
+        query_token: its index in the query.
+        document_token: the index of the most similar token of the document; −1 where it has none.
         similarity: their inner product; minus infinity where there is none.
     """
 
@@ -39,7 +39,7 @@ class Explanation:
         query: the query's text.
         document: what was scored.
         score: the sum of the similarities of ``alignments``.
-        alignments: one a query token, special tokens included; their similarities add up to the score.
+        alignments: one per query token, special tokens included; their similarities add up to the score.
         query_words: the query's words, as code point spans.
         document_words: likewise; what the model did not read has none.
         similarities: [query words, document words] float32, the best cosine of a token of each.
@@ -102,7 +102,7 @@ def align_tokens(query_vectors: AnyArray, document_vectors: AnyArray) -> tuple[T
     """
     found = maxsim_matches(query_vectors, [document_vectors])
     pairs = zip(found.indices[0].tolist(), found.similarities[0].tolist(), strict=True)
-    return tuple(TokenAlignment(place, token, similarity) for place, (token, similarity) in enumerate(pairs))
+    return tuple(TokenAlignment(index, token, similarity) for index, (token, similarity) in enumerate(pairs))
 
 
 def explain_document(  # noqa: PLR0913 - what is compared, and which of it is wanted

@@ -52,7 +52,7 @@ class TopDocuments:
     """The best documents, the best one first; equal scores keep the order of the documents.
 
     Attributes:
-        indices: [at most top_k] int64, places in the documents passed.
+        indices: [at most top_k] int64, indices of the documents passed.
         scores: as many float32.
     """
 

@@ -9,7 +9,7 @@ import pytest
 import small_bert
 import small_modernbert
 from compiled_paths import PATHS
-from small_bert import make_batch, normalise
+from small_bert import make_batch, normalize
 
 import rank_rerank
 from rank_rerank import CrossEncoder
@@ -67,7 +67,7 @@ def reference_logit(tensors, config, head, hidden):
     pooled = hidden.mean(axis=0) if head.pooling == "mean" else hidden[0]
     dense = FUNCTIONS[head.activation](tensors["head.dense.weight"] @ pooled + tensors.get("head.dense.bias", 0))
     if "head.norm.weight" in tensors:
-        dense = normalise(dense[None], config)[0] * tensors["head.norm.weight"] + tensors.get("head.norm.bias", 0)
+        dense = normalize(dense[None], config)[0] * tensors["head.norm.weight"] + tensors.get("head.norm.bias", 0)
     return tensors["classifier.weight"][0] @ dense + tensors["classifier.bias"][0]
 
 

@@ -183,7 +183,7 @@ def test_a_text_that_threads_share_keeps_its_bits(path, config, tensors, texts, 
         assert shared.encode(make_batch([text])).tobytes() == alone.encode(make_batch([text])).tobytes()
 
 
-def test_hidden_states_are_the_rows_before_normalisation(config, tensors, texts):
+def test_hidden_states_are_the_rows_before_normalization(config, tensors, texts):
     transformer = NumbaTransformer.from_tensors(tensors, config)
     batch = make_batch(texts)
     np.testing.assert_allclose(unit(transformer.hidden_states(batch)), transformer.encode(batch), atol=1e-6)

@@ -59,7 +59,7 @@ def test_a_float_onnx_file_and_a_wrong_dim_are_refused(tmp_path):
     write_projected(tmp_path, (32,))
     settings = tmp_path / "onnx_config.json"
     settings.write_text(settings.read_text("utf-8").replace('_dim": 32', '_dim": 31'), "utf-8")
-    with pytest.raises(CheckpointFormatError, match="gives 32 numbers a token"):
+    with pytest.raises(CheckpointFormatError, match="gives 32 numbers per token"):
         encode(tmp_path, runtime="torch")
     (tmp_path / "model_int8.onnx").rename(tmp_path / "model.onnx")
     with pytest.raises(CheckpointFormatError, match=r"no model_int8\.onnx"):
