@@ -79,20 +79,22 @@ def check_command() -> None:
 def check_install_hints() -> None:
     """What needs an optional package says which command installs it."""
     import rank_rerank  # noqa: PLC0415
-    from rank_rerank.devices import import_optional  # noqa: PLC0415
+    from rank_rerank.devices import import_optional, install_command  # noqa: PLC0415
     from rank_rerank.errors import MissingDependencyError  # noqa: PLC0415
 
     check(rank_rerank.get_gpu_device() == "cpu", "no GPU without torch")
     calls = {
-        "dataframe": rank_rerank.load().rerank("a", ["b"]).to_dataframe,
-        "torch": lambda: import_optional("torch", "torch", "this"),
-        "export": lambda: import_optional("onnx", "export", "this"),
+        "dataframe pandas": rank_rerank.load().rerank("a", ["b"]).to_dataframe,
+        "torch torch": lambda: import_optional("torch", "torch", "this"),
+        "arrow pyarrow": lambda: import_optional("pyarrow", "arrow", "this"),
     }
-    for extra, call in calls.items():
+    for names, call in calls.items():
+        extra, package = names.split()
         try:
             call()
         except MissingDependencyError as error:
-            check(str(error).endswith(f'pip install "rank-rerank[{extra}]"'), f"hint: {error}")
+            check(str(error).endswith(f"Install it with: {install_command(extra)}"), f"hint: {error}")
+            check(f'pip install "{package}>=' in str(error), f"hint: {error}")
         else:
             check(holds=False, message=f"{extra}: no error without the package")
 

@@ -1,4 +1,4 @@
-"""Texts a second: the compiled runtime, the bundled INT8 graph, what ONNX Runtime's own quantiser makes, fp32, peers.
+"""Texts a second: the compiled runtime, the bundled INT8 graph, what ONNX Runtime's own quantizer makes, fp32, peers.
 
 usage: python benchmarks/bench_encoding.py [--data FOLDER] [--texts N] [--rounds N] [--threads N]
        [--only NAME …] [--model bundled|modernbert-random] [--prepared FOLDER] [--collections NAME …] [--ways N]
@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT / "examples" / "bundled_model"))
 import build as source
 from unpack import unpack_model
 
-from rank_rerank.export.int8_export import serialise
+from rank_rerank.export.int8_export import serialize
 from rank_rerank.export.onnx_export import export_onnx
 from rank_rerank.export.parity import measure_fidelity, torch_reference
 
@@ -95,7 +95,7 @@ def main() -> None:
 
 def open_engines(folder: Path, encoder: Any, projection: Any, options: Any) -> list[Engine]:
     """Everything that takes part, all with the same weights: the bundled model's, unpacked to float32."""
-    fp32 = serialise(export_onnx(encoder, source.MAX_LENGTH, projection))
+    fp32 = serialize(export_onnx(encoder, source.MAX_LENGTH, projection))
     graphs = {
         BASELINE: lambda: quantize_dynamic(fp32, folder, fused=False),
         "fused + quantize_dynamic": lambda: quantize_dynamic(fp32, folder, fused=True),
@@ -137,14 +137,14 @@ def measure_modernbert(options: Any) -> None:
 def modernbert_makers(kept: Path, folder: Path, options: Any) -> dict[str, Callable[[], list[Engine]]]:
     """Everything that computes it, by name."""
 
-    def quantised() -> bytes:
+    def quantized() -> bytes:
         file = kept / "quantised.onnx"
         if not file.exists():
             file.write_bytes(quantize_dynamic(modernbert.make_graph(folder, kept / "onnx"), kept, fused=False))
         return file.read_bytes()
 
     return {
-        BASELINE: lambda: engines.onnx(BASELINE, quantised(), options.threads)[: options.ways],
+        BASELINE: lambda: engines.onnx(BASELINE, quantized(), options.threads)[: options.ways],
         "fp32": lambda: engines.onnx("fp32", modernbert.make_graph(folder, kept / "onnx"), options.threads)[:1],
         COMPILED: lambda: [modernbert.open_compiled(folder, options.threads)],
         "torch fp32": lambda: modernbert.open_torch(folder, "fp32", options.threads),
@@ -161,7 +161,7 @@ def sample(data: Path, name: str, count: int, tokenizer: Any) -> list[Any]:
 
 
 def quantize_dynamic(fp32: bytes, folder: Path, *, fused: bool) -> bytes:
-    """What peers ship: ONNX Runtime's dynamic quantiser, one weight scale a column."""
+    """What peers ship: ONNX Runtime's dynamic quantizer, one weight scale a column."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
     from onnxruntime.transformers.optimizer import optimize_model
@@ -172,7 +172,7 @@ def quantize_dynamic(fp32: bytes, folder: Path, *, fused: bool) -> bytes:
         optimize_model(before, "bert", num_heads=12, hidden_size=384, opt_level=0).save_model_to_file(prepared)
     else:
         quant_pre_process(before, prepared, skip_symbolic_shape=True)  # which fails on free axes
-    # its quantiser takes the ONNX operator Attention for its own of the same name and makes an invalid model
+    # its quantizer takes the ONNX operator Attention for its own of the same name and makes an invalid model
     quantize_dynamic(
         prepared,
         after,
@@ -222,7 +222,7 @@ def measure_speed(
         f"{engine.name}|{engine.way}": lambda engine=engine: engine.encode(texts) and None for engine in contestants
     }
     times = interleaved_times(calls, rounds)
-    slowest = max(times.values(), key=statistics.median)  # where the quantiser does not take part
+    slowest = max(times.values(), key=statistics.median)  # where the quantizer does not take part
     baseline = min(
         (times[key] for key in times if key.startswith(f"{BASELINE}|")), key=statistics.median, default=slowest
     )

@@ -13,7 +13,6 @@ Needs the extra "evaluation".
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from workloads import (
     bm25_candidates,
     describe_machine,
     ndcg_at_10,
+    peak_memory_mb,
     percentile,
     read_collection,
     write_result,
@@ -196,8 +196,7 @@ def rerank_a_thousand() -> None:
     ranking = reranker.rerank("which word is it", documents)
     if ranking.usage is None or ranking.usage.document_tokens != 1000 * 300:
         raise SystemExit("the documents do not have 300 tokens")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / (1e6 if sys.platform == "darwin" else 1e3))
+    print(peak_memory_mb())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the time of reranking raw text goes: tokenise, encode, MaxSim; and inside of encoding.
+"""Where the time of reranking raw text goes: tokenize, encode, MaxSim; and inside of encoding.
 
 usage: python benchmarks/bench_stages.py [--data FOLDER] [--documents N] [--rounds N] [--threads N]
 

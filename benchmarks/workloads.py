@@ -4,7 +4,10 @@ import gzip
 import json
 import os
 import platform
+import re
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,6 +133,19 @@ def processor_name() -> str:
         flag for flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "avx2") if flag in fields.get("flags", "").split()
     ]
     return f"{fields.get('model name', platform.machine())} ({', '.join(flags)})"
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has had in use; what it was started from does not count.
+
+    Linux keeps getrusage's peak across exec, so there a small program started by a large one reports the large one's.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1e3
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def version_or_none(package: str) -> str | None:

@@ -6,7 +6,9 @@
     for hit in reranker.rerank("query text", ["a document", "another document"]):
         print(hit.score, hit.text)
 
-Errors are in ``rank_rerank.errors``.
+Errors are in ``rank_rerank.errors``. What is needed less often stands in one place each: ``rank_rerank.storage``,
+``scoring``, ``explanation``, ``refinement``, ``calibration`` and ``encoding``. What is in their ``__all__`` is public,
+and modules below them are not.
 """
 
 from rank_rerank.devices import get_gpu_device
@@ -18,6 +20,7 @@ from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import RankRerankError
+from rank_rerank.inference.execution_provider import ExecutionProvider
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import (
     CascadeReranker,
@@ -44,6 +47,7 @@ __all__ = [
     "DenseReranker",
     "Document",
     "EmbeddingStore",
+    "ExecutionProvider",
     "Pooling",
     "Projection",
     "RankRerankError",

@@ -1,6 +1,7 @@
 """What this machine has: processors, GPUs, runtimes and optional packages."""
 
 import os
+import re
 from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -97,8 +98,23 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
     except ImportError as error:
         raise MissingDependencyError(
             f'{purpose} needs the package "{module.partition(".")[0]}", which is not installed. '
-            f'Install it with: pip install "rank-rerank[{extra}]"'
+            f"Install it with: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra's packages, whether this library came from an index, a URL or a checkout.
+
+    It names the packages themselves, as this library's metadata lists them. A checkout that is imported without being
+    installed has no metadata; there the command is to be run in its folder.
+    """
+    try:
+        requirements = metadata.requires("rank-rerank") or []
+    except metadata.PackageNotFoundError:
+        requirements = []
+    marker = re.compile(rf"""\s*(?:;|and)\s*extra\s*==\s*['"]{re.escape(extra)}['"]\s*$""")
+    packages = [marker.sub("", requirement) for requirement in requirements if marker.search(requirement)]
+    return "pip install " + " ".join(f'"{package}"' for package in packages or [f".[{extra}]"])
 
 
 def installed_version(package: str) -> str | None:

@@ -8,13 +8,13 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
 
-onnx = pytest.importorskip("onnx", reason='needs onnx: pip install "rank-rerank[export]"')
+onnx = pytest.importorskip("onnx", reason='needs onnx: pip install ".[export]"')
 MODEL_FILE = bundled_folder() / "model_int8.onnx"
 TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with every word " * 12]
 
 
 def write_projected(folder, dims=(48, 32), *, has_bias=True, between=None):
-    """The bundled model with random linear layers between its own projection, if it has one, and its normalisation."""
+    """The bundled model with random linear layers between its own projection, if it has one, and its normalization."""
     for name in ("tokenizer.json", "config.json"):
         shutil.copy(bundled_folder() / name, folder / name)
     config = (bundled_folder() / "onnx_config.json").read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -63,9 +66,45 @@ def test_a_variable_that_counts_nothing_is_refused(monkeypatch, value):
         devices.default_num_threads()
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it():
-    with pytest.raises(MissingDependencyError, match=r'pip install "rank-rerank\[torch\]"'):
+REQUIREMENTS = [
+    "numpy>=1.26",
+    'torch>=2.6; extra == "torch"',
+    "torch>=2.6; extra == 'cuda'",
+    "cupy-cuda13x>=14; (sys_platform != 'darwin') and extra == 'cuda'",
+    "torch-like>=1; extra == 'torch-like'",
+]
+
+
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [
+        ("torch", 'pip install "torch>=2.6"'),
+        ("cuda", """pip install "torch>=2.6" "cupy-cuda13x>=14; (sys_platform != 'darwin')\""""),
+        ("none-such", 'pip install ".[none-such]"'),
+    ],
+)
+def test_the_command_names_the_packages_of_an_extra(monkeypatch, extra, command):
+    monkeypatch.setattr(devices.metadata, "requires", lambda _: REQUIREMENTS)
+    assert devices.install_command(extra) == command
+
+
+def test_a_checkout_that_is_not_installed_has_a_command_too(monkeypatch):
+    def not_installed(name):
+        raise devices.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(devices.metadata, "requires", not_installed)
+    with pytest.raises(MissingDependencyError, match=r'"no_such_package_here", .*: pip install "\.\[torch\]"$'):
         devices.import_optional("no_such_package_here.sub", "torch", "this")
+
+
+def test_every_extra_that_an_error_names_is_one_and_no_hint_is_written_by_hand():
+    root = Path(devices.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py")))
+    project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = set(re.findall(r"""(?:import_optional\(\s*"[^"]+",\s*|install_command\()["'](\w+)["']""", source))
+    assert named >= {"torch", "export", "evaluation", "dataframe", "arrow"}
+    assert named <= set(project["optional-dependencies"])
+    assert len(re.findall("pip install", source)) == 1
 
 
 def test_versions():

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,37 @@ def test_the_example_data_is_what_its_readme_says():
     assert "CC BY 4.0" in (ROOT / "examples" / "data" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_terminal_picture_shows_what_the_command_prints(tmp_path, monkeypatch):
+    """Compared word by word; the third decimal of a score is the processor's."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import terminal_picture
+
+    run_example("terminal_picture.py", str(tmp_path / "terminal.svg"))
+    drawn, kept = ((path / "terminal.svg").read_text(encoding="utf-8") for path in (tmp_path, ROOT / "examples"))
+    assert re.sub(r"\d\.\d+", "N", drawn) == re.sub(r"\d\.\d+", "N", kept)
+    assert 3 <= kept.count("<tspan") < 40
+    assert terminal_picture.QUERY in " ".join(line.rstrip(" \\") for line in terminal_picture.SHOWN_COMMAND)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_picture_cannot_be_broken_by_a_text(monkeypatch):
+    from xml.etree import ElementTree as ET
+
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    from terminal_picture import draw
+
+    picture = ET.fromstring(draw(["<b>&", "a \x1b[1;33mmarked <word>\x1b[0m end", ""]))  # noqa: S314 - our own
+    assert ["".join(text.itertext()) for text in picture.iter("{http://www.w3.org/2000/svg}text")] == [
+        "<b>&",
+        "a marked <word> end",
+        "",
+    ]
+    assert [run.text for run in picture.iter("{http://www.w3.org/2000/svg}tspan")] == ["marked <word>"]
+
+
 def test_search_with_bm25():
-    pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+    pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
     lines = run_example("search_with_bm25.py").splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert "fracture" in lines[0]

@@ -234,7 +234,7 @@ def _features(scores: Float64Vector, num_query_tokens: AnyArray) -> AnyArray:
 
 
 def _fit(features: AnyArray, targets: Float64Vector) -> Float64Vector:
-    """Newton's method on centred and scaled features, so that the ridge treats both slopes alike."""
+    """Newton's method on centered and scaled features, so that the ridge treats both slopes alike."""
     mean, deviation = features[:, :2].mean(axis=0), features[:, :2].std(axis=0)
     deviation = np.where(deviation < 1e-9, 1, deviation)  # noqa: PLR2004 - all queries of one length
     scaled = np.column_stack([(features[:, :2] - mean) / deviation, np.ones(len(features))])

@@ -4,7 +4,7 @@ r"""Isotonic regression: the nondecreasing steps nearest to labels, by pooling a
 
 (Barlow et al., "Statistical inference under order restrictions", 1972.) Between the middles of two steps the fit is
 read off the line that joins them, so that it rises strictly there (Oron and Flournoy, "Centered isotonic regression",
-2017): documents of different scores keep different probabilities, but for those beyond the first and last step.
+2017). Documents of different scores keep different probabilities, but for those beyond the first and last step.
 """
 
 import numpy as np
@@ -14,22 +14,22 @@ from rank_rerank.arrays import AnyArray
 Steps = tuple[tuple[float, float], ...]
 
 
-def fit_steps(places: AnyArray, targets: AnyArray) -> Steps:
+def fit_steps(positions: AnyArray, targets: AnyArray) -> Steps:
     """Fit the steps, in n log n operations.
 
     Args:
-        places: [num_pairs] finite.
+        positions: [num_pairs] finite.
         targets: [num_pairs], from 0 to 1.
 
     Returns:
-        The middle of each step, the mean of its places, and its height, the mean of its targets; both ascend.
+        The middle of each step, the mean of its positions, and its height, the mean of its targets; both ascend.
     """
-    # equal places belong to one step from the start
-    distinct, of, counts = np.unique(np.asarray(places, np.float64), return_inverse=True, return_counts=True)
+    # equal positions belong to one step from the start
+    distinct, of, counts = np.unique(np.asarray(positions, np.float64), return_inverse=True, return_counts=True)
     totals = np.bincount(of, weights=np.asarray(targets, np.float64))
-    steps: list[tuple[float, float, int]] = []  # sum of places, sum of targets, pairs
-    for place, total, count in zip(distinct.tolist(), totals.tolist(), counts.tolist(), strict=True):
-        step = (place * count, total, count)
+    steps: list[tuple[float, float, int]] = []  # sum of positions, sum of targets, pairs
+    for position, total, count in zip(distinct.tolist(), totals.tolist(), counts.tolist(), strict=True):
+        step = (position * count, total, count)
         while steps and steps[-1][1] / steps[-1][2] >= step[1] / step[2]:
             before = steps.pop()
             step = (before[0] + step[0], before[1] + step[1], before[2] + step[2])
@@ -37,7 +37,7 @@ def fit_steps(places: AnyArray, targets: AnyArray) -> Steps:
     return tuple((places_sum / count, total / count) for places_sum, total, count in steps)
 
 
-def read_steps(steps: Steps, places: AnyArray) -> AnyArray:
-    """The height at each place: on the line between two middles; that of the first and last step beyond them."""
+def read_steps(steps: Steps, positions: AnyArray) -> AnyArray:
+    """The height at each position: on the line between two middles; that of the first and last step beyond them."""
     middles, heights = np.array(steps).T
-    return np.interp(places, middles, heights)
+    return np.interp(positions, middles, heights)

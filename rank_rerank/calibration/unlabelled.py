@@ -1,9 +1,9 @@
 r"""A calibration without labels: which candidate of a query answers it is guessed from the scores, as far as they tell.
 
-What is assumed, and nothing else is: of a query's candidates at most one answers it; any of them may as likely as any
-other, before its score is seen; and mean best similarities are distributed normally, in one way for documents that
-answer and in another, lower one for those that do not. Then the share of queries with an answer, ρ, and the two normal
-distributions are found by expectation-maximisation, with L the ratio of the two densities and m the number of a
+What is assumed, and nothing else is: at most one of a query's candidates answers it. Before its score is seen, any of
+them may as likely as any other. Mean best similarities are distributed normally, in one way for documents that answer
+and in another, lower one for those that do not. Then the share of queries with an answer, ρ, and the two normal
+distributions are found by expectation-maximization, with L the ratio of the two densities and m the number of a
 query's candidates:
 
 .. math:: r_i = \frac{\rho L_i / m}{1 - \rho + \sum_j \rho L_j / m}
@@ -26,17 +26,17 @@ FIRST_BEST, FIRST_OTHERS = 0.7, 0.1
 
 
 def fit_unlabelled_calibration(scores: AnyArray, num_query_tokens: AnyArray, queries: AnyArray) -> Calibration:
-    """Fit the map on scores of which nobody said what answers.
+    """Fit the map on scores without labels.
 
     Args:
         scores: [num_pairs], raw; pairs with an empty document, whose score is minus infinity, are left out.
         num_query_tokens: [num_pairs].
-        queries: [num_pairs] whole numbers that tell which query a pair is of; a query's candidates are of the kind that
-            a search finds, for the probabilities hold for such, and mostly two or more.
+        queries: [num_pairs] whole numbers: which query a pair belongs to. Give candidates of the kind that a search
+            finds, for the probabilities hold for such, and mostly two or more per query.
 
     Raises:
         InvalidArgumentError: the three differ in length, there are fewer than 16 pairs, or candidates cannot be told
-            apart: one a query, or all of one score.
+            apart: one per query, or all of one score.
         NonFiniteError: a score is NaN or plus infinity.
     """
     raw, lengths, kept = check_pairs(scores, num_query_tokens)
@@ -48,7 +48,7 @@ def fit_unlabelled_calibration(scores: AnyArray, num_query_tokens: AnyArray, que
     if len(raw) < 2 * (int(of.max()) + 1) or similarities.std() ** 2 < MIN_VARIANCE:
         raise InvalidArgumentError(
             "calibration without labels needs queries with two candidates or more on average, and scores that differ. "
-            "Give more candidates a query, or labels"
+            "Give more candidates per query, or labels"
         )
     return fit_probabilities(raw, lengths, guess_answers(similarities, of))
 

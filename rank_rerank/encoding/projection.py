@@ -1,6 +1,6 @@
 """Projection: fewer numbers a token vector, for the query's vectors and the documents' alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Projection:
 
     dim: int
     projected_dim: int
-    matrix: Float32Matrix | None = None
+    matrix: Float32Matrix | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.projected_dim <= self.dim:

@@ -10,7 +10,7 @@ from rank_rerank.arrays import AnyArray, BoolVector, Int32Matrix, Int64Vector
 from rank_rerank.errors import ShapeError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TokenEmbeddings:
     """The token vectors of many texts, one after the other, without padding.
 
@@ -52,6 +52,12 @@ class TokenEmbeddings:
     def dim(self) -> int:
         """Numbers a vector."""
         return int(self.vectors.shape[1])
+
+    def __repr__(self) -> str:
+        dtype = self.vectors.dtype
+        return (
+            f"TokenEmbeddings(num_texts={self.num_texts}, num_tokens={self.num_tokens}, dim={self.dim}, dtype={dtype})"
+        )
 
     def __len__(self) -> int:
         return self.num_texts

@@ -23,7 +23,7 @@ from rank_rerank.tokenization.tokenizer import Tokenizer
 WINDOW = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TokenEncoder:
     """Encodes queries and documents as a checkpoint's authors do.
 
@@ -68,6 +68,10 @@ class TokenEncoder:
         if checkpoint.transformer is not None:
             tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
         return cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=choose_runtime(checkpoint, options))
+
+    def __repr__(self) -> str:
+        runs_in = type(self.transformer).__name__
+        return f"TokenEncoder(model={self.checkpoint.name!r}, dim={self.dim}, transformer={runs_in})"
 
     @property
     def dim(self) -> int:

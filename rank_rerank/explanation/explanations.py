@@ -1,7 +1,7 @@
 """Explanation: which words of a document a query's words found, and the passages they make up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ class TokenAlignment:
     """The document token that one query token found.
 
     Attributes:
-        query_token: its place in the query.
-        document_token: the place of the most similar token of the document; −1 where it has none.
+        query_token: its index in the query.
+        document_token: the index of the most similar token of the document; −1 where it has none.
         similarity: their inner product; minus infinity where there is none.
     """
 
@@ -39,7 +39,7 @@ class Explanation:
         query: the query's text.
         document: what was scored.
         score: the sum of the similarities of ``alignments``.
-        alignments: one a query token, special tokens included; their similarities add up to the score.
+        alignments: one per query token, special tokens included; their similarities add up to the score.
         query_words: the query's words, as code point spans.
         document_words: likewise; what the model did not read has none.
         similarities: [query words, document words] float32, the best cosine of a token of each.
@@ -49,13 +49,13 @@ class Explanation:
     """
 
     query: str
-    document: Document
+    document: Document = field(repr=False)
     score: float
-    alignments: tuple[TokenAlignment, ...]
-    query_words: tuple[TextWord, ...]
-    document_words: tuple[TextWord, ...]
-    similarities: Float32Matrix
-    matches: AnyArray
+    alignments: tuple[TokenAlignment, ...] = field(repr=False)
+    query_words: tuple[TextWord, ...] = field(repr=False)
+    document_words: tuple[TextWord, ...] = field(repr=False)
+    similarities: Float32Matrix = field(repr=False)
+    matches: AnyArray = field(repr=False)
     spans: tuple[RelevantSpan, ...]
     truncated: bool = False
 
@@ -102,7 +102,7 @@ def align_tokens(query_vectors: AnyArray, document_vectors: AnyArray) -> tuple[T
     """
     found = maxsim_matches(query_vectors, [document_vectors])
     pairs = zip(found.indices[0].tolist(), found.similarities[0].tolist(), strict=True)
-    return tuple(TokenAlignment(place, token, similarity) for place, (token, similarity) in enumerate(pairs))
+    return tuple(TokenAlignment(index, token, similarity) for index, (token, similarity) in enumerate(pairs))
 
 
 def explain_document(  # noqa: PLR0913 - what is compared, and which of it is wanted

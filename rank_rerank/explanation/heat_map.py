@@ -31,8 +31,8 @@ def save_heat_map(explanation: Explanation, path: str | Path, *, max_words: int 
         raise InvalidArgumentError(f"{target.name} must end with one of {', '.join(FORMATS)}")
     if max_words < 1:
         raise InvalidArgumentError("max_words must be a whole number above 0")
-    rows = [place for place, word in enumerate(explanation.query_words) if word.says_something]
-    columns = [place for place, word in enumerate(explanation.document_words) if word.says_something][:max_words]
+    rows = [index for index, word in enumerate(explanation.query_words) if word.says_something]
+    columns = [index for index, word in enumerate(explanation.document_words) if word.says_something][:max_words]
     if not rows or not columns:
         raise InvalidArgumentError("there are no words to draw a heat map of")
     import_optional("matplotlib", "report", "save_heat_map()")
@@ -43,8 +43,8 @@ def save_heat_map(explanation: Explanation, path: str | Path, *, max_words: int 
     image = axes.imshow(explanation.similarities[rows][:, columns], vmin=0, vmax=1, cmap="magma", aspect="auto")
     text = explanation.document.text
     # a dollar sign would begin a formula
-    labels = [text[word.start : word.end] for word in (explanation.document_words[place] for place in columns)]
-    asked = [explanation.query[word.start : word.end] for word in (explanation.query_words[place] for place in rows)]
+    labels = [text[word.start : word.end] for word in (explanation.document_words[index] for index in columns)]
+    asked = [explanation.query[word.start : word.end] for word in (explanation.query_words[index] for index in rows)]
     axes.set_xticks(range(len(columns)), labels, rotation=90, parse_math=False)
     axes.set_yticks(range(len(rows)), asked, parse_math=False)
     canvas.colorbar(image, label="cosine", fraction=0.02)

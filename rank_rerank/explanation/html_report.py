@@ -128,15 +128,15 @@ def _mark(explanation: Explanation, column: int, shown: str) -> str:
 
 
 def _heat_map(explanation: Explanation) -> str:
-    """A table of the query's words against the document's, coloured by similarity."""
-    columns = [place for place, word in enumerate(explanation.document_words) if word.says_something]
-    rows = [place for place, word in enumerate(explanation.query_words) if word.says_something]
+    """A table of the query's words against the document's, colored by similarity."""
+    columns = [index for index, word in enumerate(explanation.document_words) if word.says_something]
+    rows = [index for index, word in enumerate(explanation.query_words) if word.says_something]
     if not rows or not columns:
         return ""
     text, note = explanation.document.text, ""
     if len(columns) > MAX_HEAT_MAP_WORDS:
         columns, note = columns[:MAX_HEAT_MAP_WORDS], f"The first {MAX_HEAT_MAP_WORDS} words."
-    words = [explanation.document_words[place] for place in columns]
+    words = [explanation.document_words[index] for index in columns]
     head = "".join(
         f'<th scope="col"><span dir="auto">{_text(text[word.start : word.end])}</span></th>' for word in words
     )

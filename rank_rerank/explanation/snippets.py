@@ -17,7 +17,7 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
 
     Returns:
         The half-open span of code points of the snippet. It begins with the sentence of the passage if that leaves
-        room for the passage, else with a word before it; it ends with a word; a passage that is longer is cut behind a
+        room for the passage, else with a word before it; it ends with a word; a passage that is longer is cut after a
         word. A word longer than all the room is cut.
 
     Raises:
@@ -35,13 +35,13 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
     end = min(len(text), start + max_characters)
     if end < len(text) and not text[end].isspace():
         # back to the last white space, unless the room holds but one word
-        ends = [place for place in range(start + 1, end) if text[place].isspace()]
+        ends = [offset for offset in range(start + 1, end) if text[offset].isspace()]
         end = ends[-1] if ends else end
     return start, start + len(text[start:end].rstrip())
 
 
 def _skip_broken_word(text: str, start: int, last: int) -> int:
-    """The first beginning of a word at ``start`` or behind it, ``last`` at the latest."""
+    """The first beginning of a word at ``start`` or after it, ``last`` at the latest."""
     while start < last and (text[start].isspace() or (start > 0 and not text[start - 1].isspace())):
         start += 1
     return start

@@ -16,7 +16,7 @@ from rank_rerank.rankings import RelevantSpan
 
 # characters between two matched words of one passage: about half a sentence
 MAX_GAP = 60
-# words of the sentence before and behind a passage that count for its score
+# words of the sentence before and after a passage that count for its score
 CONTEXT_WORDS = 8
 
 
@@ -66,18 +66,18 @@ def find_spans(  # noqa: PLR0913 - what is found, and which of it is wanted
 
 
 def _groups(found: Sequence[int], words: Sequence[TextWord], in_sentence: AnyArray, max_gap: int) -> list[list[int]]:
-    """Places of words, those together that stand near each other in one sentence."""
+    """Indices of words, those together that stand near each other in one sentence."""
     groups: list[list[int]] = []
-    for place in found:
+    for index in found:
         before = groups[-1][-1] if groups else None
         if (
             before is not None
-            and in_sentence[place] == in_sentence[before]
-            and words[place].start - words[before].end <= max_gap
+            and in_sentence[index] == in_sentence[before]
+            and words[index].start - words[before].end <= max_gap
         ):
-            groups[-1].append(place)
+            groups[-1].append(index)
         else:
-            groups.append([place])
+            groups.append([index])
     return groups
 
 

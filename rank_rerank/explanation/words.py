@@ -19,8 +19,8 @@ class TextWord:
 
     Attributes:
         start: first code point.
-        end: the code point behind the last.
-        tokens: their places among the text's scored tokens.
+        end: the code point after the last.
+        tokens: their indices among the text's scored tokens.
         says_something: it has a letter or digit, and is not a little word such as "of" or "in", which match each
             other in every text.
     """

@@ -12,8 +12,8 @@ import numpy as np
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
-from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantise_cross_encoder, takes_token_types
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantised
+from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
@@ -65,7 +65,7 @@ def export_cross_encoder(
     Args:
         checkpoint: with weights.
         output: the folder to make; it must not exist.
-        texts: what the result is held to: the first are queries, all are documents.
+        texts: what the result is compared with: the first are queries, all are documents.
         int8: write model_int8.onnx too, for encoders of the BERT kind; measured on the texts.
         judge: queries with judgements that the result must rank as well as its source.
 
@@ -77,7 +77,7 @@ def export_cross_encoder(
     if checkpoint.decoder is not None:
         raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
     if int8 and checkpoint.transformer is not None:
-        check_can_be_quantised(checkpoint.name, checkpoint.transformer)
+        check_can_be_quantized(checkpoint.name, checkpoint.transformer)
     source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
@@ -111,7 +111,7 @@ def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> float
     """Write model_int8.onnx beside the settings, and give the correlation of its logits with the source's."""
     checkpoint = source.checkpoint
     batches = [source.tokenizer.tokenize(query, texts).batch for query in texts[:NUM_QUERIES]]
-    model = quantise_cross_encoder(checkpoint, batches[0])
+    model = quantize_cross_encoder(checkpoint, batches[0])
     path.write_bytes(model)
     exported = CrossEncoder.from_pretrained(path.parent, runtime="onnx", precision="int8")
     has_tokens = [batch.lengths > 0 for batch in batches]

@@ -16,7 +16,7 @@ from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import check_can_be_quantised, quantise, serialise
+from rank_rerank.export.int8_export import check_can_be_quantized, quantize, serialize
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
 from rank_rerank.export.parity import check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
@@ -27,15 +27,15 @@ OUTPUT = "logits"
 OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu"}
 
 
-def quantise_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
-    """Export and quantise.
+def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
+    """Export and quantize.
 
     Args:
         checkpoint: with weights.
         batch: pairs like those that the model will read, to measure on and to be held to.
 
     Returns:
-        The serialised model.
+        The serialized model.
 
     Raises:
         ExportError: the architecture is one that the rewriting does not know, or the last layer's output differs too
@@ -46,7 +46,7 @@ def quantise_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
     transformer, head = checkpoint.transformer, checkpoint.head
     if transformer is None or head is None:
         raise ExportError(f"{checkpoint.name} is an ONNX file already")
-    check_can_be_quantised(checkpoint.name, transformer)
+    check_can_be_quantized(checkpoint.name, transformer)
     with warnings.catch_warnings():
         # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
         warnings.simplefilter("ignore")
@@ -57,13 +57,13 @@ def quantise_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
             has_token_types=takes_token_types(checkpoint),
         )
     pairs = pair_texts(batch)
-    expected = _unit_rows(serialise(model), pairs)
-    quantise(model, pairs)
-    check_int8(compare_vectors(_unit_rows(serialise(model), pairs), expected, len(pairs)))
+    expected = _unit_rows(serialize(model), pairs)
+    quantize(model, pairs)
+    check_int8(compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs)))
     tensors = read_head_tensors(TensorFiles(checkpoint.model_file), transformer, head)
     _append_head(model, tensors, OPERATORS[head.activation])
     graph_editing.remove_unused(model)
-    return serialise(model)
+    return serialize(model)
 
 
 def _unit_rows(model: bytes, pairs: list[Int64Vector]) -> Float32Matrix:

@@ -18,7 +18,7 @@ from rank_rerank.checkpoints.onnx_folder import read_onnx_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantised, quantise
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized, quantize
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
@@ -58,12 +58,12 @@ def export_folder(
     int8: bool = False,
     judge: JudgedCollection | None = None,
 ) -> ExportedFolder:
-    """Export a model with weights to ONNX: encoder, projection and normalisation in one graph.
+    """Export a model with weights to ONNX: encoder, projection and normalization in one graph.
 
     Args:
         model: of any family with weights: a folder, a Hub name, or a checkpoint that was found with runtime="torch".
         output: the folder to make; it must not exist.
-        texts: what the result is held to, and INT8 calibrated on; None for the package's own few, fp32 only.
+        texts: what the result is compared with, and INT8 calibrated on; None for the package's own few, fp32 only.
         int8: write model_int8.onnx too, for encoders of the BERT kind.
         judge: queries with judgements that the result must rank as well as its source.
 
@@ -77,7 +77,7 @@ def export_folder(
     check_texts(texts, int8=int8)
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
     if int8 and checkpoint.transformer is not None:
-        check_can_be_quantised(checkpoint.name, checkpoint.transformer)
+        check_can_be_quantized(checkpoint.name, checkpoint.transformer)
     source = TokenEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -106,15 +106,15 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     # the encoder's shape, for runtimes that compute the graph's tensors themselves
     shutil.copyfile(checkpoint.folder / "config.json", folder / "config.json")
     _write_config(source, folder)
-    (folder / "model.onnx").write_bytes(_serialise(_graph(checkpoint, PORTABLE_OPSET)))
+    (folder / "model.onnx").write_bytes(_serialize(_graph(checkpoint, PORTABLE_OPSET)))
     fp32 = _measure(source, folder, "fp32", trials)
     check_fp32(fp32)
     if not int8:
         return fp32, None
     tokens = _token_ids(source, trials)
     model = _graph(checkpoint, OPSET)
-    quantise(model, tokens)
-    content = _serialise(model)
+    quantize(model, tokens)
+    content = _serialize(model)
     (folder / "model_int8.onnx").write_bytes(content)
     fidelity = _measure(source, folder, "int8", trials)
     check_int8(fidelity)
@@ -129,7 +129,7 @@ def _graph(checkpoint: Checkpoint, opset: int) -> Any:
         return export_onnx(build_encoder(checkpoint), _longest(checkpoint), build_projection(checkpoint.dense), opset)
 
 
-def _serialise(model: Any) -> bytes:
+def _serialize(model: Any) -> bytes:
     return graph_editing.to_proto(model).SerializeToString(deterministic=True)
 
 

@@ -13,7 +13,7 @@ CONTRIB_DOMAIN = "com.microsoft"
 
 
 class GraphBuilder:
-    """Creates nodes and initializers before a place in a graph.
+    """Creates nodes and initializers before a node of a graph.
 
     Args:
         model: an onnx_ir.Model.
@@ -116,7 +116,7 @@ def tensor(array: AnyArray, name: str) -> Any:
 
 
 def to_proto(model: Any) -> Any:
-    """Serialise to onnx.ModelProto, without the shapes of values inside, which rewriting has made stale."""
+    """Serialize to onnx.ModelProto, without the shapes of values inside, which rewriting has made stale."""
     ir = import_optional("onnx_ir", "export", "Rewriting a model")
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]

@@ -1,6 +1,6 @@
 """Rewrite parts of a graph into forms that ONNX Runtime computes faster on a CPU, with the same result.
 
-What was measured on 2 cores with AVX512-VNNI, ONNX Runtime 1.31, texts of 330 tokens (milliseconds a text of 6 layers):
+What was measured on 2 cores with AVX512-VNNI, ONNX Runtime 1.31, texts of 330 tokens (ms per text of 6 layers):
 
 - rows: ONNX Runtime fuses Add and LayerNormalization over three axes into a SkipLayerNormalization that is not
   vectorised, 8.0 against 1.5; over two axes [rows, dim] it leaves them alone.
@@ -55,7 +55,7 @@ def fold_attention_biases(model: Any) -> None:
     the weights unchanged, so it is added to the bias of the layer that follows.
     """
     for attention in [node for node in model.graph if node.op_type == "Attention"]:
-        key_bias, value_bias = (_bias_before(attention.inputs[place]) for place in (1, 2))
+        key_bias, value_bias = (_bias_before(attention.inputs[index]) for index in (1, 2))
         output = _linear_after(attention)
         if key_bias is None or value_bias is None or output is None:
             continue
@@ -78,8 +78,8 @@ def flatten_rows(model: Any) -> None:
         readers = [(usage.node, usage.idx) for usage in value.uses()]
         graph = GraphBuilder(model, before=readers[0][0])
         rows = graph.node("Reshape", [value, graph.integers(f"rows_{value.shape[-1]}", -1, int(value.shape[-1]))])
-        for node, place in readers:
-            node.replace_input_with(place, rows)
+        for node, index in readers:
+            node.replace_input_with(index, rows)
     _restore_output(model)
 
 

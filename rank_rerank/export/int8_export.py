@@ -30,8 +30,8 @@ class Int8Export:
     """A model that passed the gate.
 
     Attributes:
-        model: serialised INT8 model.
-        fp32_model: the serialised fp32 model it was made from.
+        model: serialized INT8 model.
+        fp32_model: the serialized fp32 model it was made from.
         fp32: how close the fp32 graph came to the source.
         int8: how close the INT8 graph came to it.
     """
@@ -49,7 +49,7 @@ def export_int8(
     max_length: int = 512,
     projection: Any = None,
 ) -> Int8Export:
-    """Export, quantise and check an encoder of the BERT kind.
+    """Export, quantize and check an encoder of the BERT kind.
 
     Args:
         encoder: see onnx_export.token_vector_module.
@@ -63,18 +63,18 @@ def export_int8(
     """
     reference = torch_reference(encoder, projection)
     model = export_onnx(encoder, max_length, projection)
-    fp32_content = serialise(model)
+    fp32_content = serialize(model)
     fp32 = _measure(fp32_content, reference, gate_texts)
     check_fp32(fp32)
-    quantise(model, calibration_texts)
-    content = serialise(model)
+    quantize(model, calibration_texts)
+    content = serialize(model)
     int8 = _measure(content, reference, gate_texts)
     check_int8(int8)
     check_invariance(content, gate_texts[:NUM_INVARIANCE_TEXTS], max_length)
     return Int8Export(content, fp32_content, fp32, int8)
 
 
-def check_can_be_quantised(name: str, transformer: TransformerConfig) -> None:
+def check_can_be_quantized(name: str, transformer: TransformerConfig) -> None:
     """Refuse an architecture whose graph the rewriting does not know.
 
     Raises:
@@ -87,7 +87,7 @@ def check_can_be_quantised(name: str, transformer: TransformerConfig) -> None:
         )
 
 
-def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
+def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
     """Turn an fp32 graph of export_onnx into its INT8 form, in place; for texts see onnx_session.OnnxSession.run."""
     if TYPES not in {value.name for value in model.graph.inputs}:
         graph_fusion.fold_token_types(model)
@@ -100,15 +100,15 @@ def quantise(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
     names = [layer.input.name for layer in layers]
     graph_fusion.flatten_rows(model)
     moved = {layer.input.name: statistics[name] for name, layer in zip(names, layers, strict=True)}
-    int8_rewriting.quantise_linear_layers(model, layers, moved)
-    int8_rewriting.quantise_word_embeddings(model)
+    int8_rewriting.quantize_linear_layers(model, layers, moved)
+    int8_rewriting.quantize_word_embeddings(model)
     graph_fusion.fuse_attention(model)
     graph_fusion.approximate_gelu(model)
     graph_editing.remove_unused(model)
     graph_fusion.set_versions(model)
 
 
-def serialise(model: Any) -> bytes:
+def serialize(model: Any) -> bytes:
     """The bytes of an ONNX file; the same model gives the same bytes."""
     return graph_editing.to_proto(model).SerializeToString(deterministic=True)
 

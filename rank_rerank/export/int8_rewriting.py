@@ -3,9 +3,9 @@
 For x [rows, in] and a linear layer W [in, out]::
 
     y     = x / f                       f [in]: smoothing factors, stored as 1 / f
-    s     = max(max|y| / 127, 1e-12)    one scale a row, that is a token
-    u     = round(y / s) + 128          uint8: QuantizeLinear with a scale a row
-    x W  ≈ s · c · (u − 128) V          V int8 [in, out], c [out] one scale a column; int32 inside, hence exact
+    s     = max(max|y| / 127, 1e-12)    one scale per row, that is a token
+    u     = round(y / s) + 128          uint8: QuantizeLinear with a scale per row
+    x W  ≈ s · c · (u − 128) V          V int8 [in, out], c [out] one scale per column; int32 inside, hence exact
 
 After a GELU the values start at −0.17, so the zero point is 16 instead of 128 and the scale uses 239 of 255 steps:
 s = max(max y / 239, 0.17 / 16). Both zero points are constants: they cost nothing at run time.
@@ -13,7 +13,7 @@ s = max(max y / 239, 0.17 / 16). Both zero points are constants: they cost nothi
 Integer products are exact and everything else works on one row at a time, so a token's vector depends on its own text
 only: not on batch mates, padding or threads. ``quantize_dynamic`` takes one scale from the whole batch instead.
 
-Linear layers that read the same value (query, key, value) share one quantisation. The word embeddings are gathered as
+Linear layers that read the same value (query, key, value) share one quantization. The word embeddings are gathered as
 int8 rows and scaled after, so the table is never unfolded. Attention products, softmax, LayerNorm, positions and
 biases stay float32.
 """
@@ -40,7 +40,7 @@ GELU_ZERO_POINT = 16
 GELU_STEPS = 255 - GELU_ZERO_POINT
 
 
-def quantise_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics: dict[str, InputStatistics]) -> None:
+def quantize_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics: dict[str, InputStatistics]) -> None:
     """Replace each linear layer's MatMul by its INT8 form, in place.
 
     Args:
@@ -50,22 +50,22 @@ def quantise_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics
     """
     for name, group in groupby(layers, key=lambda layer: layer.input.name):
         sharers = list(group)
-        _quantise_group(model, sharers, statistics[name])
+        _quantize_group(model, sharers, statistics[name])
 
 
-def _quantise_group(model: Any, layers: list[LinearLayer], statistics: InputStatistics) -> None:
+def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStatistics) -> None:
     graph = GraphBuilder(model, before=layers[0].node)
     after_gelu = producer(layers[0].input, "Gelu") is not None
     rows, factors = layers[0].input, np.ones(len(statistics.largest), np.float32)
     if not after_gelu:
         factors = _factors(layers, statistics)
         rows = graph.node("Mul", [rows, graph.weight(f"{_group_name(layers)}.smoothing", 1 / factors)])
-    quantise = _quantise_rows_after_gelu if after_gelu else _quantise_rows
-    quantised, scale, zero_point = quantise(graph, rows)
+    quantize = _quantize_rows_after_gelu if after_gelu else _quantize_rows
+    quantized, scale, zero_point = quantize(graph, rows)
     gram = statistics.gram / np.outer(factors, factors)
     for layer in layers:
         weight = layer.weight * factors[:, None]
-        product = _multiply(GraphBuilder(model, layer.node), layer.name, quantised, zero_point, weight, gram)
+        product = _multiply(GraphBuilder(model, layer.node), layer.name, quantized, zero_point, weight, gram)
         replace_value(layer.node.outputs[0], GraphBuilder(model, layer.node).node("Mul", [product, scale]))
 
 
@@ -79,35 +79,35 @@ def _group_name(layers: list[LinearLayer]) -> str:
     return layers[0].name if len(layers) == 1 else layers[0].name.rpartition(".")[0]
 
 
-def _quantise_rows(graph: GraphBuilder, rows: Any) -> tuple[Any, Any, int]:
-    """Symmetric uint8: the quantised rows, their scales [rows, 1], the zero point."""
+def _quantize_rows(graph: GraphBuilder, rows: Any) -> tuple[Any, Any, int]:
+    """Symmetric uint8: the quantized rows, their scales [rows, 1], the zero point."""
     largest = graph.node("ReduceMax", [graph.node("Abs", [rows]), graph.integers("last_axis", -1)], keepdims=1)
     step = graph.node("Mul", [largest, graph.number("symmetric_step", 1 / STEPS)])
     scale = graph.node("Max", [step, graph.number("smallest_scale", SMALLEST_SCALE)])
-    return _quantise(graph, rows, scale, SYMMETRIC_ZERO_POINT), scale, SYMMETRIC_ZERO_POINT
+    return _quantize(graph, rows, scale, SYMMETRIC_ZERO_POINT), scale, SYMMETRIC_ZERO_POINT
 
 
-def _quantise_rows_after_gelu(graph: GraphBuilder, rows: Any) -> tuple[Any, Any, int]:
+def _quantize_rows_after_gelu(graph: GraphBuilder, rows: Any) -> tuple[Any, Any, int]:
     """uint8 for rows that never fall below −0.17."""
     largest = graph.node("ReduceMax", [rows, graph.integers("last_axis", -1)], keepdims=1)
     step = graph.node("Mul", [largest, graph.number("gelu_step", 1 / GELU_STEPS)])
     scale = graph.node("Max", [step, graph.number("gelu_smallest_scale", GELU_MINIMUM / GELU_ZERO_POINT)])
-    return _quantise(graph, rows, scale, GELU_ZERO_POINT), scale, GELU_ZERO_POINT
+    return _quantize(graph, rows, scale, GELU_ZERO_POINT), scale, GELU_ZERO_POINT
 
 
-def _quantise(graph: GraphBuilder, rows: Any, scale: Any, zero_point: int) -> Any:
+def _quantize(graph: GraphBuilder, rows: Any, scale: Any, zero_point: int) -> Any:
     flat_scale = graph.node("Reshape", [scale, graph.integers("one_axis", -1)])  # [rows]
     zero_points = graph.node("Expand", [_zero_point(graph, zero_point), graph.node("Shape", [flat_scale])])
     return graph.node("QuantizeLinear", [rows, flat_scale, zero_points], axis=0)
 
 
-def _multiply(graph: GraphBuilder, name: str, quantised: Any, zero_point: int, weight: AnyArray, gram: AnyArray) -> Any:
+def _multiply(graph: GraphBuilder, name: str, quantized: Any, zero_point: int, weight: AnyArray, gram: AnyArray) -> Any:
     """The integer product, its columns scaled: [rows, out] float32."""
     integers, column_scales = round_weights(weight, gram)
     return graph.contrib(
         "MatMulIntegerToFloat",
         [
-            quantised,
+            quantized,
             graph.weight(f"{name}.weight_int8", integers),
             graph.number("one", 1.0),  # the activations' scale differs from row to row and comes after
             graph.weight(f"{name}.weight_scale", column_scales),
@@ -120,8 +120,8 @@ def _zero_point(graph: GraphBuilder, zero_point: int) -> Any:
     return graph.weight(f"zero_point_{zero_point}", np.array(zero_point, np.uint8))
 
 
-def quantise_word_embeddings(model: Any) -> None:
-    """Store the embedding table as int8 with one scale a token, in place; rows are scaled after they were gathered."""
+def quantize_word_embeddings(model: Any) -> None:
+    """Store the embedding table as int8 with one scale per token, in place; rows are scaled after gathering."""
     node = _word_embeddings(model)
     graph = GraphBuilder(model, before=node)
     table, token_ids = node.inputs

@@ -36,7 +36,7 @@ class JudgedCollection:
 
     @classmethod
     def read(cls, folder: Path) -> "JudgedCollection":
-        """Read a folder: corpus.jsonl, queries.jsonl and qrels/test.tsv, the first two also with .gz behind.
+        """Read a folder: corpus.jsonl, queries.jsonl and qrels/test.tsv, the first two also with .gz at the end.
 
         The candidates are those of candidates.trec where the folder has it, else BM25's best 100 (English stems).
 
@@ -125,8 +125,8 @@ def _search(queries: dict[str, str], documents: dict[str, Document]) -> dict[str
     index = bm25s.BM25()
     index.index(tokens([document.text for document in documents.values()]), show_progress=False)
     num_found = min(NUM_CANDIDATES, len(ids))
-    places, _ = index.retrieve(tokens(list(queries.values())), k=num_found, show_progress=False)
-    return {key: [ids[place] for place in row.tolist()] for key, row in zip(queries, places, strict=True)}
+    positions, _ = index.retrieve(tokens(list(queries.values())), k=num_found, show_progress=False)
+    return {key: [ids[position] for position in row.tolist()] for key, row in zip(queries, positions, strict=True)}
 
 
 def _lines(folder: Path, name: str) -> Iterator[tuple[int, str]]:

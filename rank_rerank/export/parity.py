@@ -150,7 +150,7 @@ def check_invariance(
     """Refuse a model whose vectors change with batch mates, order, padding or threads.
 
     Args:
-        model: serialised ONNX model.
+        model: serialized ONNX model.
         texts: token ids of several lengths; of pairs as for OnnxSession.run.
         max_length: the longest padding tried.
         output: the output that is compared.

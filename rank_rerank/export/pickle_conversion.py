@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside
 from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
-from rank_rerank.devices import import_optional
+from rank_rerank.devices import import_optional, install_command
 from rank_rerank.errors import CheckpointNotFoundError, ExportError, MissingDependencyError
 
 PURPOSE = "Converting a pickle"
@@ -85,5 +85,5 @@ def _check_torch() -> None:
     if found < OLDEST_TORCH:
         raise MissingDependencyError(
             f"{PURPOSE} needs torch 2.10 or newer, this is {torch.__version__}: older ones can be made to run code. "
-            'Install it with: pip install "torch>=2.10"'
+            f"Install it with: {install_command('export')}"
         )

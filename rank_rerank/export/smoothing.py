@@ -1,4 +1,4 @@
-"""SmoothQuant: move the difficulty of quantising from activations into weights (Xiao et al. 2023, section 4).
+"""SmoothQuant: move the difficulty of quantizing from activations into weights (Xiao et al. 2023, section 4).
 
 Some channels of a LayerNorm's output are many times larger than the others, in every token. One scale for a token's
 row then leaves few steps for the small channels. With factors f, x W = (x / f)(diag(f) W): dividing the channels evens

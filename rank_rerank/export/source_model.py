@@ -1,7 +1,7 @@
 """A checkpoint's encoder as a module to be exported, with weights loaded strictly from safetensors.
 
 The INT8 rewriting knows the graphs of transformers' BERT-like modules, so these are exported. The class comes from the
-architecture's name, never from the model's folder; what it computes is held against this library's own encoder by the
+architecture's name, never from the model's folder; what it computes is compared with this library's own encoder by the
 gate. ModernBERT, whose rotary angles PyTorch's exporter turns into an operator of the wrong shape, and cross-encoders
 are exported from this library's own encoder.
 """
@@ -110,7 +110,7 @@ def _named(parameters: Any, weights: Mapping[str, AnyArray]) -> dict[str, Any]:
 
 
 def build_projection(dense: tuple[DenseLayer, ...]) -> Any:
-    """The projection and the normalisation: [batch, length, hidden_size] → unit rows [batch, length, dim]."""
+    """The projection and the normalization: [batch, length, hidden_size] → unit rows [batch, length, dim]."""
     torch = import_optional("torch", "export", PURPOSE)
     from rank_rerank.inference.pytorch.torch_encoder import activate  # noqa: PLC0415 - loads torch
 

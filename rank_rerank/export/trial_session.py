@@ -16,18 +16,18 @@ class OnnxSession:
     """ONNX Runtime on a model in memory.
 
     Args:
-        model: serialised ONNX model.
+        model: serialized ONNX model.
         num_threads: threads inside a call.
-        optimise: whether ONNX Runtime may rewrite the graph.
+        optimize: whether ONNX Runtime may rewrite the graph.
         output: the output that encode() gives.
     """
 
-    def __init__(self, model: bytes, num_threads: int = 1, *, optimise: bool = True, output: str = OUTPUT_NAME) -> None:
+    def __init__(self, model: bytes, num_threads: int = 1, *, optimize: bool = True, output: str = OUTPUT_NAME) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.enable_mem_pattern = False
         options.log_severity_level = ERROR
-        if not optimise:
+        if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._output = output
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

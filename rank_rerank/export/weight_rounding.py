@@ -5,7 +5,7 @@ the inverse of H = Σ x xᵀ, so that the products on calibration texts change a
 run time: on the bundled model this removes two thirds of the loss that rounding to nearest has.
 
 No sum of products can saturate. On x86 without VNNI the product of uint8 activations and int8 weights adds pairs of
-neighbouring channels in 16 bits (vpmaddubsw): 255·|a + b| must not exceed 32767. Seven-bit weights are the usual cure;
+neighboring channels in 16 bits (vpmaddubsw): 255·|a + b| must not exceed 32767. Seven-bit weights are the usual cure;
 here only pairs whose sum would leave ±128 are held back, and the error is spread like any other. Mean cosine on the
 bundled model, 100 abstracts: 0.99936 without the limit, 0.99931 with it, 0.99870 with seven-bit weights.
 """
@@ -25,7 +25,7 @@ BLOCK = 128
 
 
 def round_weights(weight: AnyArray, gram: AnyArray) -> tuple[AnyArray, Float32Vector]:
-    """Quantise the matrix of a linear layer.
+    """Quantize the matrix of a linear layer.
 
     Args:
         weight: [in, out].
@@ -81,7 +81,7 @@ def _round_in_order(weight: AnyArray, gram: AnyArray, order: AnyArray) -> AnyArr
         errors = np.empty((stop - start, weight.shape[1]))
         for row in range(start, stop):
             channel = order[row]
-            rounded[channel] = _round_row(remaining[row], rounded[_neighbour(channel, len(order))])
+            rounded[channel] = _round_row(remaining[row], rounded[_neighbor(channel, len(order))])
             errors[row - start] = (remaining[row] - rounded[channel]) / upper[row, row]
             remaining[row + 1 : stop] -= np.outer(upper[row, row + 1 : stop], errors[row - start])
         remaining[stop:] -= upper[start:stop, stop:].T @ errors
@@ -93,13 +93,13 @@ def _inverse_factor(matrix: AnyArray) -> AnyArray:
     return np.linalg.cholesky(np.linalg.inv(matrix)).T
 
 
-def _round_row(row: AnyArray, neighbour: AnyArray) -> AnyArray:
-    """Round to the nearest integer whose sum with the neighbour, 0 as long as that is open, cannot saturate."""
-    highest = np.minimum(MAX_WEIGHT, MAX_PAIR_SUM - neighbour)
-    lowest = np.maximum(-MAX_WEIGHT, -MAX_PAIR_SUM - neighbour)
+def _round_row(row: AnyArray, neighbor: AnyArray) -> AnyArray:
+    """Round to the nearest integer whose sum with the neighbor, 0 as long as that is open, cannot saturate."""
+    highest = np.minimum(MAX_WEIGHT, MAX_PAIR_SUM - neighbor)
+    lowest = np.maximum(-MAX_WEIGHT, -MAX_PAIR_SUM - neighbor)
     return np.clip(np.rint(row), lowest, highest)
 
 
-def _neighbour(channel: int, num_channels: int) -> int:
+def _neighbor(channel: int, num_channels: int) -> int:
     """The channel whose products are added to this one's in 16 bits; the last of an odd number stands alone."""
     return channel ^ 1 if channel ^ 1 < num_channels else channel

@@ -1,4 +1,4 @@
-"""Several devices that compute one model: texts go to whichever is free, results to the places of their texts.
+"""Several devices that compute one model: texts go to whichever is free, results to where their texts stand.
 
 Every device has the weights and a thread of its own. What a device cannot hold at once it halves by itself, as it does
 when it is alone.
@@ -64,7 +64,7 @@ class TransformerGroup(_Group[Transformer]):
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         return self._transformers[0].dim
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
@@ -72,7 +72,7 @@ class TransformerGroup(_Group[Transformer]):
         vectors = np.empty((batch.num_tokens, self.dim), np.float32)
 
         def compute(device: int, texts: Int64Vector) -> None:
-            vectors[batch.places(texts)] = self._transformers[device].encode(batch.select(texts))
+            vectors[batch.rows(texts)] = self._transformers[device].encode(batch.select(texts))
 
         _share(batch, len(self._transformers), compute)
         return vectors

@@ -68,7 +68,7 @@ class LoadKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Everything that is said about a model before it is loaded: ``load_with(options)`` loads it, in any process.
+    """Everything that is decided about a model before it is loaded: ``load_with(options)`` loads it, in any process.
 
     Attributes:
         model: None for the bundled model, a folder, or a Hub name.

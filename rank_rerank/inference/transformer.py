@@ -11,7 +11,7 @@ class Transformer(Protocol):
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         ...
 
     @property
@@ -20,7 +20,7 @@ class Transformer(Protocol):
         ...
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:
-        """Compute the projected, normalised vector of every token.
+        """Compute the projected, normalized vector of every token.
 
         Args:
             batch: packed tokens.
@@ -43,7 +43,7 @@ class PairTransformer(Protocol):
         """Compute the logit of every pair.
 
         Args:
-            batch: packed tokens, a text a pair.
+            batch: packed tokens, one text per pair.
 
         Returns:
             [num_texts] float32; minus infinity for a text without tokens.

@@ -179,10 +179,10 @@ def _link(code: bytes, num_arguments: int, target: Target) -> Kernel:
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * num_arguments)
     function = prototype(engine.get_function_address(SYMBOL))
     result, error = ctypes.c_void_p(), ctypes.c_void_p()
-    places = ctypes.addressof(result), ctypes.addressof(error)
+    addresses = ctypes.addressof(result), ctypes.addressof(error)
 
     def call(*arguments: int) -> int:
-        return function(*places, *arguments)
+        return function(*addresses, *arguments)
 
     return Kernel(call, (engine, result, error))
 

@@ -304,11 +304,11 @@ def at(builder: Builder, address: Value, number: Value, item_bytes: int = FLOAT_
 
 def _repeat(builder: Builder, value: Value, lanes: int) -> Value:
     """A register's numbers again and again, up to so many."""
-    places = [lane % value.type.count for lane in range(lanes)]
-    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), places))
+    indices = [lane % value.type.count for lane in range(lanes)]
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), indices))
 
 
 def _part(builder: Builder, value: Value, first: int, lanes: int) -> Value:
     """Some lanes of a wider value."""
-    places = list(range(first, first + lanes))
-    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), places))
+    indices = list(range(first, first + lanes))
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(INT32, lanes), indices))

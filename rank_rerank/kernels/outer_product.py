@@ -5,7 +5,7 @@ Layout: the panel is stored k-major, [num_steps, columns], so a step reads whole
 row is put into every lane and multiplied with them (outer product form). No sum runs across lanes.
 Precision: float32 products are added to a float32 sum in the order of k, one after the other, so a result does not
 depend on how many rows or columns are computed together. Integers are summed exactly in int32.
-Cost: rows * columns * k multiply-adds; a step reads one number a row and the panel's columns once.
+Cost: rows * columns * k multiply-adds; a step reads one number per row and the panel's columns once.
 A "step" is one float32, or a 32-bit lane that holds two 16-bit integers, four bytes or 32 signs.
 """
 
@@ -54,7 +54,7 @@ class Tile:
 
     @property
     def vector_bytes(self) -> int:
-        """Bytes a register."""
+        """Bytes per register."""
         return self.path.lanes * STEP_BYTES
 
 

@@ -23,7 +23,7 @@ class VectorPath:
 
     Attributes:
         name: what `doctor` shows and RANK_RERANK_VECTOR_PATH takes.
-        lanes: 32-bit numbers a register.
+        lanes: 32-bit numbers per register.
         rows: document tokens that are multiplied at once; with ``panel_vectors`` chosen to fill the registers.
         tail_rows: document tokens at once where fewer than ``rows`` are left.
         panel_vectors: registers of query tokens that are multiplied at once.

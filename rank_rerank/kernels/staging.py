@@ -38,7 +38,7 @@ class Conversion:
     """How stored numbers become what the inner loop reads, a register at a time.
 
     Attributes:
-        items: stored numbers a register.
+        items: stored numbers per register.
         source_kind: LLVM's type of a stored number.
         target_kind: LLVM's type of a converted number.
         convert: adds the instructions; it takes and gives registers of any number of lanes.
@@ -51,12 +51,12 @@ class Conversion:
 
     @property
     def source_bytes(self) -> int:
-        """Bytes a register before the conversion."""
+        """Bytes per register before the conversion."""
         return self.items * _bytes_each(self.source_kind)
 
     @property
     def target_bytes(self) -> int:
-        """Bytes a register becomes."""
+        """Bytes that a register becomes."""
         return self.items * _bytes_each(self.target_kind)
 
 
@@ -112,8 +112,8 @@ def stage_register(
     """
     with builder.if_then(builder.icmp_signed("<", number, limit)):
         kind = ir.VectorType(conversion.source_kind, conversion.items)
-        place = builder.add(source, builder.mul(number, integer(conversion.source_bytes)))
-        value = conversion.convert(builder, load(builder, kind, place))
+        start = builder.add(source, builder.mul(number, integer(conversion.source_bytes)))
+        value = conversion.convert(builder, load(builder, kind, start))
         store(builder, value, builder.add(target, builder.mul(number, integer(conversion.target_bytes))))
 
 
@@ -125,8 +125,8 @@ def _stage_signs(builder: Builder, source: Value, target: Value, count: Value) -
     def body(number: Value, _: list[Value]) -> list[Value]:
         bits = builder.and_(splat(builder, load(builder, INT8, builder.add(source, number)), 8), weights)
         is_set = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, [0] * 8))
-        place = builder.add(target, builder.mul(number, integer(8 * 4)))
-        store(builder, builder.select(is_set, plus, minus), place)
+        start = builder.add(target, builder.mul(number, integer(8 * 4)))
+        store(builder, builder.select(is_set, plus, minus), start)
         return []
 
     counted_loop(builder, integer(0), count, 1, [], body)

@@ -19,7 +19,7 @@ def run_tasks(task: Callable[[int], None], num_tasks: int, num_threads: int | No
     """Call ``task(0) … task(num_tasks - 1)``, each once, on several threads, and return when all are done.
 
     The calling thread works too, so a task may itself call this function, and one thread or one task costs no
-    hand-over. Which thread runs which task is not defined; tasks write to places of their own.
+    hand-over. Which thread runs which task is not defined; each task writes to memory of its own.
 
     Args:
         task: what to do; it should release the GIL.

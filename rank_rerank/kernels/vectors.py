@@ -32,14 +32,14 @@ def constant_vector(kind: Any, values: Sequence[float]) -> Value:
 
 def load(builder: Builder, kind: Any, address: Value, offset: int = 0) -> Value:
     """Read a number or a register; the address need not be aligned."""
-    place = builder.add(address, integer(offset)) if offset else address
-    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1)
+    pointed = builder.add(address, integer(offset)) if offset else address
+    return builder.load(builder.inttoptr(pointed, kind.as_pointer()), align=1)
 
 
 def store(builder: Builder, value: Value, address: Value, offset: int = 0) -> None:
     """Write a number or a register; the address need not be aligned."""
-    place = builder.add(address, integer(offset)) if offset else address
-    builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=1)
+    pointed = builder.add(address, integer(offset)) if offset else address
+    builder.store(value, builder.inttoptr(pointed, value.type.as_pointer()), align=1)
 
 
 def splat(builder: Builder, value: Value, lanes: int) -> Value:
@@ -64,7 +64,7 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
     Args:
         builder: where to.
         path: says how; see `VectorPath.integer_product`.
-        document: [lanes] int32: four bytes (unsigned on x86), two 16-bit numbers, or one number a lane.
+        document: [lanes] int32: four bytes (unsigned on x86), two 16-bit numbers, or one number per lane.
         query: [lanes] int32: the same, signed.
         total: [lanes] int32.
     """
@@ -137,7 +137,7 @@ def counted_loop(
     """Repeat ``body`` for start, start + step, … below stop, and hand values from one turn to the next.
 
     Args:
-        builder: where to; it stands behind the loop afterwards.
+        builder: where to; after this call it stands after the loop.
         start: first counter, int64.
         stop: where to stop, int64; no turn is made when start is not below it.
         step: how far to count.

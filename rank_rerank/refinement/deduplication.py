@@ -32,11 +32,11 @@ def drop_near_duplicates(ranking: Ranking, vectors: Any, *, threshold: float = D
     check_documents(len(similarities), indices)
     kept: list[int] = []
     is_free = np.ones(len(indices), np.bool_)
-    for place in range(len(indices)):
-        if not is_free[place]:
+    for position in range(len(indices)):
+        if not is_free[position]:
             continue
-        kept.append(place)
+        kept.append(position)
         # a similarity to itself a rounding below 1 must not keep a copy
-        near = similarities.to_all(int(indices[place]))[indices] >= threshold - 1e-6
+        near = similarities.to_all(int(indices[position]))[indices] >= threshold - 1e-6
         is_free &= ~near
     return ranking.select(np.array(kept, np.int64))

@@ -47,7 +47,7 @@ def refine_matryoshka(query_vector: Any, vectors: Any, *, head_dims: int, keep: 
         top_k: how many to return.
 
     Returns:
-        [at most top_k] places, best first; of equals the first.
+        [at most top_k] positions, best first; of equals the first.
 
     Raises:
         ShapeError, NonFiniteError: as for dense_scores.

@@ -80,7 +80,7 @@ def choose_by_mmr(relevance: Float64Vector, similarities: Similarities, count: i
         trade_off: λ.
 
     Returns:
-        [min(count, n)] places, in the order of choice; of equals the first.
+        [min(count, n)] positions, in the order of choice; of equals the first.
     """
     chosen: list[int] = []
     is_free = np.ones(len(relevance), np.bool_)
@@ -106,7 +106,7 @@ def choose_by_dpp(relevance: Float64Vector, similarities: Similarities, count: i
         trade_off: λ.
 
     Returns:
-        [min(count, n)] places, in the order of choice; of equals the first.
+        [min(count, n)] positions, in the order of choice; of equals the first.
     """
     num_documents = len(relevance)
     count = min(count, num_documents)
@@ -138,15 +138,15 @@ def choose_by_dpp(relevance: Float64Vector, similarities: Similarities, count: i
 class _Some:
     """Similarities between some of the documents, the hits of a ranking."""
 
-    def __init__(self, similarities: Similarities, places: Int64Vector) -> None:
+    def __init__(self, similarities: Similarities, positions: Int64Vector) -> None:
         self._similarities = similarities
-        self._places = places
+        self._positions = positions
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def to_all(self, index: int) -> Float64Vector:
-        return self._similarities.to_all(int(self._places[index]))[self._places]
+        return self._similarities.to_all(int(self._positions[index]))[self._positions]
 
 
 def _reorder(
@@ -156,8 +156,8 @@ def _reorder(
     choose: Callable[[Float64Vector, Similarities, int], Int64Vector],
 ) -> Ranking:
     check_top_k(top_k)
-    places = np.array([hit.index for hit in ranking], np.int64)
-    check_documents(len(similarities), places)
+    positions = np.array([hit.index for hit in ranking], np.int64)
+    check_documents(len(similarities), positions)
     relevance = np.array([hit.relevance for hit in ranking], np.float64)
-    chosen = choose(relevance, _Some(similarities, places), len(places) if top_k is None else top_k)
+    chosen = choose(relevance, _Some(similarities, positions), len(positions) if top_k is None else top_k)
     return ranking.select(chosen)

@@ -1,6 +1,6 @@
 r"""One ranking out of several: by ranks (RRF, ISR, Borda) or by scores (CombSUM, CombMNZ, weighted sum).
 
-With :math:`r_i(d)` the rank of d in ranking i from 1, :math:`s_i(d)` its normalised score, :math:`w_i` the weight of
+With :math:`r_i(d)` the rank of d in ranking i from 1, :math:`s_i(d)` its normalized score, :math:`w_i` the weight of
 the ranking, and sums over the rankings that hold d:
 
 - "rrf": :math:`\sum w_i / (k + r_i(d))`, k = 60 (Cormack, Clarke and Büttcher, SIGIR 2009);
@@ -9,9 +9,9 @@ the ranking, and sums over the rankings that hold d:
   (Aslam and Montague, SIGIR 2001);
 - "comb_sum": :math:`\sum w_i s_i(d)`; "comb_mnz": the same times n(d) (Fox and Shaw, TREC-2, 1994).
 
-Scores of different systems are not comparable, so they are normalised first: "min_max" to [0, 1] over the ranking;
+Scores of different systems are not comparable, so they are normalized first: "min_max" to [0, 1] over the ranking;
 "z_score" to mean 0 and deviation 1; "distribution" to [0, 1] over mean ± 3 deviations, cut; "none" as they are. A
-document that a ranking lacks is worth the least that normalisation gives there: 0, the ranking's lowest z-score, 0.
+document that a ranking lacks is worth the least that normalization gives there: 0, the ranking's lowest z-score, 0.
 """
 
 import math
@@ -87,9 +87,9 @@ def fuse(
         raise InvalidArgumentError(f"rrf_k must be 0 or more, not {rrf_k}")
     keys = list(dict.fromkeys(key for ranked in lists for key in ranked.keys))
     ranks = np.full((len(lists), len(keys)), np.inf)  # [num_rankings, num_documents]
-    place_of = {key: place for place, key in enumerate(keys)}
+    position_of = {key: position for position, key in enumerate(keys)}
     for number, ranked in enumerate(lists):
-        ranks[number, [place_of[key] for key in ranked.keys]] = np.arange(1, len(ranked.keys) + 1)
+        ranks[number, [position_of[key] for key in ranked.keys]] = np.arange(1, len(ranked.keys) + 1)
     if method in _BY_RANK:
         parts = _BY_RANK[method](ranks, rrf_k)
     else:
@@ -100,11 +100,11 @@ def fuse(
     order = np.argsort(-scores, kind="stable")[:top_k]
     return [
         FusedDocument(
-            keys[place],
-            float(scores[place]),
-            tuple(int(rank) if math.isfinite(rank) else None for rank in ranks[:, place].tolist()),
+            keys[position],
+            float(scores[position]),
+            tuple(int(rank) if math.isfinite(rank) else None for rank in ranks[:, position].tolist()),
         )
-        for place in order.tolist()
+        for position in order.tolist()
     ]
 
 
@@ -212,9 +212,9 @@ def _normalized_scores(lists: list[_Ranked], ranks: Any, normalization: str, met
         if len(ranked.keys) == 0:
             continue
         normalized = _NORMALIZATIONS[normalization](ranked.scores)
-        places = np.flatnonzero(np.isfinite(ranks[number]))
+        positions = np.flatnonzero(np.isfinite(ranks[number]))
         parts[number] = normalized.min() if normalization == "z_score" else 0
-        parts[number, places] = normalized[ranks[number, places].astype(np.int64) - 1]
+        parts[number, positions] = normalized[ranks[number, positions].astype(np.int64) - 1]
     return parts
 
 

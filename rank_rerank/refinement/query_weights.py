@@ -33,7 +33,7 @@ class TokenStatistics:
 
     @classmethod
     def fit(cls, encoder: TokenEncoder, texts: Iterable[str]) -> "TokenStatistics":
-        """Count over a corpus, as a stream: tokenising is all it takes.
+        """Count over a corpus, as a stream: tokenizing is all it takes.
 
         Args:
             encoder: whose tokenizer; queries must be weighted with the same.

@@ -69,11 +69,11 @@ class MaxsimSimilarities:
         similarities = np.zeros(len(self))
         if self._lengths[index] == 0:
             return similarities
-        document, places = self._embeddings[index], self._with_tokens
-        others = self._embeddings if len(places) == len(self) else self._embeddings.select(places)
+        document, positions = self._embeddings[index], self._with_tokens
+        others = self._embeddings if len(positions) == len(self) else self._embeddings.select(positions)
         forth = maxsim(document, others) / self._lengths[index]
-        back = maxsim_many(others, [document])[:, 0] / self._lengths[places]
-        similarities[places] = (forth.astype(np.float64) + back) / 2
+        back = maxsim_many(others, [document])[:, 0] / self._lengths[positions]
+        similarities[positions] = (forth.astype(np.float64) + back) / 2
         return similarities
 
 

@@ -39,7 +39,7 @@ class PairScores:
     num_query_tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossEncoder:
     """Scores pairs as a checkpoint's authors do.
 
@@ -87,6 +87,9 @@ class CrossEncoder:
             raise InvalidArgumentError("the instruction is empty; leave it out for the model's own")
         checkpoint = replace(self.checkpoint, prompt=replace(prompt, instruction=instruction))
         return replace(self, checkpoint=checkpoint, tokenizer=_open_tokenizer(checkpoint))
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder(model={self.checkpoint.name!r}, transformer={type(self.transformer).__name__})"
 
     def score(self, query: str, documents: Sequence[str], name: str = "the query") -> PairScores:
         """Score documents for a query. A document's score does not depend on the others.

@@ -29,7 +29,7 @@ class DocumentView:
 
     Attributes:
         storage: how a number is stored; "signs" keeps eight numbers, ±1, a byte.
-        dim: numbers a vector.
+        dim: numbers per vector.
         row_stride: bytes from a token's vector to the next one's.
         addresses: [num_documents] int64, of each document's first vector.
         lengths: [num_documents] int64, tokens of each document.
@@ -59,7 +59,7 @@ class DocumentView:
 
     @property
     def row_items(self) -> int:
-        """Stored numbers a vector; bytes of eight where storage is "signs"."""
+        """Stored numbers per vector; bytes of eight where storage is "signs"."""
         return self.dim // 8 if self.storage == "signs" else self.dim
 
 

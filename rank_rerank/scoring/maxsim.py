@@ -7,7 +7,7 @@ tensors in main memory go to the compiled kernel for the CPU, tensors and arrays
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,8 +36,8 @@ class MaxsimMatches:
     """
 
     scores: Any
-    similarities: Any
-    indices: Any
+    similarities: Any = field(repr=False)
+    indices: Any = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TopDocuments:
     """The best documents, the best one first; equal scores keep the order of the documents.
 
     Attributes:
-        indices: [at most top_k] int64, places in the documents passed.
+        indices: [at most top_k] int64, indices of the documents passed.
         scores: as many float32.
     """
 

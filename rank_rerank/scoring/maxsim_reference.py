@@ -1,4 +1,4 @@
-r"""MaxSim as its definition reads: slow, in float64, and what every kernel is held to.
+r"""MaxSim as its definition reads: slow, in float64, and what every kernel is compared with.
 
 .. math:: s(Q, D) = \sum_i w_i \max_j \langle q_i, d_j \rangle
 
@@ -38,7 +38,7 @@ def best_matches_reference(query: AnyArray, document: AnyArray) -> tuple[Float64
         document: [num_tokens, dim].
 
     Returns:
-        [num_query_tokens] similarities in float64, minus infinity without tokens, and [num_query_tokens] places of the
+        [num_query_tokens] similarities in float64, minus infinity without tokens, and [num_query_tokens] indices of the
         first token that has it, −1 without tokens.
     """
     if len(document) == 0:

@@ -1,6 +1,6 @@
 """PackedDocuments: stored token vectors with what scoring needs beside them: scales, and which documents to score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class PackedDocuments:
     The dtype of ``embeddings.vectors`` says how numbers are stored:
 
     - float32, float16, bfloat16 (ml_dtypes' or torch's): as they are;
-    - int8: times a scale a token or a document; 1 where no scales are given;
+    - int8: times one scale per token or per document; 1 where no scales are given;
     - uint8: the sign bits of eight numbers, ±1, in the order of ``np.packbits``; the dim is eight times the columns.
 
     Attributes:
@@ -32,9 +32,9 @@ class PackedDocuments:
     """
 
     embeddings: TokenEmbeddings
-    token_scales: AnyArray | None = None
-    document_scales: AnyArray | None = None
-    candidates: AnyArray | None = None
+    token_scales: AnyArray | None = field(default=None, repr=False)
+    document_scales: AnyArray | None = field(default=None, repr=False)
+    candidates: AnyArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.token_scales is not None and self.document_scales is not None:
@@ -58,7 +58,7 @@ class PackedDocuments:
         if tuple(scales.shape) != (count,):
             raise ShapeError(f"{name} need the shape ({count},), these have {tuple(scales.shape)}")
         with np.errstate(invalid="ignore"):
-            is_finite = bool((scales - scales == 0).all())  # said so that tensors of any library understand it
+            is_finite = bool((scales - scales == 0).all())  # written so that tensors of any library understand it
         if not is_finite:
             raise NonFiniteError(f"{name} hold NaN or infinity")
         if bool((scales < 0).any()):

@@ -133,6 +133,10 @@ class EmbeddingStore:
         """Whether changes are refused."""
         return self._read_only
 
+    def __repr__(self) -> str:
+        model, dtype = self.identity.name, self.compression.dtype
+        return f"EmbeddingStore(folder={str(self._folder)!r}, documents={len(self)}, model={model!r}, dtype={dtype!r})"
+
     def __len__(self) -> int:
         return len(self._snapshot)
 

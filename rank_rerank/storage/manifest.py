@@ -171,8 +171,8 @@ def _check_version(values: dict[str, Any]) -> None:
         _refuse()
     if version != VERSION:
         raise StoreFormatError(
-            f"{MANIFEST_FILE} is of version {version}, this program reads version {VERSION}. If it is newer, install a "
-            "newer program: pip install --upgrade rank-rerank"
+            f"{MANIFEST_FILE} has version {version}, and this program reads version {VERSION}. If it is newer, "
+            "install the version of rank-rerank that wrote it"
         )
 
 

@@ -14,7 +14,7 @@ from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.snapshot import Places, Snapshot
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StoredDocuments(Sequence[Document]):
     """Documents of a store as candidates; what `EmbeddingStore.select` gives.
 
@@ -38,6 +38,9 @@ class StoredDocuments(Sequence[Document]):
     def compression(self) -> Compression:
         """How the vectors are stored."""
         return self.snapshot.compression
+
+    def __repr__(self) -> str:
+        return f"StoredDocuments(documents={len(self)}, model={self.identity.name!r}, dtype={self.compression.dtype!r})"
 
     def __len__(self) -> int:
         return len(self.places)

@@ -12,7 +12,7 @@ def plan_batches(lengths: Int64Vector, token_budget: int) -> list[Int64Vector]:
     share the batches finish together.
 
     Args:
-        lengths: [num_texts] tokens a text.
+        lengths: [num_texts] tokens per text.
         token_budget: the most padded tokens a batch may have (texts × longest); a longer text goes alone.
 
     Returns:

@@ -18,7 +18,7 @@ class TokenizedPairs:
     """One query with many documents.
 
     Attributes:
-        batch: a sequence a pair; ``truncated`` is of the documents. A document without words has no tokens.
+        batch: one sequence per pair; ``truncated`` is of the documents. A document without words has no tokens.
         num_query_tokens: of the query alone, special ones not counted.
         query_truncated: the query was cut to leave room for documents.
     """
@@ -60,7 +60,7 @@ class PairTokenizer:
         return (_reopen, self._arguments)
 
     def tokenize(self, query: str, documents: Sequence[str], name: str = "the query") -> TokenizedPairs:
-        """Tokenise a query with each of the documents.
+        """Tokenize a query with each of the documents.
 
         Args:
             query: of valid Unicode.

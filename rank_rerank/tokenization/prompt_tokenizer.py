@@ -20,7 +20,7 @@ MIN_ROOM = 16
 class PromptTokenizer:
     """Turns pairs into tokens by a prompt; what looks like a control token in a user's text is plain text.
 
-    Instruction, query and document are tokenised as one text, as the models' authors do: a document's first word and
+    Instruction, query and document are tokenized as one text, as the models' authors do: a document's first word and
     the space before it are one token. Where the whole is too long the document is cut at its end. A query of more than
     half of the room is cut to that half.
 
@@ -60,7 +60,7 @@ class PromptTokenizer:
         return (type(self), self._arguments)
 
     def tokenize(self, query: str, documents: Sequence[str], name: str = "the query") -> TokenizedPairs:
-        """Tokenise a query with each of the documents: see PairTokenizer.tokenize.
+        """Tokenize a query with each of the documents: see PairTokenizer.tokenize.
 
         Raises:
             EmptyQueryError: the query has no words.

@@ -1,7 +1,7 @@
 """Read only the beginning of a long text, without changing the tokens that are kept.
 
-``tokenizers`` tokenises everything before it truncates: 12 MB of text cost seconds for 512 tokens. So a text is cut by
-characters first. The cut changes nothing as long as every kept token ends before the last place where the tokenizer
+``tokenizers`` tokenizes everything before it truncates: 12 MB of text cost seconds for 512 tokens. So a text is cut by
+characters first. The cut changes nothing as long as every kept token ends before the last position where the tokenizer
 could have been influenced by what follows: the last white space of the beginning, or SAFE_DISTANCE characters before
 its end (no pre-tokenizer of the supported families looks further: WordPiece gives up on a word after 100 characters).
 Where that does not hold, more is read, up to MAX_CHARACTERS_PER_TOKEN a token.
@@ -19,7 +19,7 @@ MAX_CHARACTERS_PER_TOKEN = 256
 # a few tokens may be long words: below this size reading on costs nothing
 MIN_LIMIT = 8192
 SAFE_DISTANCE = 256
-# other white space (vertical tab, next line …) is removed by BERT's normaliser, which joins the words round it
+# other white space (vertical tab, next line …) is removed by BERT's normalizer, which joins the words round it
 WHITE_SPACE = " \t\n\r"
 
 
@@ -39,7 +39,7 @@ class Words:
 
 
 def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int, *, strip: bool = True) -> Words:
-    """Tokenise as much of a text as its first ``max_tokens`` tokens need.
+    """Tokenize as much of a text as its first ``max_tokens`` tokens need.
 
     A text with fewer than max_tokens tokens in its first
     256 × max_tokens characters (8,192 at least) is read up to there.
@@ -73,7 +73,7 @@ def _most_characters(max_tokens: int) -> int:
 
 
 def _is_unaffected(beginning: str, spans: Int32Matrix, max_tokens: int) -> bool:
-    """Whether max_tokens tokens end where nothing behind the cut could have changed them."""
+    """Whether max_tokens tokens end where nothing after the cut could have changed them."""
     if len(spans) < max_tokens:
         return False
     return bool(spans[max_tokens - 1, 1] <= max(_last_white_space(beginning), len(beginning) - SAFE_DISTANCE))

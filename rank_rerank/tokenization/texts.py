@@ -1,4 +1,4 @@
-"""What a text must be before it is tokenised."""
+"""What a text must be before it is tokenized."""
 
 from rank_rerank.errors import InvalidItemError, InvalidTextError
 

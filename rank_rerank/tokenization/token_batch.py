@@ -45,22 +45,22 @@ class TokenBatch:
         """[num_texts]: the number of tokens of each text."""
         return np.diff(self.offsets)
 
-    def places(self, texts: Int64Vector) -> Int64Vector:
+    def rows(self, texts: Int64Vector) -> Int64Vector:
         """Where the tokens of some texts stand, in the order of the texts."""
         ranges = [np.arange(self.offsets[text], self.offsets[text + 1]) for text in texts.tolist()]
         return np.concatenate(ranges) if ranges else np.empty(0, np.int64)
 
     def select(self, texts: Int64Vector) -> "TokenBatch":
         """A batch of some of the texts, in the order given."""
-        places = self.places(texts)
+        rows = self.rows(texts)
         return TokenBatch(
-            token_ids=self.token_ids[places],
-            attention_mask=self.attention_mask[places],
-            scoring_mask=self.scoring_mask[places],
-            character_spans=self.character_spans[places],
+            token_ids=self.token_ids[rows],
+            attention_mask=self.attention_mask[rows],
+            scoring_mask=self.scoring_mask[rows],
+            character_spans=self.character_spans[rows],
             offsets=np.concatenate([[0], np.cumsum(self.lengths[texts])]).astype(np.int64),
             truncated=self.truncated[texts],
-            token_types=None if self.token_types is None else self.token_types[places],
+            token_types=None if self.token_types is None else self.token_types[rows],
         )
 
 

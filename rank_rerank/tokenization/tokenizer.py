@@ -52,7 +52,7 @@ class Tokenizer:
         return (type(self), (self._file, self._settings))
 
     def tokenize_queries(self, queries: Sequence[str], names: Sequence[str] | None = None) -> TokenBatch:
-        """Tokenise queries: marker, truncation, expansion; every attended or filled position is scored.
+        """Tokenize queries: marker, truncation, expansion; every attended or filled position is scored.
 
         Args:
             queries: texts of valid Unicode.
@@ -68,13 +68,13 @@ class Tokenizer:
         return batch
 
     def tokenize_documents(self, documents: Sequence[str]) -> TokenBatch:
-        """Tokenise documents: marker, truncation, skiplist; a document without words gets no tokens."""
+        """Tokenize documents: marker, truncation, skiplist; a document without words gets no tokens."""
         batch = pack([self._tokenize_document(document) for document in documents])
         self._warn_of_truncation(int(batch.truncated.sum()), len(documents))
         return batch
 
     def read_document(self, document: str) -> TokenizedText:
-        """Tokenise one document as tokenize_documents does; that its end is not read is said in the result only."""
+        """Tokenize one document as tokenize_documents does; that its end is not read is reported in the result only."""
         return self._tokenize_document(document)
 
     def token_strings(self, token_ids: Int64Vector) -> list[str]:
@@ -182,7 +182,7 @@ class Tokenizer:
         if first:
             logger.warning(
                 "%d of %d documents are longer than the %d tokens this model reads; the rest of them was not read "
-                "(truncated=True on these hits; this is said once)",
+                "(truncated=True on these hits; this is logged once)",
                 num_truncated,
                 num_documents,
                 self._settings.document_length,

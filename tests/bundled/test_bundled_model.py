@@ -42,10 +42,10 @@ LENGTHS = [
 LONGEST = 512
 
 
-def open_session(num_threads, *, optimise=True):
+def open_session(num_threads, *, optimize=True):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
-    if not optimise:
+    if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(bundled_folder() / "model_int8.onnx", options, ["CPUExecutionProvider"])
 
@@ -108,8 +108,8 @@ def test_batch_mates_and_order_change_no_bit(session, texts, alone, seed):
 
 
 @pytest.mark.parametrize(("num_threads", "optimise"), [(2, True), (3, True), (1, False)])
-def test_threads_and_graph_optimisation_change_no_bit(texts, alone, num_threads, optimise):
-    other = open_session(num_threads, optimise=optimise)
+def test_threads_and_graph_optimization_change_no_bit(texts, alone, num_threads, optimize):
+    other = open_session(num_threads, optimize=optimize)
     assert_same_bits([encode(other, [text])[0] for text in texts], alone)
     assert_same_bits(encode(other, texts), alone)
 

@@ -39,7 +39,7 @@ def test_the_share_is_of_different_words(share):
 
 
 def test_half_of_the_batches_are_disguised_and_keep_their_labels():
-    pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+    pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
     source = Source("squad", passages(), [])
     plain = BatchMaker([source], 0)
     disguised = BatchMaker([source], 0, Disguise(VOCABULARY))

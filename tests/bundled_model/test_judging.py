@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
-pytest.importorskip("ir_measures", reason='needs ir-measures: pip install "rank-rerank[evaluation]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
+pytest.importorskip("ir_measures", reason='needs ir-measures: pip install ".[evaluation]"')
 import judge as judging
 from training.corpora import Passage
 

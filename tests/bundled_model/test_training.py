@@ -8,7 +8,7 @@ from model_folders import BERT_CONFIG, write_bert
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 pytest.importorskip("transformers", reason="training needs transformers")
 pytest.importorskip("safetensors", reason="training needs safetensors")
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
 import train as recipe
 from training import batches, student
 from training.corpora import Passage, Source

@@ -3,7 +3,7 @@ import random
 import pytest
 from training.corpora import Passage, Source
 
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[evaluation]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
 from training.batches import GROUP_SIZE, GROUPS, BatchMaker, cut, find_neighbours, present
 from training_passages import passages
 

@@ -8,8 +8,8 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
 
-pytest.importorskip("safetensors", reason='needs safetensors: pip install "rank-rerank[export]"')
-pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+pytest.importorskip("safetensors", reason='needs safetensors: pip install ".[export]"')
+pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
 
 TEXTS = ["a", "who wrote Hamlet?", "late interaction compares every word with every word " * 12]
 
@@ -30,7 +30,7 @@ def test_unpacked_weights_give_the_vectors_of_the_file_in_float32(tmp_path):
 
 
 def test_transformers_reads_them(tmp_path):
-    transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "rank-rerank[export]"')
+    transformers = pytest.importorskip("transformers", reason='needs transformers: pip install ".[export]"')
     from unpack import unpack_model
 
     unpack_model(tmp_path)

@@ -138,7 +138,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_model_that_computes_more_is_refused(tmp_path):
     content = MODEL_FILE.read_bytes() + part(7, part(5, tensor("projection.weight", (2, 3), 1, bytes(24))))
     (tmp_path / "model_int8.onnx").write_bytes(content)
-    with pytest.raises(CheckpointFormatError, match=r"projection\.weight has no place in a BERT encoder"):
+    with pytest.raises(CheckpointFormatError, match=r"projection\.weight does not belong in a BERT encoder"):
         weights_from_onnx(tmp_path / "model_int8.onnx", read_transformer_config(bundled_folder()))
 
 

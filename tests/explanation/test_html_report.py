@@ -152,7 +152,7 @@ def test_no_documents():
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_heat_maps_as_pictures(encoder, tmp_path, ending):
-    pytest.importorskip("matplotlib", reason='needs matplotlib: pip install "rank-rerank[report]"')
+    pytest.importorskip("matplotlib", reason='needs matplotlib: pip install ".[report]"')
     explanation = rank_rerank.ColbertReranker(encoder).explain("$price of $5 rice", "It costs $7 or $8 & <more>")
     save_heat_map(explanation, tmp_path / f"map.{ending}")
     head = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]

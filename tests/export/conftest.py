@@ -1,6 +1,6 @@
 import pytest
 
-REASON = 'needs the export extra: pip install "rank-rerank[export]"'
+REASON = 'needs the export extra: pip install ".[export]"'
 
 
 def pytest_collection_modifyitems(items):
@@ -47,18 +47,18 @@ def texts():
 @pytest.fixture(scope="session")
 def fp32_model(tiny_encoder):
     """The exported graph; rewriting works in place, so tests that rewrite take a fresh one."""
-    from rank_rerank.export.int8_export import serialise
+    from rank_rerank.export.int8_export import serialize
 
-    return serialise(export(tiny_encoder))
+    return serialize(export(tiny_encoder))
 
 
 @pytest.fixture(scope="session")
 def int8_model(tiny_encoder, texts):
-    from rank_rerank.export.int8_export import quantise, serialise
+    from rank_rerank.export.int8_export import quantize, serialize
 
     model = export(tiny_encoder)
-    quantise(model, texts)
-    return serialise(model)
+    quantize(model, texts)
+    return serialize(model)
 
 
 def export(encoder):

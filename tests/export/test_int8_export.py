@@ -41,8 +41,8 @@ def test_int8_bits_depend_on_the_text_alone(int8_model, texts):
     check_invariance(int8_model, texts, max_length=96)
 
 
-def test_bits_do_not_depend_on_graph_optimisation(int8_model, texts):
-    session, plain = OnnxSession(int8_model), OnnxSession(int8_model, optimise=False)
+def test_bits_do_not_depend_on_graph_optimization(int8_model, texts):
+    session, plain = OnnxSession(int8_model), OnnxSession(int8_model, optimize=False)
     for text in texts:
         np.testing.assert_array_equal(session.encode([text])[0], plain.encode([text])[0])
 
@@ -65,12 +65,12 @@ def test_the_file_says_nothing_of_the_machine_that_made_it(fp32_model, int8_mode
 
 
 def test_the_same_encoder_gives_the_same_bytes(int8_model, tiny_encoder, texts):
-    from rank_rerank.export.int8_export import quantise, serialise
+    from rank_rerank.export.int8_export import quantize, serialize
     from tests.export.conftest import export
 
     model = export(tiny_encoder)
-    quantise(model, texts)
-    assert serialise(model) == int8_model
+    quantize(model, texts)
+    assert serialize(model) == int8_model
 
 
 def test_weights_keep_the_names_of_their_modules(int8_model):

@@ -20,7 +20,7 @@ def output_error(weight, rounded, gram):
 
 
 @given(seed=st.integers(0, 1000), channels=st.integers(1, 40), outputs=st.integers(1, 8))
-def test_no_pair_of_neighbours_can_saturate_16_bits(seed, channels, outputs):
+def test_no_pair_of_neighbors_can_saturate_16_bits(seed, channels, outputs):
     integers, scale = round_weights(*layer(seed, channels, outputs))
     wide = integers[: channels // 2 * 2].astype(np.int32).reshape(channels // 2, 2, outputs)
     assert np.abs(integers.astype(np.int32)).max() <= 127

@@ -47,7 +47,7 @@ def test_weights_are_rounded_when_int8_is_asked_for(pylate, options):
 
 @needs_bytes
 def test_rounded_weights_give_what_pytorch_gives(pylate):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     compiled, exact = load(pylate, runtime="numba"), load(pylate)
     assert exact.transformer.description.startswith("PyTorch")
     for embeddings, wanted in (
@@ -63,7 +63,7 @@ def test_rounded_weights_give_what_pytorch_gives(pylate):
 @needs_bytes
 @pytest.mark.parametrize("sizes", [(32, 32), (32, 10)])
 def test_projections_with_ends_are_those_of_pytorch(pylate, sizes):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     folders.write_dense(
         pylate, sizes=sizes, activation_function="torch.nn.modules.activation.Tanh", use_residual=sizes[0] == sizes[1]
     )
@@ -92,7 +92,7 @@ def test_what_is_not_compiled_is_refused(pylate):
 
 @needs_bytes
 def test_the_bundled_model_runs_in_every_runtime(encoder):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     assert encoder.transformer.description.startswith("compiled")
     assert load(None, runtime="onnx").transformer.description.startswith("ONNX Runtime")
     assert load(None, runtime="torch").transformer.description.endswith("cpu, fp32")
@@ -100,7 +100,7 @@ def test_the_bundled_model_runs_in_every_runtime(encoder):
 
 
 def test_an_int8_file_goes_to_pytorch_where_it_sees_a_gpu(monkeypatch, caplog):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     monkeypatch.setattr(choose, "GPUS", ("cpu",))  # no GPU is needed to see what is chosen
     assert load(None, device="cpu").transformer.description.startswith("PyTorch")
     assert load(None, device="cpu", precision="int8").transformer.description.startswith("PyTorch")

@@ -5,7 +5,7 @@ import model_folders as folders
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason='needs the torch extra: pip install "rank-rerank[torch]"')
+pytest.importorskip("torch", reason='needs the torch extra: pip install ".[torch]"')
 
 import rank_rerank
 from rank_rerank.errors import (

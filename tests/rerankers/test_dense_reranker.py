@@ -113,7 +113,7 @@ class Fake:
 
 
 def test_a_cascade_from_heads_of_vectors_to_a_cross_encoder(reranker, dense, tmp_path):
-    pytest.importorskip("torch", reason='needs PyTorch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs PyTorch: pip install ".[torch]"')
     precise = rank_rerank.load(write_cross_encoder(tmp_path))
     stage = rank_rerank.CascadeStage
     cascade = rank_rerank.CascadeReranker(

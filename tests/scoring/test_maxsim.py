@@ -311,7 +311,7 @@ class TestMatches:
 
 class TestTopK:
     def test_is_a_prefix_of_all_sorted(self, query, documents, monkeypatch):
-        monkeypatch.setattr("rank_rerank.scoring.maxsim.TOP_K_BLOCK_DOCUMENTS", 3)
+        monkeypatch.setattr(sys.modules["rank_rerank.scoring.maxsim"], "TOP_K_BLOCK_DOCUMENTS", 3)
         many = [*documents, documents[0], [], documents[2]]
         scores = maxsim(query, many)
         order = np.lexsort((np.arange(len(many)), -scores))
@@ -321,7 +321,7 @@ class TestTopK:
             assert same(top.scores, scores[order[:top_k]])
 
     def test_names_the_document_in_a_later_block(self, query, documents, monkeypatch):
-        monkeypatch.setattr("rank_rerank.scoring.maxsim.TOP_K_BLOCK_DOCUMENTS", 2)
+        monkeypatch.setattr(sys.modules["rank_rerank.scoring.maxsim"], "TOP_K_BLOCK_DOCUMENTS", 2)
         documents[3][0, 0] = np.nan
         with pytest.raises(NonFiniteError, match="document 3"):
             maxsim_top_k(query, documents, 2)

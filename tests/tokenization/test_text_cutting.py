@@ -75,7 +75,7 @@ def test_spans_point_into_the_callers_text_though_white_space_round_it_is_left_o
     ["word " * 2_000_000, "a" * 10_000_000, "語" * 10_000_000, "\x00" * 10_000_000, "é" * 10_000_000],
     ids=["words", "one word", "no spaces", "nothing but control characters", "accents"],
 )
-def test_ten_megabytes_are_cut_before_they_are_tokenised(tokenizer, text):
+def test_ten_megabytes_are_cut_before_they_are_tokenized(tokenizer, text):
     reader = CountingTokenizer(tokenizer)
     words = encode_beginning(reader, text, 510)
     # one reading of as much as is read at most, and the shorter ones before it, each half as long as the next

@@ -147,7 +147,7 @@ def test_32_threads_get_what_one_gets():
             ] == alone
 
 
-def test_a_copy_in_another_process_tokenises_alike():
+def test_a_copy_in_another_process_tokenizes_alike():
     tokenizer = tokenizer_with(query_prefix="[unused0]")
     duplicate = copy.copy(tokenizer)
     assert np.array_equal(

@@ -18,7 +18,7 @@ CURVES = {
     "tanh": (2.0, 0.0, 0.0, 2.0, 0.0, -1.0),
     **{name: (*ACTIVATIONS[name], 0.0, 1.0, 0.0) for name in ("gelu", "silu", "relu")},
 }
-# what is behind a row's end must count for nothing in its norm: the logistic function of this is 0
+# what comes after a row's end must count for nothing in its norm: the logistic function of this is 0
 FAR_BELOW = -1e30
 
 
@@ -27,8 +27,8 @@ class DenseStage:
     """One layer's entry in the model's table.
 
     Attributes:
-        fields: sizes and buffers, by their place in the entry.
-        arrays: what the other places point to.
+        fields: sizes and buffers, by their index in the entry.
+        arrays: what the other fields point to.
     """
 
     fields: dict[int, int]
@@ -55,7 +55,7 @@ def check_projections(projections: Sequence[DenseWeights], hidden: int) -> None:
             )
         if projection.activation not in ("identity", *CURVES):
             raise CheckpointFormatError(
-                f"the compiled runtime has no activation {projection.activation} behind a projection"
+                f"the compiled runtime has no activation {projection.activation} after a projection"
             )
         size = num_outputs
 

@@ -37,12 +37,12 @@ MAX_WORKERS = 8
 
 
 class NumbaTransformer:
-    """An encoder whose output is the last layer's rows, projected by what comes behind them, of unit length.
+    """An encoder whose output is the last layer's rows, projected by what comes after them, of unit length.
 
     Args:
         weights: its weights, rounded.
         config: its sizes.
-        projections: what comes behind it, in order.
+        projections: what comes after it, in order.
         num_threads: texts that run at once; None for the default.
         path: how to use the processor; None for the best way.
         product: numbers that attention is computed in; None for the fastest.
@@ -70,8 +70,8 @@ class NumbaTransformer:
         self._num_threads = num_threads
         self._model = pack_model(weights, config, self._path, self._projections)
         self._angles = {
-            place: RotaryAngles(theta, config.head_size, padded_head_size(config, self._path))
-            for place, theta in _thetas(config)
+            slot: RotaryAngles(theta, config.head_size, padded_head_size(config, self._path))
+            for slot, theta in _thetas(config)
         }
         self._pool = MemoryPool(MAX_KEPT_BYTES)
         self._kernel = loading.load_forward(self._path, product or loading.attention_product(self._path))
@@ -114,7 +114,7 @@ class NumbaTransformer:
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         return len(self._projections[-1].weight) if self._projections else self._config.hidden_size
 
     @property
@@ -209,15 +209,15 @@ class NumbaTransformer:
         positions = self._position_rows(batch, start, end)
         masks = np.full(layout.num_keys, MASKED, np.float32)
         masks[: end - start][batch.attention_mask[start:end]] = 0
-        angles = {place: angles.rows(end - start) for place, angles in self._angles.items()}
+        angles = {slot: angles.rows(end - start) for slot, angles in self._angles.items()}
         have_keys = self._rows_with_keys(batch.attention_mask[start:end])
         shared = np.zeros(plan.SHARED_FIELDS, np.int64)
         table[plan.NUM_STAGES] = len(schedule)
-        for place, array in (
+        for slot, array in (
             (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
             (plan.SHARED, shared), (plan.VECTORS, rows), (plan.HAVE_KEYS, have_keys), *angles.items(),
         ):  # fmt: skip
-            table[place] = array.ctypes.data
+            table[slot] = array.ctypes.data
         tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
 
         def work(worker: int) -> None:
@@ -244,15 +244,15 @@ class NumbaTransformer:
         """1 for each token that has a key in its window, else 0: what it attends to in a local layer is then zeros."""
         if self._config.rotary is None:
             return np.empty(0, np.int64)
-        places = np.arange(len(attention))
+        tokens = np.arange(len(attention))
         counts = np.concatenate([[0], np.cumsum(attention)])
         window = self._config.rotary.window
-        last = np.minimum(places + window + 1, len(attention))
-        return (counts[last] > counts[np.maximum(places - window, 0)]).astype(np.int64)
+        last = np.minimum(tokens + window + 1, len(attention))
+        return (counts[last] > counts[np.maximum(tokens - window, 0)]).astype(np.int64)
 
 
 def _thetas(config: TransformerConfig) -> list[tuple[int, float]]:
-    """The bases of a model's rotary angles, with their place in a text's table."""
+    """The bases of a model's rotary angles, with their index in a text's table."""
     if config.rotary is None:
         return []
     return [(plan.GLOBAL_ANGLES, config.rotary.global_theta), (plan.LOCAL_ANGLES, config.rotary.local_theta)]

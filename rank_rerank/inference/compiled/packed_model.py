@@ -59,18 +59,18 @@ class _Packer:
         self._group = group
         self._path = path
 
-    def put(self, place: int, array: AnyArray) -> None:
+    def put(self, slot: int, array: AnyArray) -> None:
         self.memory.append(np.ascontiguousarray(array))
-        self.table[place] = self.memory[-1].ctypes.data
+        self.table[slot] = self.memory[-1].ctypes.data
 
-    def put_norm(self, place: int, norm: Norm) -> None:
-        self.put(place, norm.gamma)
-        self.put(place + 1, norm.beta)
+    def put_norm(self, slot: int, norm: Norm) -> None:
+        self.put(slot, norm.gamma)
+        self.put(slot + 1, norm.beta)
 
-    def put_linear(self, place: int, linear: LinearWeights) -> None:
+    def put_linear(self, slot: int, linear: LinearWeights) -> None:
         packed = PackedLinear.pack(linear, self._group, self._path)
-        self.put(place, packed.panels)
-        self.put(place + 1, packed.columns)
+        self.put(slot, packed.panels)
+        self.put(slot + 1, packed.columns)
 
 
 def pack_model(
@@ -84,8 +84,8 @@ def pack_model(
     check_projections(projections, config.hidden_size)
     columns = path.panel_vectors * path.lanes
     hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
-    behind = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
-    packer = _Packer(behind + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
+    after_layers = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
+    packer = _Packer(after_layers + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
     table = packer.table
     table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
     table[plan.HEAD] = padded_head_size(config, path)
@@ -111,7 +111,7 @@ def pack_model(
         packer.put(plan.BAND, band)
         table[plan.BAND] += len(band) // 2 * band.itemsize
     stages = lay_out(projections, int(table[plan.HIDDEN_COLUMNS]), columns)
-    dense = _put_dense(packer, behind, stages)
+    dense = _put_dense(packer, after_layers, stages)
     if stages:
         table[plan.DIM] = padded_size(len(projections[-1].weight))
         table[plan.RESULT_BYTES] = stages[-1].fields[plan.TARGET_BYTES]
@@ -120,7 +120,7 @@ def pack_model(
     if weights.embedding_weight is not None and weights.embedding_bias is not None:
         widening = DenseWeights(weights.embedding_weight, weights.embedding_bias)
         stage = make_stage(widening, plan.FIRST_BUFFER, width, plan.STREAM_BUFFER, columns)
-        [embedding] = _put_dense(packer, behind + len(projections) * plan.DENSE_FIELDS, [stage])
+        [embedding] = _put_dense(packer, after_layers + len(projections) * plan.DENSE_FIELDS, [stage])
     for number, layer in enumerate(weights.layers):
         following = weights.layers[min(number + 1, config.num_layers - 1)]
         _put_layer(packer, number, layer, following, config)
@@ -132,21 +132,21 @@ def pack_model(
             num_layers=config.num_layers,
             is_pre_norm=config.rotary is not None,
             embedding=embedding,
-            dense=tuple((place, layer.has_end) for place, layer in zip(dense, projections, strict=True)),
+            dense=tuple((slot, layer.has_end) for slot, layer in zip(dense, projections, strict=True)),
         ),
         buffers_of(stages, width if embedding else 0),
     )
 
 
 def _put_dense(packer: _Packer, first: int, stages: Sequence[DenseStage]) -> tuple[int, ...]:
-    """Put entries one behind the other; give their places."""
-    places = tuple(first + number * plan.DENSE_FIELDS for number in range(len(stages)))
-    for place, stage in zip(places, stages, strict=True):
+    """Put entries one after the other; give their indices."""
+    slots = tuple(first + number * plan.DENSE_FIELDS for number in range(len(stages)))
+    for slot, stage in zip(slots, stages, strict=True):
         for field, number in stage.fields.items():
-            packer.table[place + field] = number
+            packer.table[slot + field] = number
         for field, array in stage.arrays.items():
-            packer.put(place + field, array)
-    return places
+            packer.put(slot + field, array)
+    return slots
 
 
 def _put_layer(

@@ -11,10 +11,10 @@ CHUNK = 512
 
 
 def make_band(window: int, path: VectorPath) -> Float32Vector:
-    """What is added to the scores of keys from far before a token, whose own is in the middle, to far behind it."""
+    """What is added to the scores of keys from far before a token, whose own is in the middle, to far after it."""
     # further than any row of a tile is from the first and the last key that it meets
-    centre = window + path.rows + path.panel_vectors * path.lanes
-    distances = np.abs(np.arange(2 * centre + 1) - centre)
+    center = window + path.rows + path.panel_vectors * path.lanes
+    distances = np.abs(np.arange(2 * center + 1) - center)
     return np.where(distances <= window, 0, OUTSIDE).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ linear layer int8 on rounded rows::
     x = LayerNorm(x + context Wo)
     x = LayerNorm(x + activation(x Wup) Wdown)
 
-ModernBERT (Warner et al. 2024) normalises what goes into a block and keeps the sum as it is; one norm ends the pass::
+ModernBERT (Warner et al. 2024) normalizes what goes into a block and keeps the sum as it is; one norm ends the pass::
 
     n = LayerNorm(x), in the first layer x;  for each head as above, from n, with q and k rotated by their positions
     n = LayerNorm(x = x + context Wo)
@@ -53,7 +53,7 @@ AFTER_ATTENTION = (
     ROUND_CONTEXT, PROJECT_CONTEXT, ADD_CONTEXT,
     PROJECT_UP, ACTIVATE, PROJECT_DOWN, ADD_FEED,
 )  # fmt: skip
-# where the sum goes on as it is, and only what the next layer reads is normalised
+# where the sum goes on as it is, and only what the next layer reads is normalized
 KEPT = {ADD_CONTEXT: KEEP_CONTEXT, ADD_FEED: KEEP_FEED}
 
 OUTPUTS: dict[Output, int] = {
@@ -90,7 +90,7 @@ def make_schedule(model: ModelStages, num_blocks: int, block_rows: int, output: 
         num_blocks: of the text.
         block_rows: rows of a block; the last one may have less.
         output: "projected": what the Dense layers make of x, in float32, of unit length; "unit": x of unit length;
-            "hidden": x; "first": x of the first block, for which the last layer leaves the others out behind its
+            "hidden": x; "first": x of the first block, for which the last layer leaves the others out after its
             attention.
     """
     num_layers = model.num_layers
@@ -110,14 +110,14 @@ def make_schedule(model: ModelStages, num_blocks: int, block_rows: int, output: 
         stages += [(kind, layer, row) for row in first_rows for kind in kinds]
     dense = model.dense if output == "projected" else ()
     for row in first_rows:
-        for place, has_end in dense:
-            stages += [(PROJECT_VECTORS, place, row), *([(FINISH_VECTORS, place, row)] if has_end else [])]
+        for slot, has_end in dense:
+            stages += [(PROJECT_VECTORS, slot, row), *([(FINISH_VECTORS, slot, row)] if has_end else [])]
         stages.append((OUTPUTS[output], 0, row))
     return np.array(stages, np.int64)
 
 
-def _embedding(place: int, row: int) -> list[tuple[int, int, int]]:
+def _embedding(slot: int, row: int) -> list[tuple[int, int, int]]:
     """Words and positions become the stream; through a layer of its own where they are narrower."""
-    if place == 0:
+    if slot == 0:
         return [(EMBED, 0, row)]
-    return [(EMBED_NARROW, 0, row), (PROJECT_VECTORS, place, row), (ROUND_STREAM, 0, row)]
+    return [(EMBED_NARROW, 0, row), (PROJECT_VECTORS, slot, row), (ROUND_STREAM, 0, row)]

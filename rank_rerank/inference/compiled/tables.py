@@ -18,7 +18,7 @@ from rank_rerank.kernels.processor import VectorPath
 ) = range(24)  # fmt: skip
 
 # each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
-# WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the place of the rotary angles in the text's
+# WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the index of the rotary angles in the text's
 # table, 0 for none;
 # BAND points to the middle of `rotary_angles.make_band`
 (
@@ -28,7 +28,7 @@ from rank_rerank.kernels.processor import VectorPath
     LAYER_FIELDS,
 ) = range(17)  # fmt: skip
 
-# each Dense layer, behind the layers: what it reads and writes, each a buffer (0: the stream) and bytes from row to
+# each Dense layer, after the layers: what it reads and writes, each a buffer (0: the stream) and bytes from row to
 # row; CURVE are the numbers of `make_curve`, 0 for none; RESIDUAL_PANELS what is multiplied with the input and added,
 # IS_RESIDUAL whether the input itself is
 (

@@ -35,7 +35,7 @@ class TextLayout:
         num_tokens: tokens of the text.
         num_keys: the same, rounded up to whole panels.
         block_rows: rows of a block.
-        parts: bytes of each part, by its place in the table.
+        parts: bytes of each part, by its index in the table.
         workspace_bytes: what each worker needs for itself.
         buffer_bytes: of each buffer of the Dense layers.
     """
@@ -54,7 +54,7 @@ class TextLayout:
         item = plan.bytes_per_number(path)
         num_keys = -(-num_tokens // columns) * columns
         rows = min(num_tokens, MAX_BLOCK_ROWS)
-        hidden, stream, inner = (int(model[place]) for place in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))
+        hidden, stream, inner = (int(model[field]) for field in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))
         head = int(model[plan.HEAD])
         context = int(model[plan.NUM_HEADS]) * head
 
@@ -101,8 +101,8 @@ class TextLayout:
         )  # fmt: skip
         table[plan.WORKSPACE_BYTES], table[plan.BUFFER_BYTES] = self.workspace_bytes, self.buffer_bytes
         address = memory.ctypes.data
-        for place, size in self.parts.items():
-            table[place] = address
+        for field, size in self.parts.items():
+            table[field] = address
             address += _whole_lines(size)
         table[plan.WORKSPACES] = address
         return table

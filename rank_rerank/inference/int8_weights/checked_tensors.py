@@ -1,4 +1,4 @@
-"""Weights by name, held against what they should be before anything is computed with them."""
+"""Weights by name, compared with what they should be before anything is computed with them."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -51,7 +51,7 @@ class CheckedTensors:
         """A matrix that was not asked for is part of a model that computes more than this one."""
         for name, tensor in self._tensors.items():
             if name not in self._used and tensor.ndim >= 2 and tensor.dtype.kind == "f":  # noqa: PLR2004 - a matrix
-                raise CheckpointFormatError(f"{self._source}: the weight {name} has no place in a BERT encoder")
+                raise CheckpointFormatError(f"{self._source}: the weight {name} does not belong in a BERT encoder")
 
     def _get(self, name: str, shape: tuple[int, ...]) -> AnyArray:
         found = self._tensors.get(name)

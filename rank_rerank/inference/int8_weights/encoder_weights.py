@@ -1,8 +1,8 @@
 """The weights of an encoder, rounded to int8, and what of encoders is computed at all.
 
-What training wrote is simplified first, exactly: positions and token types are one table; a key's
-bias adds the same number to all scores of a query, which softmax ignores; a value's bias passes through the weights,
-which sum to 1, into the bias of the layer that follows; 1/√d and log2(e) are part of the query's layer. Sizes that are
+What training wrote is simplified first, exactly. Positions and token types are one table. A key's bias adds the same
+number to all scores of a query, which softmax ignores. A value's bias passes through the weights, which sum to 1, into
+the bias of the layer that follows. 1/√d and log2(e) are part of the query's layer. Sizes that are
 no multiples of 16 are padded with zeros, which add nothing to any sum.
 
 Large channels are divided out before a row is rounded, and multiplied into the weights: SmoothQuant (Xiao et al. 2023).
@@ -52,7 +52,7 @@ class EncoderLayer:
         key: [hidden, hidden].
         value: [hidden, hidden].
         output: [hidden, hidden].
-        up: [hidden, inner]; [hidden, 2 * inner] with a gate behind it.
+        up: [hidden, inner]; [hidden, 2 * inner] with a gate after it.
         down: [inner, hidden].
         attention_norm: the one that follows the attention.
         feed_norm: the one that follows the feed-forward block: in ModernBERT the next layer's first, or the last.

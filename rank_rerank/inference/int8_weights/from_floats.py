@@ -19,7 +19,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
 from rank_rerank.inference.int8_weights.quantized_linear import Int8Matrix, LinearWeights
 
 SMOOTHING = 0.65
-SPREAD = 3.0  # standard deviations within which a normalised channel is expected
+SPREAD = 3.0  # standard deviations within which a normalized channel is expected
 SMALLEST = 1e-5
 WIDEST_PANEL = 32
 
@@ -56,7 +56,7 @@ class FloatLinear:
         return [FloatLinear(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
 
     def padded(self, num_inputs: int, num_outputs: int) -> "FloatLinear":
-        """The layer with zeros behind its inputs and its outputs."""
+        """The layer with zeros after its inputs and its outputs."""
         inputs, outputs = self.weight.shape
         weight = np.pad(self.weight, ((0, num_inputs - inputs), (0, num_outputs - outputs)))
         return FloatLinear(weight, np.pad(self.bias, (0, num_outputs - outputs)))
@@ -87,16 +87,16 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
     before = embedding_norm  # what makes the rows that a layer reads
     if width != config.hidden_size:
         widening = FloatLinear.read(checked, "embeddings.projection", config.hidden_size, width)
-        before = _behind(embedding_norm, widening)
+        before = _after(embedding_norm, widening)
     layers: list[EncoderLayer] = []
     for number in range(num_layers):
         here = f"layers.{number}"
         if config.rotary is None:
-            linears, between, behind = _bert_linears(checked, config, here), "attention_norm", f"{here}.output_norm"
+            linears, between, after = _bert_linears(checked, config, here), "attention_norm", f"{here}.output_norm"
         else:
             linears, between = _modernbert_linears(checked, config, here, config.rotary), "output_norm"
-            behind = f"layers.{number + 1}.attention_norm" if number + 1 < num_layers else "final_norm"
-        layers.append(_round_layer(linears, config, before, norm(f"{here}.{between}"), norm(behind)))
+            after = f"layers.{number + 1}.attention_norm" if number + 1 < num_layers else "final_norm"
+        layers.append(_round_layer(linears, config, before, norm(f"{here}.{between}"), norm(after)))
         before = layers[-1].feed_norm
     words, word_scales = _round_words(_pad_rows(checked.floats("embeddings.word", config.vocab_size, width)))
     return EncoderWeights(
@@ -111,7 +111,7 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
     )
 
 
-def _behind(norm: Norm, linear: FloatLinear) -> Norm:
+def _after(norm: Norm, linear: FloatLinear) -> Norm:
     """How large the outputs of a layer are about to be whose inputs a norm makes: as a norm would make them."""
     gamma, beta = norm.gamma[: len(linear.weight)], norm.beta[: len(linear.weight)]
     deviation = np.sqrt(((linear.weight * gamma[:, None]) ** 2).sum(axis=0))
@@ -120,7 +120,7 @@ def _behind(norm: Norm, linear: FloatLinear) -> Norm:
 
 
 def _pad_rows(rows: Float32Matrix) -> Float32Matrix:
-    """Zeros behind every row."""
+    """Zeros after every row."""
     return np.pad(rows, ((0, 0), (0, padded_size(rows.shape[1]) - rows.shape[1])))
 
 
@@ -172,7 +172,7 @@ def _modernbert_linears(
 
 
 def _round_layer(
-    linears: dict[str, FloatLinear], config: TransformerConfig, before: Norm, between: Norm, behind: Norm
+    linears: dict[str, FloatLinear], config: TransformerConfig, before: Norm, between: Norm, after: Norm
 ) -> EncoderLayer:
     # a head of another size is padded, which shifts the groups of what it is multiplied with
     output_group = GROUP if config.head_size % WIDEST_PANEL == 0 else config.hidden_size
@@ -186,14 +186,14 @@ def _round_layer(
         up=linears["up"].round(feed_factors),
         down=LinearWeights.round(linears["down"].weight, GROUP, linears["down"].bias),
         attention_norm=between,
-        feed_norm=behind,
+        feed_norm=after,
         attention_factors=attention_factors,
         feed_factors=feed_factors,
     )
 
 
 def _factors(norm: Norm, *weights: Float32Matrix) -> Float32Vector:
-    """What a normalised row is multiplied by before it is rounded: small where its channel or the weights are large."""
+    """What a normalized row is multiplied by before it is rounded: small where its channel or the weights are large."""
     largest_input = np.maximum(np.abs(norm.beta) + SPREAD * np.abs(norm.gamma), SMALLEST)
     largest_weight = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), SMALLEST)
     factors = largest_weight ** (1 - SMOOTHING) / largest_input**SMOOTHING
@@ -201,7 +201,7 @@ def _factors(norm: Norm, *weights: Float32Matrix) -> Float32Vector:
 
 
 def _round_words(words: Float32Matrix) -> tuple[Int8Matrix, Float32Vector]:
-    """One scale a word."""
+    """One scale per word."""
     rounded = LinearWeights.round(words.T, words.shape[1])
     return np.ascontiguousarray(rounded.integers.T), rounded.scales[0]
 

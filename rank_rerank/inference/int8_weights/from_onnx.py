@@ -23,7 +23,7 @@ from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 
 
 def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWeights, tuple[DenseWeights, ...]]:
-    """Read an INT8 ONNX file that `rank_rerank.export` wrote: the encoder, and the projections behind it.
+    """Read an INT8 ONNX file that `rank_rerank.export` wrote: the encoder, and the projections after it.
 
     Raises:
         CheckpointFormatError: it is damaged, or not such a file.
@@ -83,4 +83,4 @@ def check_dim(dim: int, checkpoint: Checkpoint) -> None:
         CheckpointFormatError: the two differ.
     """
     if dim != checkpoint.dim:
-        raise CheckpointFormatError(f"the model gives {dim} numbers a token, its settings say {checkpoint.dim}")
+        raise CheckpointFormatError(f"the model gives {dim} numbers per token, but its settings say {checkpoint.dim}")

@@ -1,7 +1,7 @@
-"""The projections behind an encoder in an INT8 ONNX file of ours: linear layers alone, as most models have them.
+"""The projections after an encoder in an INT8 ONNX file of ours: linear layers alone, as most models have them.
 
 What the graph computes with the weights decides: a layer whose output goes anywhere but into the next layer or the
-final normalisation has an activation or a residual, which an ONNX file spells out in many ways and weights do not.
+final normalization has an activation or a residual, which an ONNX file spells out in many ways and weights do not.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
 
-NORMALISATION = {"ReduceL2", "Div"}
+NORMALIZATION = {"ReduceL2", "Div"}
 
 
 def read_projections(path: Path, tensors: CheckedTensors, hidden_size: int) -> tuple[DenseWeights, ...]:
-    """Read the linear layers behind an encoder, the first one first; none where the file has none.
+    """Read the linear layers after an encoder, the first one first; none where the file has none.
 
     Raises:
         CheckpointFormatError: a layer is damaged, or has an activation or a residual.
@@ -55,7 +55,7 @@ def _check_graph(path: Path, nodes: Sequence[OnnxNode], num_layers: int) -> None
         if len(users) == 1 and users[0].operator == "Add" and bias in users[0].inputs:
             users = _users(nodes, users[0])
         is_last = layer == num_layers - 1
-        if is_last and {node.operator for node in users} != NORMALISATION:
+        if is_last and {node.operator for node in users} != NORMALIZATION:
             raise _refusal(path)
         if not is_last and [_weight(layer + 1) in node.inputs for node in users] != [True]:
             raise _refusal(path)

@@ -1,4 +1,4 @@
-"""Linear layers as the compiled pass reads them: int8 weights in panels, three numbers a column.
+"""Linear layers as the compiled pass reads them: int8 weights in panels, three numbers per column.
 
 Layout of the panels: [out / columns, in / items, columns, items], where a panel's columns fill two registers or more
 and an item is a byte (a 16-bit number where the processor multiplies pairs of those); out is padded with zeros to whole

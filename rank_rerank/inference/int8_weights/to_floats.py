@@ -16,7 +16,7 @@ def dequantize(weights: EncoderWeights, config: TransformerConfig) -> dict[str, 
     """Undo the rounding of a BERT encoder's weights and what was folded into them.
 
     Args:
-        weights: of onnx_weights.weights_from_onnx.
+        weights: of from_onnx.weights_from_onnx.
         config: the encoder's shape.
 
     Returns:

@@ -40,7 +40,7 @@ class OnnxCrossEncoder:
         shapes = {output.name: output.shape for output in self._session.outputs}
         shape = shapes.get("logits", [])
         if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != 1):  # noqa: PLR2004
-            raise CheckpointFormatError(f'{model_file.name} must give "logits" with one number a pair')
+            raise CheckpointFormatError(f'{model_file.name} must give "logits" with one number per pair')
 
     def __reduce__(self) -> tuple[type["OnnxCrossEncoder"], tuple[object, ...]]:
         return (type(self), self._arguments)
@@ -59,7 +59,7 @@ class OnnxCrossEncoder:
         def run(number: int) -> None:
             logits = session.run(["logits"], self._session.pad(batch, plan[number]))[0]
             if logits.shape != (len(plan[number]), 1):
-                raise CheckpointFormatError(f"{self._arguments[0].name} must give one number a pair")
+                raise CheckpointFormatError(f"{self._arguments[0].name} must give one number per pair")
             result[plan[number]] = logits[:, 0]
 
         run_tasks(run, len(plan), self._arguments[2])

@@ -18,7 +18,7 @@ from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
 
-# padded tokens a call: short texts share one, for a call has a cost of its own; longer texts are faster alone
+# padded tokens per call: short texts share one, for a call has a cost of its own; longer texts are faster alone
 TOKEN_BUDGET = 256
 
 
@@ -61,7 +61,7 @@ class OnnxTransformer:
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         return self._dim
 
     @property
@@ -82,11 +82,11 @@ class OnnxTransformer:
         return vectors
 
     def _run(self, session: Any, batch: TokenBatch, texts: Int64Vector, vectors: Float32Matrix) -> None:
-        """Encode some texts in one call and write their rows to their places in ``vectors``."""
+        """Encode some texts in one call and write their rows to where they belong in ``vectors``."""
         padded = session.run([self._output], self._session.pad(batch, texts))[0]  # [num_texts, longest, dim]
         if padded.shape[2] != self._dim:
             raise CheckpointFormatError(
-                f"{self._model_file.name} gives {padded.shape[2]} numbers a token, not {self._dim}"
+                f"{self._model_file.name} gives {padded.shape[2]} numbers per token, not {self._dim}"
             )
         for row, text in enumerate(texts):
             start, end = batch.offsets[text], batch.offsets[text + 1]
@@ -98,7 +98,7 @@ def _check_output(session: OnnxSession, model_file: Path, dim: int) -> str:
     if len(session.outputs) != 1:
         raise CheckpointFormatError(f"{model_file.name} must give one output, the vectors of tokens")
     shape = session.outputs[0].shape
-    # an axis that the file leaves open is a name, and held against the numbers when they come
+    # an axis that the file leaves open is a name, and compared with the numbers when they come
     if len(shape) != 3 or (isinstance(shape[2], int) and shape[2] != dim):  # noqa: PLR2004
         raise CheckpointFormatError(f"{model_file.name} gives {shape}, the settings say [batch, length, {dim}]")
     return session.outputs[0].name

@@ -1,7 +1,7 @@
 """Execution providers of ONNX Runtime: which part of a model really runs on the one that was asked for.
 
 ONNX Runtime takes a provider as a wish: nodes that it cannot run, or all of them where it is not installed, go to the
-CPU, and nothing is said. Here the nodes are counted, a part on the CPU is warned of, and ``strict`` refuses it.
+CPU without a word. Here the nodes are counted, a part on the CPU is logged as a warning, and ``strict`` refuses it.
 """
 
 import json

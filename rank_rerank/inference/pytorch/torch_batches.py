@@ -13,7 +13,7 @@ from rank_rerank.errors import DeviceError, InvalidArgumentError, ResourceLimitE
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
 
-# padded tokens a call: a CPU works best in its caches, a GPU wants many rows at once
+# padded tokens per call: a CPU works best in its caches, a GPU wants many rows at once
 TOKEN_BUDGETS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 # a GPU's kernels are chosen by shape: lengths in steps keep them few
 LENGTH_STEP = 16
@@ -102,7 +102,7 @@ class BatchRunner:
             self._run(batch, texts, compute, collect)
 
     def one_number_each(self, batch: TokenBatch, compute: Compute) -> Float32Vector:
-        """Compute one number a text, minus infinity where it has no tokens; arguments and errors as run."""
+        """Compute one number per text, minus infinity where it has no tokens; arguments and errors as run."""
         result = np.full(batch.num_texts, -np.inf, np.float32)
 
         def collect(texts: Int64Vector, found: AnyArray) -> None:

@@ -1,6 +1,6 @@
 """A causal language model of the Llama kind in plain PyTorch: Qwen3, Qwen2, Llama.
 
-Rows are padded on the right: under the causal mask no token sees what stands behind it, so padding needs no mask of
+Rows are padded on the right: under the causal mask no token sees what stands after it, so padding needs no mask of
 its own, and the positions are those of the text alone. Weights come with the names of checkpoints.decoder_tensors; the
 dtype they are in is the one that is computed in, but for norms and the answer, which are computed in float32.
 """
@@ -27,8 +27,8 @@ def last_states(weights: Weights, config: DecoderConfig, token_ids: Any, attenti
         [batch, hidden_size] in the weights' dtype.
     """
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
-    places = torch.arange(token_ids.shape[1], device=token_ids.device)
-    turns = angles(config.head_size, places, config.theta, hidden.dtype)
+    positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+    turns = angles(config.head_size, positions, config.theta, hidden.dtype)
     for layer in range(config.num_layers):
         hidden = _layer(weights, f"layers.{layer}", config, hidden, turns)
     last = attention_mask.sum(1) - 1

@@ -79,22 +79,22 @@ def _modernbert(
     weights: Weights, config: TransformerConfig, rotary: RotaryConfig, token_ids: Any, attention_mask: Any
 ) -> Any:
     length = token_ids.shape[1]
-    places = torch.arange(length, device=token_ids.device)
+    positions = torch.arange(length, device=token_ids.device)
     keys = _mask_of_keys(attention_mask)
-    near = (places[:, None] - places[None, :]).abs() <= rotary.window  # [length, length]
+    near = (positions[:, None] - positions[None, :]).abs() <= rotary.window  # [length, length]
     local = keys & near  # [batch, 1, length, length]
-    # a filler far behind the text has no key in its window: its attention is 0, whatever a kernel makes of no keys
+    # a filler far after the text has no key in its window: its attention is 0, whatever a kernel makes of no keys
     has_keys = local.any(dim=-1, keepdim=True)  # [batch, 1, length, 1]
     local = local | ~has_keys
     hidden = functional.embedding(token_ids, weights["embeddings.word"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
     of_kind = {
-        True: angles(config.head_size, places, rotary.global_theta, hidden.dtype),
-        False: angles(config.head_size, places, rotary.local_theta, hidden.dtype),
+        True: angles(config.head_size, positions, rotary.global_theta, hidden.dtype),
+        False: angles(config.head_size, positions, rotary.local_theta, hidden.dtype),
     }
     for layer, is_global in enumerate(rotary.is_global):
         here = f"layers.{layer}"
-        # the embedding has just been normalised, so the first layer has no norm of its own
+        # the embedding has just been normalized, so the first layer has no norm of its own
         normed = _norm(weights, f"{here}.attention_norm", config, hidden) if layer else hidden
         query, key, value = (
             _split_heads(part, config) for part in linear(weights, f"{here}.qkv", normed).chunk(3, dim=-1)
@@ -110,17 +110,17 @@ def _modernbert(
     return _norm(weights, "final_norm", config, hidden)
 
 
-def angles(head_size: int, places: Any, theta: float, dtype: Any) -> tuple[Any, Any]:
+def angles(head_size: int, positions: Any, theta: float, dtype: Any) -> tuple[Any, Any]:
     """Cosines and sines of positions' rotary angles, [length, head_size] each, computed in float32.
 
     Args:
-        head_size: numbers a token in one head.
-        places: [length]: the positions.
+        head_size: numbers per token in one head.
+        positions: [length]: of the tokens in the text.
         theta: the base: angle = position * theta ** (-2k / head_size).
         dtype: what the model computes in; the results are float32 with its precision.
     """
-    exponents = torch.arange(0, head_size, 2, device=places.device, dtype=torch.float32) / head_size
-    half = places[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
+    exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
+    half = positions[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
     both = torch.cat([half, half], dim=-1)
     return both.cos().to(dtype).float(), both.sin().to(dtype).float()
 

@@ -1,4 +1,4 @@
-"""TorchTransformer: encoder, projection and normalisation in PyTorch, on CPU, CUDA or Apple's MPS."""
+"""TorchTransformer: encoder, projection and normalization in PyTorch, on CPU, CUDA or Apple's MPS."""
 
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ MIN_NORM = 1e-12
 class TorchTransformer(TorchModel):
     """A token encoder from safetensors, or with the weights of an INT8 ONNX file that this library wrote.
 
-    The encoder computes in the precision asked for; projection and normalisation always in float32. Numbers may differ
+    The encoder computes in the precision asked for; projection and normalization always in float32. Numbers may differ
     in the last bits with what a text is batched with. Threads on a CPU are PyTorch's own, one number a
     process that is not this library's to change: torch.set_num_threads().
 
@@ -49,7 +49,7 @@ class TorchTransformer(TorchModel):
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         return self._dim
 
     def encode(self, batch: TokenBatch) -> Float32Matrix:

@@ -6,9 +6,9 @@ where they lie, row after row, without padding: tiles of 12 × 32 (AVX-512) simi
 into one maximum per query token. float32 documents are read directly; other storage is converted into a small buffer
 that stays in the first-level cache, one tile of rows at a time. The next rows are prefetched while a tile is computed.
 Precision: documents and query float32 → products and sums in float32, in the order of dim; float16, bfloat16 and signs
-are converted exactly and then the same. int8 documents: the query is rounded to int8 with one scale a query token, sums
-in int32 are exact. Signs against signs: exact. Query tokens are summed in float64, in their order.
-A similarity does not depend on its neighbours, so scores are bit-identical for any order, chunking and thread count.
+are converted exactly and then the same. int8 documents: the query is rounded to int8 with one scale per token, sums in
+int32 are exact. Signs against signs: exact. Query tokens are summed in float64, in their order.
+A similarity does not depend on its neighbors, so scores are bit-identical for any order, chunking and thread count.
 Cost: 2 * num_query_tokens * num_tokens * dim operations; every document vector is read once.
 """
 

@@ -48,7 +48,7 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
     Args:
         query: [num_query_tokens, dim] float32; for "bits" [num_query_tokens, dim / 8] uint8.
         query_offsets: [num_queries + 1].
-        form: "float32"; "int8", rounded with one scale a token; "bits".
+        form: "float32"; "int8", rounded with one scale per token; "bits".
         path: the registers to fill.
     """
     num_tokens = len(query)
@@ -95,7 +95,7 @@ def round_to_int8(vectors: Float32Matrix) -> tuple[AnyArray, Float32Vector]:
 
 
 def _integer_lanes(rounded: AnyArray, path: VectorPath) -> AnyArray:
-    """The bytes as the path's product reads them: four, two or one a lane, [num_tokens, num_steps] uint32."""
+    """The bytes as the path's product reads them: four, two or one per lane, [num_tokens, num_steps] uint32."""
     if path.integer_product == "words":
         return rounded.astype(np.int32).view(np.uint32)
     if path.integer_product == "x86-pairs":
@@ -104,7 +104,7 @@ def _integer_lanes(rounded: AnyArray, path: VectorPath) -> AnyArray:
 
 
 def _join_lanes(items: AnyArray, per_lane: int) -> AnyArray:
-    """Join neighbours along dim into 32-bit lanes, with zeros at the end if need be."""
+    """Join neighbors along dim into 32-bit lanes, with zeros at the end if need be."""
     num_steps = -(-items.shape[1] // per_lane)
     padded = np.zeros((len(items), num_steps * per_lane), items.dtype)
     padded[:, : items.shape[1]] = items

@@ -37,7 +37,7 @@ class DeviceDocuments:
 
     @property
     def dim(self) -> int:
-        """Numbers a vector."""
+        """Numbers per vector."""
         return int(self.vectors.shape[1]) * (8 if self.storage == "signs" else 1)
 
 

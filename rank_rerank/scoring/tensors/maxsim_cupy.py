@@ -1,9 +1,9 @@
 """MaxSim for CuPy arrays, which live on a CUDA GPU without PyTorch. Chosen where the document vectors are CuPy's.
 
 Formula: score[s, n] = sum over i in query s of w[i] * max over j of <q[i], d[j]>, j over the tokens of document n.
-Layout: documents packed [num_tokens, dim]; a block of tokens is converted to float32 and multiplied with the query by
-cuBLAS into [tokens, num_query_tokens]; a small kernel of our own walks down each document's tokens, one thread a query
-token, and keeps the maximum, its place, and whether all was finite.
+Layout: documents packed [num_tokens, dim]. A block of tokens is converted to float32 and multiplied with the query by
+cuBLAS into [tokens, num_query_tokens]. A small kernel of our own walks down each document's tokens, one thread per
+query token. It keeps the maximum, its index, and whether all was finite.
 Precision: products and sums in float32, sums over query tokens in float32. Maxima are of real tokens only.
 Cost: 2 * num_query_tokens * num_tokens * dim operations; bound by memory, as blocks are written and read again. At most
 about 64 MB are allocated beside inputs and results.
@@ -116,7 +116,7 @@ def _best_of_block(  # noqa: PLR0913, PLR0917
 
 
 def _read(cp: Any, documents: DeviceDocuments, rows: AnyArray, owners: AnyArray) -> Any:
-    """Tokens as float32, [tokens, dim]: neighbours as a slice, others gathered."""
+    """Tokens as float32, [tokens, dim]: neighbors as a slice, others gathered."""
     is_slice = bool((np.diff(rows) == 1).all())
     place: Any = slice(int(rows[0]), int(rows[-1]) + 1) if is_slice else cp.asarray(rows)
     chosen = documents.vectors[place]

@@ -2,7 +2,7 @@
 
 Formula: score[s, n] = sum over i in query s of w[i] * max over j of <q[i], d[j]>, j over the tokens of document n.
 Layout: documents packed [num_tokens, dim] on their device; a block of tokens is converted to float32, multiplied with
-the query into [tokens, num_query_tokens], and folded into one maximum a document by a scatter over document numbers.
+the query into [tokens, num_query_tokens], and folded into one maximum per document by a scatter over document numbers.
 Precision: products and sums in float32 (as PyTorch's matmul is set: TF32, where a program allowed it, is coarser);
 query tokens are summed in float32. Maxima are of real tokens only. Scores may differ in the last bits with the block.
 Cost: 2 * num_query_tokens * num_tokens * dim operations; every block is written and read again, once as float32 and
@@ -102,7 +102,7 @@ def _best_of_block(
 
 
 def _tokens_of(lengths: Int64Vector, first: int, last: int) -> tuple[AnyArray, AnyArray]:
-    """For tokens first to last of documents laid end to end: which document owns each, and its place in it."""
+    """For tokens first to last of documents laid end to end: which document owns each, and its index there."""
     ends = np.cumsum(lengths)
     tokens = np.arange(first, last)
     owners = np.searchsorted(ends, tokens, side="right")
@@ -110,7 +110,7 @@ def _tokens_of(lengths: Int64Vector, first: int, last: int) -> tuple[AnyArray, A
 
 
 def _read(documents: DeviceDocuments, rows: AnyArray, owners: AnyArray) -> Any:
-    """Tokens as float32, [tokens, dim]: neighbours as a slice, others gathered."""
+    """Tokens as float32, [tokens, dim]: neighbors as a slice, others gathered."""
     vectors = documents.vectors
     is_slice = len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
     place: Any = slice(int(rows[0]), int(rows[-1]) + 1) if is_slice else torch.from_numpy(rows).to(vectors.device)

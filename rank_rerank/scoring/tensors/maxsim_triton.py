@@ -3,11 +3,11 @@
 Formula: score[s, n] = sum over i in query s of w[i] * max over j of <q[i], d[j]>, j over the tokens of document n.
 Layout: documents packed [num_tokens, dim]; one program scores one document for one query: it walks over blocks of
 query tokens and blocks of the document's tokens, keeps [tokens, query tokens] similarities in registers and one maximum
-a query token. Ragged lengths are masked by exclusion. No document is split between programs, and no sum along dim is
+per query token. Ragged lengths are masked by exclusion. No document is split between programs, and no sum along dim is
 either, so a score does not depend on the other documents.
-Precision: float16 and bfloat16 documents are multiplied on tensor cores as they are: the query, scaled by a power of
-two, is given as a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits); float32 documents with three TF32
-products; int8 documents with an int8 query, summed in int32; signs as ±1 in float16. Sums are in float32.
+Precision: float16 and bfloat16 documents are multiplied on tensor cores as they are. The query, scaled by a power of
+two, is given as a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits). float32 documents take three TF32
+products, int8 documents an int8 query with sums in int32, and signs are ±1 in float16. Other sums are in float32.
 Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is read once for each 64 query tokens.
 """
 
@@ -139,7 +139,7 @@ def maxsim_triton(
 
 
 def split_query(query: Any, storage: str) -> tuple[Any, Any]:
-    """The query as the kernel multiplies it: parts that add up to it, and a scale a token.
+    """The query as the kernel multiplies it: parts that add up to it, and a scale per token.
 
     Returns:
         [parts, num_query_tokens, dim] of the documents' dtype, and [num_query_tokens] float32.

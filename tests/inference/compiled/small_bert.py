@@ -76,7 +76,7 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
         return x @ exact[f"{name}.weight"].T + exact[f"{name}.bias"]
 
     def norm(x, name):
-        return normalise(x, config) * exact[f"{name}.weight"] + exact[f"{name}.bias"]
+        return normalize(x, config) * exact[f"{name}.weight"] + exact[f"{name}.bias"]
 
     positions = np.arange(len(text)) + config.position_offset
     x = exact["embeddings.word"][text] + exact["embeddings.position"][positions]
@@ -97,7 +97,7 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
     return x
 
 
-def normalise(x, config):
+def normalize(x, config):
     centred = x - x.mean(axis=1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + config.layer_norm_eps)
 

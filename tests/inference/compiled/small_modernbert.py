@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import small_bert
-from small_bert import activate, normalise
+from small_bert import activate, normalize
 
 from rank_rerank.checkpoints.transformer_config import RotaryConfig
 
@@ -61,7 +61,7 @@ def reference_hidden(tensors, config, text, attention=None):
         return x @ exact[f"{name}.weight"].T + exact.get(f"{name}.bias", 0)
 
     def norm(x, name):
-        return normalise(x, config) * exact[f"{name}.weight"] + exact.get(f"{name}.bias", 0)
+        return normalize(x, config) * exact[f"{name}.weight"] + exact.get(f"{name}.bias", 0)
 
     x = norm(exact["embeddings.word"][text], "embeddings.norm")
     for layer, is_global in enumerate(config.rotary.is_global):

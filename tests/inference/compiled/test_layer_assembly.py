@@ -5,7 +5,7 @@ import re
 import pytest
 from assembly_of_paths import assembly, by_name
 
-from rank_rerank.inference.compiled.kernels.rows import emit_quantise
+from rank_rerank.inference.compiled.kernels.rows import emit_quantize
 from rank_rerank.inference.compiled.kernels.tiles import (
     NUM_MIX_ARGUMENTS,
     NUM_PROJECT_ARGUMENTS,
@@ -53,6 +53,6 @@ def test_attention_multiplies_pairs_in_one_instruction(name, instruction):
 @pytest.mark.parametrize("name", sorted(PROJECTIONS))
 def test_rows_are_rounded_without_calls(name):
     path = by_name(name)
-    text = assembly(path, 4, lambda builder, args: emit_quantise(builder, path, *args))
+    text = assembly(path, 4, lambda builder, args: emit_quantize(builder, path, *args))
     assert re.search({"x86": r"vcvttps2dq", "arm": r"fcvtzs"}[path.architecture], text)
     assert not re.search(r"\b(call|bl)\s", text)

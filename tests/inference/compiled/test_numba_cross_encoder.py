@@ -9,7 +9,7 @@ import pytest
 import small_bert
 import small_modernbert
 from compiled_paths import PATHS
-from small_bert import make_batch, normalise
+from small_bert import make_batch, normalize
 
 import rank_rerank
 from rank_rerank import CrossEncoder
@@ -67,7 +67,7 @@ def reference_logit(tensors, config, head, hidden):
     pooled = hidden.mean(axis=0) if head.pooling == "mean" else hidden[0]
     dense = FUNCTIONS[head.activation](tensors["head.dense.weight"] @ pooled + tensors.get("head.dense.bias", 0))
     if "head.norm.weight" in tensors:
-        dense = normalise(dense[None], config)[0] * tensors["head.norm.weight"] + tensors.get("head.norm.bias", 0)
+        dense = normalize(dense[None], config)[0] * tensors["head.norm.weight"] + tensors.get("head.norm.bias", 0)
     return tensors["classifier.weight"][0] @ dense + tensors["classifier.bias"][0]
 
 
@@ -178,7 +178,7 @@ def test_load_opens_it(folder, options):
 
 
 def test_scores_agree_with_pytorch(folder):
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     found = CrossEncoder.from_pretrained(folder, runtime="numba").score(QUERY, DOCUMENTS).scores
     expected = CrossEncoder.from_pretrained(folder, runtime="torch").score(QUERY, DOCUMENTS).scores
     assert found[3] == expected[3] == -np.inf
@@ -205,6 +205,6 @@ def test_what_is_asked_for_and_cannot_be_is_refused(folder):
         rank_rerank.load(folder, runtime="numba", device="cuda")
     with pytest.raises(CheckpointFormatError, match="no ONNX file"):
         rank_rerank.load(folder, runtime="onnx", precision="int8")
-    pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     with pytest.raises(InvalidArgumentError, match='runtime="numba"'):
         rank_rerank.load(folder, runtime="torch", precision="int8")

@@ -54,7 +54,7 @@ def test_every_length_agrees_with_the_papers_formulas(path, config, tensors, tex
 
 
 def test_every_length_agrees_with_pytorch(config, tensors, texts):
-    torch = pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+    torch = pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     from rank_rerank.inference.pytorch.torch_encoder import hidden_states
 
     weights = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
@@ -183,7 +183,7 @@ def test_a_text_that_threads_share_keeps_its_bits(path, config, tensors, texts, 
         assert shared.encode(make_batch([text])).tobytes() == alone.encode(make_batch([text])).tobytes()
 
 
-def test_hidden_states_are_the_rows_before_normalisation(config, tensors, texts):
+def test_hidden_states_are_the_rows_before_normalization(config, tensors, texts):
     transformer = NumbaTransformer.from_tensors(tensors, config)
     batch = make_batch(texts)
     np.testing.assert_allclose(unit(transformer.hidden_states(batch)), transformer.encode(batch), atol=1e-6)

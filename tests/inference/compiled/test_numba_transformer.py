@@ -81,7 +81,7 @@ def test_it_computes_the_papers_formulas(path, texts, name):
         assert found.mean() > 0.998
 
 
-def test_hidden_states_are_the_rows_before_normalisation(config, tensors, texts):
+def test_hidden_states_are_the_rows_before_normalization(config, tensors, texts):
     transformer = NumbaTransformer.from_tensors(tensors, config)
     batch = make_batch(texts)
     hidden = transformer.hidden_states(batch)

@@ -8,8 +8,8 @@ from compiled_intrinsics import PATHS, compiled
 
 from rank_rerank.inference.compiled.kernels.rows import (
     make_activate,
-    make_normalise,
-    make_quantise,
+    make_normalize,
+    make_quantize,
     make_softmax,
     make_transpose,
 )
@@ -32,7 +32,7 @@ def unrounded(path, u, record):
 
 @pytest.mark.parametrize("values", ["normal", "one-sided", "equal", "zero", "an outlier"])
 def test_rounding_is_off_by_half_a_step_at_most(path, values):
-    quantise = compiled(path, make_quantise(path, with_factors=False), 5)
+    quantize = compiled(path, make_quantize(path, with_factors=False), 5)
     for size in SIZES:
         x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
         x = {
@@ -40,7 +40,7 @@ def test_rounding_is_off_by_half_a_step_at_most(path, values):
             "an outlier": np.where(np.arange(size) == 3, np.float32(1e4), x),
         }[values]  # fmt: skip
         u, record = np.zeros(2 * size, np.uint8), np.zeros(2, np.float32)
-        quantise(x, x, u, record, size)
+        quantize(x, x, u, record, size)
         step = max(float(x.max()) - float(x.min()), 1e-30) / 255
         assert np.abs(unrounded(path, u, record) - x).max() <= 0.501 * step + 1e-6 * np.abs(x).max()
 
@@ -64,28 +64,28 @@ def test_gelu_and_gate_come_before_rounding(path):
     assert np.abs(unrounded(path, u, record) - expected).max() <= 0.51 * np.ptp(expected) / 255
 
 
-def test_normalise_is_layer_norm_of_the_sum(path):
-    normalise = compiled(path, make_normalise(path, with_summand=True), 7)
+def test_normalize_is_layer_norm_of_the_sum(path):
+    normalize = compiled(path, make_normalize(path, with_summand=True), 7)
     for size in SIZES:
         x, y, gamma, beta = np.random.default_rng(size).standard_normal((4, size)).astype(np.float32)
         total = x.astype(np.float64) + y
         expected = (total - total.mean()) / np.sqrt(total.var() + 1e-5) * gamma + beta
         target = np.empty(size, np.float32)
-        normalise(x, y, target, gamma, beta, np.array([1e-5, 0], np.float32), size)
+        normalize(x, y, target, gamma, beta, np.array([1e-5, 0], np.float32), size)
         np.testing.assert_allclose(target, expected, atol=1e-5)
         np.testing.assert_allclose(x, total, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [17, 20, 31, 97])
 def test_zeros_behind_a_row_do_not_count_in_its_norm(path, size):
-    normalise = compiled(path, make_normalise(path, with_summand=False), 7)
+    normalize = compiled(path, make_normalize(path, with_summand=False), 7)
     padded = -(-size // 16) * 16
     x, gamma, beta = np.random.default_rng(size).standard_normal((3, padded)).astype(np.float32) + np.float32(2)
     x[size:] = gamma[size:] = beta[size:] = 0
     exact = x[:size].astype(np.float64)
     expected = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5) * gamma[:size] + beta[:size]
     target = np.empty(padded, np.float32)
-    normalise(x, x, target, gamma, beta, np.array([1e-5, padded - size], np.float32), padded)
+    normalize(x, x, target, gamma, beta, np.array([1e-5, padded - size], np.float32), padded)
     np.testing.assert_allclose(target[:size], expected, atol=2e-5)
     assert not target[size:].any()
 

@@ -5,7 +5,7 @@ import rank_rerank
 from rank_rerank.checkpoints.onnx_tensors import read_onnx_nodes
 from rank_rerank.errors import CheckpointFormatError
 
-onnx = pytest.importorskip("onnx", reason='needs onnx: pip install "rank-rerank[export]"')
+onnx = pytest.importorskip("onnx", reason='needs onnx: pip install ".[export]"')
 
 
 @pytest.mark.parametrize(("dims", "has_bias"), [((128,), False), ((48, 32), True)])

@@ -11,7 +11,7 @@ from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.int8_weights.from_onnx import weights_from_onnx
 from rank_rerank.inference.int8_weights.to_floats import dequantize
 
-pytest.importorskip("torch", reason='needs torch: pip install "rank-rerank[torch]"')
+pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
 
 
 def encode(folder=None, **options):
@@ -59,7 +59,7 @@ def test_a_float_onnx_file_and_a_wrong_dim_are_refused(tmp_path):
     write_projected(tmp_path, (32,))
     settings = tmp_path / "onnx_config.json"
     settings.write_text(settings.read_text("utf-8").replace('_dim": 32', '_dim": 31'), "utf-8")
-    with pytest.raises(CheckpointFormatError, match="gives 32 numbers a token"):
+    with pytest.raises(CheckpointFormatError, match="gives 32 numbers per token"):
         encode(tmp_path, runtime="torch")
     (tmp_path / "model_int8.onnx").rename(tmp_path / "model.onnx")
     with pytest.raises(CheckpointFormatError, match=r"no model_int8\.onnx"):

@@ -44,7 +44,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
 
     @part
     def project_head(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:
-        """Queries and keys of a head, row after row, and its values [panels, num_tokens, columns] behind them."""
+        """Queries and keys of a head, row after row, and its values [panels, num_tokens, columns] after them."""
         num_tokens, hidden, row = text[plan.NUM_TOKENS], model[plan.HIDDEN], 4 * model[plan.HEAD]
         num_panels, plane = model[plan.HEAD] // COLUMNS, 3 * model[plan.NUM_HEADS] * row
         panels, columns = model[layer + plan.HEADS_PANELS], model[layer + plan.HEADS_COLUMNS]
@@ -69,9 +69,9 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
 
     @part
     def pair_head(text: Any, query: Any, value: Any, key_panels: Any, scales: Any, size: Any) -> Any:
-        """Everything is rounded to 16 bits, in place, and neighbours along a sum come together.
+        """Everything is rounded to 16 bits, in place, and neighbors along a sum come together.
 
-        Scales are those of the queries, of the keys, of the columns of values; factors of a panel lie behind them.
+        Scales are those of the queries, of the keys, of the columns of values; factors of a panel lie after them.
         """
         num_tokens, num_keys, row = text[plan.NUM_TOKENS], text[plan.NUM_KEYS], 4 * size
         keys_scales = scales + 4 * num_tokens
@@ -94,9 +94,9 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
     @part
     def rotate_head(text: Any, angles: Any, query: Any, key: Any, size: Any) -> Any:
         for i in range(text[plan.NUM_TOKENS]):
-            place = angles + 4 * i * size
-            rotate(query + 4 * i * size, place, size // 2)
-            rotate(key + 4 * i * size, place, size // 2)
+            row_angles = angles + 4 * i * size
+            rotate(query + 4 * i * size, row_angles, size // 2)
+            rotate(key + 4 * i * size, row_angles, size // 2)
 
     @part
     def limit_rows(  # noqa: PLR0913, PLR0917 - a kernel

@@ -1,4 +1,4 @@
-"""What stands behind a Dense layer's product: an activation in float32, and what came in added to it.
+"""What stands after a Dense layer's product: an activation in float32, and what came in added to it.
 
 Activations are y = (a + b x) σ(c0 x + c1 x³ + c2 x⁵) + d with σ the logistic function: tanh is 2 σ(2x) − 1; ReLU is the
 limit of x σ(c0 x) for a c0 so large that σ is 0 or 1 for every x that is not 0. GELU is met to 2.6e-5, the others to
@@ -39,8 +39,8 @@ def make_add(path: VectorPath) -> Any:
         lanes = Lanes(builder, path)
 
         def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
-            place = at(builder, row, number)
-            (here.load(place) + here.load(at(builder, summands, number))).store(place)
+            address = at(builder, row, number)
+            (here.load(address) + here.load(at(builder, summands, number))).store(address)
             return []
 
         lanes.sweep(count, [], write)

@@ -1,4 +1,4 @@
-"""The Dense layers behind an encoder, in numba's Python and in float32: `dense_stages` says what lies where."""
+"""The Dense layers after an encoder, in numba's Python and in float32: `dense_stages` says what lies where."""
 
 from typing import Any
 
@@ -50,8 +50,8 @@ def make_dense(path: VectorPath) -> tuple[Any, Any, Any]:  # noqa: C901 - the pa
         source = dense_rows(text, model[dense + plan.SOURCE], source_bytes, first_row)
         target = dense_rows(text, model[dense + plan.TARGET], target_bytes, first_row)
         residual = dense_rows(text, plan.RESIDUAL_BUFFER, target_bytes, first_row)
-        place, panel = unit * STEP, unit * size * STEP
-        bias = model[dense + plan.DENSE_BIAS] + place
+        offset, panel = unit * STEP, unit * size * STEP
+        bias = model[dense + plan.DENSE_BIAS] + offset
         for number in range(2):
             panels, result = model[dense + plan.DENSE_PANELS], target
             if number == 1:
@@ -59,7 +59,7 @@ def make_dense(path: VectorPath) -> tuple[Any, Any, Any]:  # noqa: C901 - the pa
                 panels, result, bias = model[dense + plan.RESIDUAL_PANELS], residual, bias + target_bytes
             if panels != 0:
                 multiply_floats(
-                    panels + panel, source, source_bytes, size, bias, num_rows, result + place, target_bytes
+                    panels + panel, source, source_bytes, size, bias, num_rows, result + offset, target_bytes
                 )
 
     @part

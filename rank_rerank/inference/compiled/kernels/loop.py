@@ -17,8 +17,8 @@ from rank_rerank.inference.compiled.kernels.linear import make_project_rows
 from rank_rerank.inference.compiled.kernels.rows import (
     make_activate,
     make_embed,
-    make_normalise,
-    make_quantise,
+    make_normalize,
+    make_quantize,
     make_unit,
 )
 from rank_rerank.inference.compiled.kernels.sharing import make_load, make_rest, make_store, make_take
@@ -44,8 +44,8 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     project = make_project_rows(path)
     attend = make_attend(path, product, project)
     dense_rows, project_vectors, finish_vectors = make_dense(path)
-    round_row, round_scaled = make_quantise(path, with_factors=False), make_quantise(path, with_factors=True)
-    normalise, add_normalise = make_normalise(path, with_summand=False), make_normalise(path, with_summand=True)
+    round_row, round_scaled = make_quantize(path, with_factors=False), make_quantize(path, with_factors=True)
+    normalize, add_normalize = make_normalize(path, with_summand=False), make_normalize(path, with_summand=True)
     activate, activate_gated, gelu, gelu_gated = (
         make_activate(path, with_gate=with_gate, is_gelu=is_gelu)
         for is_gelu in (False, True)
@@ -76,12 +76,12 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
 
     @part
     def embed_token(model: Any, text: Any, token: Any, target: Any) -> Any:
-        """Word, position and token type, normalised."""
+        """Word, position and token type, normalized."""
         word, width = load(text[plan.TOKEN_IDS] + 8 * token), model[plan.EMBEDDING]
         position = load(text[plan.POSITION_ROWS] + 8 * token)
         embed_row(model[plan.WORDS] + word * width, model[plan.WORD_SCALES] + 4 * word,
                   model[plan.POSITIONS] + position * 4 * width, target, width)  # fmt: skip
-        normalise(target, target, target, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
+        normalize(target, target, target, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
                   model[plan.EMBEDDING_NUMBERS], width)  # fmt: skip
 
     @part
@@ -137,7 +137,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             norm = layer + (plan.ATTENTION_GAMMA if is_context else plan.FEED_GAMMA)
             if kind in (plan.KEEP_CONTEXT, plan.KEEP_FEED):
                 source = summand
-            add_normalise(stream, summand, source, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
+            add_normalize(stream, summand, source, model[norm], model[norm + 1], model[plan.NUMBERS], hidden)
             factors = model[layer + (plan.FEED_FACTORS if is_context else plan.NEXT_FACTORS)]
 
         group_size = model[plan.GROUP]

@@ -4,12 +4,12 @@ Where a processor multiplies two pairs at once and adds them to an int32 (vpdpws
 time of float32, and its sums are exact. Nothing may overflow, for any input:
 
 - scores: q[r, :] ≈ Q[r, :] * query_scale[r], k[j, :] ≈ K[j, :] * key_scale[j] with |Q|, |K| ≤ sqrt(2^31 / size), so
-  that the sum of ``size`` products is below 2^31. That is 13 bits and the sign at 32 numbers a head.
+  that the sum of ``size`` products is below 2^31. That is 13 bits and the sign at 32 numbers per head.
 - mix: weights are at most 2^14; values v[j, d] ≈ V[j, d] * value_scale[d] are scaled so that the sum over j of
   |V[j, d]| is at most 2^17. Only keys that may be looked at are counted, as the weight of all others is 0.
 
 Each scale depends on its own text alone. Layout of a pair: the first number in the lower half of a 32-bit lane, which
-are neighbours along the sum.
+are neighbors along the sum.
 """
 
 from typing import Any

@@ -22,11 +22,11 @@ def make_rotate(path: VectorPath) -> Any:
         lanes = Lanes(builder, path)
 
         def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
-            behind = builder.add(number, half)
-            first, second = here.load(at(builder, row, number)), here.load(at(builder, row, behind))
-            cosine, sine = here.load(at(builder, angles, number)), here.load(at(builder, angles, behind))
+            opposite = builder.add(number, half)
+            first, second = here.load(at(builder, row, number)), here.load(at(builder, row, opposite))
+            cosine, sine = here.load(at(builder, angles, number)), here.load(at(builder, angles, opposite))
             (first * cosine - second * sine).store(at(builder, row, number))
-            second.times_plus(cosine, first * sine).store(at(builder, row, behind))
+            second.times_plus(cosine, first * sine).store(at(builder, row, opposite))
             return []
 
         lanes.sweep(half, [], write)

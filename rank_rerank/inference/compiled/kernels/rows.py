@@ -1,12 +1,12 @@
-"""What a transformer does to one token's row: normalise, quantise, activate; softmax; and keys turned into columns.
+"""What a transformer does to one token's row: normalize, quantize, activate; softmax; and keys turned into columns.
 
 Everything is float32, vectorised along the row with an order that depends on the row's length alone, and works on
 rows that lie in the first-level cache. Costs are registers read and written: a sweep over 384 numbers are 24.
 
-- quantise: x ≈ scale * u + offset with offset = min x, scale = (max x − min x) / 255, u = round((x − offset) / scale).
+- quantize: x ≈ scale * u + offset with offset = min x, scale = (max x − min x) / 255, u = round((x − offset) / scale).
   The offset need not be a whole number of steps: no zero has to be exact, as nothing is padded. On Arm u − 128 is
   stored, and the offset says so.
-- normalise: LayerNorm (Ba et al. 2016) of x + y, mean first, then the variance about it.
+- normalize: LayerNorm (Ba et al. 2016) of x + y, mean first, then the variance about it.
 - activate: see `expressions.gelu` and `expressions.gated`; with a gate, activation(x) * gate (Shazeer 2020).
 - softmax: 2^(s − max s), not divided: the inverse of the sum is kept for later. Scores come multiplied by log2(e).
 """
@@ -29,8 +29,8 @@ SMALLEST_NORM = 1e-12
 LARGEST = 3e38
 
 
-def make_quantise(path: VectorPath, *, with_factors: bool) -> Any:
-    """Make ``quantise(x, factors, u, record, count)``: round a row, each number times its factor first if asked."""
+def make_quantize(path: VectorPath, *, with_factors: bool) -> Any:
+    """Make ``quantize(x, factors, u, record, count)``: round a row, each number times its factor first if asked."""
 
     def emit(builder: Builder, x: Value, factors: Value, u: Value, record: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
@@ -40,12 +40,12 @@ def make_quantise(path: VectorPath, *, with_factors: bool) -> Any:
             return value * here.load(at(builder, factors, number)) if with_factors else value
 
         low, high = _range(lanes, count, read)
-        _write_quantised(lanes, u, record, count, low, high, read)
+        _write_quantized(lanes, u, record, count, low, high, read)
 
     return make_intrinsic(emit, 5)
 
 
-def emit_quantise(builder: Builder, path: VectorPath, x: Value, u: Value, record: Value, count: Value) -> None:
+def emit_quantize(builder: Builder, path: VectorPath, x: Value, u: Value, record: Value, count: Value) -> None:
     """Add the rounding of a row as it is."""
     lanes = Lanes(builder, path)
 
@@ -53,7 +53,7 @@ def emit_quantise(builder: Builder, path: VectorPath, x: Value, u: Value, record
         return here.load(at(builder, x, number))
 
     low, high = _range(lanes, count, read)
-    _write_quantised(lanes, u, record, count, low, high, read)
+    _write_quantized(lanes, u, record, count, low, high, read)
 
 
 def make_activate(path: VectorPath, *, with_gate: bool, is_gelu: bool) -> Any:
@@ -77,16 +77,16 @@ def make_activate(path: VectorPath, *, with_gate: bool, is_gelu: bool) -> Any:
             return value
 
         low, high = _range(lanes, count, read)
-        _write_quantised(lanes, u, record, count, low, high, lambda here, number: here.load(at(builder, x, number)))
+        _write_quantized(lanes, u, record, count, low, high, lambda here, number: here.load(at(builder, x, number)))
 
     return make_intrinsic(emit, 6)
 
 
-def make_normalise(path: VectorPath, *, with_summand: bool) -> Any:
-    """Make ``normalise(x, y, target, gamma, beta, epsilon, count)``: x ← x + y if asked; target ← LayerNorm of x.
+def make_normalize(path: VectorPath, *, with_summand: bool) -> Any:
+    """Make ``normalize(x, y, target, gamma, beta, epsilon, count)``: x ← x + y if asked; target ← LayerNorm of x.
 
-    ``target`` may be x; ``epsilon`` is the address of a number, behind which stands how many zeros end the row that do
-    not count: they do not change the sum, and what they add to the squares is taken off again.
+    ``target`` may be x; ``epsilon`` is the address of a number, after which comes the number of zeros at the row's end
+    that do not count: they do not change the sum, and what they add to the squares is taken off again.
     """
 
     def emit(  # noqa: PLR0913, PLR0917 - a kernel
@@ -191,7 +191,7 @@ def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
             difference = here.load(at(builder, scores, number)) - peak
             if product == "int16":
                 weight = exp2(difference, SHORT_EXP2)
-                weight.store_int16(at(builder, scores, number, 2))  # behind what is read, as it takes half the room
+                weight.store_int16(at(builder, scores, number, 2))  # after what is read, as it takes half the room
             else:
                 weight = exp2(difference)
                 weight.store(at(builder, scores, number))
@@ -219,8 +219,8 @@ def make_transpose(path: VectorPath) -> Any:
         rows: list[Value] = []
         for row in range(size):
             is_there = builder.icmp_signed("<", integer(row), rows_left)
-            place = builder.select(is_there, integer(row), last)
-            rows.append(load(builder, register, builder.add(source, builder.mul(place, source_stride))))
+            present = builder.select(is_there, integer(row), last)
+            rows.append(load(builder, register, builder.add(source, builder.mul(present, source_stride))))
         distance = 1
         while distance < size:
             for row in range(size):
@@ -257,7 +257,7 @@ def _range(lanes: Lanes, count: Value, read: Callable[[Lanes, Value], Expression
     return low.fold(Expression.minimum), high.fold(Expression.maximum)
 
 
-def _write_quantised(  # noqa: PLR0913, PLR0917 - a kernel
+def _write_quantized(  # noqa: PLR0913, PLR0917 - a kernel
     lanes: Lanes,
     u: Value,
     record: Value,

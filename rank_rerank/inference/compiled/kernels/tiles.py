@@ -4,13 +4,13 @@ All three grow in `rank_rerank.kernels.outer_product.accumulate`; layout, precis
 
 - project: y[r, c] = b[c] + scale[r] * w[c] * sum_k u[r, k] * W[k, c] + offset[r] * t[c], with u the rounded row
   (x ≈ scale * u + offset), w the scales of the weights' columns and t[c] = w[c] * sum_k W[k, c], so that the offset of
-  a row costs one multiply-add a result. A long row has a scale and an offset for each group along k, and the second
-  and third term once a group. Sums are exact in int32; four float32 operations follow each.
+  a row costs one multiply-add per result. A long row has a scale and an offset for each group along k, and the second
+  and third term once per group. Sums are exact in int32; four float32 operations follow each.
 - score: s[r, j] = m[j] + sum_d q[r, d] * k[j, d], with m[j] = 0, or −1e30 for a key that must not be seen.
 - mix: c[r, d] = (sum_j p[r, j] * v[j, d]) / (sum_j p[r, j]): softmax's division moves to the few outputs of a head.
 
 Scores and mixed values are summed in float32; where a processor multiplies pairs of 16-bit integers, exactly in int32,
-at twice the speed: see `transformer_pairs`.
+at twice the speed: see `pairs`.
 
 Registers: 12 rows × 2 registers of columns are 24 sums on AVX-512; the panel takes two more, a row's number one.
 The weights that follow a panel in memory are asked for while it is in use, as the next ones to come.
@@ -56,8 +56,8 @@ def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
     """Add a tile of a projection; see make_project."""
     tile = Tile(path, "int8", rows, path.panel_vectors)
     lanes = Lanes(builder, path)
-    places = _places(builder, rows, None if is_full else rows_left)
-    addresses = [builder.add(source, builder.mul(place, source_bytes)) for place in places]
+    positions = _positions(builder, rows, None if is_full else rows_left)
+    addresses = [builder.add(source, builder.mul(position, source_bytes)) for position in positions]
     step_bytes = tile.vectors * tile.vector_bytes
     following = builder.add(panel, builder.mul(num_steps, integer(step_bytes)))
     sums = accumulate(builder, tile, panel, addresses, num_steps, _zeros(tile), following, step_bytes)
@@ -66,18 +66,18 @@ def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
         for v in range(tile.vectors)
     ]
     finished: list[Value] = []
-    for r, place in enumerate(places):
-        record = builder.add(records, builder.mul(place, record_bytes))
+    for r, position in enumerate(positions):
+        record = builder.add(records, builder.mul(position, record_bytes))
         scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
-        before = builder.add(base, builder.mul(place, base_bytes))
+        before = builder.add(base, builder.mul(position, base_bytes))
         for v, (scales, shifts) in enumerate(planes):
             product = lanes.of_integers(sums[r * tile.vectors + v])
             summand = offset.times_plus(shifts, lanes.load(before, v * tile.vector_bytes))
             finished.append(product.times_plus(scale * scales, summand).value)
         if is_full:  # no row comes twice, so that a result need not wait until all rows are read
-            _store(builder, tile, finished[-tile.vectors :], [place], target, target_bytes)
+            _store(builder, tile, finished[-tile.vectors :], [position], target, target_bytes)
     if not is_full:
-        _store(builder, tile, finished, places, target, target_bytes)
+        _store(builder, tile, finished, positions, target, target_bytes)
 
 
 def make_score(path: VectorPath, rows: int, product: AttentionProduct, *, is_full: bool) -> Any:
@@ -104,24 +104,24 @@ def emit_score(  # noqa: PLR0913, PLR0917 - a kernel
     lanes = Lanes(builder, path)
     added = [lanes.load(masks, v * tile.vector_bytes) for v in range(tile.vectors)]
     start = [each.value for each in added] if product == "float32" else _zeros(tile)
-    places = _places(builder, rows, None if is_full else rows_left)
-    addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
+    positions = _positions(builder, rows, None if is_full else rows_left)
+    addresses = [builder.add(source, builder.mul(position, source_stride)) for position in positions]
     sums = accumulate(builder, tile, panel, addresses, num_steps, start, panel, 0)
     if product == "int16":
         factors = [lanes.load(key_scales, v * tile.vector_bytes) for v in range(tile.vectors)]
-        for r, place in enumerate(places):
-            scale = lanes.load_number(at(builder, query_scales, place)).spread()
+        for r, position in enumerate(positions):
+            scale = lanes.load_number(at(builder, query_scales, position)).spread()
             for v in range(tile.vectors):
                 i = r * tile.vectors + v
                 sums[i] = (lanes.of_integers(sums[i]) * factors[v]).times_plus(scale, added[v]).value
-    _store(builder, tile, sums, places, target, target_stride)
+    _store(builder, tile, sums, positions, target, target_stride)
 
 
 def make_mix(path: VectorPath, rows: int, product: AttentionProduct, *, is_full: bool) -> Any:
     """Make the numba intrinsic of a tile of mixed values.
 
     Its arguments: panel of values [num_steps, columns]; address of the first row of weights, bytes from row to row,
-    rows left; num_steps, that is the number of keys or half of it; 1 / sum of each row's weights; scale of the first
+    rows left; num_steps, which is the number of keys or half of it; 1 / sum of each row's weights; scale of the first
     column, not read where the product is float32; address of the result, bytes from row to row.
     """
 
@@ -139,17 +139,17 @@ def emit_mix(  # noqa: PLR0913, PLR0917 - a kernel
     """Add a tile of mixed values; see make_mix."""
     tile = Tile(path, product, rows, path.panel_vectors)
     lanes = Lanes(builder, path)
-    places = _places(builder, rows, None if is_full else rows_left)
-    addresses = [builder.add(source, builder.mul(place, source_stride)) for place in places]
+    positions = _positions(builder, rows, None if is_full else rows_left)
+    addresses = [builder.add(source, builder.mul(position, source_stride)) for position in positions]
     sums = accumulate(builder, tile, panel, addresses, num_steps, _zeros(tile), panel, 0)
-    factors = [lanes.load_number(at(builder, inverse_sums, place)).spread() for place in places]
+    factors = [lanes.load_number(at(builder, inverse_sums, position)).spread() for position in positions]
     if product == "int16":
         scales = [lanes.load(value_scales, v * tile.vector_bytes) for v in range(tile.vectors)]
         mixed = [lanes.of_integers(value) * scales[i % tile.vectors] for i, value in enumerate(sums)]
     else:
         mixed = [lanes.of_register(value) for value in sums]
     scaled = [(value * factors[i // tile.vectors]).value for i, value in enumerate(mixed)]
-    _store(builder, tile, scaled, places, target, target_stride)
+    _store(builder, tile, scaled, positions, target, target_stride)
 
 
 def _zeros(tile: Tile) -> list[Value]:
@@ -158,7 +158,7 @@ def _zeros(tile: Tile) -> list[Value]:
     return [ir.Constant(ir.VectorType(kind, tile.path.lanes), [zero] * tile.path.lanes)] * tile.vectors
 
 
-def _places(builder: Builder, rows: int, rows_left: Value | None) -> list[Value]:
+def _positions(builder: Builder, rows: int, rows_left: Value | None) -> list[Value]:
     """The number of each row of a tile, the last one again and again if there are not so many; None: there are."""
     if rows_left is None:
         return [integer(row) for row in range(rows)]
@@ -169,10 +169,10 @@ def _places(builder: Builder, rows: int, rows_left: Value | None) -> list[Value]
 
 
 def _store(
-    builder: Builder, tile: Tile, sums: Sequence[Value], places: Sequence[Value], target: Value, stride: Value
+    builder: Builder, tile: Tile, sums: Sequence[Value], positions: Sequence[Value], target: Value, stride: Value
 ) -> None:
     lanes = Lanes(builder, tile.path)
-    for r, place in enumerate(places):
-        address = builder.add(target, builder.mul(place, stride))
+    for r, position in enumerate(positions):
+        address = builder.add(target, builder.mul(position, stride))
         for v in range(tile.vectors):
             lanes.of_register(sums[r * tile.vectors + v]).store(address, v * tile.vector_bytes)

@@ -35,7 +35,7 @@ class TileKind:
 
     Attributes:
         token_scales: each document token has a scale of its own.
-        with_indices: the place of the best token is kept.
+        with_indices: the index of the best token is kept.
         upcoming_bytes: how much memory ahead a step asks for.
         conversion: how the rows of the next tile are converted while this one is multiplied; None where they are not.
         converted_rows: how many rows there are to convert at most.
@@ -69,7 +69,7 @@ class TileArguments:
         start: [columns] int32 to begin the sums with; not read for float32.
         best: [columns], read and written.
         indices: [columns] int32, read and written where indices are kept.
-        first_token: the place of the first row in its document.
+        first_token: the index of the first row in its document.
         check: [lanes] float32; becomes NaN or infinite where a similarity does.
         scales: [num_rows] float32, read where tokens have scales.
         upcoming: what will be read next.
