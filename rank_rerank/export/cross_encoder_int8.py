@@ -32,7 +32,7 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
 
     Args:
         checkpoint: with weights.
-        batch: pairs like those that the model will read, to measure on and to be held to.
+        batch: pairs like those that the model will read, to measure on and to compare with.
 
     Returns:
         The serialized model.

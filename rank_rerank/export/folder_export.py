@@ -145,7 +145,7 @@ def _measure(source: TokenEncoder, folder: Path, precision: str, trials: list[st
     expected = [source.encode_documents(trials), source.encode_queries(trials)]
     for ours, theirs in zip(found, expected, strict=True):
         if not np.array_equal(ours.offsets, theirs.offsets):
-            raise ExportError("the exported folder reads texts into other tokens than its source")
+            raise ExportError("the exported folder tokenizes texts differently from its source")
     return compare_vectors(
         np.concatenate([each.vectors for each in found]),
         np.concatenate([each.vectors for each in expected]),

@@ -49,7 +49,7 @@ def check_quality(name: str, source: float, exported: Reranker, collection: Judg
     found = ndcg_at_10(exported, collection)
     if not source - found <= MAX_DROP:
         raise ExportError(
-            f"{name} ranks worse than its source: nDCG@10 {found:.4f} against {source:.4f} over "
+            f"{name} ranks worse than its source: nDCG@10 {found:.4f} compared with {source:.4f} over "
             f"{len(collection.queries)} queries, a drop of {source - found:.4f} where {MAX_DROP} is allowed"
         )
     return Quality(len(collection.queries), source, found)

@@ -31,7 +31,7 @@ def choose_runtime(checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) ->
         options: what was asked for.
 
     Raises:
-        DeviceError: the device is not here, or the file or the processor cannot run what was asked for.
+        DeviceError: the device is not available, or the file or the processor cannot run what was asked for.
         MissingDependencyError: the checkpoint needs PyTorch, which is not installed.
         CheckpointFormatError: the files are damaged, or the runtime that was asked for does not compute the model.
     """
@@ -180,4 +180,4 @@ def _check_torch(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: Runti
         return options.device
     if isinstance(options.device, Sequence):
         return check_devices(options.device)
-    raise DeviceError(f"{checkpoint.name} has weights, and execution providers are for ONNX files; export it first")
+    raise DeviceError(f"{checkpoint.name} has weights, and execution providers run ONNX files. Export it first")

@@ -63,7 +63,7 @@ def fuse(
         rankings: each a Ranking (documents are told apart by id, without one by their index), a mapping from document
             to score, or a list of documents, best first, for the methods that need no scores.
         method: "rrf", "isr", "borda", "comb_sum" or "comb_mnz".
-        weights: one a ranking, not negative; None for 1 each.
+        weights: one per ranking, not negative; None for 1 each.
         normalization: of scores, for the last two methods.
         rrf_k: how little the first ranks stand out.
         top_k: how many to keep; None for all.
@@ -183,7 +183,7 @@ def _refuse_repeated(keys: list[Hashable], name: str) -> None:
 def _read_weights(weights: Sequence[float] | None, count: int) -> Float64Vector:
     factors = np.ones(count) if weights is None else np.asarray(weights, np.float64)
     if factors.shape != (count,) or not (np.isfinite(factors).all() and (factors >= 0).all()):
-        raise InvalidArgumentError(f"weights must be {count} numbers, one a ranking, finite and not negative")
+        raise InvalidArgumentError(f"weights must be {count} numbers, one per ranking, finite and not negative")
     return factors
 
 

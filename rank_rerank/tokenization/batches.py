@@ -16,7 +16,7 @@ def plan_batches(lengths: Int64Vector, token_budget: int) -> list[Int64Vector]:
         token_budget: the most padded tokens a batch may have (texts × longest); a longer text goes alone.
 
     Returns:
-        Indices of texts, a vector a batch; each text with tokens stands in exactly one.
+        Indices of texts, one vector per batch; each text with tokens stands in exactly one.
     """
     order = np.argsort(-lengths, kind="stable")
     order = order[lengths[order] > 0]

@@ -181,7 +181,7 @@ class Tokenizer:
             first, self._warned = not self._warned, True
         if first:
             logger.warning(
-                "%d of %d documents are longer than the %d tokens this model reads; the rest of them was not read "
+                "%d of %d documents are longer than the %d tokens this model reads; their ends were not read "
                 "(truncated=True on these hits; this is logged once)",
                 num_truncated,
                 num_documents,

@@ -107,7 +107,7 @@ def test_batch_mates_and_order_change_no_bit(session, texts, alone, seed):
     assert_same_bits([found[place] for place in range(len(texts))], alone)
 
 
-@pytest.mark.parametrize(("num_threads", "optimise"), [(2, True), (3, True), (1, False)])
+@pytest.mark.parametrize(("num_threads", "optimize"), [(2, True), (3, True), (1, False)])
 def test_threads_and_graph_optimization_change_no_bit(texts, alone, num_threads, optimize):
     other = open_session(num_threads, optimize=optimize)
     assert_same_bits([encode(other, [text])[0] for text in texts], alone)

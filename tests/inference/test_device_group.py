@@ -119,7 +119,7 @@ def test_lists_that_make_no_sense(folder, devices):
 
 
 def test_lists_are_for_weights(folder):
-    with pytest.raises(DeviceError, match="is not here"):
+    with pytest.raises(DeviceError, match="is not available"):
         rank_rerank.load(folder, device=["cuda:97", "cuda:98"])
     with pytest.raises(DeviceError, match="several devices are for weights"):
         rank_rerank.load(bundled_folder(), device=["cpu", "cpu"])

@@ -25,7 +25,7 @@ class OnnxCrossEncoder:
 
     Raises:
         CheckpointFormatError: the file is not such a model.
-        DeviceError: the provider is not here, or does not run the model as it was asked to.
+        DeviceError: the provider is not available, or does not run the model as it was asked to.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class OnnxSession:
     Raises:
         CheckpointFormatError: the file, or one it refers to, is damaged or hostile, or it takes other inputs than
             tokens.
-        DeviceError: the provider is not here, or does not run the model as it was asked to.
+        DeviceError: the provider is not available, or does not run the model as it was asked to.
     """
 
     def __init__(self, model_file: Path, provider: ExecutionProvider | None = None) -> None:
@@ -83,7 +83,7 @@ def open_session(model_file: Path, provider: ExecutionProvider | None = None) ->
 
     Raises:
         CheckpointFormatError: ONNX Runtime refuses the file, or it refers to a file that it must not read.
-        DeviceError: the provider is not here, or it is strict and cannot run all of the model.
+        DeviceError: the provider is not available, or it is strict and cannot run all of the model.
     """
     check_external_data(model_file)
     options = onnxruntime.SessionOptions()

@@ -43,14 +43,14 @@ def resolve_device(device: str) -> str:
         return found
     kind, _, number = device.partition(":")
     if kind not in TOKEN_BUDGETS or (number and not (kind == "cuda" and number.isdecimal())):
-        raise DeviceError(f'the device "{device[:40]}" is not known; known are auto, cpu, cuda, cuda:N and mps')
+        raise DeviceError(f'the device "{device[:40]}" is not known. Use auto, cpu, cuda, cuda:N or mps')
     is_here = {
         "cpu": lambda: True,
         "cuda": lambda: torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available,
     }[kind]()
     if not is_here:
-        raise DeviceError(f'the device "{device}" is not here; PyTorch sees: {get_gpu_device()}')
+        raise DeviceError(f'the device "{device}" is not available. PyTorch sees: {get_gpu_device()}')
     return device
 
 

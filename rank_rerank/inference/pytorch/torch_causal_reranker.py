@@ -25,7 +25,7 @@ class TorchCausalReranker(TorchPairs):
 
     Raises:
         CheckpointFormatError: a tensor is missing, of another shape, or not finite.
-        DeviceError: the device is not here.
+        DeviceError: the device is not available.
     """
 
     def __init__(self, checkpoint: CrossEncoderCheckpoint, device: str = "auto", precision: str = "auto") -> None:

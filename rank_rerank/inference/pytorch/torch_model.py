@@ -17,7 +17,7 @@ class TorchModel:
         precision: "auto" (fp32 on a CPU, fp16 on a GPU), "fp32", "fp16" or "bf16".
 
     Raises:
-        DeviceError: the device is not here.
+        DeviceError: the device is not available.
     """
 
     def __init__(self, checkpoint: Checkpoint | CrossEncoderCheckpoint, device: str, precision: str) -> None:

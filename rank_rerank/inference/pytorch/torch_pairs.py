@@ -23,7 +23,7 @@ class TorchPairs(TorchModel, ABC):
         precision: "auto" (fp32 on a CPU, fp16 on a GPU), "fp32", "fp16" or "bf16".
 
     Raises:
-        DeviceError: the device is not here.
+        DeviceError: the device is not available.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class TorchTransformer(TorchModel):
 
     Raises:
         CheckpointFormatError: a tensor is missing, of another shape, or not finite.
-        DeviceError: the device is not here.
+        DeviceError: the device is not available.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto", precision: str = "auto") -> None:
@@ -131,6 +131,6 @@ def check_token_ids(batch: TokenBatch, vocab_size: int) -> None:
     """
     if batch.num_tokens and int(batch.token_ids.max()) >= vocab_size:
         raise InvalidItemError(
-            f"the tokenizer gives the token {int(batch.token_ids.max())}, the model has {vocab_size} word embeddings: "
-            "the two are not of one model"
+            f"the tokenizer gives the token {int(batch.token_ids.max())}, but the model has {vocab_size} word "
+            "embeddings: they belong to different models"
         )

@@ -151,7 +151,7 @@ def test_another_error_is_not_taken_for_one_of_memory(encoder, monkeypatch):
 def test_a_device_that_is_not_here_is_refused(folder, device):
     if (device == "cuda" and torch.cuda.is_available()) or (device == "mps" and torch.backends.mps.is_available()):
         pytest.skip("it is here")
-    with pytest.raises(DeviceError, match="is not here"):
+    with pytest.raises(DeviceError, match="is not available"):
         rank_rerank.load(folder, device=device)
 
 
