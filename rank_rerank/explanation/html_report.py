@@ -26,7 +26,7 @@ LEGEND = (
 
 
 def render_report(query: str, explanations: Sequence[Explanation]) -> str:
-    """Write the page.
+    """Write the explanations of a ranking as one page.
 
     Args:
         query: the query's text.

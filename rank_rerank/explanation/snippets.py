@@ -12,13 +12,13 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
 
     Args:
         text: of the document.
-        spans: passages in it, as of ``hit.spans``; the best one is shown, without any the beginning of the text.
-        max_characters: code points there is room for.
+        spans: passages in it, as of ``hit.spans``; the best one is shown. Without any, the beginning of the text is.
+        max_characters: the most code points to show.
 
     Returns:
         The half-open span of code points of the snippet. It begins with the sentence of the passage if that leaves
-        room for the passage, else with a word before it; it ends with a word; a passage that is longer is cut after a
-        word. A word longer than all the room is cut.
+        room for the passage, else with a word before it, and it ends with a word. A passage that is longer is cut after
+        a word, and a word that is longer is cut too.
 
     Raises:
         InvalidArgumentError: max_characters is not a whole number above 0, or a span lies outside the text.

@@ -15,7 +15,8 @@ def dense_scores(query_vector: Any, vectors: Any, *, dims: int | None = None) ->
     Args:
         query_vector: [dim].
         vectors: [num_documents, dim].
-        dims: compare the first so many numbers only, for models trained so that these suffice (matryoshka).
+        dims: how many of the first numbers to compare, for models trained so that these suffice (matryoshka); None
+            for all.
 
     Returns:
         [num_documents], from −1 to 1; 0 where a vector is all zeros.

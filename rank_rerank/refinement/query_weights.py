@@ -36,7 +36,7 @@ class TokenStatistics:
         """Count over a corpus, as a stream: tokenizing is all it takes.
 
         Args:
-            encoder: whose tokenizer; queries must be weighted with the same.
+            encoder: its tokenizer counts; queries must be weighted with the same one.
             texts: of the documents.
 
         Raises:

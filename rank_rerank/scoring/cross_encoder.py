@@ -19,7 +19,7 @@ from rank_rerank.tokenization.prompt_tokenizer import PromptTokenizer
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """What a cross-encoder says of one query's documents.
+    """A cross-encoder's scores of one query's documents.
 
     Attributes:
         scores: [num_documents] float32: the logit, through the sigmoid if the checkpoint says so; minus infinity for a

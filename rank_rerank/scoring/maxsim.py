@@ -77,9 +77,9 @@ def maxsim(
             [num_tokens, dim] arrays. Every row counts as a token: pass no padding. Tensors of PyTorch and arrays of
             CuPy are scored where they live; no gradients are tracked.
         query_weights: [num_query_tokens]; None weighs every query token 1.
-        num_threads: at most so many; None for RANK_RERANK_NUM_THREADS, else the processors of this process.
-        trusted: do not refuse documents with NaN or infinity; the scores of such documents then mean nothing, the
-            others' are right.
+        num_threads: the most threads to use; None for RANK_RERANK_NUM_THREADS, else the processors of this process.
+        trusted: do not look for NaN and infinity in documents. The scores of documents that hold them then mean
+            nothing; those of the others are right.
         kernel: for tests and benchmarks: "reference", "numba", "numba-" and the name of a vector path, "torch",
             "triton" or "cupy".
 
@@ -140,7 +140,7 @@ def maxsim_matches(
     trusted: bool = False,
     kernel: str | None = None,
 ) -> MaxsimMatches:
-    """Score documents for one query and tell which document token each query token found; arguments as for `maxsim`.
+    """Score documents for one query, and find the document token that answers each query token; arguments as for `maxsim`.
 
     Raises:
         InputError: as for `maxsim`.

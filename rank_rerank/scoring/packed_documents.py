@@ -28,7 +28,8 @@ class PackedDocuments:
     Raises:
         ShapeError: there are not as many scales as tokens or texts.
         NonFiniteError: a scale is NaN or infinite.
-        InvalidArgumentError: a scale is negative or belongs to other than int8, or a candidate is not there.
+        InvalidArgumentError: a scale is negative or given for other vectors than int8, or a candidate does not
+            exist.
     """
 
     embeddings: TokenEmbeddings
