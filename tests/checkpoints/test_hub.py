@@ -9,6 +9,7 @@ import rank_rerank
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.errors import CheckpointFormatError, CheckpointNotFoundError, InvalidArgumentError
+from rank_rerank.inference.load_options import LoadOptions
 
 SECRET = "hf_thisistheusersown"  # noqa: S105 - not a token of anybody
 # what published models have beside what is read
@@ -142,9 +143,7 @@ def test_what_the_hub_refuses_is_explained_without_the_token(monkeypatch, kind, 
 
 
 def test_a_token_is_not_shown():
-    from rank_rerank.cli.model_options import ModelOptions
-
-    assert SECRET not in repr(HubOptions(token=SECRET)) + repr(ModelOptions(token=SECRET))
+    assert SECRET not in repr(HubOptions(token=SECRET)) + repr(LoadOptions.of(token=SECRET))
 
 
 @pytest.mark.parametrize("name", [None, "bundled", "folder"])
