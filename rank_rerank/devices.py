@@ -38,6 +38,18 @@ def get_gpu_device() -> GpuDevice:
     return "cpu"
 
 
+def suggest_device(name: str) -> str:
+    """What was probably meant by a device's name that nothing has: ' Did you mean "cuda"?', or nothing."""
+    lowered = name.strip().lower()
+    if lowered in ("gpu", "nvidia", "amd", "cuda0") or lowered.startswith("gpu:"):
+        meant = f"cuda:{lowered[4:]}" if lowered[4:].isdecimal() else "cuda"
+        return f' For a GPU write device="{meant}" (NVIDIA and AMD) or device="mps" (Apple).'
+    if lowered in ("metal", "apple", "m1", "m2", "m3", "m4"):
+        return ' For the GPU of an Apple machine write device="mps".'
+    known = lowered.partition(":")[0] in ("auto", "cpu", "cuda", "mps")
+    return f' Did you mean device="{lowered}"?' if known and lowered != name else ""
+
+
 def gpu_devices() -> list[str]:
     """The devices of the kind that get_gpu_device names: ["cuda:0", "cuda:1"], ["mps"], or none."""
     kind = get_gpu_device()

@@ -10,6 +10,15 @@ from rank_rerank.checkpoints.find import bundled_folder
 HIDDEN, DIM = 32, 16
 
 
+def graph_bytes(*outputs):
+    """An ONNX message of a graph with outputs of these names and nothing else, for tests that do not run it."""
+
+    def field(number, content):
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    return field(7, b"".join(field(12, field(1, name.encode())) for name in outputs))
+
+
 def write_onnx_folder(folder):
     """Embedding, one layer of attention with a mask and a norm, projection, unit rows; seeded random weights."""
     import onnx

@@ -36,7 +36,7 @@ from training.student import Student
 from training.token_weights import TokenWeights
 
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.tokenization.tokenizer import open_tokenizer
+from rank_rerank.tokenization.tokenizer_file import open_tokenizer
 
 DIM = 128
 # sizes that the loss looks at, with their weights; its value grows as the size shrinks

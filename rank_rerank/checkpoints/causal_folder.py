@@ -16,10 +16,9 @@ from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
     TRANSFORMER_CONFIG_FILE,
     Module,
-    read_settings_file,
 )
-from rank_rerank.checkpoints.json_files import MAX_SETTINGS_BYTES, JsonSettings, read_bounded
-from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
+from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.model_files import find_file, find_weights, read_text
 from rank_rerank.checkpoints.special_tokens import (
     TOKENIZER_CONFIG_FILE,
     find_token_ids,
@@ -100,7 +99,7 @@ def _read_answers(folder: Path, score: Module | None) -> tuple[int, int | None]:
     ids = find_token_ids(folder, words)
     if score is None:
         return ids[-2], ids[-1]
-    stated = JsonSettings(file_inside(folder, f"{score.where}/config.json"))
+    stated = JsonSettings.read(folder, f"{score.where}/config.json")
     return stated.get("true_token_id", -1), stated.get_optional_int("false_token_id")
 
 
@@ -120,11 +119,11 @@ def _check_is_reranker(
 
 def _read_template(folder: Path) -> str:
     """The chat template, with escaped line ends as line ends; "" for none."""
-    path = folder / TEMPLATE_FILE
-    if path.is_file():
-        content = read_bounded(check_inside(folder, path), MAX_SETTINGS_BYTES).decode("utf-8", "replace")
+    path = find_file(folder, TEMPLATE_FILE)
+    if path is not None:
+        content = read_text(path)
     else:
-        content = read_settings_file(folder, TOKENIZER_CONFIG_FILE).get_value("chat_template") or ""
+        content = JsonSettings.read_if_there(folder, TOKENIZER_CONFIG_FILE).get_value("chat_template") or ""
     return str(content).replace("\\n", "\n").replace('\\"', '"')
 
 
@@ -134,8 +133,11 @@ def _read_prompt(folder: Path, name: str, template: str, *, must_have_template: 
     Raises:
         CheckpointFormatError: the checkpoint is used through its template, and that says something else.
     """
+    stated = JsonSettings.read_if_there(folder, CONFIG_FILE)
+    prompts, default_name = stated.get_object("prompts"), stated.get_optional_str("default_prompt_name")
+    instruction = None if prompts is None or default_name is None else prompts.get_optional_str(default_name)
     if not must_have_template:
-        return PROMPT
+        return replace(PROMPT, instruction=instruction or PROMPT.instruction)
     parts = (PROMPT.before + PROMPT.before_instruction, PROMPT.before_query, PROMPT.before_document, PROMPT.after)
     places = [template.find(part) for part in parts]
     if -1 in places or places != sorted(places):
@@ -144,15 +146,12 @@ def _read_prompt(folder: Path, name: str, template: str, *, must_have_template: 
         )
     # Jinja drops one line end at the end of a template
     after = PROMPT.after.removesuffix("\n") if template.endswith(PROMPT.after) else PROMPT.after
-    stated = read_settings_file(folder, CONFIG_FILE)
-    prompts, default_name = stated.get_object("prompts"), stated.get_optional_str("default_prompt_name")
-    instruction = None if prompts is None or default_name is None else prompts.get_optional_str(default_name)
     if instruction is None and (found := TEMPLATE_DEFAULT.search(template)) is not None:
         instruction = found[2]
     return replace(PROMPT, after=after, instruction=instruction or PROMPT.instruction)
 
 
 def _longest_pair(folder: Path, decoder: DecoderConfig) -> int:
-    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
+    stated = JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
     limits = (stated or DEFAULT_LENGTH, model_max_length(folder), decoder.max_positions)
     return min(limit for limit in limits if limit is not None)

@@ -11,6 +11,9 @@ from rank_rerank.errors import CheckpointFormatError
 FAMILIES = ("next-plaid ONNX", "PyLate", "Stanford ColBERT", "multi-vector", "ColBERT ONNX", "plain encoder")
 DENSE_ACTIVATIONS = ("identity", "tanh", "relu", "gelu", "sigmoid", "silu")
 MAX_LENGTH = 1 << 20
+MAX_DIM = 1 << 17
+MAX_POOL_FACTOR = 64
+MAX_PROTECTED_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,24 @@ class DocumentPooling:
     protected_tokens: int
     normalize: bool
 
+    def __post_init__(self) -> None:
+        for name, low, high in (("factor", 1, MAX_POOL_FACTOR), ("protected_tokens", 0, MAX_PROTECTED_TOKENS)):
+            if not low <= getattr(self, name) <= high:
+                raise CheckpointFormatError(f"the {name} of a document's pooling must be from {low} to {high}")
+
+
+@dataclass(frozen=True)
+class OnnxOutput:
+    """Which output of an ONNX file holds token vectors, and what is still to be done with them.
+
+    Attributes:
+        name: of the output; "" for the file's only one.
+        normalize: the vectors are of any length, and are divided by it here.
+    """
+
+    name: str = ""
+    normalize: bool = False
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -108,7 +129,7 @@ class Checkpoint:
     Attributes:
         name: what the user asked for, or "bundled".
         folder: where its files are.
-        model_file: what the runtime opens: an ONNX file that ends with unit vectors; model.safetensors with the
+        model_file: what the runtime opens: an ONNX file that ends with token vectors; model.safetensors with the
             encoder's weights; or the index of its parts.
         tokenizer_file: tokenizer.json.
         dim: numbers a token vector.
@@ -119,6 +140,7 @@ class Checkpoint:
         dense: the projection's steps, in order; none for an ONNX file, and for a plain encoder.
         similarity: "maxsim", or "meanmaxsim", which is divided by the number of the query's vectors.
         pooling: what the checkpoint does with the vectors of documents; None for nothing.
+        output: which output of an ONNX file is read, and how.
     """
 
     name: str
@@ -133,6 +155,11 @@ class Checkpoint:
     dense: tuple[DenseLayer, ...] = ()
     similarity: str = "maxsim"
     pooling: DocumentPooling | None = None
+    output: OnnxOutput = OnnxOutput()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dim <= MAX_DIM:
+            raise CheckpointFormatError(f"{self.name}: a token vector must have from 1 to {MAX_DIM} numbers")
 
     @property
     def is_onnx(self) -> bool:
@@ -179,6 +206,10 @@ class CrossEncoderCheckpoint:
     has_token_types: bool = True
     decoder: DecoderConfig | None = None
     prompt: "YesNoPrompt | None" = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_length <= MAX_LENGTH:
+            raise CheckpointFormatError(f"{self.name}: a pair must have from 1 to {MAX_LENGTH} tokens")
 
     @property
     def family(self) -> str:

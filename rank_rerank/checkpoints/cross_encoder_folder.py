@@ -8,13 +8,13 @@ from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
     TRANSFORMER_CONFIG_FILE,
     longest_text,
-    read_settings_file,
+    onnx_length,
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
-from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types, model_max_length
+from rank_rerank.checkpoints.judged_int8 import find_judged_int8
+from rank_rerank.checkpoints.model_files import find_file, find_weights, has_weights
+from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types
 from rank_rerank.checkpoints.transformer_config import (
-    ROBERTA_TYPES,
     TransformerConfig,
     check_activation,
     read_transformer_config,
@@ -36,9 +36,6 @@ ONNX_FILES = {
     ),
     "fp32": ("model.onnx",),
 }
-# rows of a RoBERTa's position table that no token can use: its padding's place and those before it
-UNUSED_POSITIONS = 2
-DEFAULT_LENGTH = 512
 
 
 def is_cross_encoder(config: JsonSettings) -> bool:
@@ -59,22 +56,25 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
     Raises:
         CheckpointFormatError: a file is missing or damaged, or the model gives more than one number.
     """
-    config = JsonSettings(check_inside(folder, folder / HF_CONFIG_FILE))
+    config = JsonSettings.read(folder, HF_CONFIG_FILE)
     _check_num_labels(config, name)
     onnx = find_onnx(folder, precision)
-    has_weights = (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists()
-    is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights))
+    is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights(folder)))
     if onnx is not None and is_onnx_wanted:
         return CrossEncoderCheckpoint(
             name=name,
             folder=folder,
             model_file=onnx[1],
             tokenizer_file=find_tokenizer(folder),
-            max_length=_onnx_length(folder, config),
+            max_length=onnx_length(folder, config),
             activation=read_activation_name(folder),
             precision=onnx[0],
+            do_lower_case=JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get(
+                "do_lower_case", default=False
+            ),
+            has_token_types=gives_token_types(folder),
         )
-    if runtime == "onnx" or (precision == "int8" and not has_weights):
+    if runtime == "onnx" or (precision == "int8" and not has_weights(folder)):
         raise CheckpointFormatError(f"{name}: the model folder has no ONNX file of the precision {precision}")
     transformer = read_transformer_config(folder)
     return CrossEncoderCheckpoint(
@@ -87,30 +87,26 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         precision="fp32",
         transformer=transformer,
         head=_read_head(config, transformer),
-        do_lower_case=read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
+        do_lower_case=JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
         # a table of one type, as RoBERTa's, tells nothing apart
         has_token_types=gives_token_types(folder) and transformer.type_vocab_size > 1,
     )
 
 
 def find_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
-    """The ONNX file of a precision, "auto" being fp32 before INT8: a foreign INT8 file is used when it is asked for."""
+    """The ONNX file of a precision, and which that is.
+
+    "auto" is the INT8 file that this library's export has judged, else fp32, else INT8: a foreign INT8 file is used
+    before fp32 only when it is asked for.
+    """
+    if precision == "auto" and (judged := find_judged_int8(folder)) is not None:
+        return "int8", judged
     for found in ("fp32", "int8") if precision == "auto" else (precision,):
         for file_name in ONNX_FILES.get(found, ()):
             for where in (file_name, f"onnx/{file_name}"):
-                if (folder / where).exists():
-                    return found, file_inside(folder, where)
+                if (path := find_file(folder, where)) is not None:
+                    return found, path
     return None
-
-
-def _onnx_length(folder: Path, config: JsonSettings) -> int:
-    """The longest pair, from settings that describe an architecture which need not be one of this library's."""
-    positions = config.get_optional_int("max_position_embeddings")
-    if positions is not None and config.get("model_type", "") in ROBERTA_TYPES:
-        positions -= UNUSED_POSITIONS
-    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
-    limits = [limit for limit in (stated, model_max_length(folder), positions) if limit is not None]
-    return min(limits, default=DEFAULT_LENGTH)
 
 
 def _check_num_labels(config: JsonSettings, name: str) -> None:
@@ -127,8 +123,8 @@ def read_activation_name(folder: Path, default: str = "Sigmoid") -> str:
     Raises:
         CheckpointFormatError: it is neither the sigmoid nor the identity.
     """
-    config = JsonSettings(check_inside(folder, folder / HF_CONFIG_FILE))
-    newest = read_settings_file(folder, CONFIG_FILE).get_optional_str("activation_fn")
+    config = JsonSettings.read(folder, HF_CONFIG_FILE)
+    newest = JsonSettings.read_if_there(folder, CONFIG_FILE).get_optional_str("activation_fn")
     newer = config.get_object("sentence_transformers")
     names = (
         newest,

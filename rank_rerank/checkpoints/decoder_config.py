@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import check_inside
 from rank_rerank.checkpoints.transformer_config import CONFIG_FILE
 from rank_rerank.errors import CheckpointFormatError
 
@@ -73,7 +72,7 @@ def read_decoder_config(folder: Path) -> DecoderConfig:
         CheckpointFormatError: it is missing or damaged, asks for code of its own, or describes an architecture or an
             option that this library does not compute.
     """
-    config = JsonSettings(check_inside(folder, folder / CONFIG_FILE))
+    config = JsonSettings.read(folder, CONFIG_FILE)
     model_type = config.get("model_type", "")
     if model_type not in MODEL_TYPES or "auto_map" in config:
         raise CheckpointFormatError(

@@ -6,7 +6,7 @@ from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import DENSE_ACTIVATIONS, DenseLayer
 from rank_rerank.checkpoints.encoder_tensors import read_tensor
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import file_inside, find_weights
+from rank_rerank.checkpoints.model_files import find_weights
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.errors import CheckpointFormatError
 
@@ -32,7 +32,7 @@ def read_dense_layer(folder: Path, where: str) -> DenseLayer:
     Raises:
         CheckpointFormatError: a file or tensor is missing, of another shape, or the activation is unknown.
     """
-    config = JsonSettings(file_inside(folder, f"{where}/config.json"))
+    config = JsonSettings.read(folder, f"{where}/config.json")
     layer = DenseLayer(
         weights=find_weights(folder, where),
         in_features=config.get("in_features", 0),

@@ -6,14 +6,22 @@ from pathlib import Path
 from rank_rerank.checkpoints.checkpoint import Checkpoint, DenseLayer, EncodingSettings
 from rank_rerank.checkpoints.dense_layers import check_chain
 from rank_rerank.checkpoints.json_files import JsonSettings, read_objects
-from rank_rerank.checkpoints.model_files import check_inside, find_weights
+from rank_rerank.checkpoints.model_files import find_file, find_weights
 from rank_rerank.checkpoints.special_tokens import find_tokenizer, model_max_length
-from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.checkpoints.transformer_config import ROBERTA_TYPES, TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
 
 MODULES_FILE = "modules.json"
 CONFIG_FILE = "config_sentence_transformers.json"
 TRANSFORMER_CONFIG_FILE = "sentence_bert_config.json"
+# rows of a RoBERTa's position table that no token can use: its padding's and those before it
+UNUSED_POSITIONS = 2
+DEFAULT_LENGTH = 512
+# names of prompts by task, the first that is there
+QUERY_PROMPTS = ("query",)
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+# the longest chains published have six
+MAX_MODULES = 32
 
 
 @dataclass(frozen=True)
@@ -30,22 +38,16 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
     Raises:
         CheckpointFormatError: the file is damaged, or the first module is not a Transformer at the root.
     """
-    path = folder / MODULES_FILE
-    if not path.is_file():
+    path = find_file(folder, MODULES_FILE)
+    if path is None:
         return ()
-    modules = tuple(
-        Module(entry.get("type", "").rpartition(".")[2], entry.get("path", ""))
-        for entry in read_objects(check_inside(folder, path))
-    )
+    entries = read_objects(path)
+    if len(entries) > MAX_MODULES:
+        raise CheckpointFormatError(f"{MODULES_FILE} has more than {MAX_MODULES} modules")
+    modules = tuple(Module(entry.get("type", "").rpartition(".")[2], entry.get("path", "")) for entry in entries)
     if not modules or modules[0].kind != "Transformer" or modules[0].where:
         raise CheckpointFormatError(f"{MODULES_FILE}: the first module must be a Transformer at the folder's root")
     return modules
-
-
-def read_settings_file(folder: Path, name: str) -> JsonSettings:
-    """A file of settings that may be missing, which is as if it were empty."""
-    path = folder / name
-    return JsonSettings(check_inside(folder, path)) if path.is_file() else JsonSettings(path, {})
 
 
 def longest_text(folder: Path, transformer: TransformerConfig) -> int:
@@ -54,9 +56,19 @@ def longest_text(folder: Path, transformer: TransformerConfig) -> int:
     sentence-transformers takes a RoBERTa's position table as its length, two rows of which no token can use; here they
     do not count.
     """
-    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
+    stated = JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
     limits = (model_max_length(folder) if stated is None else stated, transformer.max_positions)
     return min(limit for limit in limits if limit is not None)
+
+
+def onnx_length(folder: Path, config: JsonSettings) -> int:
+    """The longest text or pair, from settings that describe an architecture which need not be one of this library's."""
+    positions = config.get_optional_int("max_position_embeddings")
+    if positions is not None and config.get("model_type", "") in ROBERTA_TYPES:
+        positions -= UNUSED_POSITIONS
+    stated = JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
+    limits = [limit for limit in (stated, model_max_length(folder), positions) if limit is not None]
+    return min(limits, default=DEFAULT_LENGTH)
 
 
 def make_checkpoint(
@@ -89,3 +101,13 @@ def make_checkpoint(
         transformer=transformer,
         dense=dense,
     )
+
+
+def read_prompt(config: JsonSettings, names: tuple[str, ...]) -> str:
+    """The prompt of a task: the first of its names that is there, else the default prompt."""
+    prompts = config.get_object("prompts")
+    if prompts is None:
+        return ""
+    default = config.get_optional_str("default_prompt_name")
+    found = next((name for name in names if name in prompts), default)
+    return "" if found is None else prompts.get_optional_str(found) or ""

@@ -16,6 +16,8 @@ from rank_rerank.errors import CheckpointFormatError
 
 # a model with a head keeps its encoder under a name of its own
 PREFIXES = ("", "bert.", "roberta.", "distilbert.", "electra.", "model.", "xlm_roberta.", "camembert.")
+# tensors of an encoder's file that no token vector depends on
+BESIDE_ENCODER = ("pooler.dense.weight", "pooler.dense.bias", "position_ids", "token_type_ids")
 Shape = tuple[int, ...]
 
 BERT_NAMES = {
@@ -51,6 +53,20 @@ def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dic
     prefix = find_prefix(tensors, wanted["embeddings.word"][0])
     refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
     return {found: read_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()}
+
+
+def unread_tensors(tensors: TensorFiles, config: TransformerConfig) -> tuple[str, ...]:
+    """The names of tensors that belong to no encoder of this shape: a head's, for instance.
+
+    What BERT keeps beside its encoder and no token vector passes through is not among them: the pooler, and buffers.
+
+    Raises:
+        CheckpointFormatError: the weights are not of the architecture in config.json.
+    """
+    wanted = {source for _, source, _ in _wanted(config)}
+    prefix = find_prefix(tensors, next(source for found, source, _ in _wanted(config) if found == "embeddings.word"))
+    bare = {name: _modern(name.removeprefix(prefix)) for name in tensors}
+    return tuple(name for name, short in bare.items() if short not in wanted and not short.endswith(BESIDE_ENCODER))
 
 
 def read_head_tensors(tensors: TensorFiles, config: TransformerConfig, head: ClassifierHead) -> dict[str, AnyArray]:
@@ -120,9 +136,13 @@ def refuse_more_layers(tensors: Mapping[str, AnyArray], prefix: str, known: set[
     layers = ("encoder.layer.", "transformer.layer.", "layers.")
     for name in tensors:
         bare = name.removeprefix(prefix)
-        old = bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        if name.startswith(prefix) and bare.startswith(layers) and old not in known:
+        if name.startswith(prefix) and bare.startswith(layers) and _modern(bare) not in known:
             raise CheckpointFormatError(f'the weights have a tensor "{name[:80]}" that config.json says nothing of')
+
+
+def _modern(name: str) -> str:
+    """The name that a tensor of TensorFlow's models has today."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _wanted(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:

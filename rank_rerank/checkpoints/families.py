@@ -1,16 +1,19 @@
 """Tell by a folder's own files which family it is of, and read it by that family's rules."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rank_rerank.checkpoints.causal_folder import is_causal, read_causal_reranker
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
-from rank_rerank.checkpoints.cross_encoder_folder import is_cross_encoder, read_cross_encoder
-from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules, read_settings_file
+from rank_rerank.checkpoints.cross_encoder_folder import find_onnx, is_cross_encoder, read_cross_encoder
+from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import check_inside, find_weights
+from rank_rerank.checkpoints.key_check import check_settings
+from rank_rerank.checkpoints.model_files import find_file, has_weights
 from rank_rerank.checkpoints.multi_vector_folder import MODEL_TYPE, read_multi_vector_folder
 from rank_rerank.checkpoints.onnx_folder import is_onnx_folder, read_onnx_folder
-from rank_rerank.checkpoints.pylate_folder import read_plain_encoder, read_pylate_folder, refuse_last_token
+from rank_rerank.checkpoints.plain_encoder_folder import read_plain_encoder, read_plain_onnx, refuse_last_token
+from rank_rerank.checkpoints.pylate_folder import read_pylate_folder
 from rank_rerank.checkpoints.stanford_folder import (
     ARCHITECTURE,
     METADATA_FILE,
@@ -28,7 +31,7 @@ PYLATE_KEYS = ("query_prefix", "document_prefix", "do_query_expansion", "skiplis
 def read_folder(
     folder: Path, name: str, precision: str, runtime: str, instruction: str | None = None
 ) -> Checkpoint | CrossEncoderCheckpoint:
-    """Read a model folder of any family.
+    """Read a model folder of any family, and hold its settings to what the family follows.
 
     Args:
         folder: the model's folder.
@@ -38,20 +41,24 @@ def read_folder(
         instruction: see find_model.
 
     Raises:
-        CheckpointFormatError: the folder is of no supported family, is damaged, or has no file for this runtime.
+        CheckpointFormatError: the folder is of no supported family, is damaged, has no file for this runtime, or asks
+            for something that changes results and is not computed.
     """
-    if is_onnx_folder(folder) and runtime == "torch" and not _has_weights(folder):
-        # PyTorch computes with an INT8 file's weights, in a precision of its own
-        return read_onnx_folder(folder, name, "int8")
-    if is_onnx_folder(folder) and runtime != "torch":
-        if precision in ("fp16", "bf16"):
-            raise CheckpointFormatError(f"{name} is an ONNX folder, which has no {precision}; use int8, fp32 or auto")
-        return read_onnx_folder(folder, name, precision)
-    if not (folder / HF_CONFIG_FILE).is_file():
+    checkpoint = _read(folder, name, precision, runtime, instruction)
+    check_settings(checkpoint)
+    return checkpoint
+
+
+def _read(
+    folder: Path, name: str, precision: str, runtime: str, instruction: str | None
+) -> Checkpoint | CrossEncoderCheckpoint:
+    if is_onnx_folder(folder) and not (runtime == "torch" and has_weights(folder)):
+        return _read_onnx(folder, name, precision, runtime)
+    if find_file(folder, HF_CONFIG_FILE) is None:
         raise CheckpointFormatError(
             f"{name}: no onnx_config.json and no config.json in the model folder, so it is no model of a known family"
         )
-    config = JsonSettings(check_inside(folder, folder / HF_CONFIG_FILE))
+    config = JsonSettings.read(folder, HF_CONFIG_FILE)
     if is_cross_encoder(config):
         return read_cross_encoder(folder, name, precision, runtime)
     modules = read_modules(folder)
@@ -61,41 +68,58 @@ def read_folder(
     if is_causal(config):
         _check_torch_only(name, precision, runtime)
         return read_causal_reranker(folder, name, modules, instruction)
-    if precision == "int8" and runtime not in ("auto", "numba"):
-        raise CheckpointFormatError(f"{name} has no INT8 file; make one with: rank-rerank export MODEL OUTPUT --int8")
-    return _read_encoder_folder(folder, name, config, modules, runtime)
+    return _read_encoder_folder(folder, name, modules, precision, runtime)
+
+
+def _read_onnx(folder: Path, name: str, precision: str, runtime: str) -> Checkpoint:
+    if runtime == "torch":
+        # PyTorch computes with an INT8 file's weights, in a precision of its own
+        return read_onnx_folder(folder, name, "int8")
+    if precision in ("fp16", "bf16"):
+        raise CheckpointFormatError(f"{name} is an ONNX folder, which has no {precision}; use int8, fp32 or auto")
+    return read_onnx_folder(folder, name, precision)
 
 
 def _read_encoder_folder(
-    folder: Path, name: str, config: JsonSettings, modules: tuple[Module, ...], runtime: str
+    folder: Path, name: str, modules: tuple[Module, ...], precision: str, runtime: str
 ) -> Checkpoint:
-    is_stanford = ARCHITECTURE in config.get_words("architectures") or (folder / METADATA_FILE).is_file()
-    onnx = None if modules and not is_stanford else find_colbert_onnx(folder)
-    if onnx is not None and (runtime == "onnx" or (runtime == "auto" and not _has_weights(folder))):
-        return read_colbert_onnx(folder, name, onnx)
+    architectures = JsonSettings.read(folder, HF_CONFIG_FILE).get_words("architectures")
+    is_stanford = ARCHITECTURE in architectures or find_file(folder, METADATA_FILE) is not None
+    read = _choose_family(folder, modules, is_stanford=is_stanford and not modules)
+    if runtime == "onnx" or (runtime == "auto" and not has_weights(folder)):
+        if is_stanford and (model_file := find_colbert_onnx(folder)) is not None:
+            return read_colbert_onnx(folder, name, model_file)
+        if read is read_plain_encoder and (found := _find_plain_onnx(folder, precision)) is not None:
+            return read_plain_onnx(folder, name, *found)
     if runtime == "onnx":
         raise CheckpointFormatError(
             f"{name} has no ONNX file that ends with token vectors; make one with: rank-rerank export MODEL OUTPUT"
         )
-    if is_stanford and not modules:
-        return read_stanford_folder(folder, name)
-    stated = read_settings_file(folder, CONFIG_FILE)
+    if precision == "int8" and runtime == "torch":
+        raise CheckpointFormatError(f"{name} has no INT8 file; make one with: rank-rerank export MODEL OUTPUT --int8")
+    return read(folder, name)
+
+
+def _choose_family(
+    folder: Path, modules: tuple[Module, ...], *, is_stanford: bool
+) -> Callable[[Path, str], Checkpoint]:
+    """The reader of a folder with an encoder's weights at its root."""
+    if is_stanford:
+        return read_stanford_folder
+    stated = JsonSettings.read_if_there(folder, CONFIG_FILE)
     model_type = stated.get_optional_str("model_type")
     if model_type == MODEL_TYPE:
-        return read_multi_vector_folder(folder, name)
+        return read_multi_vector_folder
+    kinds = {module.kind for module in modules}
     if model_type == "ColBERT" or any(key in stated for key in PYLATE_KEYS):
-        return read_pylate_folder(folder, name)
-    if any(module.kind == "Dense" for module in modules) and not any(module.kind == "Pooling" for module in modules):
-        return read_pylate_folder(folder, name)
-    return read_plain_encoder(folder, name)
+        return read_pylate_folder
+    return read_pylate_folder if "Dense" in kinds and "Pooling" not in kinds else read_plain_encoder
 
 
-def _has_weights(folder: Path) -> bool:
-    try:
-        find_weights(folder)
-    except CheckpointFormatError:
-        return False
-    return True
+def _find_plain_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
+    """The precision and the ONNX file of a folder without late-interaction settings."""
+    model_file = find_colbert_onnx(folder)
+    return find_onnx(folder, precision) or (None if model_file is None else ("fp32", model_file))
 
 
 def _check_torch_only(name: str, precision: str, runtime: str) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.hub import HubOptions, download
+from rank_rerank.checkpoints.model_names import explain_name, is_hub_name
 from rank_rerank.devices import PRECISIONS, RUNTIMES
 from rank_rerank.errors import CheckpointFormatError, CheckpointNotFoundError, InvalidArgumentError
 
 BUNDLED_NAME = "bundled"
+# characters of a message with a path in it
+MAX_SHOWN = 500
 
 ANY_HUB = HubOptions()
 
@@ -94,13 +97,37 @@ def bundled_folder() -> Path:
     return Path(str(files("rank_rerank.bundled")))
 
 
-def _locate(name_or_folder: str | Path | None) -> tuple[Path | None, str]:
+def _locate(name_or_folder: object) -> tuple[Path | None, str]:
     """The folder, None for a model of the Hub, and the name."""
     if name_or_folder is None or name_or_folder == BUNDLED_NAME:
         return bundled_folder(), BUNDLED_NAME
-    folder = Path(name_or_folder).expanduser()
-    if name_or_folder != "" and folder.is_dir():
-        return folder, str(name_or_folder)
-    if isinstance(name_or_folder, Path) or name_or_folder.count("/") != 1 or name_or_folder.startswith((".", "/", "~")):
-        raise CheckpointNotFoundError(f'there is no model folder "{name_or_folder}"')
-    return None, name_or_folder
+    if not isinstance(name_or_folder, str | Path):
+        raise InvalidArgumentError(
+            f"a model is the path of a folder or a name of the Hub, not a value of type {type(name_or_folder).__name__}"
+        )
+    name = str(name_or_folder)
+    if name and _is_folder(name_or_folder):
+        return Path(name_or_folder).expanduser(), name
+    if isinstance(name_or_folder, Path) or not is_hub_name(name) or _is_file(name_or_folder):
+        raise CheckpointNotFoundError(_shown(explain_name(name)))
+    return None, name
+
+
+def _is_folder(name_or_folder: str | Path) -> bool:
+    try:
+        return Path(name_or_folder).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, no home
+        return False
+
+
+def _is_file(name_or_folder: str | Path) -> bool:
+    """Whether something is there, which is then no folder."""
+    try:
+        return Path(name_or_folder).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _shown(text: str) -> str:
+    """A message that holds a user's path: no control characters, and not without end."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:MAX_SHOWN]

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.cross_encoder_folder import HF_CONFIG_FILE, ONNX_FILES, is_cross_encoder
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.judged_int8 import INT8_FILE, has_judged_int8
+from rank_rerank.checkpoints.model_files import find_file
+from rank_rerank.checkpoints.onnx_folder import is_onnx_folder
 from rank_rerank.errors import CheckpointNotFoundError, InvalidArgumentError
 
 SETTINGS = (
@@ -66,14 +69,15 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
         CheckpointNotFoundError: the Hub does not give the model, and its cache does not hold it.
     """
     folder = _fetch(name, options, SETTINGS, NOT_SETTINGS)
-    if (folder / "onnx_config.json").is_file() and runtime != "torch":
+    if is_onnx_folder(folder) and runtime != "torch":
         files = {"int8": ("model_int8.onnx",), "fp32": ("model.onnx",)}.get(
             precision, ("model_int8.onnx", "model.onnx")
         )
         return _fetch_first(name, options, folder, files)
-    config = folder / HF_CONFIG_FILE
+    if precision == "auto" and runtime in ("auto", "onnx") and has_judged_int8(folder):
+        return _fetch_first(name, options, folder, (INT8_FILE,))
     # an INT8 file is chosen for a cross-encoder only; other weights are rounded where they are read
-    wants_int8 = precision == "int8" and config.is_file() and is_cross_encoder(JsonSettings(config))
+    wants_int8 = precision == "int8" and is_cross_encoder(JsonSettings.read_if_there(folder, HF_CONFIG_FILE))
     if runtime == "onnx" or (runtime == "auto" and wants_int8):
         _fetch_first(name, options, folder, INT8_ONNX if precision == "int8" else FP32_ONNX)
         if runtime == "onnx" or any(folder.rglob("*.onnx")):
@@ -88,7 +92,7 @@ def _fetch_first(name: str, options: HubOptions, folder: Path, files: tuple[str,
     """Fetch the first of some files that the model has, with what it keeps its weights in beside it."""
     for file in files:
         _fetch(name, options, (file, f"{file}_data", f"{file}.data"))
-        if (folder / file).exists():
+        if find_file(folder, file) is not None:
             break
     return folder
 

@@ -2,14 +2,16 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from rank_rerank.checkpoints.model_files import MAX_SETTINGS_BYTES, file_inside, find_file, read_bounded
 from rank_rerank.errors import CheckpointFormatError
 
-# the largest settings files seen are a few kilobytes
-MAX_SETTINGS_BYTES = 4 << 20
+# how JSON writes half of a surrogate pair
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Value = TypeVar("Value", str, int, bool, float)
 
@@ -17,8 +19,10 @@ Value = TypeVar("Value", str, int, bool, float)
 class JsonSettings:
     """The keys of one JSON object, read with the type and the default that a format documents.
 
+    A key whose value is null is a missing key.
+
     Args:
-        path: the file.
+        path: the file; one of a model folder is found by ``read`` or ``read_if_there``.
         values: its content where it has been read already.
 
     Raises:
@@ -29,8 +33,28 @@ class JsonSettings:
         self._path = path
         self._values = _as_object(path, _read_json(path)) if values is None else values
 
+    @classmethod
+    def read(cls, folder: Path, name: str) -> "JsonSettings":
+        """Read a file that a model folder must have.
+
+        Raises:
+            CheckpointFormatError: it is missing, is no plain file inside the folder, or holds no JSON object.
+        """
+        return cls(file_inside(folder, name))
+
+    @classmethod
+    def read_if_there(cls, folder: Path, name: str) -> "JsonSettings":
+        """Read a file that may be missing, which is as if it were empty; errors as read."""
+        path = find_file(folder, name)
+        return cls(folder / name, {}) if path is None else cls(path)
+
+    @property
+    def file_name(self) -> str:
+        """The file's name, for messages."""
+        return self._path.name
+
     def __contains__(self, key: str) -> bool:
-        return key in self._values
+        return self._values.get(key) is not None
 
     def keys(self) -> tuple[str, ...]:
         """Every key that is there, in the file's order."""
@@ -49,7 +73,9 @@ class JsonSettings:
 
         Where the default is a float, a whole number will do, and NaN and infinity will not.
         """
-        value = self._values.get(key, default)
+        value = self._values.get(key)
+        if value is None:
+            return default
         if type(default) is float and type(value) is int:
             value = _as_float(value)
         if type(value) is not type(default) or (type(value) is float and not math.isfinite(value)):
@@ -85,29 +111,15 @@ class JsonSettings:
 
     def get_words(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         """A list of strings."""
-        value = self._values.get(key, list(default))
+        value = self._values.get(key)
+        if value is None:
+            return tuple(default)
         if not isinstance(value, list) or not all(isinstance(word, str) for word in cast("list[Any]", value)):
             raise self._wrong_type(key, "list of str")
         return tuple(cast("list[str]", value))
 
     def _wrong_type(self, key: str, wanted: str) -> CheckpointFormatError:
         return CheckpointFormatError(f'{self._path.name}: "{key}" must be of type {wanted}')
-
-
-def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Read a file of a model folder that has no reason to be large.
-
-    Raises:
-        CheckpointFormatError: it cannot be read, or is larger than that.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        raise CheckpointFormatError(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(content) > max_bytes:
-        raise CheckpointFormatError(f"{path.name} is larger than such a file can be ({max_bytes} bytes)")
-    return content
 
 
 def read_objects(path: Path) -> list[JsonSettings]:
@@ -126,10 +138,14 @@ def parse_json(content: bytes, name: str) -> Any:
     """Parse JSON that may be hostile.
 
     Raises:
-        CheckpointFormatError: it is not valid, too deep, or has a key twice in one object.
+        CheckpointFormatError: it is not valid, too deep, or has a key twice in one object or half of a surrogate pair.
     """
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_refuse_duplicates)
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_refuse_duplicates)
+        if SURROGATE.search(content) is not None:
+            # halves that stand alone are no characters, and fail far from here
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value  # noqa: TRY300 - the check above is of the value
     except (ValueError, RecursionError) as error:
         raise CheckpointFormatError(f"{name} is not valid JSON") from error
 

@@ -12,15 +12,16 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint, DocumentPooling, Enco
 from rank_rerank.checkpoints.dense_layers import read_dense_layer
 from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
+    DOCUMENT_PROMPTS,
+    QUERY_PROMPTS,
     TRANSFORMER_CONFIG_FILE,
     Module,
     longest_text,
     make_checkpoint,
     read_modules,
-    read_settings_file,
+    read_prompt,
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import file_inside
 from rank_rerank.checkpoints.special_tokens import filler_token, marker_in
 from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
@@ -39,7 +40,7 @@ def read_multi_vector_folder(folder: Path, name: str) -> Checkpoint:
     transformer = read_transformer_config(folder)
     modules = _ordered_modules(folder, name)
     dense = tuple(read_dense_layer(folder, module.where) for module in modules if module.kind == "Dense")
-    config = read_settings_file(folder, CONFIG_FILE)
+    config = JsonSettings.read_if_there(folder, CONFIG_FILE)
     similarity = config.get_optional_str("similarity_fn_name") or SIMILARITIES[0]
     if similarity not in SIMILARITIES:
         raise CheckpointFormatError(f'{CONFIG_FILE}: "similarity_fn_name" must be one of {", ".join(SIMILARITIES)}')
@@ -68,7 +69,7 @@ def _ordered_modules(folder: Path, name: str) -> tuple[Module, ...]:
             raise CheckpointFormatError(f"{name}: a multi-vector model needs one module {kind}")
     for module in modules:
         if module.kind in ("Dense", "Normalize"):
-            inputs = JsonSettings(file_inside(folder, f"{module.where}/config.json"))
+            inputs = JsonSettings.read(folder, f"{module.where}/config.json")
             if inputs.get("module_input_name", "sentence_embedding") != TOKENS:
                 raise CheckpointFormatError(f"{module.where} works on the vector of a whole text, not on tokens")
     return modules
@@ -77,12 +78,12 @@ def _ordered_modules(folder: Path, name: str) -> tuple[Module, ...]:
 def _read_settings(
     folder: Path, transformer: TransformerConfig, config: JsonSettings, modules: tuple[Module, ...]
 ) -> EncodingSettings:
-    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE)
+    stated = JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE)
     if stated.get("transformer_task", "feature-extraction") != "feature-extraction":
         raise CheckpointFormatError(f'{TRANSFORMER_CONFIG_FILE}: "transformer_task" must be "feature-extraction"')
     longest = longest_text(folder, transformer)
-    query_marker, query_prompt = marker_in(folder, _prompt(config, ("query",)))
-    document_marker, document_prompt = marker_in(folder, _prompt(config, ("document", "passage", "corpus")))
+    query_marker, query_prompt = marker_in(folder, read_prompt(config, QUERY_PROMPTS))
+    document_marker, document_prompt = marker_in(folder, read_prompt(config, DOCUMENT_PROMPTS))
     words, for_queries = _read_skiplist(folder, modules)
     settings = EncodingSettings(
         query_prefix=query_marker,
@@ -117,20 +118,10 @@ def _expand(settings: EncodingSettings, expansion: JsonSettings, folder: Path) -
     )
 
 
-def _prompt(config: JsonSettings, names: tuple[str, ...]) -> str:
-    """The prompt of a task: the first of its names that is there, else the default prompt."""
-    prompts = config.get_object("prompts")
-    if prompts is None:
-        return ""
-    default = config.get_optional_str("default_prompt_name")
-    found = next((name for name in names if name in prompts), default)
-    return "" if found is None else prompts.get_optional_str(found) or ""
-
-
 def _read_skiplist(folder: Path, modules: tuple[Module, ...]) -> tuple[tuple[str, ...], bool]:
     """The words, and whether they are left out of queries too."""
     mask = next(module for module in modules if module.kind == "MultiVectorMask")
-    config = JsonSettings(file_inside(folder, f"{mask.where}/config.json"))
+    config = JsonSettings.read(folder, f"{mask.where}/config.json")
     if config.get_value("keep_only_token_ids"):
         raise CheckpointFormatError(f'{mask.where}: "keep_only_token_ids" is for images, which are not supported')
     words = config.get_words("skiplist_words")
@@ -143,7 +134,7 @@ def _read_skiplist(folder: Path, modules: tuple[Module, ...]) -> tuple[tuple[str
 def _read_pooling(folder: Path, modules: tuple[Module, ...]) -> DocumentPooling | None:
     for module in modules:
         if module.kind == "HierarchicalTokenPooling":
-            config = JsonSettings(file_inside(folder, f"{module.where}/config.json"))
+            config = JsonSettings.read(folder, f"{module.where}/config.json")
             factor = config.get("pool_factor", 1.0)
             if factor != int(factor) or config.get_words("tasks", ("document",)) != ("document",):
                 raise CheckpointFormatError(f"{module.where}: only whole pool factors, and documents, are supported")

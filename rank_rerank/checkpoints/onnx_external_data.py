@@ -4,10 +4,10 @@ A tensor of an ONNX file may lie in another file, by a path, an offset and a len
 message is read here field by field (protocol buffers: a tag and a value each), looking only at what can hold a tensor.
 """
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from rank_rerank.checkpoints.model_files import file_inside, map_file
 from rank_rerank.checkpoints.protocol_buffers import LENGTH, read_fields
 from rank_rerank.errors import CheckpointFormatError
 
@@ -28,20 +28,18 @@ EXTERNAL_DATA, KEY, VALUE = 13, 1, 2
 def check_external_data(model_file: Path) -> None:
     """Check every file that an ONNX file keeps tensors in.
 
-    It must lie beside the ONNX file under a plain name, be a regular file and no link of either kind, and hold the
-    bytes that are claimed.
+    It must lie beside the ONNX file under a plain name, be a regular file, no hard link and no link out of that
+    folder (other than to the blobs of the Hub's cache), and hold the bytes that are claimed.
 
     Raises:
         CheckpointFormatError: it does not, or the ONNX file is no valid message.
     """
+    content = map_file(model_file)
+    if not content:
+        raise CheckpointFormatError(f"{model_file.name} is not a valid ONNX file, or is truncated")
     try:
-        with model_file.open("rb") as file:
-            # closed when the last view of it is gone, which after an error is later than here
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         places = [_place(entries) for entries in _external_entries(memoryview(content))]
-    except OSError as error:
-        raise CheckpointFormatError(f"{model_file.name} cannot be read: {error.strerror}") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CheckpointFormatError(f"{model_file.name} is not a valid ONNX file, or is truncated") from error
     for location, offset, length in set(places):
         _check_place(model_file, location, offset, length)
@@ -51,10 +49,13 @@ def _check_place(model_file: Path, location: str, offset: int, length: int) -> N
     wrong = f"{model_file.name} keeps tensors in the file {location[:80]!a}, which "
     if location in ("", ".", "..") or set(location) & set("/\\:\0"):
         raise CheckpointFormatError(f"{wrong}must be a plain name beside it")
-    path = model_file.parent / location
-    if path.is_symlink() or not path.is_file():
-        raise CheckpointFormatError(f"{wrong}is missing, or is a link. Copy the file itself into the model folder")
-    status = path.stat()
+    try:
+        path = file_inside(model_file.parent, location)
+        status = path.stat()
+    except (CheckpointFormatError, OSError) as error:
+        raise CheckpointFormatError(
+            f"{wrong}is missing, is no regular file, or is a link. Copy the file itself into the model folder"
+        ) from error
     if status.st_nlink > 1:
         raise CheckpointFormatError(f"{wrong}is a hard link. Copy the file itself into the model folder")
     if offset + length > status.st_size:

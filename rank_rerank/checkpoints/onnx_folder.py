@@ -1,14 +1,42 @@
 """Read a next-plaid-onnx folder: model.onnx and/or model_int8.onnx, tokenizer.json, onnx_config.json.
 
-The bundled model is such a folder too. Defaults for missing keys are those of the format's first reader (next-plaid).
+The bundled model is such a folder too. The ONNX file takes int64 ``input_ids``, ``attention_mask`` and optionally
+``token_type_ids``, [batch, length] each, and gives float32 [batch, length, dim], the vectors of tokens.
+
+Keys of onnx_config.json; defaults for missing ones are those of the format's first reader (next-plaid):
+
+- ``model_type`` "ColBERT": anything else is refused.
+- ``embedding_dim`` 128: numbers per token vector.
+- ``query_prefix`` "[Q] ", ``document_prefix`` "[D] ": markers, looked up in the tokenizer and inserted by id after the
+  first special token; "" for none. ``query_prefix_id``, ``document_prefix_id`` null: their ids, where the file knows.
+- ``query_length`` 48, ``document_length`` 300: the most tokens, special ones and the marker included.
+- ``do_query_expansion`` true: fill queries up to query_length with ``mask_token_id`` (103 for the tokenizer's mask
+  token); ``attend_to_expansion_tokens`` false: whether the model may look at the filler. A
+  config_sentence_transformers.json in the folder, if it states do_query_expansion, goes first.
+- ``skiplist_words`` []: words whose vectors are left out of documents.
+- ``do_lower_case`` false: lower-case texts first.
+
+Without effect: ``model_name``, ``model_class``, ``uses_token_type_ids`` (the graph says it), ``pad_token_id``.
+
+Keys of this library, which the format does not have:
+
+- ``normalize`` false: the file's vectors are not of unit length, and are normalised after it.
+- ``similarity`` "maxsim", or "meanmaxsim", which is divided by the number of the query's vectors.
+- ``query_prompt``, ``document_prompt`` "": plain text before every query or document.
+- ``expansion_length`` null: fill queries up to so many tokens; null for query_length.
+- ``strip_text`` true: leave white space around a text out.
+- ``skiplist_of_encoded_words`` false: a skiplist word stands for the first token that it is encoded to.
+- ``skiplist_queries`` false: leave skiplist words out of queries too.
+- ``document_pooling`` null: {``factor`` 1, ``protected_tokens`` 1, ``normalize`` true}.
 """
 
 from pathlib import Path
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint, DocumentPooling, EncodingSettings
+from rank_rerank.checkpoints.checkpoint import Checkpoint, DocumentPooling, EncodingSettings, OnnxOutput
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE as SOURCE_CONFIG_FILE
-from rank_rerank.checkpoints.encoder_folder import read_settings_file
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.model_files import find_file
+from rank_rerank.checkpoints.special_tokens import find_tokenizer
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "onnx_config.json"
@@ -18,7 +46,7 @@ DEFAULT_MASK_ID = 103
 
 def is_onnx_folder(folder: Path) -> bool:
     """Whether the folder declares itself of this family."""
-    return (folder / CONFIG_FILE).is_file()
+    return find_file(folder, CONFIG_FILE) is not None
 
 
 def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkpoint:
@@ -32,7 +60,7 @@ def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkp
     Raises:
         CheckpointFormatError: a file is missing or damaged, or the model is not a late-interaction model.
     """
-    config = JsonSettings(folder / CONFIG_FILE)
+    config = JsonSettings.read(folder, CONFIG_FILE)
     kind = config.get("model_type", "ColBERT")
     if kind != "ColBERT":
         raise CheckpointFormatError(f'{CONFIG_FILE}: "model_type" must be "ColBERT" for a late-interaction model')
@@ -40,19 +68,17 @@ def read_onnx_folder(folder: Path, name: str, precision: str = "auto") -> Checkp
     if similarity not in ("maxsim", "meanmaxsim"):
         raise CheckpointFormatError(f'{CONFIG_FILE}: "similarity" must be "maxsim" or "meanmaxsim"')
     found, model_file = _choose_model_file(folder, precision)
-    tokenizer_file = folder / "tokenizer.json"
-    if not tokenizer_file.is_file():
-        raise CheckpointFormatError(f"{name}: tokenizer.json is missing")
     return Checkpoint(
         name=name,
         folder=folder,
         model_file=model_file,
-        tokenizer_file=tokenizer_file,
+        tokenizer_file=find_tokenizer(folder),
         dim=config.get("embedding_dim", 128),
         settings=_read_settings(config, _read_do_expansion(folder, config)),
         precision=found,
         similarity=similarity,
         pooling=_read_pooling(config),
+        output=OnnxOutput(normalize=config.get("normalize", default=False)),
     )
 
 
@@ -67,7 +93,7 @@ def _read_pooling(config: JsonSettings) -> DocumentPooling | None:
 
 def _read_do_expansion(folder: Path, config: JsonSettings) -> bool:
     """The source model's own word where its settings are in the folder: exporters up to 1.6.1 always wrote false."""
-    source = read_settings_file(folder, SOURCE_CONFIG_FILE)
+    source = JsonSettings.read_if_there(folder, SOURCE_CONFIG_FILE)
     stated = config.get("do_query_expansion", default=True)
     return stated if source.is_null("do_query_expansion") else source.get("do_query_expansion", default=True)
 
@@ -104,8 +130,8 @@ def _expansion_token_id(config: JsonSettings) -> int | None:
 def _choose_model_file(folder: Path, precision: str) -> tuple[str, Path]:
     wanted = tuple(MODEL_FILES) if precision == "auto" else (precision,)
     for candidate in wanted:
-        model_file = folder / MODEL_FILES[candidate]
-        if model_file.is_file():
+        model_file = find_file(folder, MODEL_FILES[candidate])
+        if model_file is not None:
             return candidate, model_file
     files = " or ".join(MODEL_FILES[candidate] for candidate in wanted)
     raise CheckpointFormatError(f"the model folder has no {files}")

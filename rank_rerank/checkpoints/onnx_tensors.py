@@ -9,7 +9,6 @@ Format: protobuf.dev/programming-guides/encoding, onnx/onnx.proto.
 """
 
 import math
-import mmap
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arrays import AnyArray
+from rank_rerank.checkpoints.model_files import map_file
 from rank_rerank.checkpoints.protocol_buffers import DamagedMessageError, read_fields, read_varint
 from rank_rerank.errors import CheckpointFormatError
 
-GRAPH, NODE, INITIALIZER = 7, 1, 5
+GRAPH, NODE, INITIALIZER, OUTPUT = 7, 1, 5, 12
+VALUE_NAME = 1
 NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
 DIMS, DATA_TYPE, NAME, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 8, 9, 13, 14
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16}
@@ -79,6 +80,25 @@ def read_onnx_nodes(path: Path) -> list[OnnxNode]:
     return nodes
 
 
+def read_onnx_outputs(path: Path) -> tuple[str, ...]:
+    """The names of what the graph of an ONNX file gives.
+
+    Raises:
+        CheckpointFormatError: the file is no ONNX file, is damaged, or gives nothing.
+    """
+    names: list[str] = []
+    for message in _graph_parts(path, OUTPUT):
+        with _naming(path):
+            names += [
+                _text(value)
+                for number, _, value in read_fields(message)
+                if number == VALUE_NAME and not isinstance(value, int)
+            ]
+    if not names:
+        raise CheckpointFormatError(f"{path.name} is no whole ONNX file: it has no outputs")
+    return tuple(names)
+
+
 def _read_node(message: memoryview) -> OnnxNode:
     texts: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_OPERATOR: [""]}
     for number, _, value in read_fields(message):
@@ -89,11 +109,7 @@ def _read_node(message: memoryview) -> OnnxNode:
 
 def _graph_parts(path: Path, wanted: int) -> Iterator[memoryview]:
     """The parts of one kind of all graphs in a file, mapped."""
-    try:
-        with path.open("rb") as file:
-            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:  # the latter for an empty file
-        raise CheckpointFormatError(f"{path.name} cannot be read") from error
+    content = memoryview(map_file(path))
     with _naming(path):
         for number, _, graph in read_fields(content):
             if number == GRAPH and not isinstance(graph, int):

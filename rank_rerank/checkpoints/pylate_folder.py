@@ -1,10 +1,9 @@
-"""Read a PyLate folder, and a plain sentence encoder that is used as a late-interaction model.
+"""Read a PyLate folder, laid out as sentence-transformers saves.
 
-Both are laid out as sentence-transformers saves: modules.json lists the modules, the encoder lies at the root, each
-Dense in a folder of its own. Defaults for missing keys are PyLate's; a missing projection is never made up.
+modules.json lists the modules, the encoder lies at the root, each Dense in a folder of its own. Defaults for missing
+keys are PyLate's; a missing projection is never made up.
 """
 
-import logging
 import string
 from pathlib import Path
 
@@ -13,19 +12,13 @@ from rank_rerank.checkpoints.dense_layers import read_dense_layer
 from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
     TRANSFORMER_CONFIG_FILE,
-    Module,
-    longest_text,
     make_checkpoint,
     read_modules,
-    read_settings_file,
 )
 from rank_rerank.checkpoints.json_files import JsonSettings, Value
-from rank_rerank.checkpoints.model_files import file_inside
 from rank_rerank.checkpoints.special_tokens import filler_token
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
-
-logger = logging.getLogger("rank_rerank")
 
 
 def read_pylate_folder(folder: Path, name: str) -> Checkpoint:
@@ -44,7 +37,7 @@ def read_pylate_folder(folder: Path, name: str) -> Checkpoint:
 
 
 def _read_settings(folder: Path) -> EncodingSettings:
-    config = read_settings_file(folder, CONFIG_FILE)
+    config = JsonSettings.read_if_there(folder, CONFIG_FILE)
     do_expansion = _get(config, "do_query_expansion", default=True)
     prompt = _default_prompt(config)
     return EncodingSettings(
@@ -58,7 +51,7 @@ def _read_settings(folder: Path) -> EncodingSettings:
         expansion_token=filler_token(folder),
         query_prompt=prompt,
         document_prompt=prompt,
-        do_lower_case=read_settings_file(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
+        do_lower_case=JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
     )
 
 
@@ -72,46 +65,3 @@ def _default_prompt(config: JsonSettings) -> str:
     name = config.get_optional_str("default_prompt_name")
     prompts = config.get_object("prompts")
     return "" if name is None or prompts is None else prompts.get(name, "")
-
-
-def read_plain_encoder(folder: Path, name: str) -> Checkpoint:
-    """Read an encoder that was not trained for late interaction, to be used as it is: no markers, no projection.
-
-    Raises:
-        CheckpointFormatError: a file is missing or damaged, or the model cannot be used for late interaction.
-    """
-    transformer = read_transformer_config(folder)
-    for module in read_modules(folder):
-        if module.kind == "Pooling":
-            refuse_last_token(folder, module)
-        elif module.kind not in ("Transformer", "Normalize"):
-            raise CheckpointFormatError(
-                f"{name}: the module {module.kind} works on the vector of a whole text, so there is no rule for tokens"
-            )
-    stated = read_settings_file(folder, TRANSFORMER_CONFIG_FILE)
-    length = longest_text(folder, transformer)
-    prompts = read_settings_file(folder, CONFIG_FILE).get_object("prompts") or JsonSettings(folder / CONFIG_FILE, {})
-    settings = EncodingSettings(
-        query_length=length,
-        document_length=length,
-        query_prompt=prompts.get_optional_str("query") or "",
-        document_prompt=prompts.get_optional_str("document") or prompts.get_optional_str("passage") or "",
-        do_lower_case=stated.get("do_lower_case", default=False),
-    )
-    logger.info("model %s was not trained for late interaction: its token vectors are used as they are", name)
-    return make_checkpoint(folder, name, transformer, (), settings, "plain encoder")
-
-
-def refuse_last_token(folder: Path, module: Module) -> None:
-    """Refuse an encoder of the Qwen3-Embedding kind.
-
-    Raises:
-        CheckpointFormatError: the Pooling module takes the last token.
-    """
-    config = JsonSettings(file_inside(folder, f"{module.where}/config.json"))
-    modes = config.get_value("pooling_mode")
-    if config.get("pooling_mode_lasttoken", default=False) or "lasttoken" in str(modes):
-        raise CheckpointFormatError(
-            "the model puts the meaning of a whole text into its last token, so its other token vectors cannot be used "
-            "for late interaction. Use a ColBERT model or a cross-encoder"
-        )

@@ -7,7 +7,6 @@ stands twice is refused, and so is NaN or infinity in a tensor that is read.
 """
 
 import math
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.json_files import JsonSettings, parse_json
-from rank_rerank.checkpoints.model_files import file_inside
+from rank_rerank.checkpoints.model_files import file_inside, map_file
 from rank_rerank.errors import CheckpointFormatError
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own bound
@@ -33,6 +32,20 @@ DTYPES = {
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
+# other dtypes of the format that take whole bytes: a tensor of theirs may lie unread between the others
+OTHER_ITEM_BYTES = {
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "F8_E8M0": 1,
+    "I16": 2,
+    "U16": 2,
+    "I32": 4,
+    "U32": 4,
+    "U64": 8,
+    "C64": 8,
+}
+ITEM_BYTES = OTHER_ITEM_BYTES | {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class SafetensorsFile(Mapping[str, AnyArray]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        content = _map(path)
+        content = map_file(path)
         length = int.from_bytes(content[:LENGTH_BYTES], "little")
         if length > min(MAX_HEADER_BYTES, len(content) - LENGTH_BYTES):
             raise CheckpointFormatError(f"{path.name} is truncated, or its header is larger than the format allows")
@@ -71,9 +84,14 @@ class SafetensorsFile(Mapping[str, AnyArray]):
 
         Raises:
             KeyError: there is none of that name.
-            CheckpointFormatError: it holds NaN or infinity.
+            CheckpointFormatError: it holds NaN or infinity, or is of a dtype that weights do not have.
         """
         entry = self._entries[name]
+        if entry.dtype not in DTYPES:
+            raise CheckpointFormatError(
+                f'{self._path.name}: the tensor "{name[:80]}" is of the dtype {entry.dtype[:20]!a}; weights are read '
+                f"in {', '.join(DTYPES)}"
+            )
         stored = np.frombuffer(self._data[entry.start : entry.end], DTYPES[entry.dtype]).reshape(entry.shape)
         values = (stored.astype(np.uint32) << 16).view(np.float32) if entry.dtype == "BF16" else stored
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
@@ -154,16 +172,6 @@ def _index(path: Path) -> dict[str, str]:
     return {name: names.get(name, "") for name in names.keys()}  # noqa: SIM118 - JsonSettings is not a dict
 
 
-def _map(path: Path) -> mmap.mmap | bytes:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        return b""  # an empty file cannot be mapped
-    except OSError as error:
-        raise CheckpointFormatError(f"{path.name} cannot be read: {error.strerror}") from error
-
-
 def _read_entries(file_name: str, header: Any, num_bytes: int) -> dict[str, TensorEntry]:
     if not isinstance(header, dict):
         raise CheckpointFormatError(f"{file_name}: the header must be a JSON object")
@@ -186,10 +194,11 @@ def _read_entry(name: str, value: Any) -> TensorEntry:
     dtype, shape, place = fields.get("dtype"), _integers(fields.get("shape")), _integers(fields.get("data_offsets"))
     if shape is None or place is None or len(shape) > MAX_AXES or len(place) != 2:  # noqa: PLR2004
         raise CheckpointFormatError(f"{name} needs a dtype, a shape and two data_offsets")
-    if dtype not in DTYPES:
-        raise CheckpointFormatError(f"{name} is of the dtype {str(dtype)[:20]!a}; known are {', '.join(DTYPES)}")
-    # Python's integers do not overflow
-    if place[1] - place[0] != math.prod(shape) * DTYPES[dtype].itemsize:
+    if not isinstance(dtype, str):
+        raise CheckpointFormatError(f"{name} needs a dtype, a shape and two data_offsets")
+    # Python's integers do not overflow; a dtype of unknown size is held to its neighbours' places, and never read
+    num_bytes = place[1] - place[0]
+    if num_bytes < 0 or (dtype in ITEM_BYTES and num_bytes != math.prod(shape) * ITEM_BYTES[dtype]):
         raise CheckpointFormatError(f"{name}: its shape and dtype need another number of bytes than it has")
     return TensorEntry(dtype, shape, place[0], place[1])
 

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rank_rerank.checkpoints.json_files import JsonSettings, parse_json, read_bounded
-from rank_rerank.checkpoints.model_files import check_inside, file_inside
+from rank_rerank.checkpoints.json_files import JsonSettings, parse_json
+from rank_rerank.checkpoints.model_files import file_inside, find_file, read_bounded
 from rank_rerank.errors import CheckpointFormatError
 
 TOKENIZER_FILE = "tokenizer.json"
+# WordPiece's words, one a line; older models have nothing else
+VOCABULARY_FILE = "vocab.txt"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 # the largest seen has 250,000 words and 17 MB; a million words fit
@@ -23,6 +25,12 @@ def find_tokenizer(folder: Path) -> Path:
     Raises:
         CheckpointFormatError: it is missing, or a link out of the folder.
     """
+    found = find_file(folder, TOKENIZER_FILE)
+    if found is None and find_file(folder, VOCABULARY_FILE) is not None:
+        raise CheckpointFormatError(
+            f"{TOKENIZER_FILE} is missing, and {VOCABULARY_FILE} is there: make the one from the other with: "
+            "rank-rerank convert MODEL OUTPUT"
+        )
     return file_inside(folder, TOKENIZER_FILE)
 
 
@@ -41,21 +49,16 @@ def filler_token(folder: Path) -> str:
 
 def model_max_length(folder: Path) -> int | None:
     """The longest text in tokens that tokenizer_config.json states; None where it states none."""
-    path = folder / TOKENIZER_CONFIG_FILE
-    if not path.is_file():
-        return None
-    # where nobody set it, transformers writes 1000000000000000019884624838656
-    length = JsonSettings(check_inside(folder, path)).get_optional_float("model_max_length")
+    stated = JsonSettings.read_if_there(folder, TOKENIZER_CONFIG_FILE)
+    # "max_len" is the name that it once had; where nobody set it, transformers writes 1000000000000000019884624838656
+    length = stated.get_optional_float("model_max_length" if "model_max_length" in stated else "max_len")
     return None if length is None or length > NO_LENGTH else int(length)
 
 
 def gives_token_types(folder: Path) -> bool:
     """Whether the tokenizer hands the model the types of a pair's tokens; true where it does not say."""
-    path = folder / TOKENIZER_CONFIG_FILE
-    if not path.is_file():
-        return True
-    names = JsonSettings(check_inside(folder, path)).get_words("model_input_names", ("token_type_ids",))
-    return "token_type_ids" in names
+    stated = JsonSettings.read_if_there(folder, TOKENIZER_CONFIG_FILE)
+    return "token_type_ids" in stated.get_words("model_input_names", ("token_type_ids",))
 
 
 def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
@@ -66,8 +69,10 @@ def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
     Returns:
         The marker ("" for none) and the rest of the prompt.
     """
+    if not prompt:
+        return "", ""
     best: dict[str, Any] = {"content": ""}
-    for token in _added_tokens(_read_tokenizer(folder)):
+    for token in _added_tokens(read_tokenizer(folder)):
         word = token.get("content")
         if isinstance(word, str) and prompt.startswith(word) and len(word) > len(best["content"]):
             best = token
@@ -81,7 +86,7 @@ def find_token_ids(folder: Path, words: Sequence[str]) -> tuple[int, ...]:
     Raises:
         CheckpointFormatError: it lacks one.
     """
-    content = _read_tokenizer(folder)
+    content = read_tokenizer(folder)
     model = content.get("model")
     vocabulary = cast("dict[str, Any]", model).get("vocab") if isinstance(model, dict) else None
     known = dict(cast("dict[str, Any]", vocabulary)) if isinstance(vocabulary, dict) else {}
@@ -93,7 +98,12 @@ def find_token_ids(folder: Path, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(cast("list[int]", ids))
 
 
-def _read_tokenizer(folder: Path) -> dict[str, Any]:
+def read_tokenizer(folder: Path) -> dict[str, Any]:
+    """The content of tokenizer.json; empty where it holds no object.
+
+    Raises:
+        CheckpointFormatError: it is missing, too large, or no valid JSON.
+    """
     content = parse_json(read_bounded(find_tokenizer(folder), MAX_TOKENIZER_BYTES), TOKENIZER_FILE)
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
@@ -104,10 +114,7 @@ def _added_tokens(tokenizer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _token(folder: Path, file_name: str, key: str) -> str | None:
-    path = folder / file_name
-    if not path.is_file():
-        return None
-    settings = JsonSettings(check_inside(folder, path))
+    settings = JsonSettings.read_if_there(folder, file_name)
     try:
         return settings.get_optional_str(key)
     except CheckpointFormatError:

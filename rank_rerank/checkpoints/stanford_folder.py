@@ -7,11 +7,11 @@ vectors under the name ``contextual``. Defaults for missing keys are those of co
 import string
 from pathlib import Path
 
-from rank_rerank.checkpoints.checkpoint import Checkpoint, DenseLayer, EncodingSettings
+from rank_rerank.checkpoints.checkpoint import Checkpoint, DenseLayer, EncodingSettings, OnnxOutput
 from rank_rerank.checkpoints.dense_layers import check_dense_layer
 from rank_rerank.checkpoints.encoder_folder import make_checkpoint
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import check_inside, file_inside, find_weights
+from rank_rerank.checkpoints.model_files import find_file, find_weights
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.special_tokens import filler_token, find_tokenizer
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
@@ -22,6 +22,7 @@ ARCHITECTURE = "HF_ColBERT"
 ONNX_FILES = ("model.onnx", "vespa_colbert.onnx", "onnx/model.onnx")
 # of colbert-ai's class; colbertv2.0 itself states 180
 DOCUMENT_LENGTH = 220
+DIM = 128
 
 
 def read_stanford_folder(folder: Path, name: str) -> Checkpoint:
@@ -32,12 +33,14 @@ def read_stanford_folder(folder: Path, name: str) -> Checkpoint:
             otherwise than by cosine.
     """
     transformer = read_transformer_config(folder)
-    settings, _ = _read_settings(folder)
+    settings, dim = _read_settings(folder)
     weights = find_weights(folder)
     tensors = TensorFiles(weights)
     if "linear.weight" not in tensors or len(tensors.shape("linear.weight")) != 2:  # noqa: PLR2004
         raise CheckpointFormatError(f'{name}: the projection "linear.weight" is missing; a new one would be random')
     out_features, in_features = tensors.shape("linear.weight")
+    if dim not in (None, out_features):
+        raise CheckpointFormatError(f'{METADATA_FILE}: "dim" is {dim}, the projection gives {out_features}')
     layer = DenseLayer(weights, in_features, out_features)
     check_dense_layer(layer, weights.name)
     return make_checkpoint(folder, name, transformer, (layer,), settings, "Stanford ColBERT")
@@ -45,10 +48,8 @@ def read_stanford_folder(folder: Path, name: str) -> Checkpoint:
 
 def find_colbert_onnx(folder: Path) -> Path | None:
     """The ONNX export in a folder of this family, None where there is none."""
-    for name in ONNX_FILES:
-        if (folder / name).exists():
-            return file_inside(folder, name)
-    return None
+    found = (find_file(folder, name) for name in ONNX_FILES)
+    return next((path for path in found if path is not None), None)
 
 
 def read_colbert_onnx(folder: Path, name: str, model_file: Path) -> Checkpoint:
@@ -57,7 +58,7 @@ def read_colbert_onnx(folder: Path, name: str, model_file: Path) -> Checkpoint:
     Raises:
         CheckpointFormatError: artifact.metadata or the tokenizer is missing or damaged.
     """
-    if not (folder / METADATA_FILE).is_file():
+    if find_file(folder, METADATA_FILE) is None:
         raise CheckpointFormatError(
             f"{name}: {model_file.name} has no settings beside it: markers and lengths are needed, in {METADATA_FILE} "
             "or onnx_config.json"
@@ -68,19 +69,25 @@ def read_colbert_onnx(folder: Path, name: str, model_file: Path) -> Checkpoint:
         folder=folder,
         model_file=model_file,
         tokenizer_file=find_tokenizer(folder),
-        dim=dim,
+        dim=DIM if dim is None else dim,
         settings=settings,
         precision="fp32",
         family="ColBERT ONNX",
+        # cosine is what the settings say, whatever the graph ends with
+        output=OnnxOutput(normalize=True),
     )
 
 
-def _read_settings(folder: Path) -> tuple[EncodingSettings, int]:
-    """The encoding settings, and the dim that the file states."""
-    path = folder / METADATA_FILE
-    config = JsonSettings(check_inside(folder, path)) if path.is_file() else JsonSettings(path, {})
+def read_metadata(folder: Path) -> JsonSettings:
+    """artifact.metadata, or what it nests under "config"; empty where there is none."""
+    config = JsonSettings.read_if_there(folder, METADATA_FILE)
     nested = config.get_object("config")
-    config = nested if nested is not None and "query_maxlen" not in config else config
+    return nested if nested is not None and "query_maxlen" not in config else config
+
+
+def _read_settings(folder: Path) -> tuple[EncodingSettings, int | None]:
+    """The encoding settings, and the dim that the file states, if any."""
+    config = read_metadata(folder)
     for key, only in (("similarity", "cosine"), ("interaction", "colbert")):
         if config.get(key, only) != only:
             raise CheckpointFormatError(f'{METADATA_FILE}: only "{key}": "{only}" is supported')
@@ -95,4 +102,4 @@ def _read_settings(folder: Path) -> tuple[EncodingSettings, int]:
         expansion_token=filler_token(folder),
         skiplist_of_encoded_words=True,
     )
-    return settings, config.get("dim", 128)
+    return settings, config.get_optional_int("dim")

@@ -111,7 +111,7 @@ def read_transformer_config(folder: Path) -> TransformerConfig:
         CheckpointFormatError: it is missing or damaged, asks for code of its own, or describes an architecture,
             an activation or a size that this library does not compute.
     """
-    config = JsonSettings(folder / CONFIG_FILE)
+    config = JsonSettings.read(folder, CONFIG_FILE)
     if "auto_map" in config:
         raise CheckpointFormatError(
             f'{CONFIG_FILE}: "auto_map" asks for code from the model\'s repository, which this library never runs. '
@@ -151,13 +151,13 @@ def _read_bert(config: JsonSettings, model_type: str) -> TransformerConfig:
 
 
 def _read_distilbert(config: JsonSettings, model_type: str) -> TransformerConfig:
-    hidden_size = config.get("dim", 768)
+    hidden_size = _either(config, "hidden_size", "dim", 768)
     return TransformerConfig(
         model_type=model_type,
         vocab_size=config.get("vocab_size", 30522),
         hidden_size=hidden_size,
-        num_layers=config.get("n_layers", 6),
-        num_heads=config.get("n_heads", 12),
+        num_layers=_either(config, "num_hidden_layers", "n_layers", 6),
+        num_heads=_either(config, "num_attention_heads", "n_heads", 12),
         intermediate_size=config.get("hidden_dim", 3072),
         max_positions=config.get("max_position_embeddings", 512),
         layer_norm_eps=1e-12,  # not a setting of this architecture
@@ -186,7 +186,7 @@ def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig
         embedding_size=hidden_size,
         rotary=RotaryConfig(
             is_global=_global_layers(config, num_layers),
-            window=config.get("local_attention", 128) // 2,
+            window=config.get("sliding_window", config.get("local_attention", 128) // 2),
             global_theta=_theta(config, "full_attention", "global_rope_theta", 160_000.0),
             local_theta=_theta(config, "sliding_attention", "local_rope_theta", 10_000.0),
             norm_bias=config.get("norm_bias", default=False),
@@ -194,6 +194,11 @@ def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig
             mlp_bias=config.get("mlp_bias", default=False),
         ),
     )
+
+
+def _either(config: JsonSettings, general: str, own: str, default: int) -> int:
+    """DistilBERT's own name of a size, or the general one, which transformers takes first."""
+    return config.get(general, config.get(own, default))
 
 
 def _global_layers(config: JsonSettings, num_layers: int) -> tuple[bool, ...]:

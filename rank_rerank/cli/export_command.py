@@ -10,7 +10,7 @@ from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import check_texts, export_folder, own_texts, trial_texts
 from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.parity import Fidelity
-from rank_rerank.export.pickle_conversion import convert_pickles
+from rank_rerank.export.pickle_conversion import convert_folder
 from rank_rerank.export.quality_gate import Quality
 from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
 
@@ -58,12 +58,12 @@ def run_export(options: ExportOptions) -> None:
 
 
 def run_convert(model: str, output: str) -> None:
-    """Convert a folder's pickles to safetensors.
+    """Convert a folder's pickles to safetensors, and make its tokenizer.json where that is missing.
 
     Raises:
-        RankRerankError: see convert_pickles.
+        RankRerankError: see convert_folder.
     """
-    for name in convert_pickles(Path(model), Path(output)):
+    for name in convert_folder(Path(model), Path(output)):
         sys.stdout.write(f"converted {name}\n")
 
 

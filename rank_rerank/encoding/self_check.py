@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arrays import AnyArray
-from rank_rerank.checkpoints.json_files import JsonSettings, read_bounded
+from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.model_files import file_inside, find_file, read_bounded
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import CheckpointFormatError, SelfCheckError
 
@@ -49,10 +50,11 @@ def self_check(encoder: TokenEncoder) -> SelfCheck | None:
         CheckpointFormatError: the golden files are damaged.
     """
     folder = encoder.checkpoint.folder
-    if not (folder / TEXTS_FILE).is_file():
+    texts_file = find_file(folder, TEXTS_FILE)
+    if texts_file is None:
         return None
-    texts = JsonSettings(folder / TEXTS_FILE).get_words("texts")
-    golden = _read_vectors(folder / VECTORS_FILE)
+    texts = JsonSettings(texts_file).get_words("texts")
+    golden = _read_vectors(file_inside(folder, VECTORS_FILE))
     vectors = encoder.encode_documents(texts).vectors
     if vectors.shape != golden.shape:
         raise SelfCheckError(f"the model gives {vectors.shape} token vectors for its golden texts, not {golden.shape}")

@@ -11,16 +11,19 @@ from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidItemError, NonFiniteError
+from rank_rerank.errors import CheckpointFormatError, InvalidItemError, NonFiniteError
 from rank_rerank.inference.choose import DEFAULT, choose_runtime
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import Transformer
 from rank_rerank.tokenization.texts import check_text
-from rank_rerank.tokenization.token_batch import TokenBatch
+from rank_rerank.tokenization.token_batch import TokenBatch, pack
 from rank_rerank.tokenization.tokenizer import Tokenizer
 
 # documents whose vectors are held at once while streaming: at 512 tokens × 384 dims × 4 bytes, 100 MB
 WINDOW = 128
+# an ONNX file is held to unit length on it when it is opened; half precision is off by less than a thousandth
+TRIAL_TEXT = "a text of some words"
+LENGTH_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +70,10 @@ class TokenEncoder:
         tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings)
         if checkpoint.transformer is not None:
             tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
-        return cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=choose_runtime(checkpoint, options))
+        encoder = cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=choose_runtime(checkpoint, options))
+        if checkpoint.is_onnx:
+            encoder._check_unit_length()
+        return encoder
 
     def __repr__(self) -> str:
         runs_in = type(self.transformer).__name__
@@ -127,6 +133,25 @@ class TokenEncoder:
             self._encode_documents(documents[first : first + WINDOW], first)
             for first in range(0, len(documents), WINDOW)
         )
+
+    def _check_unit_length(self) -> None:
+        """Refuse an ONNX file that gives vectors of another length than 1, on which MaxSim has no meaning.
+
+        Raises:
+            CheckpointFormatError: the message says what to do.
+        """
+        try:
+            vectors = self._encode(pack([self.tokenizer.read_document(TRIAL_TEXT)])).vectors
+        except NonFiniteError as error:
+            raise CheckpointFormatError(f"{self.checkpoint.model_file.name} gives NaN or infinity for words") from error
+        lengths = np.linalg.norm(vectors, axis=1)  # [num_tokens]
+        if len(lengths) and not np.abs(lengths - 1).max() <= LENGTH_TOLERANCE:
+            raise CheckpointFormatError(
+                f"{self.checkpoint.model_file.name} gives token vectors of length {lengths.min():.3g} to "
+                f"{lengths.max():.3g}, and MaxSim compares vectors of length 1. If the model was trained on normalised "
+                'vectors, which its card says, write "normalize": true into onnx_config.json; else export it again '
+                "with: rank-rerank export MODEL OUTPUT"
+            )
 
     def _encode_documents(self, documents: Sequence[str], first_text: int = 0) -> TokenEmbeddings:
         embeddings = self._encode(self.tokenizer.tokenize_documents(documents), first_text)

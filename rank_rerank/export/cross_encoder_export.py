@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.judged_int8 import write_note
+from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
@@ -66,7 +68,8 @@ def export_cross_encoder(
         checkpoint: with weights.
         output: the folder to make; it must not exist.
         texts: what the result is compared with: the first are queries, all are documents.
-        int8: write model_int8.onnx too, for encoders of the BERT kind; measured on the texts.
+        int8: write model_int8.onnx too, for encoders of the BERT kind; measured on the texts. Beside it goes a note
+            that it was judged, by which ``load`` takes it where no precision is asked for.
         judge: queries with judgements that the result must rank as well as its source.
 
     Raises:
@@ -84,10 +87,10 @@ def export_cross_encoder(
         folder = Path(scratch) / "model"
         folder.mkdir()
         for name in SETTINGS:
-            if (checkpoint.folder / name).is_file():
-                shutil.copyfile(checkpoint.folder / name, folder / name)
+            if (source_file := find_file(checkpoint.folder, name)) is not None:
+                shutil.copyfile(source_file, folder / name)
         _write_graph(checkpoint, folder / "model.onnx")
-        exported = CrossEncoder.from_pretrained(folder, runtime="onnx")
+        exported = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="fp32")
         difference = _difference(source, exported, texts)
         if not difference <= MAX_DIFFERENCE:
             raise ExportError(
@@ -103,6 +106,8 @@ def export_cross_encoder(
             expected = ndcg_at_10(CrossEncoderReranker(source), judge)
             for name, model in files.items():
                 quality[name] = check_quality(name, expected, CrossEncoderReranker(model), judge)
+        if correlation is not None:
+            write_note(folder, correlation)
         folder.rename(output)
     return ExportedCrossEncoder(output, difference, correlation, quality)
 

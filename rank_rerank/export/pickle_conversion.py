@@ -1,4 +1,4 @@
-"""Convert a model whose weights are a pickle to safetensors, once, by request.
+"""Convert a model folder, once, by request: weights in a pickle to safetensors, vocab.txt to tokenizer.json.
 
 A pickle can run code when it is opened. PyTorch's ``weights_only`` refuses that, and has been broken before
 (CVE-2025-32434, CVE-2026-24747), so versions before 2.10 are refused, and the file is opened in a process of its own.
@@ -11,14 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside
+from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside, find_file
 from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
+from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, VOCABULARY_FILE
 from rank_rerank.devices import import_optional, install_command
 from rank_rerank.errors import CheckpointNotFoundError, ExportError, MissingDependencyError
+from rank_rerank.export.vocabulary_conversion import write_tokenizer
 
 PURPOSE = "Converting a pickle"
 OLDEST_TORCH = (2, 10)
 TIMEOUT_S = 1800
+PICKLE_SUFFIXES = (".bin", ".pkl", ".pt", ".pth")
 # what runs in the process of its own: two paths, the pickle and the file to write
 PROGRAM = """
 import sys, torch
@@ -30,38 +33,56 @@ save_file({name: tensor.clone().contiguous() for name, tensor in state.items()},
 """
 
 
-def convert_pickles(folder: Path, output: Path) -> list[str]:
-    """Copy a model folder with every pytorch_model.bin turned into model.safetensors.
+def convert_folder(folder: Path, output: Path) -> list[str]:
+    """Copy a model folder with every pytorch_model.bin turned into model.safetensors, and tokenizer.json made.
+
+    tokenizer.json is made of vocab.txt, where that is there and the other is not.
 
     Args:
         folder: the model's folder.
         output: the folder to make; it must not exist.
 
     Returns:
-        The converted files' names, relative to the folder.
+        The names of what was converted, relative to the folder.
 
     Raises:
         CheckpointNotFoundError: there is no such folder.
-        CheckpointFormatError: a pickle is a link out of the folder.
-        ExportError: output exists, there is nothing to convert, or a file holds something else than tensors.
-        MissingDependencyError: PyTorch 2.10 or newer, or safetensors, is not installed.
+        CheckpointFormatError: a file is a link out of the folder, or no plain file.
+        ExportError: output exists, there is nothing to convert, or a file holds something else than tensors or words.
+        MissingDependencyError: there is a pickle, and PyTorch 2.10 or newer, or safetensors, is not installed.
     """
     if not folder.is_dir():
         raise CheckpointNotFoundError(f'there is no model folder "{folder}"')
     if output.exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
-    _check_torch()
     pickles = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PICKLE_FILE))
-    if not pickles:
-        raise ExportError(f"{folder} has no {PICKLE_FILE} to convert")
+    has_words = find_file(folder, VOCABULARY_FILE) is not None and find_file(folder, TOKENIZER_FILE) is None
+    if not pickles and not has_words:
+        raise ExportError(f"{folder} has no {PICKLE_FILE} to convert, and no {TOKENIZER_FILE} is to be made")
+    if pickles:
+        _check_torch()
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
         target = Path(scratch) / "model"
-        shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns("*.bin", "*.pkl", "*.pt", "*.pth"))
+        _copy(folder, target)
         for name in pickles:
             _convert(file_inside(folder, name), (target / name).with_name(SAFETENSORS_FILE))
+        if has_words:
+            write_tokenizer(folder, target)
         target.rename(output)
-    return pickles
+    return [*pickles, *([VOCABULARY_FILE] if has_words else [])]
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder's plain files; what is no plain file inside it is refused."""
+    target.mkdir()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_dir() and not path.is_symlink():
+            (target / name).mkdir()
+        elif path.suffix not in PICKLE_SUFFIXES:
+            # the content of a link, as of a Hub's cache, not the link
+            shutil.copyfile(file_inside(folder, name.as_posix()), target / name)
 
 
 def _convert(pickle: Path, target: Path) -> None:

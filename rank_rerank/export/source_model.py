@@ -17,8 +17,8 @@ from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
 from rank_rerank.checkpoints.dense_layers import dense_shapes
 from rank_rerank.checkpoints.encoder_tensors import PREFIXES, read_encoder_tensors, read_head_tensors, read_tensor
-from rank_rerank.checkpoints.json_files import MAX_SETTINGS_BYTES, parse_json, read_bounded
-from rank_rerank.checkpoints.model_files import file_inside
+from rank_rerank.checkpoints.json_files import parse_json
+from rank_rerank.checkpoints.model_files import MAX_SETTINGS_BYTES, file_inside, read_bounded
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import import_optional

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
-from rank_rerank.devices import Precision, import_optional
+from rank_rerank.checkpoints.cross_encoder_folder import find_onnx
+from rank_rerank.devices import Precision, import_optional, suggest_device
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
@@ -95,7 +97,9 @@ def _open_onnx(checkpoint: Checkpoint, options: RuntimeOptions) -> Transformer:
     provider = _choose_provider(checkpoint, options.device)
     from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer  # noqa: PLC0415 - chosen here
 
-    return OnnxTransformer(checkpoint.model_file, checkpoint.dim, checkpoint.precision, options.num_threads, provider)
+    return OnnxTransformer(
+        checkpoint.model_file, checkpoint.dim, checkpoint.precision, options.num_threads, provider, checkpoint.output
+    )
 
 
 def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> PairTransformer:
@@ -147,6 +151,18 @@ def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: Runti
     return False
 
 
+def for_device(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> CrossEncoderCheckpoint:
+    """The checkpoint with the ONNX file that suits a device.
+
+    ONNX Runtime has kernels for bytes on the CPU only: elsewhere a file in INT8 that was not asked for gives way to the
+    one in fp32 beside it.
+    """
+    if checkpoint.precision != "int8" or options.precision != "auto" or options.is_on_cpu:
+        return checkpoint
+    found = find_onnx(checkpoint.folder, "fp32")
+    return checkpoint if found is None else replace(checkpoint, precision=found[0], model_file=found[1])
+
+
 def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: Device) -> ExecutionProvider | None:
     """The execution provider for an ONNX file; None for the CPU."""
     if isinstance(device, ExecutionProvider):
@@ -158,7 +174,7 @@ def _choose_provider(checkpoint: Checkpoint | CrossEncoderCheckpoint, device: De
     if not is_provider(device):
         raise DeviceError(
             f'{checkpoint.model_file.name} runs on "cpu" or an execution provider of ONNX Runtime as "cuda" or '
-            f'"openvino"; "{device[:40]}" is neither'
+            f'"openvino"; "{device[:40]}" is neither.{suggest_device(device)}'
         )
     return ExecutionProvider(device)
 

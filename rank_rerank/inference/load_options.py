@@ -8,9 +8,9 @@ from typing import TypeAlias, TypedDict, Unpack
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import check_choice, find_checkpoint, find_model
 from rank_rerank.checkpoints.hub import HubOptions
-from rank_rerank.devices import PRECISIONS, RUNTIMES, Precision, Runtime, check_num_threads
-from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.inference.execution_provider import ExecutionProvider
+from rank_rerank.devices import PRECISIONS, RUNTIMES, Precision, Runtime, check_num_threads, suggest_device
+from rank_rerank.errors import DeviceError, InvalidArgumentError
+from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
 
 # several devices compute one model together
 Device: TypeAlias = str | Sequence[str] | ExecutionProvider
@@ -33,6 +33,7 @@ class RuntimeOptions:
 
     Raises:
         InvalidArgumentError: an option is unknown or out of its range.
+        DeviceError: the device is of another type, or a name that is nearly one.
     """
 
     device: Device = "auto"
@@ -41,6 +42,7 @@ class RuntimeOptions:
     runtime: Runtime = "auto"
 
     def __post_init__(self) -> None:
+        _check_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("runtime", self.runtime, RUNTIMES)
         if self.num_threads is not None:
@@ -50,6 +52,21 @@ class RuntimeOptions:
     def is_on_cpu(self) -> bool:
         """Whether the CPU is named, or chosen where nothing is."""
         return isinstance(self.device, str) and self.device in {"auto", "cpu"}
+
+
+def _check_device(device: object) -> None:
+    """Refuse what is no device, before a model is looked for.
+
+    Raises:
+        DeviceError: it is of another type, or a name that is nearly one.
+    """
+    if not isinstance(device, str | Sequence | ExecutionProvider):
+        kind = type(device).__name__
+        # PyTorch's own objects
+        hint = f', as device="{str(device)[:20]}"' if kind == "device" else ""
+        raise DeviceError(f'a device is named by a word such as "cpu" or "cuda"{hint}, not by a value of type {kind}')
+    if isinstance(device, str) and not is_provider(device) and (hint := suggest_device(device)):
+        raise DeviceError(f'the device "{device[:40]}" is not known.{hint}')
 
 
 class LoadKeywords(TypedDict, total=False):

@@ -60,8 +60,8 @@ def fuse(
     """Fuse rankings of one query.
 
     Args:
-        rankings: each a Ranking (documents are identified by id, or by index if they have none), a mapping from document
-            to score, or a list of documents, best first, for the methods that need no scores.
+        rankings: each a Ranking (documents are identified by id, or by index if they have none), a mapping from
+            document to score, or a list of documents, best first, for the methods that need no scores.
         method: "rrf", "isr", "borda", "comb_sum" or "comb_mnz".
         weights: one per ranking, not negative; None for 1 each.
         normalization: of scores, for the last two methods.

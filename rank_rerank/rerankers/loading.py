@@ -6,6 +6,7 @@ from typing import Literal, overload
 from rank_rerank.calibration.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.hub import HubOptions
+from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.devices import Precision, Runtime
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -102,6 +103,6 @@ def load_with(options: LoadOptions) -> ColbertReranker | CrossEncoderReranker:
         return CrossEncoderReranker(CrossEncoder.from_checkpoint(checkpoint, options.runtime))
     encoder = TokenEncoder.from_checkpoint(checkpoint, options.runtime)
     self_check(encoder)
-    file = checkpoint.folder / CALIBRATION_FILE
-    calibration = Calibration.read(file) if file.is_file() else None
+    file = find_file(checkpoint.folder, CALIBRATION_FILE)
+    calibration = None if file is None else Calibration.read(file)
     return ColbertReranker(encoder, options.runtime.num_threads, calibration)

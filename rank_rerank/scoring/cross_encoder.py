@@ -10,7 +10,7 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
-from rank_rerank.inference.choose import DEFAULT, choose_pair_runtime
+from rank_rerank.inference.choose import DEFAULT, choose_pair_runtime, for_device
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
@@ -69,6 +69,7 @@ class CrossEncoder:
     @classmethod
     def from_checkpoint(cls, checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions = DEFAULT) -> "CrossEncoder":
         """Open a checkpoint that was found already."""
+        checkpoint = for_device(checkpoint, options)
         return cls(checkpoint, _open_tokenizer(checkpoint), choose_pair_runtime(checkpoint, options))
 
     def with_instruction(self, instruction: str) -> "CrossEncoder":

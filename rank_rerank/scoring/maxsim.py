@@ -140,7 +140,7 @@ def maxsim_matches(
     trusted: bool = False,
     kernel: str | None = None,
 ) -> MaxsimMatches:
-    """Score documents for one query, and find the document token that answers each query token; arguments as for `maxsim`.
+    """Score documents for one query, and find the document token of each query token; arguments as for `maxsim`.
 
     Raises:
         InputError: as for `maxsim`.

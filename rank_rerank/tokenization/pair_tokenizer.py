@@ -10,7 +10,7 @@ from rank_rerank.arrays import BoolVector, Int64Vector
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
-from rank_rerank.tokenization.tokenizer import open_tokenizer
+from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +122,8 @@ class PairTokenizer:
 
     def _template(self) -> list[tuple[list[int], list[int]]]:
         """Special tokens and their types before the query, between the two texts, and after the document."""
-        first, second = (self._tokenizer.encode(text, add_special_tokens=False).ids for text in "ab")
-        pair = self._tokenizer.encode("a", "b")
+        first, second = (encode(self._tokenizer, text, add_special_tokens=False).ids for text in "ab")
+        pair = encode(self._tokenizer, "a", "b")
         starts = [
             (i, j)
             for i in range(len(pair.ids))

@@ -11,7 +11,7 @@ from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
 from rank_rerank.tokenization.pair_tokenizer import TokenizedPairs
 from rank_rerank.tokenization.text_cutting import encode_beginning
 from rank_rerank.tokenization.token_batch import TokenizedText, pack, text_without_tokens
-from rank_rerank.tokenization.tokenizer import open_tokenizer, read_as_text
+from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer, read_as_text
 
 # tokens of query and document that there must be room for
 MIN_ROOM = 16
@@ -40,7 +40,7 @@ class PromptTokenizer:
         # the prompt's own control tokens are meant
         self._tokenizer.encode_special_tokens = False
         self._before, self._after = (
-            np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+            np.array(encode(self._tokenizer, text, add_special_tokens=False).ids, np.int64)
             for text in (prompt.before, prompt.after)
         )
         self._tokenizer.encode_special_tokens = True
@@ -49,7 +49,7 @@ class PromptTokenizer:
         read_as_text(self._tokenizer, tuple(added))
         self._room = max_length - len(self._before) - len(self._after)
         instruction = prompt.before_instruction + prompt.instruction + prompt.before_query + prompt.before_document
-        self._room_for_query = (self._room - len(self._encode(instruction, self._room + 1)[0])) // 2
+        self._room_for_query = (self._room - len(self._encode(instruction, max(1, self._room + 1))[0])) // 2
         if self._room_for_query < MIN_ROOM // 2:
             raise CheckpointFormatError(
                 f"a pair of {max_length} tokens has no room for query and document beside the prompt; shorten the "

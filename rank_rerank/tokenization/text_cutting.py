@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 
 from rank_rerank.arrays import Int32Matrix, Int64Vector
+from rank_rerank.tokenization.tokenizer_file import encode
 
 CHARACTERS_PER_TOKEN = 32
 MAX_CHARACTERS_PER_TOKEN = 256
@@ -55,7 +56,7 @@ def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int
     num_characters = CHARACTERS_PER_TOKEN * max_tokens
     while True:
         beginning = text[:num_characters]
-        encoding = tokenizer.encode(beginning, add_special_tokens=False)
+        encoding = encode(tokenizer, beginning, add_special_tokens=False)
         spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
         whole = len(beginning) == len(text)
         if whole or _is_unaffected(beginning, spans, max_tokens) or num_characters >= _most_characters(max_tokens):

@@ -14,6 +14,7 @@ from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
+from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer, read_as_text
 
 logger = logging.getLogger("rank_rerank")
 
@@ -168,7 +169,7 @@ class Tokenizer:
         """Ids of the skiplist's words; a word that is not in the vocabulary is left out, never read as [UNK]."""
         words = self._settings.skiplist_words
         if self._settings.skiplist_of_encoded_words:
-            encoded = [self._tokenizer.encode(word, add_special_tokens=False).ids[:1] for word in words]
+            encoded = [encode(self._tokenizer, word, add_special_tokens=False).ids[:1] for word in words]
             unknown = {self._tokenizer.token_to_id(word) for word in UNKNOWN_TOKENS}
             return np.array([token for ids in encoded for token in ids if token not in unknown], np.int64)
         found = (self._tokenizer.token_to_id(word) for word in words)
@@ -207,35 +208,10 @@ def _spans_before_lowering(text: str, spans: Int32Matrix) -> Int32Matrix:
     return np.stack([starts, np.searchsorted(ends, spans[:, 1], side="left") + (spans[:, 1] > 0)], 1).astype(np.int32)
 
 
-def open_tokenizer(tokenizer_file: Path) -> tokenizers.Tokenizer:
-    """Open tokenizer.json without the truncation and padding frozen in it, and with control tokens read as text.
-
-    Raises:
-        CheckpointFormatError: it is damaged.
-    """
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_file))
-    except Exception as error:  # the binding raises plain Exception
-        raise CheckpointFormatError(f"{tokenizer_file.name} is not a tokenizer: {error}") from error
-    # published files often have these frozen from the last save
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # "[MASK]" in a user's text is the word, not the control token
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def read_as_text(tokenizer: tokenizers.Tokenizer, markers: tuple[str, ...]) -> None:
-    """Make markers in texts plain words, where the tokenizer has them as added tokens that are not special."""
-    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    # a token that is there already keeps its id; it is only remembered as special
-    tokenizer.add_special_tokens([tokenizers.AddedToken(word, special=True) for word in set(markers) & added])
-
-
 def _special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer's template puts before and after a text."""
-    bare = tokenizer.encode("a", add_special_tokens=False).ids
-    full = tokenizer.encode("a", add_special_tokens=True).ids
+    bare = encode(tokenizer, "a", add_special_tokens=False).ids
+    full = encode(tokenizer, "a", add_special_tokens=True).ids
     for start in range(len(full) - len(bare) + 1):
         if full[start : start + len(bare)] == bare:
             return full[:start], full[start + len(bare) :]

@@ -78,7 +78,9 @@ HOSTILE = {
     "no fields": (build({"a": 5}), "needs a dtype"),
     "negative offset": (build({"a": entry(start=-8, end=0)}), "needs a dtype"),
     "boolean shape": (build({"a": entry(shape=(True, True))}), "needs a dtype"),
-    "unknown dtype": (build({"a": entry("F8_E4M3")}, bytes(8)), "dtype"),
+    "dtype of another size": (build({"a": entry("F8_E4M3")}, bytes(8)), "another number of bytes"),
+    "dtype that is no word": (build({"a": entry(5)}, bytes(8)), "needs a dtype"),
+    "unknown dtype, backwards": (build({"a": entry("F4", start=8, end=0)}, bytes(8)), "another number of bytes"),
     "shape that overflows": (build({"a": entry(shape=(2**40, 2**40))}, bytes(8)), "another number of bytes"),
     "shape of other size": (build({"a": entry(shape=(3,))}, bytes(8)), "another number of bytes"),
     "outside the file": (build({"a": entry(start=800, end=808)}, bytes(8)), "gap"),
@@ -173,10 +175,11 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
 
 
 def test_a_link_of_the_hub_cache_is_followed(tmp_path):
-    (tmp_path / "blobs").mkdir()
-    folder = tmp_path / "snapshots" / "0123"
+    blobs = tmp_path / "models--owner--model" / "blobs"
+    blobs.mkdir(parents=True)
+    folder = tmp_path / "models--owner--model" / "snapshots" / "0123"
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").symlink_to(write(tmp_path / "blobs", build({}), "abcd"))
+    (folder / "model.safetensors").symlink_to(write(blobs, build({}), "abcd"))
     assert len(TensorFiles(find_weights(folder))) == 0
 
 
@@ -199,3 +202,12 @@ def test_a_pickle_is_not_opened(tmp_path, name):
         find_weights(tmp_path)
     with pytest.raises(CheckpointFormatError, match=r"1_Dense/model\.safetensors is missing"):
         find_weights(tmp_path, "1_Dense")
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("I32", 8), ("BOOL", 2), ("U16", 4), ("F8_E5M2", 2), ("SOMETHING_NEW", 5)])
+def test_unread_tensors_of_other_dtypes_do_no_harm(tmp_path, dtype, size):
+    header = {"ids": entry(dtype, (2,), 0, size), "w": entry("F32", (2,), size, size + 8)}
+    file = SafetensorsFile(write(tmp_path, build(header, bytes(size) + np.array([1, 2], "<f4").tobytes())))
+    assert file["w"].tolist() == [1, 2]
+    with pytest.raises(CheckpointFormatError, match="weights are read in"):
+        file["ids"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
-from rank_rerank.devices import get_gpu_device
+from rank_rerank.devices import get_gpu_device, suggest_device
 from rank_rerank.errors import DeviceError, InvalidArgumentError, ResourceLimitError
 from rank_rerank.tokenization.batches import plan_batches
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -43,7 +43,9 @@ def resolve_device(device: str) -> str:
         return found
     kind, _, number = device.partition(":")
     if kind not in TOKEN_BUDGETS or (number and not (kind == "cuda" and number.isdecimal())):
-        raise DeviceError(f'the device "{device[:40]}" is not known. Use auto, cpu, cuda, cuda:N or mps')
+        raise DeviceError(
+            f'the device "{device[:40]}" is not known. Use auto, cpu, cuda, cuda:N or mps.{suggest_device(device)}'
+        )
     is_here = {
         "cpu": lambda: True,
         "cuda": lambda: torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),
