@@ -21,7 +21,7 @@ from typing import Any
 from workloads import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
 from fuzz_child import PARTS, judge, open_part
 from fuzz_driver import Record, run_part
 

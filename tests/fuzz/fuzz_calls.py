@@ -22,7 +22,7 @@ def all_targets(folder) -> list[Target]:
     return [
         *targets_scoring.TARGETS,
         *targets_rankings.TARGETS,
-        *targets_reranking.make_targets(),
+        *targets_reranking.make_targets(folder),
         *targets_storage.make_targets(folder),
     ]
 

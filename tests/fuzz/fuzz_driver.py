@@ -105,7 +105,7 @@ def _run_child(record: Record, folder: Path, count: int, seconds: float, hang_s:
         child = subprocess.Popen(
             [sys.executable, str(HERE / "fuzz_child.py"), *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE)))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE.parent, HERE)))},
         )  # fmt: skip
         lines: list[bytes] = []
         reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)

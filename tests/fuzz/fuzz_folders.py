@@ -3,15 +3,12 @@
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 
+import model_folders
 from call_targets import Target, check_ranking
 from damage import Original, damage_file
 from fuzz_child import Fault
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import model_folders
 
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder

@@ -13,7 +13,7 @@ from call_targets import (
 from wild_values import vectors, words
 
 from rank_rerank import Document, RankedDocument, Ranking, TokenEmbeddings, refinement
-from rank_rerank.calibration.calibration import Calibration, fit_calibration
+from rank_rerank.calibration.calibration import Calibration, expected_calibration_error, fit_calibration
 
 top_ks = one_of(None, None, 1, 2, 100)
 
@@ -60,6 +60,10 @@ def labelled(rng, count=24):
     return rng.choices((True, False), k=count)
 
 
+def shares(rng):
+    return [rng.random() for _ in range(24)]
+
+
 def scores_of_pairs(rng):
     return np.random.default_rng(rng.getrandbits(32)).uniform(-2, 12, 24)
 
@@ -72,7 +76,14 @@ REFINED = {"ranking": ranking, "vectors": six_vectors}
 
 TARGETS = [
     Target(
-        "refinement.fuse",
+        "expected_calibration_error",
+        expected_calibration_error,
+        {"probabilities": shares, "labels": labelled},
+        check_finite,
+    ),
+    Target("Calibration.read", Calibration.read, {"path": one_of("no/such/file")}, weight=0.3),
+    Target(
+        "fuse",
         refinement.fuse,
         {
             "rankings": lambda rng: [ranked_list(rng) for _ in range(rng.randint(1, 3))],
@@ -86,7 +97,7 @@ TARGETS = [
         weight=4,
     ),
     Target(
-        "refinement.blend",
+        "blend",
         refinement.blend,
         {
             "ranking": ranking,
@@ -97,28 +108,28 @@ TARGETS = [
         weight=2,
     ),
     Target(
-        "refinement.mmr",
+        "mmr",
         refinement.mmr,
         {**REFINED, "top_k": top_ks, "trade_off": one_of(0, 0.5, 1.0)},
         check_refined,
         weight=2,
     ),
     Target(
-        "refinement.dpp",
+        "dpp",
         refinement.dpp,
         {**REFINED, "top_k": top_ks, "trade_off": one_of(0, 0.5, 1.0)},
         check_refined,
         weight=2,
     ),
     Target(
-        "refinement.drop_near_duplicates",
+        "drop_near_duplicates",
         refinement.drop_near_duplicates,
         {**REFINED, "threshold": one_of(0.9, 0.1)},
         check_refined,
         weight=2,
     ),
     Target(
-        "refinement.dense_scores",
+        "dense_scores",
         refinement.dense_scores,
         {
             "query_vector": lambda rng: vectors(rng, 1)[0],
@@ -129,7 +140,7 @@ TARGETS = [
         weight=2,
     ),
     Target(
-        "refinement.refine_matryoshka",
+        "refine_matryoshka",
         refinement.refine_matryoshka,
         {
             "query_vector": lambda rng: vectors(rng, 1)[0],
@@ -142,7 +153,7 @@ TARGETS = [
         weight=2,
     ),
     Target(
-        "refinement.FusedDocument",
+        "FusedDocument",
         refinement.FusedDocument,
         {"key": one_of("a"), "score": one_of(1.0), "ranks": one_of((1,))},
         fixed=("key", "score", "ranks"),

@@ -2,12 +2,14 @@
 
 import json
 
+import model_folders
 import numpy as np
 from call_targets import (
     Target,
     always,
     check_embeddings,
     check_finite,
+    check_probabilities,
     check_top_k,
     check_type,
     one_of,
@@ -78,8 +80,10 @@ def check_stream(stream, arguments, target):
         check_embeddings(window, arguments, target)
 
 
-def make_targets():
+def make_targets(folder):
     reranker = rank_rerank.load(num_threads=1)
+    cross_encoder = rank_rerank.load(model_folders.write_cross_encoder(folder / "cross"), device="cpu", num_threads=1)
+    explained = reranker.explain("capital of France", "Paris is the capital of France.")
     encoder = reranker.encoder
     dense = DenseReranker(lambda _: np.ones(16, np.float32))
     cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
@@ -172,13 +176,13 @@ def make_targets():
             weight=0.02,
         ),
         Target(
-            "refinement.TokenStatistics.fit",
+            "TokenStatistics.fit",
             lambda texts: refinement.TokenStatistics.fit(encoder, texts),
             {"texts": texts},
             weight=0.3,
         ),
         Target(
-            "refinement.TokenStatistics.weights",
+            "TokenStatistics.weights",
             lambda query, formula: statistics.weights(encoder, query, formula),
             {"query": words, "formula": one_of("idf", "bm25")},
             check_finite,
@@ -207,6 +211,34 @@ def make_targets():
             check_type(object),
             ("local_files_only",),
             0.02,
+        ),
+        Target("CrossEncoderReranker.rerank", cross_encoder.rerank, wanted, check_dict, weight=0.3),
+        Target("CrossEncoderReranker.rerank_many", cross_encoder.rerank_many, many, check_each, weight=0.1),
+        Target(
+            "CrossEncoder.score",
+            lambda query, documents: cross_encoder.cross_encoder.score(query, documents).relevance,
+            {"query": words, "documents": texts},
+            check_probabilities,
+            weight=0.2,
+        ),
+        Target(
+            "ColbertReranker.with_spans",
+            reranker.with_spans,
+            {
+                "ranking": lambda _: reranker.rerank("whale", ["a whale"]),
+                "threshold": one_of(0.0),
+                "max_spans": one_of(1),
+            },
+            check_dict,
+            ("ranking",),
+            weight=0.1,
+        ),
+        Target(
+            "render_report",
+            render_report,
+            {"query": words, "explanations": always([explained])},
+            check_type(str),
+            ("explanations",),
         ),
         Target("get_gpu_device", rank_rerank.get_gpu_device, {}, check_type(str), weight=0.02),
     ]

@@ -13,6 +13,8 @@ from wild_values import DIM, matrices, vectors
 
 import rank_rerank
 from rank_rerank import Compression, Pooling, Projection, TokenEmbeddings
+from rank_rerank.encoding import normalize_rows, pool
+from rank_rerank.explanation import align_tokens
 from rank_rerank.kernels.processor import usable_vector_paths
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many, maxsim_matches, maxsim_top_k
 from rank_rerank.scoring.packed_documents import PackedDocuments
@@ -84,6 +86,10 @@ def score_packed(**given):
     return maxsim(np.ones((2, DIM), np.float32), PackedDocuments(**given))
 
 
+def check_alignments(found, arguments, target):
+    check_finite([pair.similarity for pair in found], arguments, target)
+
+
 SCORING = {
     "query_embeddings": query,
     "document_embeddings": documents,
@@ -94,6 +100,9 @@ SCORING = {
 WEIGHTED = {**SCORING, "query_weights": one_of(None, None, [1.0])}
 
 TARGETS = [
+    Target("normalize_rows", normalize_rows, {"vectors": lambda rng: vectors(rng, 5)}, check_finite),
+    Target("pool", pool, {"embeddings": packed, "pooling": one_of(Pooling(2))}, check_embeddings, ("pooling",)),
+    Target("align_tokens", align_tokens, {"query_vectors": query, "document_vectors": query}, check_alignments),
     Target("maxsim", maxsim, WEIGHTED, check_maxsim, weight=6),
     Target(
         "maxsim_many",

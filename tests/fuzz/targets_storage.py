@@ -8,7 +8,7 @@ from wild_values import DIM, text, vectors
 
 from rank_rerank import Compression, EmbeddingStore, TokenEmbeddings
 from rank_rerank.errors import RankRerankError
-from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage import ModelIdentity, hold_in_memory
 
 IDS = [f"d{number}" for number in range(12)]
 MODEL = ModelIdentity.foreign("a-model", DIM)
@@ -83,6 +83,25 @@ def make_targets(folder):
         Target("EmbeddingStore.add", lambda **given: changes.apply("add", **given), added, weight=0.6),
         Target("EmbeddingStore.update", lambda **given: changes.apply("update", **given), added, weight=0.3),
         Target("EmbeddingStore.delete", lambda **given: changes.apply("delete", **given), {"ids": ids}, weight=0.3),
+        Target(
+            "ModelIdentity.foreign",
+            ModelIdentity.foreign,
+            {"name": one_of("m"), "dim": one_of(16), "revision": one_of("")},
+        ),
+        Target("ModelIdentity.check", MODEL.check, {"other": always(MODEL)}, fixed=("other",), weight=0.1),
+        Target(
+            "hold_in_memory",
+            lambda embeddings: len(hold_in_memory(embeddings, Compression("int8"), MODEL)),
+            {"embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)])},
+            check_type(int),
+        ),
+        Target(
+            "StoredDocuments.select",
+            lambda positions: len(read.select(IDS).select(positions)),
+            {"positions": always(np.array([0, 3]))},
+            check_type(int),
+            allowed=(IndexError,),
+        ),
         Target("EmbeddingStore.contains", read.contains, {"ids": ids}, check_type(np.ndarray)),
         Target("EmbeddingStore.get", read.get, {"ids": ids}, check_embeddings),
         Target("EmbeddingStore.get_documents", read.get_documents, {"ids": ids}, check_type(list)),
