@@ -12,6 +12,7 @@ there. The summary goes to ``benchmarks/results/run_fuzz.json``.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="run_fuzz-"))
     records = {part: open_record(part, arguments.seed, folder) for part in arguments.part}
     goals = {part: max(1, round(GOALS[part] * arguments.share)) for part in records}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside; the same command goes on from here"))
     search(records, goals, folder, 60 * arguments.minutes)
     summary = summarise(records, goals)
     arguments.output.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -110,7 +110,10 @@ def _run_child(record: Record, folder: Path, count: int, seconds: float, hang_s:
         lines: list[bytes] = []
         reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)
         reader.start()
-        hung = not _watch(child, beat, hang_s)
+        try:
+            hung = not _watch(child, beat, hang_s)
+        finally:
+            _kill(child)  # where it still runs, this process is being ended
         reader.join()
         child.stdout.close()
     _take(record, lines)
@@ -126,10 +129,16 @@ def _watch(child: subprocess.Popen, beat: Path, hang_s: float) -> bool:
         if (now := beat.read_bytes()) != last:
             last, since, patience = now, time.monotonic(), hang_s
         elif time.monotonic() - since > patience:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            _kill(child)
             return False
     return True
+
+
+def _kill(child: subprocess.Popen) -> None:
+    """End a child and its children."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _take(record: Record, lines: list[bytes]) -> None:
