@@ -1,0 +1,244 @@
+"""Public functions that read texts: rerankers, the encoder, explanations, and what loads them."""
+
+import json
+
+import model_folders
+import numpy as np
+from call_targets import (
+    Target,
+    always,
+    check_embeddings,
+    check_finite,
+    check_probabilities,
+    check_top_k,
+    check_type,
+    one_of,
+)
+from wild_values import text, vectors, words
+
+import rank_rerank
+from rank_rerank import CascadeReranker, CascadeStage, Chunking, DenseReranker, Document, refinement
+from rank_rerank.explanation.html_report import render_report
+from rank_rerank.explanation.snippets import find_snippet
+from rank_rerank.rankings import RelevantSpan
+from rank_rerank.rerankers.requests import RerankRequest, answer
+
+top_ks = one_of(None, None, 1, 3, 100)
+long_documents = one_of("truncate", "truncate", "chunk", "error", Chunking(length=40))
+spans = one_of(False, False, True, 1)
+
+
+def texts(rng):
+    return [text(rng) for _ in range(rng.randint(0, 4))]
+
+
+def document(rng):
+    form = rng.randrange(5)
+    if form == 0:
+        return Document(text(rng), id=rng.choice((None, "d1", "")), metadata={"n": 1})
+    if form == 1:
+        return {"text": text(rng), "title": rng.choice((None, "", words(rng, 3))), "id": rng.choice((7, "x")), "z": [1]}
+    return text(rng)
+
+
+def documents(rng):
+    return [document(rng) for _ in range(rng.randint(0, 4))]
+
+
+def dense_documents(rng):
+    return [{"text": words(rng), "vector": vectors(rng, 1)[0]} for _ in range(rng.randint(0, 4))]
+
+
+def passages(rng):
+    return [RelevantSpan(start, start + rng.randint(1, 9), rng.random()) for start in rng.sample(range(60), 2)]
+
+
+def check_explanation(explanation, arguments, target):
+    check_finite(explanation.similarities, arguments, target)
+    json.dumps(explanation.to_dict(), allow_nan=False)
+    render_report(explanation.query, [explanation]).encode()
+
+
+def check_each(rankings, arguments, target):
+    for ranking in rankings:
+        check_top_k(ranking, arguments, target)
+
+
+def check_dict(ranking, arguments, target):
+    """What comes back plain can be written as JSON, whatever the caller attached."""
+    check_top_k(ranking, arguments, target)
+    json.dumps(ranking.to_dict(), allow_nan=False)
+
+
+def check_snippet(snippet, arguments, target):
+    start, end = snippet
+    target.require(0 <= start <= end <= len(arguments["text"]), "a snippet out of the text")
+
+
+def check_stream(stream, arguments, target):
+    for window in stream:
+        check_embeddings(window, arguments, target)
+
+
+def make_targets(folder):
+    reranker = rank_rerank.load(num_threads=1)
+    cross_encoder = rank_rerank.load(model_folders.write_cross_encoder(folder / "cross"), device="cpu", num_threads=1)
+    explained = reranker.explain("capital of France", "Paris is the capital of France.")
+    encoder = reranker.encoder
+    dense = DenseReranker(lambda _: np.ones(16, np.float32))
+    cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
+    statistics = refinement.TokenStatistics.fit(encoder, ["Whales live in the sea.", "Bread is baked."])
+    wanted = {"query": words, "documents": documents, "top_k": top_ks}
+    asked = {**wanted, "spans": spans, "long_documents": long_documents}
+    many = {"queries": lambda rng: [words(rng), words(rng)],
+            "documents_per_query": lambda rng: [documents(rng), documents(rng)], "top_k": top_ks}  # fmt: skip
+    return [
+        Target("ColbertReranker.rerank", reranker.rerank, asked, check_dict, weight=0.5),
+        Target("ColbertReranker.rerank_many", reranker.rerank_many, {**many, "spans": spans}, check_each, weight=0.2),
+        Target(
+            "ColbertReranker.explain",
+            reranker.explain,
+            {"query": words, "document": document, "min_similarity": one_of(0.5, -1), "max_spans": one_of(None, 1)},
+            check_explanation,
+            weight=0.2,
+        ),
+        Target("answer", lambda **given: answer(reranker, RerankRequest(**given)), asked, check_top_k, weight=0.2),
+        Target("DenseReranker.rerank", dense.rerank, {**wanted, "documents": dense_documents}, check_top_k, weight=1),
+        Target(
+            "DenseReranker.rerank_many",
+            dense.rerank_many,
+            {**many, "documents_per_query": lambda rng: [dense_documents(rng), dense_documents(rng)]},
+            check_each,
+            weight=0.5,
+        ),
+        Target(
+            "DenseReranker",
+            DenseReranker,
+            {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
+            fixed=("encode_query",),
+            weight=0.1,
+        ),
+        Target(
+            "CascadeReranker.rerank", cascade.rerank, {**wanted, "documents": dense_documents}, check_top_k, weight=0.2
+        ),
+        Target(
+            "CascadeReranker.rerank_in_stages",
+            cascade.rerank_in_stages,
+            {**wanted, "documents": dense_documents},
+            lambda result, arguments, target: check_top_k(result[0], arguments, target),
+            weight=0.1,
+        ),
+        Target(
+            "CascadeReranker.rerank_many",
+            cascade.rerank_many,
+            {**many, "documents_per_query": lambda rng: [dense_documents(rng), dense_documents(rng)]},
+            check_each,
+            weight=0.1,
+        ),
+        Target(
+            "CascadeStage",
+            CascadeStage,
+            {"reranker": always(reranker), "keep": one_of(1, 9), "budget_ms": one_of(None, 5.0)},
+            fixed=("reranker",),
+            weight=0.3,
+        ),
+        Target("TokenEncoder.encode_query", encoder.encode_query, {"query": words}, check_embeddings, weight=0.3),
+        Target("TokenEncoder.encode_queries", encoder.encode_queries, {"queries": texts}, check_embeddings, weight=0.3),
+        Target(
+            "TokenEncoder.encode_document", encoder.encode_document, {"document": text}, check_embeddings, weight=0.3
+        ),
+        Target(
+            "TokenEncoder.encode_documents",
+            encoder.encode_documents,
+            {"documents": texts},
+            check_embeddings,
+            weight=0.3,
+        ),
+        Target(
+            "TokenEncoder.stream_documents", encoder.stream_documents, {"documents": texts}, check_stream, weight=0.2
+        ),
+        Target(
+            "Document",
+            lambda **given: reranker.rerank("whale", [Document(**given)]),
+            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
+            check_dict,
+            weight=0.3,
+        ),
+        Target(
+            "calibrate",
+            lambda **given: rank_rerank.calibrate(reranker, **given),
+            {
+                "pairs": lambda rng: [(words(rng, 3), words(rng, 3), rng.random() < 0.5) for _ in range(20)],
+                "held_out": one_of(0, 0.3),
+                "seed": one_of(0),
+                "method": one_of("platt", "isotonic"),
+            },
+            weight=0.02,
+        ),
+        Target(
+            "TokenStatistics.fit",
+            lambda texts: refinement.TokenStatistics.fit(encoder, texts),
+            {"texts": texts},
+            weight=0.3,
+        ),
+        Target(
+            "TokenStatistics.weights",
+            lambda query, formula: statistics.weights(encoder, query, formula),
+            {"query": words, "formula": one_of("idf", "bm25")},
+            check_finite,
+            weight=0.3,
+        ),
+        Target(
+            "find_snippet",
+            find_snippet,
+            {"text": words, "spans": passages, "max_characters": one_of(10, 240)},
+            check_snippet,
+            weight=1,
+        ),
+        Target(
+            "load",
+            rank_rerank.load,
+            {
+                "name_or_folder": one_of("/no/such/folder", "bundled"),
+                "revision": one_of(None, "main"),
+                "local_files_only": always(True),
+                "device": one_of("cpu", "auto", "cuda:9", "tpu"),
+                "precision": one_of("auto", "int8", "fp64"),
+                "num_threads": one_of(None, 1),
+                "runtime": one_of("auto", "numba", "onnx"),
+                "instruction": one_of(None, "judge"),
+            },
+            check_type(object),
+            ("local_files_only",),
+            0.02,
+        ),
+        Target("CrossEncoderReranker.rerank", cross_encoder.rerank, wanted, check_dict, weight=0.3),
+        Target("CrossEncoderReranker.rerank_many", cross_encoder.rerank_many, many, check_each, weight=0.1),
+        Target(
+            "CrossEncoder.score",
+            lambda query, documents: cross_encoder.cross_encoder.score(query, documents).relevance,
+            {"query": words, "documents": texts},
+            check_probabilities,
+            weight=0.2,
+        ),
+        Target(
+            "ColbertReranker.with_spans",
+            reranker.with_spans,
+            {
+                "ranking": lambda _: reranker.rerank("whale", ["a whale"]),
+                "threshold": one_of(0.0),
+                "max_spans": one_of(1),
+            },
+            check_dict,
+            ("ranking",),
+            weight=0.1,
+        ),
+        Target(
+            "render_report",
+            render_report,
+            {"query": words, "explanations": always([explained])},
+            check_type(str),
+            ("explanations",),
+        ),
+        Target("get_gpu_device", rank_rerank.get_gpu_device, {}, check_type(str), weight=0.02),
+    ]

@@ -1,0 +1,151 @@
+"""Methods of EmbeddingStore. After each change the store is opened anew: it holds what was acknowledged."""
+
+import shutil
+
+import numpy as np
+from call_targets import Target, always, check_embeddings, check_type, one_of
+from wild_values import DIM, text, vectors
+
+from rank_rerank import Compression, EmbeddingStore, TokenEmbeddings
+from rank_rerank.errors import RankRerankError
+from rank_rerank.storage import ModelIdentity, hold_in_memory
+
+IDS = [f"d{number}" for number in range(12)]
+MODEL = ModelIdentity.foreign("a-model", DIM)
+
+
+def ids(rng):
+    return rng.sample(IDS, rng.randint(0, 3))
+
+
+def embeddings(rng):
+    matrices = [vectors(rng, rng.choice((0, 1, 4))) for _ in range(rng.randint(0, 3))]
+    return TokenEmbeddings.from_list(matrices) if matrices and rng.random() < 0.5 else matrices
+
+
+def metadata(rng):
+    return rng.choice((None, None, [{"a": 1}], [{"a": [1, None, "x"]}, None, {}]))
+
+
+class Changes:
+    """A store and what it must hold; made anew once it is large, or once it does not hold that."""
+
+    def __init__(self, folder) -> None:
+        self._folder, self._count = folder / "changed", 0
+        self._make()
+
+    def _make(self) -> None:
+        self._count += 1
+        self.store = EmbeddingStore.create(self._folder / str(self._count), MODEL, Compression("float32"))
+        self.held = set()
+
+    def apply(self, method, **given):
+        """Change the store; an error must leave it as it was, readable and sound."""
+        given = {name: value for name, value in given.items() if name != "ids"} | {"ids": given["ids"]}
+        try:
+            getattr(self.store, method)(**given)
+        except RankRerankError:
+            self._check(method, self.held)
+            raise
+        except BaseException:
+            self._make()
+            raise
+        self._check(method, None)
+        if len(self.held) > 40 or self.store.generation > 200:
+            self._make()
+
+    def _check(self, method, expected) -> None:
+        try:
+            again = EmbeddingStore.open(self.store.folder)
+            found = set(again)
+            again.get(found)
+            list(again.documents())
+        except RankRerankError as error:
+            self._make()
+            TARGET_OF[method].fail(f"left a store that is refused: {type(error).__name__}")
+        if expected is not None and found != expected:
+            self._make()
+            TARGET_OF[method].fail("was refused and changed the store")
+        self.held = found
+
+
+TARGET_OF: dict[str, Target] = {}
+
+
+def make_targets(folder):
+    for name in ("changed", "read"):  # of a child that crashed
+        shutil.rmtree(folder / name, ignore_errors=True)
+    changes = Changes(folder)
+    read = EmbeddingStore.create(folder / "read", MODEL, Compression("int8"))
+    read.add(IDS, embeddings=[np.ones((number % 4, DIM), np.float32) for number in range(12)], texts=["a text"] * 12)
+    added = {"ids": ids, "embeddings": embeddings, "texts": one_of(None, None, ["a", "b"]), "metadata": metadata}
+    targets = [
+        Target("EmbeddingStore.add", lambda **given: changes.apply("add", **given), added, weight=0.6),
+        Target("EmbeddingStore.update", lambda **given: changes.apply("update", **given), added, weight=0.3),
+        Target("EmbeddingStore.delete", lambda **given: changes.apply("delete", **given), {"ids": ids}, weight=0.3),
+        Target(
+            "ModelIdentity.foreign",
+            ModelIdentity.foreign,
+            {"name": one_of("m"), "dim": one_of(16), "revision": one_of("")},
+        ),
+        Target("ModelIdentity.check", MODEL.check, {"other": always(MODEL)}, fixed=("other",), weight=0.1),
+        Target(
+            "hold_in_memory",
+            lambda embeddings: len(hold_in_memory(embeddings, Compression("int8"), MODEL)),
+            {"embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)])},
+            check_type(int),
+        ),
+        Target(
+            "StoredDocuments.select",
+            lambda positions: len(read.select(IDS).select(positions)),
+            {"positions": always(np.array([0, 3]))},
+            check_type(int),
+            allowed=(IndexError,),
+        ),
+        Target("EmbeddingStore.contains", read.contains, {"ids": ids}, check_type(np.ndarray)),
+        Target("EmbeddingStore.get", read.get, {"ids": ids}, check_embeddings),
+        Target("EmbeddingStore.get_documents", read.get_documents, {"ids": ids}, check_type(list)),
+        Target("EmbeddingStore.select", lambda ids: len(read.select(ids)), {"ids": ids}, check_type(int)),
+        Target(
+            "id in EmbeddingStore",
+            lambda identifier: identifier in read,
+            {"identifier": one_of(*IDS)},
+            check_type(bool),
+        ),
+        Target(
+            "EmbeddingStore.encode",
+            read.encode,
+            {"documents": lambda rng: [{"id": "a", "text": text(rng)}], "show_progress": one_of(None, False)},
+            weight=0.2,
+        ),
+        Target(
+            "EmbeddingStore.open",
+            EmbeddingStore.open,
+            {"folder": one_of(read.folder, "/no/such"), "encoder": always(None), "read_only": one_of(True, False)},
+            check_type(EmbeddingStore),
+            ("encoder",),
+            0.3,
+        ),
+        Target(
+            "EmbeddingStore.create",
+            EmbeddingStore.create,
+            {
+                "folder": one_of(read.folder),
+                "model": always(MODEL),
+                "compression": one_of(None, Compression("binary")),
+                "keep_texts": one_of(True, False),
+            },
+            check_type(EmbeddingStore),
+            ("folder",),
+            0.3,
+        ),
+        Target(
+            "EmbeddingStore.verify_folder",
+            EmbeddingStore.verify_folder,
+            {"folder": one_of(read.folder, "/no/such"), "progress": always(None)},
+            fixed=("progress",),
+            weight=0.1,
+        ),
+    ]
+    TARGET_OF.update({target.name.partition(".")[2]: target for target in targets})
+    return targets

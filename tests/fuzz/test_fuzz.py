@@ -1,0 +1,101 @@
+"""A short search of every part in each run, a longer one with -m slow; benchmarks/run_fuzz.py goes on for hours."""
+
+import inspect
+import sys
+from fnmatch import fnmatch
+
+import fuzz_calls
+import pytest
+from fuzz_child import PARTS
+from fuzz_driver import Record, run_part
+from known_faults import KNOWN
+
+import rank_rerank
+from rank_rerank import calibration, encoding, explanation, refinement, scoring, storage
+
+# how many cases take about a second
+SHORT = {
+    "calls": 1500, "folders": 40, "stores": 40, "files": 400, "determinism": 8, "kills": 3,
+    "failing_writes": 60, "flips": 60,
+}  # fmt: skip
+LONG_FACTOR = 25
+CLASS_METHODS = (classmethod, staticmethod)
+# what needs no arguments of a user, or other packages
+NOT_CALLED = {
+    "an error or a protocol": "RankRerankError Reranker Reranker.rerank Reranker.rerank_many",
+    "made by functions that are called": "CascadeReranker ColbertReranker CrossEncoder CrossEncoderReranker "
+    "EmbeddingStore EncodeReport Explanation MaxsimMatches ModelIdentity PairScores RankedDocument Ranking Repair "
+    "SelfCheck StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics TopDocuments Verification",
+    "without arguments, and called to check results": "EmbeddingStore.compact EmbeddingStore.documents "
+    "EmbeddingStore.refresh EmbeddingStore.verify Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
+    "Ranking.to_dataframe Ranking.to_jina Ranking.to_tei",
+    "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts ModelIdentity.of "
+    "Ranking.filled StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
+    "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
+    "CrossEncoder.with_instruction ExecutionProvider ExecutionProvider.session_arguments",
+    "writes a file": "Calibration.save",
+    "needs another package": "add_arrow add_from_lancedb add_from_qdrant add_parquet save_heat_map to_arrow "
+    "to_lancedb to_qdrant write_parquet",
+}
+FACES = (rank_rerank, calibration, encoding, explanation, refinement, scoring, storage)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="children are watched by signals")
+
+
+def search(part, folder, num_cases):
+    record = run_part(Record(part, seed=1), folder, num_cases)
+    assert sum(record.tally.values()) == num_cases
+    return {
+        key: (found.cases, found.message)
+        for key, found in record.faults.items()
+        if not any(fnmatch(f"{part}: {key}", pattern) for pattern in KNOWN)
+    }
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_short_search_finds_no_fault_that_is_not_known(part, tmp_path):
+    assert search(part, tmp_path, SHORT[part]) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_longer_search_finds_no_fault_that_is_not_known(part, tmp_path):
+    assert search(part, tmp_path, LONG_FACTOR * SHORT[part]) == {}
+
+
+def public_names():
+    """What the faces of the package export, and the methods of the classes among it."""
+    for face in FACES:
+        for name in face.__all__:
+            yield name
+            members = vars(getattr(face, name)) if inspect.isclass(getattr(face, name)) else {}
+            for member, value in members.items():
+                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, CLASS_METHODS)):
+                    yield f"{name}.{member}"
+
+
+def test_every_public_function_is_called(tmp_path):
+    called = {target.name for target in fuzz_calls.all_targets(tmp_path)}
+    left_out = {name for names in NOT_CALLED.values() for name in names.split()}
+    assert set(public_names()) - called - left_out == set()
+    assert left_out <= set(public_names()) - called
+
+
+def test_crashes_hangs_and_faults_are_told_apart_and_cost_one_case_each(tmp_path):
+    record = run_part(Record("selftest", seed=0), tmp_path, 14, hang_s=5)
+    assert {key: found.cases for key, found in record.faults.items()} == {
+        "selftest | killed by SIGSEGV | ": [3],
+        "selftest | hang | ": [5],
+        " | KeyError | ": [7],
+        "a target | a fault | ": [9],
+    }
+    # of what a child had tried before it died only the number is known
+    assert record.tally == {"outcome not told": 4, "fault": 4, "fine": 5, "refused: ShapeError": 1}
+
+
+def test_a_search_goes_on_where_it_ended(tmp_path):
+    whole = run_part(Record("files", seed=3), tmp_path / "whole", 40)
+    run_part(Record("files", seed=3), tmp_path / "parts", 15)
+    again = run_part(Record.read(tmp_path / "parts" / "record.json"), tmp_path / "parts", 40)
+    assert again == whole
