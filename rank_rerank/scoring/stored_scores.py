@@ -22,7 +22,7 @@ class _StoredVectors(PackedDocuments):
     """Packed documents of a store: kernels refuse NaN, so a query need not first read the scales of a million."""
 
     def __post_init__(self) -> None:
-        """Offsets were checked when the segment was opened, candidates when they were looked up."""
+        """Offsets and scales were checked when the segment was opened, candidates by StoredDocuments."""
 
 
 def score_stored(
