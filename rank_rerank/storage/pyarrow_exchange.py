@@ -17,6 +17,7 @@ from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.output_file import open_output
 
 FILE_KEY = b"rank_rerank"
 FORMAT, VERSION = "rank-rerank token embeddings", 1
@@ -94,9 +95,12 @@ def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two.
+        FileFormatError: the file cannot be written; what was there is still there.
+        StoreFormatError: a document is damaged; likewise.
     """
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
-    with parquet.ParquetWriter(path, arrow_schema(store, dtype)) as writer:
+    schema = arrow_schema(store, dtype)
+    with open_output(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
         for batch in to_arrow(store, dtype):
             writer.write_batch(batch)
 
