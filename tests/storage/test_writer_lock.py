@@ -49,6 +49,15 @@ def test_a_child_that_is_forked_while_a_store_is_written_does_not_keep_it_locked
         pass
 
 
+def test_nor_does_a_child_that_python_has_not_forked(store, tmp_path):
+    with writer_lock.writer_lock(tmp_path / "store", 1):
+        [held] = writer_lock._open_ones
+        inherited = os.dup(held.descriptor)  # what a fork in another language leaves open
+    with writer_lock.writer_lock(tmp_path / "store", 0.01):
+        pass
+    os.close(inherited)
+
+
 def test_nor_if_the_parent_dies_before_it_unlocks(store, tmp_path, in_child, monkeypatch):
     monkeypatch.setattr(writer_lock, "_unlock", lambda _: None)  # as a killed program does not either
     with writer_lock.writer_lock(tmp_path / "store", 1):
