@@ -5,6 +5,7 @@ import re
 from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, TypeAlias, get_args
@@ -89,9 +90,13 @@ def check_num_threads(num_threads: int, name: str = "num_threads") -> int:
     Raises:
         InvalidArgumentError: it is not from 1 to 256.
     """
-    if isinstance(num_threads, bool) or not 1 <= num_threads <= MAX_NUM_THREADS:
+    try:
+        number = 0 if isinstance(num_threads, bool) else index(num_threads)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MAX_NUM_THREADS:
         raise InvalidArgumentError(f"{name} must be a whole number from 1 to {MAX_NUM_THREADS}")
-    return num_threads
+    return number
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:

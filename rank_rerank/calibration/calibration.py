@@ -12,6 +12,7 @@ query that it does not answer, is in c, where the pairs are of that corpus; to t
 (benchmarks/bench_calibration.py).
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Float64Vector, Int64Vector
 from rank_rerank.calibration.isotonic import Steps, fit_steps, read_steps
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.errors import CheckpointFormatError, FileFormatError, InvalidArgumentError, NonFiniteError
+from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
+from rank_rerank.storage.output_file import open_output
 
 CALIBRATION_FILE = "calibration.json"
+CHECKSUM_KEY = "sha256"
 MAX_STEPS = 100
 RIDGE = 1e-4
 NUM_BINS = 15
@@ -94,19 +97,24 @@ class Calibration:
         values = asdict(self)
         if not self.steps:
             del values["steps"]
-        try:
-            Path(path).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FileFormatError(f"{path} cannot be written: {error.strerror}") from error
+        values[CHECKSUM_KEY] = _checksum(values)
+        with open_output(Path(path)) as file:
+            file.write((json.dumps(values, indent=1) + "\n").encode())
 
     @classmethod
     def read(cls, path: str | Path) -> "Calibration":
         """Read what save wrote.
 
         Raises:
-            CheckpointFormatError: the file is damaged.
+            CheckpointFormatError: the file is damaged, or does not fit the checksum in it.
         """
         settings = JsonSettings(Path(path))
+        values = {key: settings.get_value(key) for key in settings.keys() if key != CHECKSUM_KEY}  # noqa: SIM118
+        if CHECKSUM_KEY in settings and settings.get(CHECKSUM_KEY, "") != _checksum(values):
+            raise CheckpointFormatError(
+                f"{Path(path).name} does not fit the checksum in it. Restore it from a copy; after a change by hand "
+                f'take "{CHECKSUM_KEY}" out'
+            )
         numbers = {key: settings.get(key, math.nan) for key in ("slope", "length_slope", "intercept")}
         error = None if settings.is_null("calibration_error") else settings.get("calibration_error", 0.0)
         try:
@@ -222,10 +230,18 @@ def _read_steps(settings: JsonSettings) -> Steps:
     """
     value = settings.get_value("steps")
     try:
-        pairs = [(float(logit), float(height)) for logit, height in cast("list[list[float]]", value or [])]
-    except (TypeError, ValueError):
-        raise InvalidArgumentError("the steps of a calibration must be pairs of numbers") from None
-    return tuple(pairs)
+        pairs = [(logit, height) for logit, height in cast("list[list[float]]", value or [])]
+        numbers = tuple((float(logit), float(height)) for logit, height in pairs)
+    except (TypeError, ValueError, OverflowError):
+        pairs, numbers = [("",)], ()
+    if not all(type(number) in {int, float} for pair in pairs for number in pair):  # float("1") is a number too
+        raise InvalidArgumentError("the steps of a calibration must be pairs of numbers")
+    return numbers
+
+
+def _checksum(values: dict[str, object]) -> str:
+    """The SHA-256 of a calibration's values, whatever their order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _features(scores: Float64Vector, num_query_tokens: AnyArray) -> AnyArray:

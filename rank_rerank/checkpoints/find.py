@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
+from rank_rerank.checkpoints.file_hashes import check_hashes
 from rank_rerank.checkpoints.hub import HubOptions, download
 from rank_rerank.checkpoints.model_names import explain_name, is_hub_name
 from rank_rerank.devices import PRECISIONS, RUNTIMES
@@ -54,6 +55,7 @@ def find_model(
     elif hub.revision is not None:
         # another model than the one asked for could lie here, as where a folder has the name of a Hub's model
         raise InvalidArgumentError(f"{name} is a folder, which has no revisions; leave revision out")
+    check_hashes(folder, required=name == BUNDLED_NAME and folder == bundled_folder())
     checkpoint = read_folder(folder, name, precision, runtime, instruction)
     if instruction is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.prompt is None):
         raise InvalidArgumentError(f"{name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker")

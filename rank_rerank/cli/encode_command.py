@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT
@@ -20,6 +19,7 @@ from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.manifest import MANIFEST_FILE
+from rank_rerank.storage.store_folder import store_folder
 
 # texts that a rotation is fitted on: their tokens are a hundred times as many as the dims
 FITTING_DOCUMENTS = 500
@@ -54,7 +54,7 @@ def run_encode(options: EncodeOptions) -> None:
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
     encoder = load_encoder(options.loading)
     documents = stream_corpus(options.files or (STANDARD_INPUT,), options.format)
-    if (Path(options.store) / MANIFEST_FILE).exists():
+    if (store_folder(options.store) / MANIFEST_FILE).exists():
         _refuse_other_compression(options)
         store = EmbeddingStore.open(options.store, encoder)
     else:

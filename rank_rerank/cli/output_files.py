@@ -1,13 +1,12 @@
 """The file that a command writes: checked before the work begins, and there as a whole or not at all."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from rank_rerank.cli.candidate_files import STANDARD_INPUT
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.storage.output_file import open_output
 
 
 def check_output(output: Path, files: Sequence[str]) -> Path:
@@ -19,7 +18,8 @@ def check_output(output: Path, files: Sequence[str]) -> Path:
     """
     if any(name != STANDARD_INPUT and _is_same_file(output, Path(name)) for name in files):
         raise InvalidArgumentError(f"{output} is read and cannot be written too. Choose another --output")
-    if output.is_dir() or not output.absolute().parent.is_dir():
+    target = Path(os.path.realpath(output))  # of a link, what it points to
+    if output.is_dir() or not (output.exists() or target.parent.is_dir()):
         raise FileFormatError(f"{output} cannot be written: it is a folder, or its folder is missing")
     return output
 
@@ -29,30 +29,17 @@ def _is_same_file(output: Path, source: Path) -> bool:
 
 
 def write_atomically(output: Path, lines: Iterator[str]) -> None:
-    """Write beside the target, then rename: a reader sees all of the result or none of it.
+    """Write a regular file beside the target, then rename; write to anything else directly.
 
     Raises:
-        FileFormatError: it cannot be written; what was there is still there.
+        FileFormatError: it cannot be written, or a text is no valid Unicode; a regular file is what it was.
     """
-    temporary: str | None = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=output.absolute().parent, delete=False) as file:
-            temporary = file.name
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(output)
-    except OSError as error:
-        raise FileFormatError(f"{output} cannot be written: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with open_output(output) as file:
+        for line in lines:
+            try:
+                file.write(line.encode("utf-8"))
+            except UnicodeEncodeError:
+                raise FileFormatError(
+                    f"{output} cannot be written: a text or an id holds a lone surrogate, so it is not valid Unicode. "
+                    "Repair it where it was decoded"
+                ) from None

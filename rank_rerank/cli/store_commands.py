@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -14,7 +13,7 @@ from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S, EmbeddingStore
-from rank_rerank.storage.store_verification import repair_store
+from rank_rerank.storage.store_repair import repair_store
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def run_repair(folder: str) -> None:
     Raises:
         StoreError: nothing can be recovered.
     """
-    report = repair_store(Path(folder), LOCK_TIMEOUT_S)
+    report = repair_store(folder, LOCK_TIMEOUT_S)
     for action in report.actions:
         sys.stdout.write(f"{action}\n")
     lost = f", {report.num_lost} lost" if report.num_lost else ""

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.tokenization.tokenizer import Tokenizer
 
@@ -31,7 +32,7 @@ class Chunking:
             tell more exactly where the answer is, and cost more vectors and time.
 
     Raises:
-        InvalidArgumentError: overlap is below 0, score is unknown, or length is below 16.
+        InvalidArgumentError: overlap is no whole number of 0 or more, length none of 16 or more, or score unknown.
     """
 
     overlap: int = DEFAULT_OVERLAP
@@ -39,12 +40,11 @@ class Chunking:
     length: int | None = None
 
     def __post_init__(self) -> None:
-        if self.overlap < 0:
-            raise InvalidArgumentError(f"overlap must be 0 tokens or more, not {self.overlap}")
-        if self.score not in ("best_chunk", "all_tokens"):
-            raise InvalidArgumentError(f'score must be "best_chunk" or "all_tokens", not {self.score!r}')
-        if self.length is not None and (type(self.length) is not int or self.length < MIN_LENGTH):
-            raise InvalidArgumentError(f"length must be a whole number of {MIN_LENGTH} tokens or more, or None")
+        object.__setattr__(self, "overlap", check_whole_number(self.overlap, "overlap, in tokens,", 0))
+        if not isinstance(self.score, str) or self.score not in ("best_chunk", "all_tokens"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError('score must be "best_chunk" or "all_tokens"')
+        if self.length is not None:
+            object.__setattr__(self, "length", check_whole_number(self.length, "length, in tokens,", MIN_LENGTH))
 
 
 def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: int) -> list[tuple[int, int]]:

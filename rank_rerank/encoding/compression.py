@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
 from rank_rerank.encoding.pooling import Pooling, pool
-from rank_rerank.encoding.projection import Projection
+from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
     NUMPY_DTYPES,
     StoredDtype,
@@ -15,7 +13,7 @@ from rank_rerank.encoding.quantization import (
     quantize,
 )
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +40,10 @@ class Compression:
     """How token vectors are made smaller: pooled, projected, then quantised, in this order.
 
     Attributes:
-        dtype: "float32", "float16", "int8" (a scale a token) or "binary" (one bit a number).
+        dtype: "float32", "float16", "int8" (a scale per token) or "binary" (one bit per number).
         rescore_dtype: beside "binary" only: a second form, "int8" or "float16", that scores the best candidates again.
-        pooling: fewer vectors a document; None for all.
-        projection: fewer numbers a vector; None for all.
+        pooling: fewer vectors per document; None for all.
+        projection: fewer numbers per vector; None for all.
 
     Raises:
         InvalidArgumentError: a field is out of its range.
@@ -59,17 +57,24 @@ class Compression:
 
     def __post_init__(self) -> None:
         check_stored_dtype(self.dtype)
+        for name, kind in (("pooling", Pooling), ("projection", Projection)):
+            if (value := getattr(self, name)) is not None and not isinstance(value, kind):
+                raise InvalidArgumentError(f"{name} must be a {kind.__name__} or None, not {type(value).__name__}")
+        if self.rescore_dtype is not None:
+            check_stored_dtype(self.rescore_dtype, "rescore_dtype")
         if self.rescore_dtype is not None and (self.dtype != "binary" or self.rescore_dtype not in ("int8", "float16")):
             raise InvalidArgumentError('rescore_dtype is "int8" or "float16", and stands beside dtype="binary" only')
         if self.dtype == "binary" and self.projection is not None:
             check_binary_dim(self.projection.projected_dim)
 
     def stored_dim(self, dim: int) -> int:
-        """Numbers a stored vector, given those of the model's.
+        """Numbers per stored vector, given those of the model's.
 
         Raises:
+            InvalidArgumentError: dim is no whole number above 0.
             ShapeError: the projection takes another dim, or "binary" cannot pack this one.
         """
+        dim = check_whole_number(dim, "dim", 1)
         if self.projection is not None and self.projection.dim != dim:
             raise ShapeError(f"the projection takes vectors of dim {self.projection.dim}, the model's have dim {dim}")
         stored = dim if self.projection is None else self.projection.projected_dim
@@ -91,9 +96,12 @@ class Compression:
         Raises:
             NonFiniteError: a vector holds NaN or infinity.
             ShapeError: the dim does not fit.
+            InvalidItemError: embeddings are no TokenEmbeddings, or their vectors no array in main memory.
         """
+        if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
         pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
-        vectors = self.project(np.asarray(pooled.vectors, np.float32))
+        vectors = self.project(as_matrix(pooled.vectors))
         coarse = quantize(vectors, self.dtype)
         fine = None if self.rescore_dtype is None else quantize(vectors, self.rescore_dtype)
         return CompressedEmbeddings(

@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Int64Vector
-from rank_rerank.encoding.projection import normalize_rows
+from rank_rerank.arrays import Float32Matrix, Int64Vector, check_whole_number
+from rank_rerank.encoding.projection import as_matrix, normalize_rows
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
 
 PoolingMethod: TypeAlias = Literal["hierarchical", "sequential"]
 
@@ -37,10 +37,8 @@ class Pooling:
 
     def __post_init__(self) -> None:
         for name, low, high in (("factor", 1, 64), ("protected_tokens", 0, 8192)):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise InvalidArgumentError(f"{name} of a pooling must be a whole number from {low} to {high}")
-        if self.method not in get_args(PoolingMethod):
+            object.__setattr__(self, name, check_whole_number(getattr(self, name), f"{name} of a pooling", low, high))
+        if not isinstance(self.method, str) or self.method not in get_args(PoolingMethod):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError(f"method of a pooling must be one of {', '.join(get_args(PoolingMethod))}")
 
 
@@ -57,10 +55,23 @@ def pool(embeddings: TokenEmbeddings, pooling: Pooling, *, normalize: bool = Tru
     Returns:
         Packed vectors, of unit length if ``normalize``, the protected ones first; without character spans, as a
         vector stands for many tokens.
+
+    Raises:
+        NonFiniteError: a vector, or a similarity of two, is NaN or infinite.
+        InvalidItemError: embeddings are no TokenEmbeddings, or their vectors no array in main memory.
+        InvalidArgumentError: pooling is no Pooling.
     """
+    if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
+    if not isinstance(pooling, Pooling):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(f"pooling must be a Pooling, not {type(pooling).__name__}")
     if pooling.factor == 1:
         return embeddings
-    pooled = [_pool_document(np.asarray(document, np.float32), pooling, normalize=normalize) for document in embeddings]
+    matrix = as_matrix(embeddings.vectors)
+    if not np.isfinite(matrix).all():
+        raise NonFiniteError("token vectors hold NaN or infinity")
+    plain = TokenEmbeddings(matrix, embeddings.offsets)
+    pooled = [_pool_document(document, pooling, normalize=normalize) for document in plain]
     vectors = np.concatenate(pooled) if pooled else np.empty((0, embeddings.dim), np.float32)
     return TokenEmbeddings(vectors, offsets_of_lengths([len(each) for each in pooled]), embeddings.truncated)
 
@@ -83,7 +94,8 @@ def _sequential_labels(num_tokens: int, count: int) -> Int64Vector:
 def _ward_labels(vectors: Float32Matrix, count: int) -> Int64Vector:
     from rank_rerank.encoding.compiled.ward import ward_labels  # noqa: PLC0415 - loads numba
 
-    distances = 1 - (vectors @ vectors.T).astype(np.float64)  # [num_tokens, num_tokens]
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances = 1 - (vectors @ vectors.T).astype(np.float64)  # [num_tokens, num_tokens]
     return ward_labels(distances, count)
 
 

@@ -1,10 +1,11 @@
 """Projection: fewer numbers a token vector, for the query's vectors and the documents' alike."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix
+from rank_rerank.arrays import AnyArray, Float32Matrix, as_float32, check_whole_number
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 
 # matrix products of one fixed shape: a row's bits must not depend on how many rows come with it
@@ -23,9 +24,10 @@ class Projection:
         projected_dim: numbers a vector after.
 
     Raises:
-        InvalidArgumentError: projected_dim is not from 1 to dim.
+        InvalidArgumentError: dim is no whole number above 0, or projected_dim none from 1 to dim.
         ShapeError: the matrix has another shape.
-        NonFiniteError: the matrix holds NaN or infinity.
+        NonFiniteError: the matrix holds NaN, infinity or a number beyond float32.
+        InvalidItemError: the matrix is no array of numbers.
     """
 
     dim: int
@@ -33,16 +35,17 @@ class Projection:
     matrix: Float32Matrix | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.projected_dim <= self.dim:
-            raise InvalidArgumentError(
-                f"vectors of {self.dim} dims can keep from 1 to {self.dim}, not {self.projected_dim}"
-            )
+        object.__setattr__(self, "dim", check_whole_number(self.dim, "dim of a projection", 1))
+        projected = check_whole_number(self.projected_dim, "projected_dim", 1, self.dim)
+        object.__setattr__(self, "projected_dim", projected)
         if self.matrix is None:
             return
-        if self.matrix.shape != (self.dim, self.projected_dim):
-            raise ShapeError(f"the matrix needs the shape {(self.dim, self.projected_dim)}, not {self.matrix.shape}")
-        if not np.isfinite(self.matrix).all():
-            raise NonFiniteError("the matrix of the projection holds NaN or infinity")
+        matrix = np.ascontiguousarray(as_float32(self.matrix, "the matrix of the projection"))
+        if matrix.shape != (self.dim, self.projected_dim):
+            raise ShapeError(f"the matrix needs the shape {(self.dim, self.projected_dim)}, not {matrix.shape}")
+        if not np.isfinite(matrix).all():
+            raise NonFiniteError("the matrix of the projection holds NaN, infinity or a number beyond float32")
+        object.__setattr__(self, "matrix", matrix)
 
     @classmethod
     def fit(cls, vectors: Float32Matrix, projected_dim: int) -> "Projection":
@@ -57,8 +60,14 @@ class Projection:
 
         Raises:
             InvalidArgumentError: there are fewer tokens than dims, or projected_dim is out of its range.
+            ShapeError: vectors have not two axes.
+            InvalidItemError: they are no array of numbers.
+            NonFiniteError: they hold NaN, infinity or a number beyond float32.
         """
+        vectors = as_matrix(vectors)
         num_tokens, dim = vectors.shape
+        if not np.isfinite(vectors).all():
+            raise NonFiniteError("the vectors to fit a projection on hold NaN or infinity")
         if num_tokens < dim:
             raise InvalidArgumentError(
                 f"a rotation of {dim} dims needs at least {dim} token vectors to be fitted, these are {num_tokens}. "
@@ -84,7 +93,9 @@ class Projection:
 
         Raises:
             ShapeError: the vectors have another dim.
+            InvalidItemError: they are no array of numbers.
         """
+        vectors = as_matrix(vectors)
         if vectors.shape[1] != self.dim:
             raise ShapeError(f"the projection takes vectors of dim {self.dim}, these have dim {vectors.shape[1]}")
         kept = vectors[:, : self.projected_dim] if self.matrix is None else self._multiply(vectors, self.matrix)
@@ -102,5 +113,29 @@ class Projection:
 
 def normalize_rows(vectors: Float32Matrix) -> Float32Matrix:
     """Bring each row to unit length; a row of zeros stays zero: [num_tokens, dim] float32."""
-    norms = np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32))
+    with np.errstate(over="ignore", under="ignore"):
+        norms = np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32))
+    if not bool(((norms >= SMALLEST_NORM) & np.isfinite(norms)).all()):
+        vectors, norms = _scale_extremes(vectors, norms)
     return np.ascontiguousarray(vectors / np.maximum(norms, np.float32(SMALLEST_NORM))[:, None], np.float32)
+
+
+def as_matrix(vectors: Any) -> Float32Matrix:
+    """Read token vectors as [num_tokens, dim] float32.
+
+    Raises:
+        ShapeError: they have another number of axes.
+        InvalidItemError: they are no array of numbers.
+    """
+    array = as_float32(vectors, "vectors")
+    if array.ndim != 2:  # noqa: PLR2004
+        raise ShapeError(f"vectors need the axes [num_tokens, dim]; these have {array.ndim} axes")
+    return array
+
+
+def _scale_extremes(vectors: Float32Matrix, norms: AnyArray) -> tuple[Float32Matrix, AnyArray]:
+    """Rows whose squares float32 cannot hold, divided by their largest number, with the norms that they have then."""
+    largest = np.abs(vectors).max(axis=1, initial=0)
+    is_extreme = (largest > 0) & np.isfinite(largest) & ~((norms >= SMALLEST_NORM) & np.isfinite(norms))
+    vectors = np.where(is_extreme[:, None], vectors / np.where(is_extreme, largest, 1)[:, None], vectors)
+    return vectors, np.where(is_extreme, np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32)), norms)

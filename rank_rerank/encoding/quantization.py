@@ -1,4 +1,4 @@
-"""Store a token vector in fewer bytes: float16, int8 with a scale a token, or one bit a number."""
+"""Store a token vector in fewer bytes: float16, int8 with a scale per token, or one bit per number."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
+from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 
 StoredDtype: TypeAlias = Literal["float32", "float16", "int8", "binary"]
@@ -45,8 +46,12 @@ def quantize(vectors: Float32Matrix, dtype: StoredDtype) -> QuantizedVectors:
 
     Raises:
         NonFiniteError: a number is NaN, infinite, or beyond float16 where that is asked for.
-        ShapeError: "binary" needs a dim that is a multiple of 8.
+        ShapeError: there are not two axes, or "binary" has a dim that is no multiple of 8.
+        InvalidItemError: vectors are no array of numbers.
+        InvalidArgumentError: dtype is none of these.
     """
+    check_stored_dtype(dtype)
+    vectors = as_matrix(vectors)
     if not np.isfinite(vectors).all():
         raise NonFiniteError("token vectors hold NaN or infinity")
     if dtype == "float16":
@@ -97,7 +102,7 @@ def check_stored_dtype(dtype: str, name: str = "dtype") -> None:
     Raises:
         InvalidArgumentError: it is none of STORED_DTYPES.
     """
-    if dtype not in STORED_DTYPES:
+    if not isinstance(dtype, str) or dtype not in STORED_DTYPES:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError(f"{name} must be one of {', '.join(STORED_DTYPES)}")
 
 

@@ -1,4 +1,4 @@
-"""Hold a model to the golden vectors that ship with it, so that a processor that computes something else is caught.
+"""Compare a model with the golden vectors that ship with it, to catch a processor that computes something else.
 
 INT8 on a processor without the expected instructions has given plausible garbage elsewhere, without any error.
 """
@@ -6,6 +6,7 @@ INT8 on a processor without the expected instructions has given plausible garbag
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.model_files import file_inside, find_file, read_bounded
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import CheckpointFormatError, SelfCheckError
+from rank_rerank.errors import CheckpointFormatError, InvalidTextError, SelfCheckError
+from rank_rerank.tokenization.texts import check_text
 
 TEXTS_FILE = "self_check.json"
 VECTORS_FILE = "self_check_vectors.npy"
@@ -22,6 +24,7 @@ VECTORS_FILE = "self_check_vectors.npy"
 MIN_MEAN_COSINE = 0.995
 MIN_COSINE = 0.97
 MAX_VECTORS_BYTES = 16 << 20
+MATRIX_AXES = 2
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,14 @@ def self_check(encoder: TokenEncoder) -> SelfCheck | None:
     texts_file = find_file(folder, TEXTS_FILE)
     if texts_file is None:
         return None
-    texts = JsonSettings(texts_file).get_words("texts")
     golden = _read_vectors(file_inside(folder, VECTORS_FILE))
+    texts = _read_texts(texts_file)
     vectors = encoder.encode_documents(texts).vectors
     if vectors.shape != golden.shape:
         raise SelfCheckError(f"the model gives {vectors.shape} token vectors for its golden texts, not {golden.shape}")
     cosines = np.einsum("td,td->t", vectors, golden) / np.linalg.norm(golden, axis=1)  # [num_tokens]
     result = SelfCheck(len(cosines), float(cosines.mean()), float(cosines.min()))
-    if result.mean_cosine < MIN_MEAN_COSINE or result.min_cosine < MIN_COSINE:
+    if not (result.mean_cosine >= MIN_MEAN_COSINE and result.min_cosine >= MIN_COSINE):  # so that NaN does not pass
         raise SelfCheckError(
             f"on this machine the model {encoder.checkpoint.name} differs from its golden vectors: cosine "
             f"mean {result.mean_cosine:.4f} (needed {MIN_MEAN_COSINE}), minimum {result.min_cosine:.4f} "
@@ -74,9 +77,22 @@ def _read_vectors(path: Path) -> AnyArray:
     try:
         # a view of the bytes that were read: a header that claims more than the file holds allocates nothing
         shape, start = _read_header(content)
-        return np.frombuffer(content, np.float16, offset=start).reshape(shape).astype(np.float32)
-    except (ValueError, TypeError) as error:
+        vectors = np.frombuffer(content, np.float16, offset=start).reshape(shape).astype(np.float32)
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         raise CheckpointFormatError(f"{path.name} cannot be read as golden vectors") from error
+    if vectors.size == 0 or not (np.isfinite(vectors).all() and (np.linalg.norm(vectors, axis=-1) > 0).all()):
+        raise CheckpointFormatError(f"{path.name} holds no golden vectors, or NaN, infinity or a vector of zeros")
+    return vectors
+
+
+def _read_texts(path: Path) -> tuple[str, ...]:
+    texts = JsonSettings(path).get_words("texts")
+    try:
+        for index, text in enumerate(texts):
+            check_text(text, f"{path.name}: texts[{index}]")
+    except InvalidTextError as error:
+        raise CheckpointFormatError(str(error)) from None
+    return texts
 
 
 def _read_header(content: bytes) -> tuple[tuple[int, ...], int]:
@@ -85,6 +101,6 @@ def _read_header(content: bytes) -> tuple[tuple[int, ...], int]:
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("unknown version")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran_order or dtype != np.float16:
-        raise ValueError("golden vectors are float16 in C order")
+    if fortran_order or len(shape) != MATRIX_AXES or min(shape) < 0 or dtype != np.float16:
+        raise ValueError("golden vectors are a matrix of float16 in C order")
     return shape, file.tell()

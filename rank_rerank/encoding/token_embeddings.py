@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import index as as_index
+from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Int32Matrix, Int64Vector
-from rank_rerank.errors import ShapeError
+from rank_rerank.arrays import AnyArray, BoolVector, Int32Matrix, Int64Vector, as_array
+from rank_rerank.encoding.offsets import check_indices, check_offsets
+from rank_rerank.errors import InvalidItemError, ShapeError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -19,13 +22,15 @@ class TokenEmbeddings:
 
     Attributes:
         vectors: [num_tokens, dim] float32, C-contiguous; rows of the encoders here have unit length.
-        offsets: [num_texts + 1] int64, ascending from 0 to num_tokens.
+        offsets: [num_texts + 1] int64, ascending from 0 to num_tokens; whole numbers of any dtype are taken, and kept
+            as a copy that cannot be changed.
         truncated: [num_texts] bool: the text was longer than the model reads; None when that is not known.
         character_spans: [num_tokens, 2] int32: the half-open span of code points of each token in its text,
             empty for tokens that stand for no text (markers, [CLS]); None when that is not known.
 
     Raises:
         ShapeError: axes or offsets do not fit the vectors.
+        InvalidItemError: something is no array of numbers of its kind.
     """
 
     vectors: AnyArray
@@ -34,9 +39,14 @@ class TokenEmbeddings:
     character_spans: Int32Matrix | None = None
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2:  # noqa: PLR2004
-            raise ShapeError(f"vectors need the axes [num_tokens, dim]; these have {self.vectors.ndim} axes")
-        check_offsets(self.offsets, self.num_tokens)
+        checked = {"vectors": _check_vectors(self.vectors)}
+        checked["offsets"] = check_offsets(self.offsets, int(checked["vectors"].shape[0]))
+        if self.truncated is not None:
+            checked["truncated"] = _check_truncated(self.truncated, len(checked["offsets"]) - 1)
+        if self.character_spans is not None:
+            checked["character_spans"] = _check_spans(self.character_spans, int(checked["vectors"].shape[0]))
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # what was passed, in the one form that all else relies on
 
     @property
     def num_texts(self) -> int:
@@ -63,7 +73,18 @@ class TokenEmbeddings:
         return self.num_texts
 
     def __getitem__(self, index: int) -> AnyArray:
-        """The vectors of one text, a view of [num_tokens of the text, dim]."""
+        """The vectors of one text, a view of [num_tokens of the text, dim].
+
+        Raises:
+            IndexError: there is no such text.
+            InvalidItemError: the index is no whole number.
+        """
+        try:
+            index = as_index(index)
+        except TypeError:
+            raise InvalidItemError(
+                f"the index of a text must be a whole number, not {type(index).__name__}; for several use select()"
+            ) from None
         position = index + self.num_texts if index < 0 else index
         if not 0 <= position < self.num_texts:
             raise IndexError(f"text {index} of {self.num_texts}")
@@ -76,8 +97,13 @@ class TokenEmbeddings:
         """Copy some texts, in the order given.
 
         Args:
-            indices: [num_selected] places of texts, each from 0 to num_texts - 1.
+            indices: [num_selected] texts, each from 0 to num_texts - 1.
+
+        Raises:
+            InvalidItemError, ShapeError: they are no whole numbers, or have other axes.
+            InvalidArgumentError: one is out of its range.
         """
+        indices = check_indices(indices, self.num_texts, "indices")
         lengths = np.diff(self.offsets)[indices]
         rows = _rows_of_texts(self.offsets[:-1][indices], lengths)
         return TokenEmbeddings(
@@ -93,16 +119,16 @@ class TokenEmbeddings:
 
         Raises:
             ShapeError: an array has not two axes, or its dim differs from the first one's.
+            InvalidItemError: an item is no array of numbers, or this is no list.
         """
-        for index, matrix in enumerate(matrices):
-            if matrix.ndim != 2:  # noqa: PLR2004
-                raise ShapeError(
-                    f"text {index}: vectors need the axes [num_tokens, dim], these have {matrix.ndim} axes"
-                )
-            if matrix.shape[1] != matrices[0].shape[1]:
-                raise ShapeError(f"text {index} has dim {matrix.shape[1]}, text 0 has dim {matrices[0].shape[1]}")
-        lengths = [len(matrix) for matrix in matrices]
-        vectors = np.concatenate(matrices) if matrices else np.empty((0, 0), np.float32)
+        if isinstance(matrices, str | bytes | dict) or not hasattr(matrices, "__iter__"):
+            raise InvalidItemError("matrices must be a list of arrays [num_tokens, dim]; for one text pass [array]")
+        listed = [_read_matrix(matrix, index) for index, matrix in enumerate(matrices)]
+        for index, matrix in enumerate(listed):
+            if matrix.shape[1] != listed[0].shape[1]:
+                raise ShapeError(f"text {index} has dim {matrix.shape[1]}, text 0 has dim {listed[0].shape[1]}")
+        lengths = [len(matrix) for matrix in listed]
+        vectors = np.concatenate(listed) if listed else np.empty((0, 0), np.float32)
         return cls(np.ascontiguousarray(vectors), offsets_of_lengths(lengths))
 
 
@@ -120,13 +146,45 @@ def _rows_of_texts(starts: Int64Vector, lengths: Int64Vector) -> Int64Vector:
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
 
 
-def check_offsets(offsets: Int64Vector, num_tokens: int) -> None:
-    """Refuse offsets that do not ascend from 0 to num_tokens.
+def _check_vectors(vectors: Any) -> Any:
+    """Vectors of NumPy, or of a library whose arrays describe themselves as NumPy's do."""
+    if isinstance(vectors, np.ma.MaskedArray):
+        raise InvalidItemError("vectors: a masked array is not accepted; keep the tokens that count, as a plain array")
+    if isinstance(vectors, np.ndarray):
+        vectors = np.asarray(vectors)  # a matrix, which has two axes whatever is chosen of it, becomes a plain array
+        if vectors.dtype.kind not in "fiubV":  # V: bfloat16
+            raise InvalidItemError(f"vectors must hold real numbers, not {vectors.dtype}")
+    elif not all(hasattr(vectors, name) for name in ("ndim", "shape", "dtype")):
+        raise InvalidItemError(
+            f"vectors must be an array [num_tokens, dim], not {type(vectors).__name__}. To pack a list of arrays: "
+            "TokenEmbeddings.from_list"
+        )
+    if vectors.ndim != 2:  # noqa: PLR2004
+        raise ShapeError(f"vectors need the axes [num_tokens, dim]; these have {vectors.ndim} axes")
+    return vectors
 
-    Raises:
-        ShapeError: they do not.
-    """
-    if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != num_tokens:
-        raise ShapeError(f"offsets must be one axis that runs from 0 to the number of vectors, {num_tokens}")
-    if np.any(np.diff(offsets) < 0):
-        raise ShapeError("offsets must ascend")
+
+def _check_truncated(truncated: Any, num_texts: int) -> BoolVector:
+    array = as_array(truncated, "truncated")
+    if array.shape != (num_texts,):
+        raise ShapeError(f"truncated needs the shape ({num_texts},), one flag per text; this has {array.shape}")
+    if array.size and array.dtype.kind != "b":
+        raise InvalidItemError(f"truncated must hold bools, not {array.dtype}")
+    return array.astype(np.bool_, copy=False)
+
+
+def _check_spans(spans: Any, num_tokens: int) -> Int32Matrix:
+    array = as_array(spans, "character_spans")
+    if array.shape != (num_tokens, 2):
+        raise ShapeError(f"character_spans need the shape ({num_tokens}, 2); these have {array.shape}")
+    if array.size and array.dtype.kind not in "iu":
+        raise InvalidItemError(f"character_spans must hold whole numbers, not {array.dtype}")
+    return array
+
+
+def _read_matrix(matrix: Any, index: int) -> AnyArray:
+    is_bfloat16 = isinstance(matrix, np.ndarray) and matrix.dtype.kind == "V"
+    array: AnyArray = matrix if is_bfloat16 else as_array(matrix, f"text {index}")
+    if array.ndim != 2:  # noqa: PLR2004
+        raise ShapeError(f"text {index}: vectors need the axes [num_tokens, dim], these have {array.ndim} axes")
+    return array

@@ -4,10 +4,11 @@ A kernel is written for numba and takes integers and pointers only. numba turns 
 machine code for the chosen `VectorPath` is kept in a file, and a later process maps that file in a few milliseconds:
 importing numba and reading its own cache would take most of a second.
 
-The name of the file holds the kernel's name and a digest of what its code depends on: every source file that takes
-part, the versions of Python, numba and llvmlite, the processor and its features. ``RANK_RERANK_CACHE`` names another
-folder. The cache holds executable code, as ``__pycache__`` does, so a folder that others may write to is not used, and
-a file that is not whole is compiled anew. Where no folder can be used, each process compiles for itself and says so.
+The name of the file holds the kernel's name, how many arguments it takes and a digest of what its code depends on:
+every source file that takes part, the versions of Python, numba and llvmlite, the processor and its features.
+``RANK_RERANK_CACHE`` names another folder. The cache holds executable code, as ``__pycache__`` does, so a folder that
+others may write to is not used, and a file that is not whole, or is another kernel's, is compiled anew. Where no folder
+can be used, each process compiles for itself and says so.
 
 A process that has to compile says so once: at INFO, through the logger ``rank_rerank.kernels.compilation``, or on the
 terminal that stderr is, if nobody listens there. It is never written into a pipe or a file.
@@ -21,6 +22,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,7 +84,7 @@ def load_kernel(
     if folder is None:
         _say_once("Compiled kernels cannot be kept: no folder is writable by its owner alone. Set %s", CACHE_VARIABLE)
         return _link(compile_kernel(name, make(), target), num_arguments, target)
-    file = folder / f"{name}-{_digest(tuple(sources), target)}.o"
+    file = folder / f"{name}-{num_arguments}-{_digest(tuple(sources), target)}.o"
     code = _read(file)
     if code is None:
         code = compile_kernel(name, make(), target)
@@ -156,17 +158,29 @@ def _read(file: Path) -> bytes | None:
     except OSError:
         return None
     digest, code = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    return code if digest == hashlib.sha256(code).digest() else None
+    return code if digest == _seal(file, code) else None
+
+
+def _seal(file: Path, code: bytes) -> bytes:
+    """What stands before the code: it covers the name, so that one kernel's file under another's name is refused."""
+    return hashlib.sha256(file.name.encode() + b"\0" + code).digest()
 
 
 def _write(file: Path, code: bytes) -> None:
-    """Write beside and rename, so that no process ever reads half a file."""
+    """Write beside and rename, so that no process ever reads half a file, and leave none behind on a full disk."""
+    temporary: str | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, delete=False) as temporary:
-            temporary.write(hashlib.sha256(code).digest() + code)
-        Path(temporary.name).replace(file)
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, delete=False) as opened:
+            temporary = opened.name
+            opened.write(_seal(file, code) + code)
+        Path(temporary).replace(file)
+        temporary = None
     except OSError as error:
         _say_once("Compiled kernels could not be kept in %s: %s", file.parent, type(error).__name__)
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                Path(temporary).unlink()
 
 
 def _link(code: bytes, num_arguments: int, target: Target) -> Kernel:

@@ -5,8 +5,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray
+from rank_rerank.arrays import NO_ARRAY, AnyArray
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidItemError
 from rank_rerank.scoring.document_view import BFLOAT16, VectorStorage
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
@@ -60,7 +61,7 @@ def to_numpy(value: Any) -> Any:
             to_numpy(value.candidates),
         )
     if isinstance(value, TokenEmbeddings):
-        return TokenEmbeddings(to_numpy(value.vectors), np.asarray(value.offsets))
+        return TokenEmbeddings(to_numpy(value.vectors), value.offsets)
     if isinstance(value, list | tuple):
         items: Sequence[Any] = value
         return [to_numpy(item) if family_of(item) != "numpy" else item for item in items]
@@ -76,7 +77,14 @@ def storage_of_tensor(tensor: Any) -> VectorStorage | None:
 
 
 def _tensor_to_numpy(tensor: Any) -> AnyArray:
-    tensor = tensor.detach().cpu()
+    try:
+        tensor = tensor.detach().cpu()
+        return _read_tensor(tensor)
+    except NO_ARRAY as error:
+        raise InvalidItemError(f"a tensor of the dtype {tensor.dtype} cannot be read as an array of numbers") from error
+
+
+def _read_tensor(tensor: Any) -> AnyArray:
     if storage_of_tensor(tensor) == "bfloat16":
         torch = __import__("torch")  # it made the tensor, so it is loaded
         return tensor.contiguous().view(torch.int16).numpy().view(np.uint16).view(BFLOAT16)

@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix, Float32Vector, Int32Matrix, Int64Vector
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.errors import NonFiniteError, ShapeError
 from rank_rerank.scoring.document_view import DocumentView, read_document, storage_of
 from rank_rerank.scoring.maxsim_inputs import DocumentSource, check_dims, read_query, read_weights
 from rank_rerank.scoring.maxsim_reference import best_matches_reference
+
+# kernels sum products of bytes in 32 bits: 127 * 128 * dim must stay below 2 ** 31
+MAX_INT8_DIM = 131_072
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +100,22 @@ class CpuScorer:
         """Score the documents from first to last, the end excluded.
 
         Raises:
-            NonFiniteError: one holds NaN or infinity, and the caller is not trusted.
+            NonFiniteError: one holds NaN or infinity, or has a score beyond float32, and the caller is not trusted.
             ShapeError: documents have another dim than the query.
         """
         if first == last or not self.source.has_tokens:
             return self._fill(last - first, -np.inf, with_matches=with_matches)
         check_dims(self.queries.vectors, self.source)
         view = self.source.view(first, last)
+        if view.storage == "int8" and view.dim > MAX_INT8_DIM:
+            raise ShapeError(f"int8 vectors can have a dim of at most {MAX_INT8_DIM}; pass float32 or float16")
         if self.kernel != "reference":
-            return self._score_compiled(view, first, with_matches=with_matches)
-        result = self._fill(view.num_documents, np.nan, with_matches=True)
-        self._settle(view, range(view.num_documents), first, result)
+            result = self._score_compiled(view, first, with_matches=with_matches)
+        else:
+            result = self._fill(view.num_documents, np.nan, with_matches=True)
+            self._settle(view, range(view.num_documents), first, result)
+        if not self.trusted:
+            refuse_infinite(~np.isfinite(result.scores).all(axis=0) & (view.lengths > 0), first)
         return result
 
     def _score_compiled(self, view: DocumentView, first: int, *, with_matches: bool) -> ScoreArrays:
@@ -165,6 +173,19 @@ def settle_document(
         if result.similarities is not None:
             result.similarities[place] = _like(result.similarities, similarities.astype(np.float32))
             result.indices[place] = _like(result.indices, indices.astype(np.int32))
+
+
+def refuse_infinite(is_infinite: BoolVector, first: int) -> None:
+    """Refuse finite vectors whose score float32 cannot hold: [num_documents] of the block that begins at first.
+
+    Raises:
+        NonFiniteError: there is one; the message names the document.
+    """
+    if is_infinite.any():
+        raise NonFiniteError(
+            f"the score of document {first + int(np.argmax(is_infinite))} is beyond float32: query, document or "
+            "weights hold too large numbers. Bring vectors to unit length"
+        )
 
 
 def _like(array: Any, values: AnyArray) -> Any:

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector, check_whole_number
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.scoring.array_families import Family, family_of, is_in_main_memory, to_numpy
 from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries, ScoreArrays
 from rank_rerank.scoring.maxsim_inputs import DocumentEmbeddings, QueryEmbeddings, read_documents
@@ -78,8 +78,8 @@ def maxsim(
             CuPy are scored where they live; no gradients are tracked.
         query_weights: [num_query_tokens]; None weighs every query token 1.
         num_threads: the most threads to use; None for RANK_RERANK_NUM_THREADS, else the processors of this process.
-        trusted: do not look for NaN and infinity in documents. The scores of documents that hold them then mean
-            nothing; those of the others are right.
+        trusted: do not look for NaN and infinity in documents, nor for scores beyond float32. The scores of documents
+            that hold them then mean nothing; those of the others are right.
         kernel: for tests and benchmarks: "reference", "numba", "numba-" and the name of a vector path, "torch",
             "triton" or "cupy".
 
@@ -90,7 +90,8 @@ def maxsim(
     Raises:
         ShapeError: axes or dims do not fit.
         InvalidItemError: something is not an array of numbers.
-        NonFiniteError: the query or a document holds NaN or infinity; the message names the document.
+        NonFiniteError: the query or a document holds NaN or infinity, or a score is beyond float32; the message names
+            the document.
         InvalidArgumentError: num_threads or kernel is out of its range.
         DeviceError: this processor has no such vector path.
     """
@@ -122,6 +123,8 @@ def maxsim_many(
     Raises:
         InputError: as for `maxsim`.
     """
+    if not hasattr(query_embeddings, "__iter__"):
+        raise InvalidItemError(f"query_embeddings must be a list of queries, not {type(query_embeddings).__name__}")
     queries: list[Any] = list(query_embeddings)
     options = _Options(num_threads, trusted, kernel)
     stand_ins = queries or [np.empty((0, 0), np.float32)]
@@ -174,8 +177,7 @@ def maxsim_top_k(
         InputError: as for `maxsim`.
         InvalidArgumentError: top_k is below 1.
     """
-    if isinstance(top_k, bool) or top_k < 1:
-        raise InvalidArgumentError("top_k must be a whole number, at least 1")
+    top_k = check_whole_number(top_k, "top_k", 1)
     options = _Options(num_threads, trusted, kernel)
     scorer, _ = _make_scorer([query_embeddings], [None], document_embeddings, options)
     indices, scores = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -201,8 +203,7 @@ def _make_scorer(
     queries: Sequence[Any], weights: Sequence[Any], documents: Any, options: _Options
 ) -> tuple[_Scorer, Callable[[Any], Any]]:
     """Choose by where the documents live; also how to turn NumPy results into the caller's kind of array."""
-    if options.num_threads is not None:
-        check_num_threads(options.num_threads)
+    num_threads = None if options.num_threads is None else check_num_threads(options.num_threads)
     _check_kernel(options.kernel)
     checked = Queries.read([to_numpy(query) for query in queries], [to_numpy(given) for given in weights])
     family = family_of(documents)
@@ -213,7 +214,7 @@ def _make_scorer(
     if is_device_kernel:
         raise InvalidArgumentError(f'the kernel "{options.kernel}" takes tensors, not NumPy arrays')
     source = read_documents(to_numpy(documents))
-    scorer = CpuScorer(checked, source, options.num_threads, options.trusted, options.kernel)
+    scorer = CpuScorer(checked, source, num_threads, options.trusted, options.kernel)
     return scorer, _to_torch if family == "torch" else _unchanged
 
 
@@ -231,7 +232,8 @@ def _make_device_scorer(queries: Queries, documents: Any, family: Family, option
 
 
 def _check_kernel(kernel: str | None) -> None:
-    if kernel in {None, "numba", "reference", *DEVICE_KERNELS} or str(kernel).startswith("numba-"):
+    is_named = isinstance(kernel, str) and kernel in {"numba", "reference", *DEVICE_KERNELS}
+    if kernel is None or is_named or str(kernel).startswith("numba-"):
         return
     raise InvalidArgumentError(
         f'kernel must be None, "reference", "numba", "numba-" and a vector path, or one of {", ".join(DEVICE_KERNELS)}'

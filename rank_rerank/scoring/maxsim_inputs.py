@@ -6,11 +6,12 @@ dim, at any alignment, memory-mapped or read-only. Everything else numeric is co
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.scoring.document_view import DocumentView, storage_of, view_packed, view_separate
@@ -53,16 +54,14 @@ class PackedSource:
 
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded."""
-        if self.candidates is None:
-            chosen: Any = slice(first, last)
-            starts, ends = self.offsets[first:last], self.offsets[first + 1 : last + 1]
-        else:
-            chosen = self.candidates[first:last]
-            starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
+        chosen: Any = slice(first, last) if self.candidates is None else self.candidates[first:last]
+        starts, lengths = rows_of_texts(self.offsets, chosen, len(self.vectors))
         scales = self.scales
+        if scales is not None and len(scales) != (len(self.vectors) if self.token_scales else len(self.offsets) - 1):
+            raise ShapeError("there are not as many scales as vectors or texts")
         if scales is not None and not self.token_scales:
             scales = np.ascontiguousarray(scales[chosen])
-        return view_packed(self.vectors, starts, ends - starts, scales, self.token_scales)
+        return view_packed(self.vectors, starts, lengths, scales, self.token_scales)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +152,14 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
     """Refuse documents of another dim than the query's.
 
     Raises:
-        ShapeError: the dims differ.
+        ShapeError: the dims differ, or are 0.
     """
     matrices = [source.vectors] if isinstance(source, PackedSource) else source.matrices
     if source.num_documents == 0:
         return
     query_dim = _dim(query)
+    if query_dim == 0:
+        raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
     for index, matrix in enumerate(matrices):
         if (dim := _dim(matrix)) != query_dim:
             document = "the documents have" if isinstance(source, PackedSource) else f"document {index} has"
@@ -194,6 +195,8 @@ def _as_numbers(value: Any, name: str) -> AnyArray:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name}: rows of different lengths do not make an array") from error
+    except NO_ARRAY as error:
+        raise InvalidItemError(f"{name} must be an array of numbers, not {type(value).__name__}") from error
     is_number = array.dtype.kind in "fiub" or storage_of(array) == "bfloat16"
     if not is_number:
         raise InvalidItemError(f"{name} must hold real numbers, not {array.dtype}")
@@ -260,7 +263,7 @@ def _read_document(document: Any, index: int) -> AnyArray:
         raise InvalidItemError(
             f"{name} is TokenEmbeddings; pass one TokenEmbeddings of all documents, not a list of them"
         )
-    if not isinstance(document, np.ndarray) and hasattr(document, "__len__") and len(document) == 0:
+    if isinstance(document, list | tuple) and len(cast("list[Any]", document)) == 0:
         return np.empty((0, 0), np.float32)
     return as_kernel_array(document, name, MATRIX_AXES)
 

@@ -22,7 +22,7 @@ class _StoredVectors(PackedDocuments):
     """Packed documents of a store: kernels refuse NaN, so a query need not first read the scales of a million."""
 
     def __post_init__(self) -> None:
-        """Offsets were checked when the segment was opened, candidates when they were looked up."""
+        """Offsets and scales were checked when the segment was opened, candidates by StoredDocuments."""
 
 
 def score_stored(
@@ -47,6 +47,7 @@ def score_stored(
     Raises:
         ShapeError: the query has another dim than the store's model.
         NonFiniteError: the query, or a damaged document, holds NaN or infinity.
+        StoreFormatError: a document does not fit its checksum.
     """
     query = documents.compression.project(query_vectors)
     if documents.compression.rescore_dtype is None:
@@ -64,6 +65,7 @@ def score_stored(
 def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_threads: int | None) -> Float32Vector:
     scores = np.empty(len(documents), np.float32)
     for segment, indices, rows in documents.groups():
+        segment.check_rows("rescore" if fine else "vectors", rows)
         scores[indices] = maxsim(query, _packed(segment, rows, fine=fine), num_threads=num_threads)
     if documents.compression.dtype == "binary" and not fine:
         scores *= binary_factor(query.shape[1])

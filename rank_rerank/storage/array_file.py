@@ -7,6 +7,7 @@ allocated; arrays are views of the memory-mapped file.
 import json
 import math
 import mmap
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.errors import StoreFormatError
-from rank_rerank.storage.durable_files import FileEntry, write_file
+from rank_rerank.storage.durable_files import FileEntry, open_regular, write_file
 
 MAX_HEADER_BYTES = 1 << 16
 MAX_AXES = 2
@@ -31,6 +32,7 @@ DTYPES = {
     "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"),
     "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
     "I32": np.dtype("<i4"),
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
@@ -103,8 +105,8 @@ def map_arrays(path: Path, num_bytes: int) -> dict[str, AnyArray]:
         StoreFormatError: the file has another length, or its header is damaged.
     """
     try:
-        with path.open("rb") as file:
-            length = path.stat().st_size
+        with open_regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
             if length != num_bytes:
                 raise StoreFormatError(
                     f"{path.name} has {length} bytes, the manifest says {num_bytes}: it was cut or replaced. Restore "

@@ -154,7 +154,7 @@ class _Run:
 
 def _chunks(documents: Iterable[object]) -> Iterator[list[Document]]:
     """Checked documents, some at a time; their iterable is read no further than needed."""
-    if isinstance(documents, str | bytes):
+    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidItemError("documents must be a list or a stream of documents with ids")
     items, first = iter(documents), 0
     while batch := list(islice(items, CHUNK_DOCUMENTS)):

@@ -6,11 +6,12 @@ goes through ``os``, so that tests can make each single call fail.
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from rank_rerank.errors import StoreFormatError, StoreWriteError
 
@@ -88,6 +89,36 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
             os.unlink(folder / name)  # noqa: PTH108
 
 
+@contextmanager
+def open_regular(path: Path) -> Generator[BinaryIO]:
+    """Open a file to read, but nothing else: a FIFO would keep its reader waiting for ever.
+
+    Raises:
+        StoreFormatError: it is a folder, a FIFO, a device or a socket.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StoreFormatError(f"{path.name} is no regular file. Restore it from a copy")
+        yield cast("BinaryIO", file)
+
+
+def read_small_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, cut after one byte more than it may have.
+
+    Raises:
+        StoreFormatError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    pieces: list[bytes] = []
+    with open_regular(path) as file:
+        while max_bytes >= 0 and (piece := file.read(max_bytes + 1)):
+            pieces.append(piece)
+            max_bytes -= len(piece)
+    return b"".join(pieces)
+
+
 def hash_file(path: Path, progress: Callable[[int], object] | None = None) -> tuple[int, str]:
     """The length and the SHA-256 of a file.
 
@@ -97,7 +128,7 @@ def hash_file(path: Path, progress: Callable[[int], object] | None = None) -> tu
     digest = hashlib.sha256()
     num_bytes = 0
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             while piece := file.read(PIECE_BYTES):
                 digest.update(piece)
                 num_bytes += len(piece)

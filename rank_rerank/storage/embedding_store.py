@@ -19,14 +19,18 @@ from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.segment import Segment, build_segment
 from rank_rerank.storage.snapshot import Places, Snapshot, open_snapshot, show_id
 from rank_rerank.storage.store_creation import create_store
+from rank_rerank.storage.store_folder import store_folder
 from rank_rerank.storage.store_inputs import (
     NewDocuments,
     check_embeddings,
+    check_encoder,
     check_ids,
     check_metadata,
     check_texts,
+    check_type,
     is_unicode,
     list_ids,
+    list_strings,
 )
 from rank_rerank.storage.store_verification import Verification, verify_store
 from rank_rerank.storage.store_writing import Change, commit
@@ -65,7 +69,7 @@ class EmbeddingStore:
         """Make an empty store.
 
         Args:
-            folder: where; made if missing, otherwise it must be empty.
+            folder: where; made if missing, otherwise it must be empty. A leading "~" is the user's home.
             model: the encoder that will encode its documents, or the identity of another model whose vectors will be
                 added as arrays.
             compression: how vectors are stored; None for int8 without pooling or projection.
@@ -75,33 +79,46 @@ class EmbeddingStore:
             StoreError: the folder holds a store, or other files.
             StoreWriteError: it cannot be written.
             ShapeError: the compression does not fit the model's dim.
+            InvalidArgumentError: an argument is of another type.
         """
-        encoder = model if isinstance(model, TokenEncoder) else None
-        identity = model if isinstance(model, ModelIdentity) else ModelIdentity.of(model.checkpoint)
-        compression = Compression() if compression is None else compression
-        snapshot = create_store(Path(folder), identity, compression, LOCK_TIMEOUT_S, keep_texts=keep_texts)
-        return cls(Path(folder), snapshot, encoder, read_only=False)
+        path = store_folder(folder)
+        identity = model if isinstance(model, ModelIdentity) else ModelIdentity.of(check_encoder(model).checkpoint)
+        encoder = None if isinstance(model, ModelIdentity) else model
+        compression = Compression() if compression is None else check_type(compression, Compression, "compression")
+        check_type(keep_texts, bool, "keep_texts")
+        snapshot = create_store(path, identity, compression, LOCK_TIMEOUT_S, keep_texts=keep_texts)
+        return cls(path, snapshot, encoder, read_only=False)
 
     @classmethod
     def open(
-        cls, folder: str | Path, encoder: TokenEncoder | None = None, *, read_only: bool = False
+        cls,
+        folder: str | Path,
+        encoder: TokenEncoder | None = None,
+        *,
+        read_only: bool = False,
+        check_reads: bool = True,
     ) -> "EmbeddingStore":
         """Open a store; nothing is read but headers and offsets.
 
         Args:
-            folder: where it is.
+            folder: where it is. A leading "~" is the user's home.
             encoder: encodes texts that are added; it must be the model that made the store.
             read_only: refuse every change; needs no right to write.
+            check_reads: compare each document with its checksum when it is first read, and refuse a damaged one; False
+                leaves that to `verify`. Stores made before there were checksums of documents are not compared.
 
         Raises:
+            InvalidArgumentError: an argument is of another type.
             StoreNotFoundError: there is no store.
             StoreFormatError: a file is missing, cut or damaged; the message names it and the cure.
             StoreMismatchError: the encoder is another model, or has other settings.
         """
-        snapshot = open_snapshot(Path(folder))
-        if encoder is not None:
-            snapshot.manifest.identity.check(ModelIdentity.of(encoder.checkpoint))
-        return cls(Path(folder), snapshot, encoder, read_only=read_only)
+        path = store_folder(folder)
+        identity = None if encoder is None else ModelIdentity.of(check_encoder(encoder).checkpoint)
+        snapshot = open_snapshot(path, check_reads=check_type(check_reads, bool, "check_reads"))
+        if identity is not None:
+            snapshot.manifest.identity.check(identity)
+        return cls(path, snapshot, encoder, read_only=check_type(read_only, bool, "read_only"))
 
     @property
     def folder(self) -> Path:
@@ -146,9 +163,14 @@ class EmbeddingStore:
     def __contains__(self, identifier: object) -> bool:
         return isinstance(identifier, str) and bool(self.contains([identifier])[0])
 
-    def contains(self, ids: Sequence[str]) -> BoolVector:
-        """[num_ids] bool: which ids are in the store; a string that cannot be an id is not."""
-        known = [identifier if is_unicode(identifier) else "" for identifier in ids]  # no document has the id ""
+    def contains(self, ids: Iterable[str]) -> BoolVector:
+        """[num_ids] bool: which ids are in the store; a string that cannot be an id is not.
+
+        Raises:
+            InvalidItemError: this is a bare string or no list, or an item is no str; the message has its index.
+        """
+        listed = list_strings(ids)
+        known = [identifier if is_unicode(identifier) else "" for identifier in listed]  # no document has the id ""
         return self._snapshot.find_ids(known).segments >= 0
 
     def refresh(self) -> None:
@@ -287,7 +309,7 @@ class EmbeddingStore:
             StoreMismatchError: the encoder is another model, or has other settings.
             StoreWriteError: new texts cannot be written.
         """
-        self.identity.check(ModelIdentity.of(encoder.checkpoint))
+        self.identity.check(ModelIdentity.of(check_encoder(encoder).checkpoint))
         return find_or_encode(self._snapshot, None if self._read_only else self._replace, encoder, texts)
 
     def verify(self, progress: Callable[[int], object] | None = None) -> Verification:
@@ -305,7 +327,7 @@ class EmbeddingStore:
         Raises:
             StoreNotFoundError: there is no store.
         """
-        return verify_store(Path(folder), progress)
+        return verify_store(store_folder(folder), progress)
 
     def _replace(self, documents: NewDocuments) -> Snapshot:
         """Add documents in place of those that have their ids."""

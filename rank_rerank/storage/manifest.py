@@ -12,12 +12,14 @@ from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.encoding.projection import Projection
 from rank_rerank.errors import RankRerankError, StoreFormatError, StoreNotFoundError
 from rank_rerank.storage.array_file import refuse_duplicates
-from rank_rerank.storage.durable_files import FileEntry, write_file
+from rank_rerank.storage.durable_files import FileEntry, read_small_file, write_file
 from rank_rerank.storage.model_identity import ModelIdentity
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = "rank-rerank embedding store"
-VERSION = 1
+# version 2 has checksums for each row of a segment; a store of version 1 is read, and is of version 2 after a change
+VERSION = 2
+READ_VERSIONS = (1, 2)
 MAX_MANIFEST_BYTES = 16 << 20
 FILE_NAME = re.compile(r"(segment|deleted|projection)-\d{8,12}\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -53,6 +55,7 @@ class Manifest:
         projection: the file of its matrix; None for the first dims.
         keep_texts: texts are stored, not only their digests.
         segments: oldest first.
+        version: of the format.
     """
 
     generation: int
@@ -65,6 +68,7 @@ class Manifest:
     projection: FileEntry | None
     keep_texts: bool
     segments: tuple[SegmentEntry, ...] = ()
+    version: int = VERSION
 
     @property
     def num_documents(self) -> int:
@@ -82,7 +86,7 @@ class Manifest:
 
     def following(self, segments: tuple[SegmentEntry, ...], next_file: int) -> "Manifest":
         """The manifest of the next generation."""
-        return replace(self, generation=self.generation + 1, segments=segments, next_file=next_file)
+        return replace(self, generation=self.generation + 1, segments=segments, next_file=next_file, version=VERSION)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -96,7 +100,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def serialize(manifest: Manifest) -> bytes:
     """The one way to write a manifest, so that every changed byte is noticed."""
-    values = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+    values = {"format": FORMAT, **asdict(manifest)}
     checksum = hashlib.sha256(_dump(values).encode()).hexdigest()
     return (_dump({"sha256": checksum, "store": values}) + "\n").encode()
 
@@ -109,8 +113,7 @@ def read_manifest(folder: Path) -> Manifest:
         StoreFormatError: the manifest is damaged, or of another version.
     """
     try:
-        with (folder / MANIFEST_FILE).open("rb") as file:
-            content = file.read(MAX_MANIFEST_BYTES + 1)
+        content = read_small_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreNotFoundError(
             f"{folder} holds no store: {MANIFEST_FILE} is not there. Check the path, or make a store with: "
@@ -162,6 +165,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         projection=_file(values["projection"]),
         keep_texts=_typed(values["keep_texts"], bool),
         segments=tuple(_segment(entry) for entry in _typed(values["segments"], list)),
+        version=_count(values["version"]),
     )
 
 
@@ -169,9 +173,9 @@ def _check_version(values: dict[str, Any]) -> None:
     version = _count(values["version"])
     if values["format"] != FORMAT:
         _refuse()
-    if version != VERSION:
+    if version not in READ_VERSIONS:
         raise StoreFormatError(
-            f"{MANIFEST_FILE} has version {version}, and this program reads version {VERSION}. If it is newer, "
+            f"{MANIFEST_FILE} has version {version}, and this program reads versions 1 to {VERSION}. If it is newer, "
             "install the version of rank-rerank that wrote it"
         )
 

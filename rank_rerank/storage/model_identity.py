@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
 from rank_rerank.errors import InvalidArgumentError, StoreMismatchError
 
@@ -49,11 +50,14 @@ class ModelIdentity:
             revision: of the model.
 
         Raises:
-            InvalidArgumentError: the name is empty or dim is below 1.
+            InvalidArgumentError: the name is empty or no text, or dim no whole number above 0.
         """
-        if not name or dim < 1:
-            raise InvalidArgumentError("a model needs a name, and a dim of at least 1")
-        return cls(name, dim, f"foreign:{name}@{revision}")
+        for value in (name, revision):
+            if not isinstance(value, str) or not value.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidArgumentError("the name and the revision of a model must be printable texts")
+        if not name:
+            raise InvalidArgumentError("a model needs a name")
+        return cls(name, check_whole_number(dim, "dim", 1), f"foreign:{name}@{revision}")
 
     def check(self, other: "ModelIdentity") -> None:
         """Refuse another model than this one, which made a store's vectors.

@@ -11,12 +11,13 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray
+from rank_rerank.arrays import AnyArray, as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.output_file import open_output
 
 FILE_KEY = b"rank_rerank"
 FORMAT, VERSION = "rank-rerank token embeddings", 1
@@ -94,9 +95,12 @@ def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two.
+        FileFormatError: the file cannot be written; what was there is still there.
+        StoreFormatError: a document is damaged; likewise.
     """
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
-    with parquet.ParquetWriter(path, arrow_schema(store, dtype)) as writer:
+    schema = arrow_schema(store, dtype)
+    with open_output(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
         for batch in to_arrow(store, dtype):
             writer.write_batch(batch)
 
@@ -130,10 +134,18 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
     with file:
         _check_model(store, file.schema_arrow, str(path))
         count = 0
-        for batch in file.iter_batches(batch_size=BATCH_DOCUMENTS):
+        for batch in _batches(file, path):
             add_arrow(store, batch, str(path))
             count += batch.num_rows
     return count
+
+
+def _batches(file: Any, path: str | Path) -> Iterator[Any]:
+    arrow = _import()
+    try:
+        yield from file.iter_batches(batch_size=BATCH_DOCUMENTS)
+    except (OSError, arrow.ArrowException) as error:
+        raise FileFormatError(f"{path} is damaged: it cannot be read to its end as Parquet") from error
 
 
 def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> None:
@@ -144,14 +156,19 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         batch: with the columns "id" and "tokens".
         name: what to call it in an error.
     """
+    arrow = _import()
+    if not isinstance(batch, arrow.RecordBatch | arrow.Table):
+        raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
+    try:
+        batch.validate(full=True)  # buffers that another program made may lead anywhere
+    except arrow.ArrowException as error:
+        raise FileFormatError(f"{name}: its Arrow buffers are damaged") from error
     names = set(batch.schema.names)
     if not {"id", "tokens"} <= names:
         raise FileFormatError(f'{name}: token embeddings need the columns "id" and "tokens"')
     identifiers = batch.column("id").to_pylist()
     texts = batch.column("text").to_pylist() if "text" in names else None
-    metadata = (
-        [json.loads(each or "{}") for each in batch.column("metadata").to_pylist()] if "metadata" in names else None
-    )
+    metadata = _read_metadata(batch.column("metadata").to_pylist(), name) if "metadata" in names else None
     store.add(
         identifiers,
         embeddings=read_tokens(batch.column("tokens"), name),
@@ -165,7 +182,8 @@ def read_tokens(column: Any, name: str) -> TokenEmbeddings:
     """Read a column of lists of vectors.
 
     Raises:
-        FileFormatError: it is of another type, or has empty places.
+        FileFormatError: it is of another type, or has nulls.
+        ShapeError: its offsets do not ascend.
     """
     arrow = _import()
     column = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
@@ -177,9 +195,19 @@ def read_tokens(column: Any, name: str) -> TokenEmbeddings:
     numbers = rows.flatten()
     if not arrow.types.is_floating(numbers.type) or rows.null_count or numbers.null_count:
         raise FileFormatError(f"{name}: tokens must hold float16 or float32 numbers, without nulls")
-    vectors = numbers.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, kind.value_type.list_size)
+    dim = kind.value_type.list_size
+    if dim == 0:
+        raise FileFormatError(f"{name}: tokens have vectors of dim 0")
+    vectors = as_float32(numbers.to_numpy(zero_copy_only=False), f"{name}: tokens").reshape(-1, dim)
     offsets = cast("AnyArray", column.offsets.to_numpy()).astype(np.int64)
-    return TokenEmbeddings(vectors, offsets - offsets[0])
+    return TokenEmbeddings(vectors, offsets - offsets[0] if len(offsets) else np.zeros(1, np.int64))
+
+
+def _read_metadata(texts: list[Any], name: str) -> list[Any]:
+    try:
+        return [json.loads(text or "{}") for text in texts]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{name}: a metadata column must hold JSON objects as text") from error
 
 
 def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
@@ -191,7 +219,7 @@ def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
         identity = ModelIdentity(
             facts["model"], facts["model_dim"], facts["weights_sha256"], facts["tokenizer_sha256"], facts["settings"]
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{name}: its description of the model is damaged") from error
     store.identity.check(identity)
 

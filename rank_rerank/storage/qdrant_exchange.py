@@ -1,13 +1,12 @@
 """Qdrant multivectors in and out."""
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-
+from rank_rerank.arrays import as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import FileFormatError
+from rank_rerank.errors import FileFormatError, InvalidItemError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 BATCH_DOCUMENTS = 64
@@ -89,21 +88,34 @@ def add_from_qdrant(store: EmbeddingStore, client: Any, collection: str, vector_
 
 def _add(store: EmbeddingStore, points: list[Any], vector_name: str | None) -> None:
     matrices = [_matrix(point, vector_name) for point in points]
-    payloads = [point.payload or {} for point in points]
+    payloads = [_payload(point) for point in points]
     texts = [payload.get("text") for payload in payloads]
     store.add(
-        [str(payload.get("id", point.id)) for point, payload in zip(points, payloads, strict=True)],
+        [
+            str(point.id if payload.get("id") is None else payload["id"])
+            for point, payload in zip(points, payloads, strict=True)
+        ],
         embeddings=TokenEmbeddings.from_list(matrices),
         texts=texts if all(isinstance(text, str) and text for text in texts) else None,  # pyright: ignore[reportArgumentType]
         metadata=[payload.get("metadata") for payload in payloads],
     )
 
 
+def _payload(point: Any) -> dict[str, Any]:
+    payload = point.payload or {}
+    if not isinstance(payload, dict):
+        raise FileFormatError(f"the payload of the point {point.id} is no mapping")
+    return cast("dict[str, Any]", payload)
+
+
 def _matrix(point: Any, vector_name: str | None) -> Any:
     vector = point.vector
     if vector_name is not None:
         vector = (vector or {}).get(vector_name) if isinstance(vector, dict) else None
-    matrix = np.asarray(vector if vector is not None and not isinstance(vector, dict) else [], np.float32)
+    try:
+        matrix = as_float32(vector if vector is not None and not isinstance(vector, dict) else [], "vector")
+    except InvalidItemError as error:
+        raise FileFormatError(f"the vector of the point {point.id} is no array of numbers") from error
     if matrix.ndim != 2:  # noqa: PLR2004
         raise FileFormatError(f"the point {point.id} has no multivector. Name it with vector_name=")
     return matrix

@@ -18,6 +18,7 @@ def read_embeddings(documents: StoredDocuments) -> TokenEmbeddings:
     dim = compression.stored_dim(documents.identity.dim)
     matrices: list[Float32Matrix] = [np.empty((0, dim), np.float32)] * len(documents)
     for segment, indices, rows in documents.groups():
+        segment.check_rows("vectors" if prefix == "" else "rescore", rows)
         for index, row in zip(indices.tolist(), rows.tolist(), strict=True):
             matrices[index] = _read_row(segment, row, dtype, prefix)
     if not matrices:
@@ -27,7 +28,7 @@ def read_embeddings(documents: StoredDocuments) -> TokenEmbeddings:
 
 
 def _read_row(segment: Segment, row: int, dtype: StoredDtype, prefix: str) -> Float32Matrix:
-    first, last = (int(segment.arrays["tokens_offsets"][place]) for place in (row, row + 1))
+    first, last = (int(segment.embeddings.offsets[index]) for index in (row, row + 1))
     scales = segment.arrays.get(f"{prefix}scales")
     stored = QuantizedVectors(
         segment.arrays[f"{prefix}vectors"][first:last], None if scales is None else scales[first:last]

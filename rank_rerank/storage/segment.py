@@ -7,17 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, cast
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
-from rank_rerank.encoding.compression import CompressedEmbeddings, Compression
-from rank_rerank.encoding.quantization import NUMPY_DTYPES
+from rank_rerank.encoding.compression import CompressedEmbeddings
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
-from rank_rerank.errors import ShapeError, StoreFormatError
-from rank_rerank.storage.key_index import DIGEST_BYTES, KeyIndex, digests_of, keys_of, keys_of_digests
+from rank_rerank.errors import StoreFormatError
+from rank_rerank.storage.key_index import KeyIndex, digests_of, keys_of, keys_of_digests
+from rank_rerank.storage.row_checksums import Index, Part, RowChecks, all_checksums, index_checksums
 
 RAGGED_COLUMNS = ("tokens", "ids", "texts", "metadata")
 TOKEN_ARRAYS = ("vectors", "scales", "rescore_vectors", "rescore_scales")
@@ -31,14 +30,16 @@ class Segment:
         name: of its file; "" while it is in memory only.
         arrays: by name: ``vectors`` and what belongs to them, [num_tokens, …]; ``ids``, ``texts``, ``metadata``, uint8;
             for each of RAGGED_COLUMNS ``…_offsets``, [num_documents + 1]; ``text_digests`` [num_documents, 32];
-            ``truncated`` [num_documents]; and for files the sorted ``id_keys``, ``id_rows``, ``text_keys``,
-            ``text_rows``.
+            ``truncated`` [num_documents]; the sorted ``id_keys``, ``id_rows``, ``text_keys``, ``text_rows``; and, but
+            in stores of version 1, ``checksums`` [num_documents, 4] and ``index_checksums`` [4].
         deleted: [num_documents] bool; None where nothing is deleted.
+        checks: compares rows with their checksums when they are first read; None leaves that out.
     """
 
     name: str
     arrays: dict[str, AnyArray]
     deleted: BoolVector | None = None
+    checks: RowChecks | None = None
 
     @property
     def num_documents(self) -> int:
@@ -68,7 +69,7 @@ class Segment:
     @cached_property
     def rescore_embeddings(self) -> TokenEmbeddings:
         """The finer form of the vectors."""
-        return TokenEmbeddings(self.arrays["rescore_vectors"], self.arrays["tokens_offsets"])
+        return TokenEmbeddings(self.arrays["rescore_vectors"], self.embeddings.offsets)
 
     @cached_property
     def id_index(self) -> KeyIndex:
@@ -80,21 +81,39 @@ class Segment:
         """Rows by the digest of their text."""
         return KeyIndex(self.arrays["text_keys"], self.arrays["text_rows"])
 
+    def check_rows(self, part: Part, rows: Int64Vector) -> None:
+        """Compare rows that are about to be read with their checksums.
+
+        Raises:
+            StoreFormatError: one is damaged.
+        """
+        if self.checks is not None:
+            self.checks.check_rows(part, rows)
+
+    def check_index(self, index: Index) -> None:
+        """Compare the keys of ids or texts with their checksums: what is not found was looked for in sound keys.
+
+        Raises:
+            StoreFormatError: they are damaged.
+        """
+        if self.checks is not None:
+            self.checks.check_index(index)
+
     def live_rows(self) -> Int64Vector:
         """The rows that are not deleted, ascending."""
         if self.deleted is None:
             return np.arange(self.num_documents)
         return np.flatnonzero(~self.deleted)
 
-    def live_pairs(self, places: Int64Vector, rows: Int64Vector) -> tuple[Int64Vector, Int64Vector]:
-        """Those of some pairs of a place and a row whose row is not deleted: [num_pairs] each."""
+    def live_pairs(self, indices: Int64Vector, rows: Int64Vector) -> tuple[Int64Vector, Int64Vector]:
+        """Those of some pairs of an index and a row whose row is not deleted: [num_pairs] each."""
         if self.deleted is None:
-            return places, rows
+            return indices, rows
         live = ~self.deleted[rows]
-        return places[live], rows[live]
+        return indices[live], rows[live]
 
     def read_ids(self, rows: Int64Vector) -> list[bytes]:
-        """The ids of many rows, in UTF-8."""
+        """The ids of many rows, in UTF-8; whoever compares them with others need not check them first."""
         offsets, content = self.arrays["ids_offsets"], self.arrays["ids"].data
         starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
         return [bytes(content[start:end]) for start, end in zip(starts, ends, strict=True)]
@@ -110,6 +129,8 @@ class Segment:
         Raises:
             StoreFormatError: it is damaged.
         """
+        if self.checks is not None:
+            self.checks.check_rows("ids" if column == "ids" else "texts", np.array([row]))
         try:
             return self.read(column, row).decode()
         except UnicodeDecodeError:
@@ -123,9 +144,12 @@ class Segment:
         """
         text = self.read_text("metadata", row)
         try:
-            return json.loads(text) if text else {}
-        except ValueError:
+            metadata = json.loads(text) if text else {}
+        except (ValueError, RecursionError):
             raise self._damaged("metadata", row) from None
+        if not isinstance(metadata, dict):
+            raise self._damaged("metadata", row)
+        return cast("dict[str, Any]", metadata)
 
     def _damaged(self, column: str, row: int) -> StoreFormatError:
         return StoreFormatError(
@@ -134,11 +158,14 @@ class Segment:
 
     def has_digest(self, row: int, digest: bytes) -> bool:
         """Whether a row's text has this digest."""
-        return self.arrays["text_digests"][row].tobytes() == digest
+        if self.arrays["text_digests"][row].tobytes() == digest:
+            return True
+        self.check_rows("ids", np.array([row]))
+        return False
 
     def with_deleted(self, deleted: BoolVector | None) -> "Segment":
         """The same documents with others deleted; what was mapped and checked is shared."""
-        segment = Segment(self.name, self.arrays, deleted)
+        segment = Segment(self.name, self.arrays, deleted, self.checks)
         segment.__dict__["embeddings"] = self.embeddings
         return segment
 
@@ -179,73 +206,14 @@ def build_segment(
     for name, values in columns.items():
         arrays[name] = np.frombuffer(b"".join(values), np.uint8)
         arrays[f"{name}_offsets"] = offsets_of_lengths([len(value) for value in values])
-    arrays |= index_arrays(keys_of(columns["ids"]), arrays["text_digests"])
-    return Segment("", arrays)
+    arrays["checksums"] = all_checksums(arrays)
+    return Segment("", arrays | index_arrays(keys_of(columns["ids"]), arrays["text_digests"]))
 
 
 def index_arrays(id_keys: AnyArray, text_digests: AnyArray) -> dict[str, AnyArray]:
-    """The sorted keys of a segment, given those of its rows: [num_documents] and [num_documents, 32]."""
+    """The sorted keys of a segment with their checksums, given its rows': [num_documents] and [num_documents, 32]."""
     by_id = KeyIndex.build(id_keys, np.arange(len(id_keys)))
     with_text = np.flatnonzero(text_digests.any(axis=1))
     by_text = KeyIndex.build(keys_of_digests(text_digests[with_text]), with_text)
-    return {"id_keys": by_id.keys, "id_rows": by_id.rows, "text_keys": by_text.keys, "text_rows": by_text.rows}
-
-
-def check_segment(segment: Segment, compression: Compression, dim: int, path: Path) -> Segment:
-    """Refuse a segment whose arrays do not fit each other or the store; kernels trust what passes here.
-
-    Raises:
-        StoreFormatError: an array is missing, or has another shape or dtype.
-    """
-    arrays, wanted = segment.arrays, expected_dtypes(compression)
-    if set(arrays) != set(wanted):
-        _refuse(path, "arrays are missing, or there are unknown ones")
-    for name, dtype in wanted.items():
-        axes = 2 if name in ("vectors", "rescore_vectors", "text_digests") else 1
-        if arrays[name].dtype != dtype or arrays[name].ndim != axes:
-            _refuse(path, f"the array {name} is of another kind than the store's")
-    num_documents, num_tokens = len(arrays["truncated"]), len(arrays["vectors"])
-    _check_lengths(arrays, num_documents, num_tokens, path)
-    stored = compression.stored_dim(dim)
-    widths = {"vectors": stored // 8 if compression.dtype == "binary" else stored, "rescore_vectors": stored}
-    for name, width in widths.items():
-        if name in arrays and arrays[name].shape[1] != width:
-            _refuse(path, f"the array {name} has another dim than the store's")
-    try:
-        _ = segment.embeddings
-    except ShapeError:
-        _refuse(path, "the array tokens_offsets is damaged")
-    for name in ("id_rows", "text_rows"):
-        if len(rows := arrays[name]) and not (rows.min() >= 0 and rows.max() < num_documents):
-            _refuse(path, f"the array {name} is damaged")
-    return segment
-
-
-def expected_dtypes(compression: Compression) -> dict[str, np.dtype[np.generic]]:
-    """The arrays that a segment of a store has."""
-    int64, int32, uint8 = np.dtype("<i8"), np.dtype("<i4"), np.dtype("u1")
-    dtypes: dict[str, np.dtype[np.generic]] = {f"{name}_offsets": int64 for name in RAGGED_COLUMNS}
-    dtypes |= dict.fromkeys(("ids", "texts", "metadata", "text_digests", "truncated"), uint8)
-    dtypes |= {"id_keys": np.dtype("<u8"), "text_keys": np.dtype("<u8"), "id_rows": int32, "text_rows": int32}
-    for prefix, dtype in (("", compression.dtype), ("rescore_", compression.rescore_dtype)):
-        if dtype is not None:
-            dtypes[f"{prefix}vectors"] = NUMPY_DTYPES[dtype]
-            if dtype == "int8":
-                dtypes[f"{prefix}scales"] = NUMPY_DTYPES["float32"]
-    return dtypes
-
-
-def _check_lengths(arrays: dict[str, AnyArray], num_documents: int, num_tokens: int, path: Path) -> None:
-    lengths = dict.fromkeys(("id_keys", "id_rows", "text_digests"), num_documents)
-    lengths |= {f"{name}_offsets": num_documents + 1 for name in RAGGED_COLUMNS}
-    lengths |= {name: num_tokens for name in TOKEN_ARRAYS if name in arrays}
-    lengths["text_rows"] = len(arrays["text_keys"])
-    for name, length in lengths.items():
-        if len(arrays[name]) != length:
-            _refuse(path, f"the array {name} has {len(arrays[name])} rows, not {length}")
-    if arrays["text_digests"].shape[1] != DIGEST_BYTES:
-        _refuse(path, "the array text_digests has another width")
-
-
-def _refuse(path: Path, problem: str) -> NoReturn:
-    raise StoreFormatError(f"{path.name} is damaged: {problem}. Restore it from a copy, or: rank-rerank store repair")
+    arrays = {"id_keys": by_id.keys, "id_rows": by_id.rows, "text_keys": by_text.keys, "text_rows": by_text.rows}
+    return arrays | {"index_checksums": index_checksums(arrays)}

@@ -9,6 +9,7 @@ from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry
+from rank_rerank.storage.row_checksums import all_checksums
 from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment, index_arrays
 
 # which values each ragged column's offsets cut
@@ -25,13 +26,21 @@ def write_segment(folder: Path, name: str, segments: Sequence[Segment]) -> FileE
 
     Raises:
         StoreWriteError: the file could not be written.
+        StoreFormatError: an older segment is damaged.
     """
     live = [segment.live_rows() for segment in segments]
+    for segment, rows in zip(segments, live, strict=True):
+        # new keys are made of these: damage must not go on under a new checksum
+        segment.check_rows("ids", rows)
+        segment.check_index("id")
     arrays: dict[str, ArrayPieces] = {}
     for column in RAGGED_COLUMNS:
         arrays |= _ragged(segments, live, column)
     for row_array in ("text_digests", "truncated"):
         arrays[row_array] = ArrayPieces.of(_gather(segments, live, row_array))
+    # with the values they were made of, so that damage in an older segment is found in the new one too
+    checksums = [_checksums(segment)[rows] for segment, rows in zip(segments, live, strict=True)]
+    arrays["checksums"] = ArrayPieces.of(np.concatenate(checksums))
     id_keys = np.concatenate([_id_keys(segment)[rows] for segment, rows in zip(segments, live, strict=True)])
     digests = next(iter(arrays["text_digests"].pieces))
     arrays |= {key: ArrayPieces.of(array) for key, array in index_arrays(id_keys, digests).items()}
@@ -64,6 +73,11 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(rows)], strict=True):
             yield values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
+
+
+def _checksums(segment: Segment) -> AnyArray:
+    """The checksums of each row; those of a store of version 1 are made now."""
+    return segment.arrays["checksums"] if "checksums" in segment.arrays else all_checksums(segment.arrays)
 
 
 def _id_keys(segment: Segment) -> AnyArray:

@@ -1,7 +1,7 @@
 """Snapshot: a store as it was at one generation; what it has mapped stays readable whatever is written later."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,17 @@ from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.projection import Projection
 from rank_rerank.errors import RankRerankError, StoreFormatError, UnknownIdError
 from rank_rerank.storage.array_file import map_arrays
-from rank_rerank.storage.durable_files import FileEntry
+from rank_rerank.storage.durable_files import FileEntry, hash_file
 from rank_rerank.storage.key_index import keys_of, keys_of_digests
 from rank_rerank.storage.manifest import Manifest, SegmentEntry, read_manifest
-from rank_rerank.storage.segment import Segment, check_segment
+from rank_rerank.storage.row_checksums import Index, RowChecks
+from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.segment_checks import check_segment
 
 # a writer may remove files between the reading of the manifest and their opening; then there is a newer manifest
 MAX_ATTEMPTS = 100
 MAX_SHOWN_CHARACTERS = 60
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +57,23 @@ class Snapshot:
         manifest: of this generation.
         segments: as the manifest lists them.
         compression: with its projection.
+        check_reads: rows are compared with their checksums when they are first read.
     """
 
     manifest: Manifest
     segments: tuple[Segment, ...]
     compression: Compression
+    check_reads: bool = True
 
     def __len__(self) -> int:
         return self.manifest.num_documents
 
     def find_ids(self, ids: Sequence[str]) -> Places:
-        """Look documents up by id; ids that are not there get −1."""
+        """Look documents up by id; ids that are not there get −1.
+
+        Raises:
+            StoreFormatError: keys or ids that were passed on the way are damaged.
+        """
         encoded = [identifier.encode() for identifier in ids]
         keys = keys_of(encoded)
         places = _nowhere(len(ids))
@@ -72,9 +81,12 @@ class Snapshot:
             found, rows = segment.live_pairs(*segment.id_index.find(keys))
             texts = segment.read_ids(rows)
             same = np.array(
-                [encoded[place] == text for place, text in zip(found.tolist(), texts, strict=True)], np.bool_
+                [encoded[index] == text for index, text in zip(found.tolist(), texts, strict=True)], np.bool_
             )
+            segment.check_rows("ids", rows[~same])
             places.segments[found[same]], places.rows[found[same]] = number, rows[same]
+        if len(places.missing):
+            self._check_indexes("id")
         return places
 
     def find_digests(self, digests: AnyArray) -> Places:
@@ -84,7 +96,10 @@ class Snapshot:
         for number, segment in enumerate(self.segments):
             found, rows = segment.live_pairs(*segment.text_index.find(keys))
             same = (segment.arrays["text_digests"][rows] == digests[found]).all(axis=1)
+            segment.check_rows("ids", rows[~same])
             places.segments[found[same]], places.rows[found[same]] = number, rows[same]
+        if len(places.missing):
+            self._check_indexes("text")
         return places
 
     def require_ids(self, ids: Sequence[str]) -> Places:
@@ -103,6 +118,11 @@ class Snapshot:
             )
         return places
 
+    def _check_indexes(self, index: Index) -> None:
+        """Something was not found: that holds only if it was looked for in sound keys."""
+        for segment in self.segments:
+            segment.check_index(index)
+
     def all_places(self) -> Places:
         """Every document, oldest segment first."""
         rows = [segment.live_rows() for segment in self.segments]
@@ -112,16 +132,20 @@ class Snapshot:
     def ids(self) -> Iterator[str]:
         """Every id, oldest segment first."""
         for segment in self.segments:
-            for row in segment.live_rows().tolist():
-                yield segment.read_text("ids", row)
+            rows = segment.live_rows()
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[first : first + ROWS_AT_ONCE]
+                segment.check_rows("ids", some)
+                yield from (segment.read_text("ids", row) for row in some.tolist())
 
 
-def open_snapshot(folder: Path, known: Snapshot | None = None) -> Snapshot:
+def open_snapshot(folder: Path, known: Snapshot | None = None, *, check_reads: bool = True) -> Snapshot:
     """Open a store's newest generation.
 
     Args:
         folder: the store's.
         known: an earlier snapshot of it, whose mapped files are used again.
+        check_reads: compare rows with their checksums when they are first read; with ``known``, as that one does.
 
     Raises:
         StoreNotFoundError: there is no store.
@@ -130,7 +154,7 @@ def open_snapshot(folder: Path, known: Snapshot | None = None) -> Snapshot:
     manifest = read_manifest(folder)
     for _ in range(MAX_ATTEMPTS):
         try:
-            return _open(folder, manifest, known)
+            return open_manifest(folder, manifest, known, check_reads=check_reads)
         except FileNotFoundError as error:
             newer = read_manifest(folder)
             if newer.generation == manifest.generation:
@@ -143,7 +167,9 @@ def open_snapshot(folder: Path, known: Snapshot | None = None) -> Snapshot:
     raise StoreFormatError("the store changes faster than it can be opened")
 
 
-def _open(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
+def open_manifest(folder: Path, manifest: Manifest, known: Snapshot | None, *, check_reads: bool = True) -> Snapshot:
+    """Open the files that a manifest lists, whether it is the store's already or not; errors as for open_segment."""
+    check_reads = check_reads if known is None else known.check_reads
     try:
         compression = manifest.compression(
             open_projection(folder, manifest) if known is None else known.compression.projection
@@ -156,7 +182,9 @@ def _open(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
         open_segment(folder, entry, compression, manifest.identity.dim, open_ones.get(entry.file.name))
         for entry in manifest.segments
     )
-    return Snapshot(manifest, segments, compression)
+    if not check_reads:
+        segments = tuple(replace(segment, checks=None) for segment in segments)
+    return Snapshot(manifest, segments, compression, check_reads)
 
 
 def open_projection(folder: Path, manifest: Manifest) -> Projection | None:
@@ -170,6 +198,7 @@ def open_projection(folder: Path, manifest: Manifest) -> Projection | None:
         return None
     if manifest.projection is None:
         return Projection(manifest.identity.dim, manifest.projected_dim)
+    _check_hash(folder, manifest.projection)
     arrays = map_arrays(folder / manifest.projection.name, manifest.projection.num_bytes)
     if set(arrays) != {"matrix"} or arrays["matrix"].dtype != np.float32:
         raise StoreFormatError(f"{manifest.projection.name} is damaged: it holds something else than a matrix")
@@ -188,8 +217,12 @@ def open_segment(
     segment = known
     if segment is None:
         path = folder / entry.file.name
-        segment = Segment(entry.file.name, map_arrays(path, entry.file.num_bytes))
-        check_segment(segment, compression, dim, path)
+        arrays = map_arrays(path, entry.file.num_bytes)
+        segment = check_segment(Segment(entry.file.name, arrays), compression, dim, path)
+        if "checksums" in arrays:
+            checked = segment.embeddings
+            segment = replace(segment, checks=RowChecks(entry.file.name, arrays))
+            segment.__dict__["embeddings"] = checked
         if segment.num_documents != entry.num_documents:
             raise StoreFormatError(f"{entry.file.name} has not as many documents as the manifest says")
     deleted = None if entry.deleted is None else _read_deleted(folder, entry.deleted, entry)
@@ -197,6 +230,7 @@ def open_segment(
 
 
 def _read_deleted(folder: Path, file: FileEntry, entry: SegmentEntry) -> BoolVector:
+    _check_hash(folder, file)
     bits = map_arrays(folder / file.name, file.num_bytes).get("deleted")
     if bits is None or bits.dtype != np.uint8 or bits.shape != (-(-entry.num_documents // 8),):
         raise StoreFormatError(f"{file.name} is damaged: it does not fit its segment")
@@ -204,6 +238,22 @@ def _read_deleted(folder: Path, file: FileEntry, entry: SegmentEntry) -> BoolVec
     if int(deleted.sum()) != entry.num_deleted:
         raise StoreFormatError(f"{file.name} is damaged: it marks other documents than the manifest says")
     return deleted
+
+
+def _check_hash(folder: Path, file: FileEntry) -> None:
+    """Read a small file as a whole, and compare it with its checksum.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        StoreFormatError: it is damaged.
+    """
+    path = folder / file.name
+    path.stat()
+    if hash_file(path) != (file.num_bytes, file.sha256):
+        raise StoreFormatError(
+            f"{file.name} is damaged: it does not fit its checksum. Restore it from a copy, or drop what is lost with: "
+            "rank-rerank store repair"
+        )
 
 
 def show_id(identifier: str) -> str:

@@ -7,7 +7,7 @@ from rank_rerank.errors import StoreError, StoreWriteError
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.manifest import MANIFEST_FILE, Manifest
 from rank_rerank.storage.model_identity import ModelIdentity
-from rank_rerank.storage.snapshot import Snapshot
+from rank_rerank.storage.snapshot import Snapshot, open_manifest
 from rank_rerank.storage.store_writing import publish
 from rank_rerank.storage.writer_lock import LOCK_FILE, writer_lock
 
@@ -27,7 +27,7 @@ def create_store(
     with writer_lock(folder, timeout_s):
         _refuse_files(folder)
         manifest = _first_manifest(folder, identity, compression, keep_texts=keep_texts)
-        return publish(folder, manifest, None)
+        return publish(folder, open_manifest(folder, manifest, None))
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray
+from rank_rerank.arrays import AnyArray, as_float32
+from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DuplicateIdError, InvalidArgumentError, InvalidItemError, ShapeError
 from rank_rerank.storage.snapshot import show_id
 from rank_rerank.tokenization.texts import check_text
@@ -89,51 +91,76 @@ def list_ids(ids: Iterable[object]) -> list[str]:
         InvalidItemError: it is a bare string, or an id is no str; the message has its index.
         InvalidTextError: an id holds lone surrogates; the message has its index.
     """
-    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidItemError("ids must be a list of strings; for one id pass [id]")
-    listed = list(ids)
-    if _are_ascii(listed):
-        return cast("list[str]", listed)
+    listed = list_strings(ids)
+    if all(map(str.isascii, listed)):  # what ids mostly are, told in a fiftieth of the time
+        return listed
     for index, identifier in enumerate(listed):
         check_text(identifier, f"ids[{index}]")
+    return listed
+
+
+def list_strings(ids: Any) -> list[str]:
+    """Read ids that need not be valid.
+
+    Raises:
+        InvalidItemError: it is a bare string or no list, or an item is no str; the message has its index.
+    """
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise InvalidItemError("ids must be a list of strings; for one id pass [id]")
+    listed = list(cast("Iterable[object]", ids))
+    for index, identifier in enumerate(listed):
+        if not isinstance(identifier, str):
+            raise InvalidItemError(f"ids[{index}] must be a str, this is of type {type(identifier).__name__}")
     return cast("list[str]", listed)
 
 
-def _are_ascii(listed: list[object]) -> bool:
-    """Whether these are strings of ASCII characters: what ids mostly are, told in a fiftieth of the time."""
-    try:
-        return all(map(str.isascii, cast("list[str]", listed)))
-    except TypeError:
-        return False
+Checked = TypeVar("Checked")
+
+
+def check_type(value: Any, kind: type[Checked], name: str) -> Checked:
+    """Give a value back that is of a type.
+
+    Raises:
+        InvalidArgumentError: it is of another.
+    """
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def check_encoder(encoder: Any) -> TokenEncoder:
+    """Give an encoder back.
+
+    Raises:
+        InvalidArgumentError: it is another thing, as the reranker that has one.
+    """
+    if not isinstance(encoder, TokenEncoder):
+        raise InvalidArgumentError(
+            f"a store needs a TokenEncoder, not {type(encoder).__name__}. Of a reranker pass reranker.encoder"
+        )
+    return encoder
 
 
 def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: int, dim: int) -> TokenEmbeddings:
-    """Read vectors that come as arrays: one [num_tokens, dim] a document, or packed.
+    """Read vectors that come as arrays: one [num_tokens, dim] per document, or packed.
 
     Raises:
         ShapeError: there are not as many as ids, or axes or dims differ from the store's.
-        InvalidItemError: they hold no real numbers.
+        InvalidItemError: they hold no real numbers, or this is no list.
     """
     if not isinstance(embeddings, TokenEmbeddings):
-        embeddings = TokenEmbeddings.from_list([_as_matrix(each, index) for index, each in enumerate(embeddings)])
+        if isinstance(embeddings, str | bytes | Mapping) or not hasattr(embeddings, "__iter__"):
+            raise InvalidItemError("embeddings must be TokenEmbeddings or a list of arrays [num_tokens, dim]")
+        matrices = [as_float32(each, f"embeddings[{index}]") for index, each in enumerate(embeddings)]
+        embeddings = TokenEmbeddings.from_list(matrices)
     if embeddings.num_texts != count:
         raise ShapeError(f"there are {count} ids, but embeddings of {embeddings.num_texts} documents")
     if embeddings.dim != dim and embeddings.num_tokens:
         raise ShapeError(f"the store's model gives vectors of dim {dim}, these have dim {embeddings.dim}")
-    vectors = np.asarray(embeddings.vectors, np.float32)
+    vectors = as_matrix(embeddings.vectors)
     if vectors.shape[1] != dim:
         vectors = np.empty((0, dim), np.float32)
-    return TokenEmbeddings(vectors, np.ascontiguousarray(embeddings.offsets, np.int64), embeddings.truncated)
-
-
-def _as_matrix(value: Any, index: int) -> AnyArray:
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InvalidItemError(f"embeddings[{index}] is not an array [num_tokens, dim]") from error
-    if array.dtype.kind not in "fiu":
-        raise InvalidItemError(f"embeddings[{index}] must hold real numbers, not {array.dtype}")
-    return array.astype(np.float32, copy=False)
+    return TokenEmbeddings(vectors, embeddings.offsets, embeddings.truncated)
 
 
 def check_texts(texts: Iterable[object], count: int) -> list[str]:
@@ -144,7 +171,7 @@ def check_texts(texts: Iterable[object], count: int) -> list[str]:
         InvalidTextError: a text holds lone surrogates; the message has its index.
         ShapeError: there are not as many as ids.
     """
-    if isinstance(texts, str | bytes | Mapping):
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidItemError("texts must be a list of strings; for one text pass [text]")
     listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(texts)]
     if len(listed) != count:
@@ -163,16 +190,18 @@ def check_metadata(
     """
     if metadata is None:
         return [b""] * count
-    if isinstance(metadata, str | bytes | Mapping) or len(metadata) != count:
+    if isinstance(metadata, str | bytes | Mapping) or not hasattr(metadata, "__len__") or len(metadata) != count:
         raise ShapeError(f"metadata must be a list of {count} mappings, as many as ids")
     names = [f"metadata[{index}]" if name is None else f"the metadata of {name}" for index in range(count)]
     return [_as_json(item, item_name) for item, item_name in zip(metadata, names, strict=True)]
 
 
 def _as_json(item: Mapping[str, Any] | None, name: str) -> bytes:
-    if not item:
+    if item is None:
         return b""
     try:
+        if not dict(item):
+            return b""
         text = json.dumps(dict(item), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidItemError(

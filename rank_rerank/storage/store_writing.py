@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
-from rank_rerank.errors import StoreWriteError
+from rank_rerank.errors import StoreFormatError, StoreWriteError
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry, remove_files, write_file
 from rank_rerank.storage.manifest import FILE_NAME, MANIFEST_FILE, Manifest, SegmentEntry, serialize, write_manifest
 from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.segment_checks import check_content, check_segment
 from rank_rerank.storage.segment_merging import write_segment
-from rank_rerank.storage.snapshot import Snapshot, open_snapshot
+from rank_rerank.storage.snapshot import Snapshot, open_manifest
 
 MANIFEST_COPY = "manifest.copy.json"
 # a new segment takes in older ones that are not larger than twice itself, so that a store of n bytes has O(log n)
 # segments; those of a gigabyte are left alone
 GROWTH = 2
 MAX_MERGED_BYTES = 1 << 30
+# what a segment that is in memory yet is called in an error
+UNWRITTEN = Path("what is added")
 
 
 @dataclass(eq=False)
@@ -43,33 +46,47 @@ def commit(folder: Path, change: Change) -> Snapshot:
     """Make a change durable. Afterwards all of it is there; after a failure, or a crash, none of it.
 
     Raises:
-        StoreWriteError: a file could not be written.
+        StoreWriteError: a file could not be written, or cannot be read back.
+        StoreFormatError: what is added, or an older segment that is merged with it, is damaged.
     """
     writer = _Writer(folder, change.snapshot.manifest)
     try:
+        if change.added is not None:
+            check_segment(change.added, change.snapshot.compression, change.snapshot.manifest.identity.dim, UNWRITTEN)
+            check_content(change.added, UNWRITTEN)
         manifest = writer.next_manifest(change)
+        # by the same check that a later opening makes: a manifest never names what that would refuse
+        snapshot = _open_unlisted(folder, manifest, change.snapshot)
     except BaseException:
         # nothing lists these files yet
         remove_files(folder, writer.written)
         raise
-    return publish(folder, manifest, change.snapshot)
+    return publish(folder, snapshot)
 
 
-def publish(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
-    """Replace the manifest, then its copy, then remove what neither lists.
+def publish(folder: Path, snapshot: Snapshot) -> Snapshot:
+    """Replace the manifest by that of a snapshot whose files are open, then its copy, then remove what neither lists.
 
     Raises:
         StoreWriteError: the manifest could not be written; files stay, as it may be in force all the same.
     """
-    write_manifest(folder, manifest)
+    write_manifest(folder, snapshot.manifest)
     try:
-        write_file(folder, MANIFEST_COPY, [serialize(manifest)])
+        write_file(folder, MANIFEST_COPY, [serialize(snapshot.manifest)])
     except StoreWriteError:
         # the change is in force; the older copy still lists files that are still there
-        return open_snapshot(folder, known)
-    snapshot = open_snapshot(folder, known)
-    remove_files(folder, unlisted_files(folder, manifest))
+        return snapshot
+    remove_files(folder, unlisted_files(folder, snapshot.manifest))
     return snapshot
+
+
+def _open_unlisted(folder: Path, manifest: Manifest, known: Snapshot) -> Snapshot:
+    try:
+        return open_manifest(folder, manifest, known)
+    except (FileNotFoundError, StoreFormatError) as error:
+        raise StoreWriteError(
+            "what was just written cannot be read back, so nothing was changed: check the disk, and call again"
+        ) from error
 
 
 def unlisted_files(folder: Path, manifest: Manifest) -> list[str]:

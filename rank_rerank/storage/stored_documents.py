@@ -9,6 +9,8 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.offsets import check_indices
+from rank_rerank.errors import ShapeError
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.snapshot import Places, Snapshot
@@ -24,10 +26,21 @@ class StoredDocuments(Sequence[Document]):
     Attributes:
         snapshot: of the store.
         places: where each document stands.
+
+    Raises:
+        InvalidArgumentError, ShapeError: there is no document where one should stand.
     """
 
     snapshot: Snapshot
     places: Places
+
+    def __post_init__(self) -> None:
+        segments = check_indices(self.places.segments, len(self.snapshot.segments), "segments of documents")
+        lengths = np.array([segment.num_documents for segment in self.snapshot.segments], np.int64)
+        rows = check_indices(self.places.rows, int(lengths.max(initial=0)), "rows of documents")
+        if segments.shape != rows.shape or bool((rows >= lengths[segments]).any()):
+            raise ShapeError("rows of documents lead outside of their segments")
+        object.__setattr__(self, "places", Places(segments, rows))
 
     @property
     def identity(self) -> ModelIdentity:
@@ -59,7 +72,12 @@ class StoredDocuments(Sequence[Document]):
         return (self[index] for index in range(len(self)))
 
     def select(self, wanted: Int64Vector) -> "StoredDocuments":
-        """Some of them, in the order given: [num_selected] indices."""
+        """Some of them, in the order given: [num_selected] indices.
+
+        Raises:
+            InvalidArgumentError, ShapeError: an index is out of its range, or no whole number.
+        """
+        wanted = check_indices(wanted, len(self), "indices")
         return StoredDocuments(self.snapshot, self.places.select(wanted))
 
     def groups(self) -> Iterator[tuple[Segment, Int64Vector, Int64Vector]]:
@@ -72,6 +90,7 @@ class StoredDocuments(Sequence[Document]):
         """[num_documents]: the text was longer than the model reads, and its end is not in the vectors."""
         truncated = np.zeros(len(self), np.bool_)
         for segment, indices, rows in self.groups():
+            segment.check_rows("vectors", rows)
             truncated[indices] = segment.arrays["truncated"][rows] != 0
         return truncated
 

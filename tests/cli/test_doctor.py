@@ -33,7 +33,7 @@ def test_as_json(run):
 
 def test_a_model_that_computes_something_else_fails(run, tmp_path):
     for path in bundled_folder().iterdir():
-        if path.is_file():
+        if path.is_file() and path.name != "provenance.json":  # whose checksums would tell
             shutil.copy(path, tmp_path / path.name)
     vectors = np.load(tmp_path / "self_check_vectors.npy")
     np.save(tmp_path / "self_check_vectors.npy", np.roll(vectors, 3, axis=1))

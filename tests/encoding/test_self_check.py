@@ -46,6 +46,44 @@ def test_golden_vectors_of_other_texts_are_refused(folder):
         rank_rerank.load(folder)
 
 
+def npy(header: bytes, data=b""):
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f2', 'fortran_order': False, 'shape': (-1, 384)}\n",
+        b"{'descr': '<f2', 'fortran_order': False, 'shape': (1,)}\n",
+        b"{'descr': '<f2', 'fortran_order': False, 'shape': (0, 384)}\n",
+        b"{'descr': '<f2', 'fortran_order': False, 'shape': (10000000000, 10000000000)}\n",
+        b"(" * 9000,
+        b"'" + b"{" * 50,
+        b"\n " + b"'" * 3,
+        b"[" * 3000 + b"]" * 3000,
+    ],
+)
+def test_hostile_headers_of_golden_vectors_are_refused(folder, header):
+    (folder / VECTORS_FILE).write_bytes(npy(header, b"\0" * 768))
+    with pytest.raises(CheckpointFormatError, match=VECTORS_FILE):
+        rank_rerank.load(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0])
+def test_golden_vectors_that_would_pass_anything_are_refused(folder, value):
+    vectors = np.load(folder / VECTORS_FILE)
+    vectors[3] = value
+    np.save(folder / VECTORS_FILE, vectors)
+    with pytest.raises(CheckpointFormatError, match="NaN, infinity or a vector of zeros"):
+        rank_rerank.load(folder)
+
+
+def test_golden_texts_that_are_no_unicode_are_refused(folder):
+    (folder / TEXTS_FILE).write_text('{"texts": ["\\ud800"]}')
+    with pytest.raises(CheckpointFormatError, match=TEXTS_FILE):
+        rank_rerank.load(folder)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x80\x04K\x01."])
 def test_damaged_golden_vectors_are_refused(folder, content):
     (folder / VECTORS_FILE).write_bytes(content)

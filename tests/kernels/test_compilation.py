@@ -72,6 +72,41 @@ def test_a_full_disk_is_not_an_error(tmp_path, monkeypatch, caplog):
     assert "could not be kept" in caplog.text
 
 
+@pytest.mark.parametrize("fails", ["write", "replace", "interrupt"])
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(tmp_path, monkeypatch, fails):
+    def refuse(*_, **__):
+        if fails == "interrupt":
+            raise KeyboardInterrupt
+        raise OSError(28, "No space left on device")
+
+    real = compilation.tempfile.NamedTemporaryFile
+
+    def open_full(*arguments, **options):
+        opened = real(*arguments, **options)
+        opened.write = refuse
+        return opened
+
+    if fails == "write":
+        monkeypatch.setattr(compilation.tempfile, "NamedTemporaryFile", open_full)
+    else:
+        monkeypatch.setattr(compilation.Path, "replace", refuse)
+    if fails == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            compilation._write(tmp_path / "kernel.o", b"code")
+    else:
+        compilation._write(tmp_path / "kernel.o", b"code")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kernel_under_the_name_of_another_is_not_loaded(tmp_path):
+    compilation._write(tmp_path / "maxsim-a.o", b"code")
+    assert compilation._read(tmp_path / "maxsim-a.o") == b"code"
+    (tmp_path / "maxsim-a.o").rename(tmp_path / "maxsim-b.o")
+    assert compilation._read(tmp_path / "maxsim-b.o") is None
+    (tmp_path / "maxsim-b.o").rename(tmp_path / "maxsim-a.o")
+    assert compilation._read(tmp_path / "maxsim-a.o") == b"code"
+
+
 def test_the_key_changes_with_the_source_and_the_processor(tmp_path):
     best, portable = target_of(vector_path()), target_of(vector_path("portable"))
     source = tmp_path / "source.py"

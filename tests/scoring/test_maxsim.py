@@ -14,6 +14,7 @@ from rank_rerank.errors import (
     NonFiniteError,
     ShapeError,
 )
+from rank_rerank.scoring.cpu_scorer import MAX_INT8_DIM
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many, maxsim_matches, maxsim_top_k
 from rank_rerank.scoring.maxsim_reference import maxsim_reference
@@ -260,8 +261,30 @@ class TestOverflow:
         document = np.array([[2, -2], [-2, 1]], np.float32)
         assert maxsim(query, [document]).tolist() == [0]
 
-    def test_scores_beyond_float32_are_infinite(self):
-        assert maxsim(np.full((2, 1), 3e38, np.float32), [np.full((1, 1), 1, np.float32)]).tolist() == [np.inf]
+    @pytest.mark.parametrize("kernel", ["reference", "numba", "torch"])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_a_score_beyond_float32_is_refused_with_its_document(self, kernel, sign):
+        query, documents = (
+            np.full((2, 1), 3e38, np.float32),
+            [np.zeros((1, 1), np.float32), sign * np.ones((1, 1), np.float32)],
+        )
+        if kernel == "torch":
+            documents = [pytest.importorskip("torch").tensor(document) for document in documents]
+        for big in (query, np.full((2, 1), 3e30, np.float32)):
+            documents[1][:] = sign if big is query else sign * 3e30
+            with pytest.raises(NonFiniteError, match="document 1 is beyond float32"):
+                maxsim(big, documents, kernel=kernel)
+            assert maxsim(big, documents, kernel=kernel, trusted=True)[0] == 0
+
+    def test_weights_can_make_a_score_too_large(self):
+        query = np.ones((1, 2), np.float32)
+        with pytest.raises(NonFiniteError, match="document 0"):
+            maxsim(query, [np.full((1, 2), 1e4, np.float32)], query_weights=np.array([3e38], np.float32))
+
+    def test_bytes_whose_products_overflow_32_bits_are_refused(self):
+        vectors = np.ones((1, MAX_INT8_DIM + 8), np.int8)
+        with pytest.raises(ShapeError, match="int8 vectors can have a dim"):
+            maxsim(vectors.astype(np.float32), [vectors])
 
 
 class TestMany:

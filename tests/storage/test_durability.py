@@ -36,8 +36,8 @@ class FailingDisk:
 
     def _wrap(self, name, call):
         def wrapped(*arguments, **options):
-            if name == "open" and not arguments[1] & os.O_WRONLY and Path(arguments[0]).name == "lock":
-                return call(*arguments, **options)
+            if name == "open" and not arguments[1] & os.O_WRONLY and not Path(arguments[0]).is_dir():
+                return call(*arguments, **options)  # the lock, and files that are read
             if name == "close":
                 return call(*arguments, **options)
             self.count += 1
@@ -148,8 +148,12 @@ def test_a_read_only_folder_for_a_user(tmp_path):
 
 
 def test_a_read_only_disk_is_said_and_reading_goes_on(store, tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    real = os.open
+
+    def refuse(path, flags, *mode):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *mode)
 
     monkeypatch.setattr(durable_files.os, "open", refuse)
     with pytest.raises(StoreWriteError, match=r"Read-only file system.*read_only=True"):

@@ -18,7 +18,7 @@ from rank_rerank.errors import RankRerankError, StoreError, StoreFormatError, St
 from rank_rerank.storage import array_file, manifest
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.key_index import KeyIndex
-from rank_rerank.storage.store_verification import repair_store
+from rank_rerank.storage.store_repair import repair_store
 
 
 def store_of_every_kind_of_file(folder):
@@ -104,7 +104,7 @@ def change_manifest(folder, change):
     "change",
     [
         lambda values: values.update(format="something else"),
-        lambda values: values.update(version=2),
+        lambda values: values.update(version=3),
         lambda values: values.update(version="1"),
         lambda values: values.update(generation=-1),
         lambda values: values.update(dtype="int4"),
@@ -247,13 +247,12 @@ def test_repair_keeps_what_is_sound(tmp_path):
     store = store_of_every_kind_of_file(tmp_path / "s")
     expected = content(tmp_path / "s")
     big = tmp_path / "s" / store.snapshot.segments[0].name
-    damaged = bytearray(big.read_bytes())
-    damaged[-100] ^= 1
-    big.write_bytes(damaged)
+    sound = big.read_bytes()
+    big.write_bytes(sound[:-100])
     report = repair_store(tmp_path / "s", 1)
     assert (report.num_documents, report.num_lost) == (1, 58)
     assert content(tmp_path / "s") == {"e0": expected["e0"]}
-    assert (tmp_path / "s" / f"{big.name}.damaged").exists()
+    assert (tmp_path / "s" / f"{big.name}.damaged").read_bytes() == sound[:-100]
     assert EmbeddingStore.verify_folder(tmp_path / "s").is_sound
 
 
@@ -287,10 +286,12 @@ def test_repair_gives_up_without_manifest_or_projection(tmp_path):
 @pytest.mark.parametrize("array", ["metadata", "ids"])
 def test_a_damaged_value_is_met_with_a_typed_error(tmp_path, array):
     store = store_of_every_kind_of_file(tmp_path / "s")
-    segment = store.snapshot.segments[0]
-    segment.arrays[array] = np.full_like(segment.arrays[array], 0xFF)
-    with pytest.raises(StoreFormatError, match=f"{array} of row"):
-        list(store.documents())
+    for check_reads in (True, False):
+        store = EmbeddingStore.open(store.folder, check_reads=check_reads)
+        segment = store.snapshot.segments[0]
+        segment.arrays[array] = np.full_like(segment.arrays[array], 0xFF)
+        with pytest.raises(StoreFormatError, match=r"checksum" if check_reads else f"{array} of row"):
+            list(store.documents())
 
 
 def test_a_damaged_index_finds_nothing_false_and_crashes_nothing():

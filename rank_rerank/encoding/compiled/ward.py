@@ -9,7 +9,11 @@ throughout. Chosen when documents are pooled hierarchically.
 import numba
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import AnyArray, Int64Vector, check_whole_number
+from rank_rerank.errors import NonFiniteError, ShapeError
+
+# squares of distances, times sizes of clusters, stay finite
+LARGEST_DISTANCE = 1e140
 
 
 def ward_labels(distances: AnyArray, max_clusters: int) -> Int64Vector:
@@ -21,8 +25,14 @@ def ward_labels(distances: AnyArray, max_clusters: int) -> Int64Vector:
 
     Returns:
         [num_points] int64: the cluster of each point, numbered by first appearance.
+
+    Raises:
+        ShapeError: distances are no square matrix of float64.
+        NonFiniteError: one is NaN or infinite, or so large that its square is.
+        InvalidArgumentError: max_clusters is below 1.
     """
-    num_points = len(distances)
+    num_points = _check_points(distances)
+    max_clusters = check_whole_number(max_clusters, "max_clusters", 1)
     if max_clusters >= num_points:
         return np.arange(num_points, dtype=np.int64)
     pairs, heights = _merge(distances)
@@ -31,6 +41,15 @@ def ward_labels(distances: AnyArray, max_clusters: int) -> Int64Vector:
     last_height = heights[order[num_points - max_clusters - 1]]
     count = int(np.searchsorted(heights[order], last_height, side="right"))
     return _label(pairs[order[:count]], num_points)
+
+
+def _check_points(distances: AnyArray) -> int:
+    """How many points there are; the kernel follows what it reads here without a question."""
+    if distances.ndim != 2 or distances.shape[0] != distances.shape[1] or distances.dtype != np.float64:  # noqa: PLR2004
+        raise ShapeError("distances need the axes [num_points, num_points], of float64")
+    if not bool((np.abs(distances) < LARGEST_DISTANCE).all()):
+        raise NonFiniteError("distances are NaN, infinite or too large: bring vectors to unit length")
+    return len(distances)
 
 
 @numba.njit(nogil=True)
@@ -57,7 +76,8 @@ def _merge(distances: AnyArray) -> tuple[AnyArray, AnyArray]:  # noqa: C901 - a 
                 if z != x and sizes[z] > 0 and distances[x, z] < nearest:
                     nearest = distances[x, z]
                     y = z
-            if length > 1 and y == chain[length - 2]:
+            # a chain of all points cannot grow; only distances that are not symmetric lead there
+            if (length > 1 and y == chain[length - 2]) or length == num_points:
                 break
             chain[length] = y
             length += 1

@@ -10,10 +10,11 @@ import numpy as np
 
 from rank_rerank.arrays import Float32Vector
 from rank_rerank.devices import import_optional
+from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
 from rank_rerank.scoring.array_families import Family, storage_of_tensor, to_numpy
-from rank_rerank.scoring.cpu_scorer import Queries, ScoreArrays, settle_document
+from rank_rerank.scoring.cpu_scorer import Queries, ScoreArrays, refuse_infinite, settle_document
 from rank_rerank.scoring.packed_documents import PackedDocuments
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
@@ -48,38 +49,39 @@ class DeviceScorer:
         """Score the documents from first to last, the end excluded; the arrays stay on the device.
 
         Raises:
-            NonFiniteError: one holds NaN or infinity, and the caller is not trusted.
+            NonFiniteError: one holds NaN or infinity, or has a score beyond float32, and the caller is not trusted.
             ShapeError: documents have another dim than the query.
         """
         documents = self._documents(first, last)
         query, weights = (self._to_device(array) for array in (self.queries.numbers, self.queries.weights))
         if self.packed.embeddings.num_tokens and documents.dim != query.shape[1]:
             raise ShapeError(f"the query has dim {query.shape[1]}, the documents have dim {documents.dim}")
+        if self.packed.embeddings.num_tokens and documents.dim == 0:
+            raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
         if not self.packed.embeddings.num_tokens:
             query = query[:, : documents.dim]
         run: Any = getattr(import_module(f"rank_rerank.scoring.tensors.maxsim_{self.kernel}"), f"maxsim_{self.kernel}")
         found = run(query, self.queries.offsets, documents, weights, with_matches=with_matches)
         result = ScoreArrays(found.scores, found.similarities, found.indices)
-        if not self.trusted and bool(found.is_suspect.any()):
+        if self.trusted:
+            return result
+        if bool(found.is_suspect.any()):
             self._settle(documents, np.flatnonzero(to_numpy(found.is_suspect)).tolist(), first, result)
+        is_finite = to_numpy((result.scores - result.scores == 0).all(axis=0))  # tensors of any library understand it
+        refuse_infinite(~is_finite & (documents.lengths > 0), first)
         return result
 
     def _documents(self, first: int, last: int) -> DeviceDocuments:
         embeddings, candidates = self.packed.embeddings, self.packed.candidates
-        offsets = np.asarray(embeddings.offsets, np.int64)
-        if candidates is None:
-            chosen: Any = slice(first, last)
-            starts, ends = offsets[first:last], offsets[first + 1 : last + 1]
-        else:
-            chosen = np.asarray(to_numpy(candidates), np.int64)[first:last]
-            starts, ends = offsets[chosen], offsets[chosen + 1]
+        chosen: Any = slice(first, last) if candidates is None else candidates[first:last]
+        starts, lengths = rows_of_texts(embeddings.offsets, chosen, embeddings.num_tokens)
         scales: Float32Vector | None = None
         if self.packed.document_scales is not None:
             scales = np.asarray(to_numpy(self.packed.document_scales), np.float32)[chosen]
         storage = storage_of_tensor(embeddings.vectors) or "float32"
         token_scales = None if self.packed.token_scales is None else self._to_device(self.packed.token_scales)
         return DeviceDocuments(
-            embeddings.vectors, starts, ends - starts, storage, token_scales, scales
+            embeddings.vectors, starts, lengths, storage, token_scales, scales
         )  # fmt: skip
 
     def _to_device(self, array: Any) -> Any:
@@ -168,6 +170,8 @@ def _readable(vectors: Any) -> Any:
         vectors = vectors.detach()
         if vectors.is_complex():
             raise InvalidItemError("documents must hold real numbers")
+        if str(vectors.layout) != "torch.strided" or vectors.device.type == "meta":
+            raise InvalidItemError("documents must be dense tensors that hold numbers; of a sparse one use to_dense()")
     if storage_of_tensor(vectors) is None:
         vectors = _as_float32(vectors, "float32")
     if hasattr(vectors, "stride"):

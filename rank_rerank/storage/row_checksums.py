@@ -1,0 +1,122 @@
+"""Checksums of each document's stored values, compared when they are first read, so that no flipped bit goes unnoticed.
+
+The checksum of a file tells only whoever reads all of it. A query reads some rows of a memory-mapped file, so each row
+has CRC-32 of its own, one for each part that is read by itself: it finds any one or two flipped bits, and any damage
+within four bytes. A row is compared once per process.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias, cast
+from zlib import crc32 as zlib_crc32
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.errors import StoreFormatError
+
+crc32 = cast("Callable[..., int]", zlib_crc32)  # arrays are buffers too
+
+Part: TypeAlias = Literal["vectors", "rescore", "ids", "texts"]
+Index: TypeAlias = Literal["id", "text"]
+
+# the columns of the array of checksums, and what each covers; "truncated" is read together with vectors
+PARTS: dict[Part, tuple[str, ...]] = {
+    "vectors": ("vectors", "scales", "truncated"),
+    "rescore": ("rescore_vectors", "rescore_scales"),
+    "ids": ("ids", "text_digests"),
+    "texts": ("texts", "metadata"),
+}
+COLUMNS: dict[Part, int] = {part: column for column, part in enumerate(PARTS)}
+INDEX_ARRAYS = ("id_keys", "id_rows", "text_keys", "text_rows")
+CHECKSUM_ARRAYS = ("checksums", "index_checksums")
+# which offsets cut an array into rows; others have one row per document
+_OFFSETS = dict.fromkeys(("vectors", "scales", "rescore_vectors", "rescore_scales"), "tokens_offsets") | {
+    name: f"{name}_offsets" for name in ("ids", "texts", "metadata")
+}
+
+
+def row_checksums(arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part) -> AnyArray:
+    """The checksums of one part of some rows: [num_rows] uint32; 0 for a part that the store does not have."""
+    sums = [0] * len(rows)
+    for number, name in enumerate(PARTS[part]):
+        if name in arrays:
+            _extend(arrays, name, rows, number, sums)
+    return np.array(sums, np.uint32)
+
+
+def all_checksums(arrays: Mapping[str, AnyArray]) -> AnyArray:
+    """The checksums of every part of every row: [num_documents, 4] uint32."""
+    rows = np.arange(len(arrays["truncated"]))
+    return np.stack([row_checksums(arrays, rows, part) for part in PARTS], axis=1)
+
+
+def index_checksums(arrays: Mapping[str, AnyArray]) -> AnyArray:
+    """The checksums of a segment's sorted keys, as wholes: [4] uint32."""
+    return np.array([crc32(np.ascontiguousarray(arrays[name])) for name in INDEX_ARRAYS], np.uint32)
+
+
+def _extend(arrays: Mapping[str, AnyArray], name: str, rows: Int64Vector, number: int, sums: list[int]) -> None:
+    """Go on with each row's checksum over one more array."""
+    array = arrays[name]
+    if name in _OFFSETS:
+        offsets = arrays[_OFFSETS[name]]
+        starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
+    else:
+        starts, ends = rows.tolist(), (rows + 1).tolist()
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        # the length, and which array it is, so that bytes cannot move from one value to its neighbor
+        sums[index] = crc32(array[start:end], sums[index] ^ ((end - start << 2 | number) & 0xFFFFFFFF))
+
+
+class RowChecks:
+    """Which rows of a segment have been compared; threads may share it.
+
+    Args:
+        name: of the segment's file, for errors.
+        arrays: of the segment; without checksums, as older stores are, nothing is compared.
+    """
+
+    def __init__(self, name: str, arrays: Mapping[str, AnyArray]) -> None:
+        self._name = name
+        self._arrays = arrays
+        self._is_checked: dict[str, BoolVector] = {part: np.zeros(len(arrays["truncated"]), np.bool_) for part in PARTS}
+        self._checked_indexes: set[str] = set()
+
+    def check_rows(self, part: Part, rows: Int64Vector) -> None:
+        """Compare those rows of a part that nobody has read yet.
+
+        Raises:
+            StoreFormatError: one is not what was written.
+        """
+        checked = self._is_checked[part]
+        new = rows[~checked[rows]]
+        if len(new) == 0:
+            return
+        bad = new[row_checksums(self._arrays, new, part) != self._arrays["checksums"][new, COLUMNS[part]]]
+        if len(bad):
+            raise self._damaged(f"{part} of row {int(bad[0])} do not fit their checksum")
+        checked[new] = True
+
+    def check_index(self, index: Index) -> None:
+        """Compare the sorted keys of ids or texts, once.
+
+        Raises:
+            StoreFormatError: they are not what was written.
+        """
+        if index in self._checked_indexes:
+            return
+        for name, expected in zip(INDEX_ARRAYS, self._arrays["index_checksums"].tolist(), strict=True):
+            if name.startswith(index) and crc32(self._arrays[name]) != expected:
+                raise self._damaged(f"the array {name} does not fit its checksum")
+        self._checked_indexes.add(index)
+
+    def _damaged(self, problem: str) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self._name} is damaged: {problem}. Restore it from a copy, or keep what is sound with: "
+            "rank-rerank store repair"
+        )
+
+
+def sound_rows(arrays: Mapping[str, AnyArray]) -> BoolVector:
+    """Which rows are what was written, in all their parts: [num_documents]."""
+    return (all_checksums(arrays) == arrays["checksums"]).all(axis=1)
