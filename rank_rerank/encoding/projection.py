@@ -1,4 +1,4 @@
-"""Projection: fewer numbers a token vector, for the query's vectors and the documents' alike."""
+"""Projection: fewer numbers per token vector, for the query's vectors and the documents' alike."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +20,8 @@ class Projection:
     Attributes:
         matrix: [dim, projected_dim] float32 with orthonormal columns; None keeps the first projected_dim numbers, as
             models trained for it (matryoshka) expect.
-        dim: numbers a vector before.
-        projected_dim: numbers a vector after.
+        dim: numbers per vector before.
+        projected_dim: numbers per vector after.
 
     Raises:
         InvalidArgumentError: dim is no whole number above 0, or projected_dim none from 1 to dim.

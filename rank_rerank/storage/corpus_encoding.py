@@ -138,7 +138,7 @@ class _Run:
         return num_bytes >= COMMIT_BYTES or monotonic() - self.last_commit >= COMMIT_SECONDS
 
     def _first_times(self, chunk: list[Document], text_keys: list[int]) -> list[int]:
-        """The places of documents that did not come before."""
+        """The indices of documents that did not come before."""
         id_keys = keys_of([(document.id or "").encode() for document in chunk]).tolist()
         fresh: list[int] = []
         for index, (id_key, text_key) in enumerate(zip(id_keys, text_keys, strict=True)):

@@ -38,7 +38,7 @@ class KeyIndex:
             wanted: [num_wanted].
 
         Returns:
-            [num_pairs] places in ``wanted`` and [num_pairs] rows.
+            [num_pairs] indices into ``wanted`` and [num_pairs] rows.
 
         Raises:
             StoreFormatError: the keys do not ascend.
@@ -49,10 +49,10 @@ class KeyIndex:
             raise StoreFormatError(
                 "an index of the store is damaged: its keys do not ascend. Run: rank-rerank store repair"
             )
-        places = np.repeat(np.arange(len(wanted)), counts)
-        # a place's pairs follow each other: count on from its first
-        numbers = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-        return places, self.rows[numbers].astype(np.int64)
+        indices = np.repeat(np.arange(len(wanted)), counts)
+        # the pairs of one index follow each other: count on from its first
+        numbers = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+        return indices, self.rows[numbers].astype(np.int64)
 
 
 def keys_of(texts: Sequence[bytes]) -> UInt64Vector:

@@ -15,12 +15,12 @@ def hold_in_memory(embeddings: TokenEmbeddings, compression: Compression, identi
     """Compress documents as a store does.
 
     Args:
-        embeddings: of all documents, as the model gives them; their ids are their places, "0", "1" and so on.
+        embeddings: of all documents, as the model gives them; their ids are their indices, "0", "1" and so on.
         compression: to try.
         identity: of the model.
     """
     count = len(embeddings)
-    ids = [str(place) for place in range(count)]
+    ids = [str(index) for index in range(count)]
     compressed = compression.compress(embeddings)
     segment = build_segment(ids, compressed, [None] * count, [b""] * count, embeddings.truncated, keep_texts=False)
     manifest = Manifest(

@@ -67,7 +67,7 @@ def text_id(digest: bytes) -> str:
 
 
 def _first_of_each(digests: AnyArray, places: Int64Vector) -> Int64Vector:
-    """The places at which a text comes first."""
+    """The indices at which a text comes first."""
     first: dict[bytes, int] = {}
     for place in places.tolist():
         first.setdefault(digests[place].tobytes(), place)
