@@ -17,7 +17,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-TALLY_EVERY = 500
+TALLY_EVERY = 20
 MAX_BYTES = 12 << 30  # of address space: what asks for more is a fault, not the end of the machine
 PARTS = ("calls", "folders", "stores", "files", "determinism", "kills", "failing_writes", "flips")
 
