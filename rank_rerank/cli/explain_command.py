@@ -61,7 +61,7 @@ def run_explain(options: ExplainOptions) -> None:
 def describe(rank: int, explanation: Explanation) -> Iterator[str]:
     """A hit for the terminal: its score, its passages, and what each word of the query found."""
     marks = choose_marks(os.environ)
-    name = explanation.document.id or ""
+    name = "" if explanation.document.id is None else str(explanation.document.id)
     yield f"{rank:>3}  {explanation.score:.3f}  {_printable(name)}"
     text = explanation.document.text
     for span in sorted(explanation.spans, key=lambda span: -span.score)[:3]:

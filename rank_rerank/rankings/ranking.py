@@ -6,10 +6,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
+from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector, check_whole_number
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
-from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult, cohere_body, jina_body, jina_usage, tei_body
 from rank_rerank.rankings.hits import RankedDocument, Usage
 from rank_rerank.rankings.trec import trec_lines
@@ -155,6 +154,4 @@ def check_top_k(top_k: int | None) -> int | None:
     Raises:
         InvalidArgumentError: it is not None and not a whole number above 0.
     """
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("top_k must be a whole number above 0, or None for all documents")
-    return top_k
+    return None if top_k is None else check_whole_number(top_k, "top_k (None for all documents)", 1)

@@ -19,7 +19,7 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
     lines: list[str] = []
     previous = np.float32(np.inf)
     for rank, hit in enumerate(hits, start=1):
-        identifier = str(hit.index) if hit.id is None else hit.id
+        identifier = str(hit.index if hit.id is None else hit.id)
         _check_word(f"the id of document {hit.index}", identifier)
         highest = np.nextafter(previous, np.float32(-np.inf), dtype=np.float32)
         previous = min(highest, max(np.float32(hit.score), np.finfo(np.float32).min / np.float32(2)))

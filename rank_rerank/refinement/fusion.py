@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import Float64Vector
+from rank_rerank.documents import DocumentId
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
 from rank_rerank.rankings import Ranking, check_top_k
 
@@ -167,7 +168,7 @@ class _Ranked:
         return cls(keys, scores)
 
 
-def _key(identifier: str | None, index: int) -> Hashable:
+def _key(identifier: DocumentId | None, index: int) -> Hashable:
     return index if identifier is None else identifier
 
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from rank_rerank.arguments import check_choice, check_kind
 from rank_rerank.arrays import Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
+from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 
@@ -28,12 +30,16 @@ class RankOptions:
     store: EmbeddingStore | None = None
     spans: bool | int = False
     long_documents: LongDocuments = "truncate"
+    show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        check_top_k(self.top_k)
+        object.__setattr__(self, "top_k", check_top_k(self.top_k))
+        check_show_progress(self.show_progress)
+        if self.store is not None:
+            check_kind(self.store, "store", EmbeddingStore)
         check_spans(self.spans)
-        if not isinstance(self.long_documents, Chunking) and self.long_documents not in ("truncate", "chunk", "error"):
-            raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
+        if not isinstance(self.long_documents, Chunking):
+            check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
 
     @property
     def chunking(self) -> Chunking | None:
