@@ -66,6 +66,8 @@ class CascadeReranker:
     stages: Sequence[CascadeStage]
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.first, "rerank", None)):
+            raise InvalidArgumentError("first must be a reranker, which reads every document")
         stages = tuple(self.stages) if isinstance(self.stages, Sequence) else ()  # pyright: ignore[reportUnnecessaryIsInstance]
         if not stages or not all(isinstance(stage, CascadeStage) for stage in stages):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError(

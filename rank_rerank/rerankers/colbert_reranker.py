@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.calibration.calibration import Calibration
+from rank_rerank.devices import check_num_threads
 from rank_rerank.documents import DocumentLike, Documents, DocumentsPerQuery, Queries, as_documents
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -29,11 +31,20 @@ class ColbertReranker:
         encoder: turns texts into token embeddings.
         num_threads: threads that score; None for the default.
         calibration: turns scores into probabilities for ``relevance``; None for the mean best similarity.
+
+    Raises:
+        InvalidArgumentError: num_threads is out of its range, or calibration is none.
     """
 
     encoder: TokenEncoder
     num_threads: int | None = None
     calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            check_kind(self.calibration, "calibration", Calibration)
+        if self.num_threads is not None:
+            check_num_threads(self.num_threads)
 
     @property
     def scale(self) -> ScoreScale:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from rank_rerank.arguments import check_choice, check_kind
-from rank_rerank.arrays import Float32Matrix
+from rank_rerank.arrays import Float32Matrix, check_whole_number
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.storage.embedding_store import EmbeddingStore
@@ -50,7 +51,7 @@ class RankOptions:
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""
-        wanted = num_documents if self.spans is True else int(self.spans)
+        wanted = num_documents if isinstance(self.spans, bool | np.bool_) and self.spans else int(self.spans)
         return min(wanted, num_documents if self.top_k is None else self.top_k)
 
 
@@ -97,5 +98,5 @@ def check_spans(spans: object) -> None:
     Raises:
         InvalidArgumentError: it is neither True nor False, nor a whole number from 0.
     """
-    if not isinstance(spans, bool) and (not isinstance(spans, int) or spans < 0):
-        raise InvalidArgumentError("spans must be True, False, or how many of the best hits to find passages in")
+    if not isinstance(spans, bool | np.bool_):
+        check_whole_number(spans, "spans (True, False, or how many of the best hits to find passages in)", 0)
