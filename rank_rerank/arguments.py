@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.arrays import Float64Vector, as_array
+from rank_rerank.errors import InvalidArgumentError, ShapeError
 
 Kind = TypeVar("Kind")
 
@@ -38,6 +39,19 @@ def check_number(value: Any, name: str, least: float = -math.inf, most: float = 
     if not math.isfinite(number) or not least <= number <= most:
         raise InvalidArgumentError(f"{needed}, not {number:g}")
     return number
+
+
+def as_vector(values: Any, name: str) -> Float64Vector:
+    """Read a list or array of numbers as float64.
+
+    Raises:
+        InvalidItemError: it holds other things than real numbers.
+        ShapeError: it has not one axis.
+    """
+    array = as_array(values, name)
+    if array.ndim != 1:
+        raise ShapeError(f"{name} must have one axis, this has {array.ndim}")
+    return array.astype(np.float64)
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str], rest: str = "") -> str:

@@ -23,14 +23,13 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arguments import check_choice, check_number
+from rank_rerank.arguments import as_vector, check_choice, check_number
 from rank_rerank.arrays import (
     AnyArray,
     BoolVector,
     Float32Vector,
     Float64Vector,
     Int64Vector,
-    as_array,
     check_whole_number,
 )
 from rank_rerank.calibration.isotonic import Steps, fit_steps, read_steps
@@ -99,7 +98,7 @@ class Calibration:
             InvalidArgumentError: num_query_tokens is no whole number above 0.
         """
         length = check_whole_number(num_query_tokens, "num_query_tokens", 1, MAX_QUERY_TOKENS)
-        raw = _as_vector(scores, "scores")
+        raw = as_vector(scores, "scores")
         if np.isnan(raw).any():
             raise NonFiniteError("a score is NaN")
         features = _features(raw, np.full(len(raw), length))
@@ -177,7 +176,7 @@ def fit_calibration(
     """
     check_choice(method, "method", ("platt", "isotonic"))
     raw, lengths, kept = check_pairs(scores, num_query_tokens)
-    answers = _as_vector(labels, "labels").astype(np.bool_)
+    answers = as_vector(labels, "labels").astype(np.bool_)
     if answers.shape != kept.shape:
         raise InvalidArgumentError("scores, num_query_tokens and labels must be lists of one length")
     answers = answers[kept]
@@ -218,7 +217,7 @@ def check_pairs(
     Raises:
         InvalidArgumentError, NonFiniteError: as for fit_calibration.
     """
-    raw, counts = _as_vector(scores, "scores"), _as_vector(num_query_tokens, "num_query_tokens")
+    raw, counts = as_vector(scores, "scores"), as_vector(num_query_tokens, "num_query_tokens")
     if not np.isfinite(counts).all() or (counts != np.floor(counts)).any():
         raise InvalidArgumentError("num_query_tokens must be whole numbers")
     lengths = counts.astype(np.int64)
@@ -245,7 +244,7 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray) -> flo
         InvalidItemError, ShapeError: they are no two lists of numbers of one length.
         InvalidArgumentError: a probability is not from 0 to 1.
     """
-    predictions, answers = _as_vector(probabilities, "probabilities"), _as_vector(labels, "labels")
+    predictions, answers = as_vector(probabilities, "probabilities"), as_vector(labels, "labels")
     if predictions.shape != answers.shape:
         raise ShapeError("probabilities and labels must be lists of one length")
     if not ((predictions >= 0) & (predictions <= 1)).all():
@@ -288,13 +287,6 @@ def _check_steps(steps: Any) -> None:
         if isinstance(error, InvalidArgumentError):
             raise
         raise InvalidArgumentError("the steps of a calibration must be pairs of numbers") from None
-
-
-def _as_vector(values: Any, name: str) -> Float64Vector:
-    array = as_array(values, name)
-    if array.ndim != 1:
-        raise ShapeError(f"{name} need one axis, these have {array.ndim}")
-    return array.astype(np.float64)
 
 
 def _features(scores: Float64Vector, num_query_tokens: AnyArray) -> AnyArray:

@@ -21,10 +21,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arguments import check_choice, check_kind, check_number
+from rank_rerank.arguments import as_vector, check_choice, check_kind, check_number
 from rank_rerank.arrays import Float64Vector, as_array
 from rank_rerank.documents import DocumentId, list_items
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
 from rank_rerank.rankings import RankedDocument, Ranking, check_top_k
 
 FusionMethod: TypeAlias = Literal["rrf", "isr", "borda", "comb_sum", "comb_mnz"]
@@ -129,9 +129,7 @@ def blend(ranking: Ranking, first_stage: Sequence[float], *, weight: float = 0.5
     """
     weight = check_number(weight, "weight", 0, 1)
     check_kind(ranking, "ranking", Ranking)
-    scores = as_array(first_stage, "first_stage")
-    if scores.ndim != 1:
-        raise ShapeError(f"first_stage needs one axis, [num_documents], this has {scores.ndim}")
+    scores = as_vector(first_stage, "first_stage")
     if len(ranking) and max(hit.index for hit in ranking) >= len(scores):
         raise InvalidArgumentError(
             f"first_stage has {len(scores)} scores. Pass one for each document that was ranked, in that order"
