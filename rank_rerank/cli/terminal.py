@@ -1,4 +1,4 @@
-"""What may be written to a terminal: texts, paths and log lines that cannot steer it, above a bar where one is shown."""
+"""What may be written to a terminal: texts, paths and log lines that cannot steer it, above a bar if there is one."""
 
 import logging
 import sys

@@ -7,10 +7,10 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import FileFormatError
@@ -20,6 +20,7 @@ GZIP = b"\x1f\x8b"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 UTF_8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 64
+GZIP_WINDOW = 31  # zlib's name for a stream in gzip's frame
 # what begins files that are no text, and what makes text of them
 OTHER_FILES = (
     (b"\xff\xfe\x00\x00", "UTF-32", "convert it, as with iconv -f utf-32 -t utf-8"),
@@ -46,8 +47,13 @@ def refuse(path: str, line: int, problem: str) -> NoReturn:
 
 def read_head(path: str) -> bytes:
     """The first bytes of a file, unpacked; they are not taken from it."""
-    with _opened(path) as stream:
-        return stream.peek(HEAD_BYTES)[:HEAD_BYTES].removeprefix(UTF_8_MARK)
+    with _refusing(path), _raw(path) as raw:
+        head = raw.peek(HEAD_BYTES)
+        if head.startswith(GZIP):
+            # what is looked at is not read, so that it comes again on standard input
+            head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
+        _refuse_other_files(path, head)
+        return head[:HEAD_BYTES].removeprefix(UTF_8_MARK)
 
 
 def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
@@ -66,7 +72,9 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
         line_number = 0
         for line_number, line in enumerate(stream, start=1):
             if b"\0" in line:
-                refuse(path, line_number, "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8")
+                refuse(
+                    path, line_number, "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8"
+                )
             yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, line_number)
 
 
@@ -78,6 +86,8 @@ def _utf_16_lines(stream: IO[bytes], path: str) -> Iterator[tuple[int, str]]:
             yield number, line.removesuffix("\n").removesuffix("\r")
     except UnicodeError:
         refuse(path, number + 1, "is not UTF-16, as the file's first bytes say. Write the file again, as UTF-8")
+    finally:
+        lines.detach()  # the stream is closed by the one who opened it
 
 
 def _decode(line: bytes, path: str, number: int) -> str:
@@ -89,26 +99,34 @@ def _decode(line: bytes, path: str, number: int) -> str:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[io.BufferedReader]:
+def _opened(path: str) -> Generator[Any]:
     """A file as bytes that can be looked into, unpacked where it is gzip."""
+    with _refusing(path), _raw(path) as raw:
+        head = raw.peek(HEAD_BYTES)[:HEAD_BYTES]
+        _refuse_other_files(path, head)
+        if head.startswith(GZIP):
+            with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:
+                _refuse_other_files(path, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
+                yield stream
+        else:
+            yield raw
+
+
+@contextmanager
+def _refusing(path: str) -> Generator[None]:
+    """Say what is wrong with a file that cannot be opened, read or unpacked."""
     try:
-        with _raw(path) as raw:
-            head = raw.peek(HEAD_BYTES)[:HEAD_BYTES]
-            _refuse_other_files(path, head)
-            if head.startswith(GZIP):
-                with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:  # pyright: ignore[reportArgumentType]
-                    _refuse_other_files(path, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
-                    yield stream
-            else:
-                yield raw
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileFormatError(f"{name_of(path)} is a damaged gzip file: its end is missing, or it was changed") from error
+        raise FileFormatError(
+            f"{name_of(path)} is a damaged gzip file: its end is missing, or it was changed"
+        ) from error
     except OSError as error:
         raise FileFormatError(f"{name_of(path)}: {error.strerror}. Check the path") from error
 
 
 @contextmanager
-def _raw(path: str) -> Iterator[io.BufferedReader]:
+def _raw(path: str) -> Generator[Any]:
     if path != STANDARD_INPUT:
         with Path(path).open("rb") as stream:
             yield stream
@@ -119,12 +137,12 @@ def _raw(path: str) -> Iterator[io.BufferedReader]:
     yield _standard_input()
 
 
-def _standard_input() -> io.BufferedReader:
-    source = sys.stdin.buffer
+def _standard_input() -> Any:
+    source: Any = sys.stdin.buffer
     if not hasattr(source, "peek"):
-        source = io.BufferedReader(source)  # pyright: ignore[reportArgumentType]
+        source = io.BufferedReader(source)
         sys.stdin.buffer = source  # pyright: ignore[reportAttributeAccessIssue]
-    return source  # pyright: ignore[reportReturnType]
+    return source
 
 
 def _refuse_other_files(path: str, head: bytes) -> None:

@@ -10,7 +10,8 @@ from rank_rerank.storage.memory_store import hold_in_memory
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.pyarrow_exchange import add_arrow, add_parquet, to_arrow, write_parquet
 from rank_rerank.storage.qdrant_exchange import add_from_qdrant, to_qdrant
-from rank_rerank.storage.store_verification import Repair, Verification
+from rank_rerank.storage.store_repair import Repair
+from rank_rerank.storage.store_verification import Verification
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 __all__ = [
