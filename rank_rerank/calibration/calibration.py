@@ -19,14 +19,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Float64Vector, Int64Vector
+from rank_rerank.arguments import as_vector, check_choice, check_number
+from rank_rerank.arrays import (
+    AnyArray,
+    BoolVector,
+    Float32Vector,
+    Float64Vector,
+    Int64Vector,
+    check_whole_number,
+)
 from rank_rerank.calibration.isotonic import Steps, fit_steps, read_steps
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
+from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError, ShapeError
 from rank_rerank.storage.output_file import open_output
 
 CALIBRATION_FILE = "calibration.json"
@@ -35,6 +43,7 @@ MAX_STEPS = 100
 RIDGE = 1e-4
 NUM_BINS = 15
 MIN_PAIRS = 16
+MAX_QUERY_TOKENS = 1 << 31
 
 CalibrationMethod: TypeAlias = Literal["platt", "isotonic"]
 
@@ -63,8 +72,13 @@ class Calibration:
     steps: Steps = ()
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.slope, self.length_slope, self.intercept))) or self.slope <= 0:
-            raise InvalidArgumentError("a calibration needs finite numbers and a slope above 0, which keeps the order")
+        numbers = {name: check_number(getattr(self, name), name) for name in ("slope", "length_slope", "intercept")}
+        if numbers["slope"] <= 0:
+            raise InvalidArgumentError("a calibration needs a slope above 0, which keeps the order")
+        check_whole_number(self.num_pairs, "num_pairs", 0)
+        if self.calibration_error is not None:
+            check_number(self.calibration_error, "calibration_error", 0, 1)
+        _check_steps(self.steps)
         logits, heights = [step[0] for step in self.steps], [step[1] for step in self.steps]
         is_rising = all(after > before for before, after in pairwise(logits)) and sorted(heights) == heights
         is_probability = all(0 <= height <= 1 for height in heights) and all(map(math.isfinite, logits))
@@ -76,9 +90,18 @@ class Calibration:
 
         Args:
             scores: [num_documents], raw; minus infinity becomes 0.
-            num_query_tokens: vectors of the query.
+            num_query_tokens: vectors of the query, at least 1.
+
+        Raises:
+            InvalidItemError, ShapeError: scores are no list of numbers.
+            NonFiniteError: a score is NaN.
+            InvalidArgumentError: num_query_tokens is no whole number above 0.
         """
-        features = _features(np.asarray(scores, np.float64), np.full(len(scores), num_query_tokens))
+        length = check_whole_number(num_query_tokens, "num_query_tokens", 1, MAX_QUERY_TOKENS)
+        raw = as_vector(scores, "scores")
+        if np.isnan(raw).any():
+            raise NonFiniteError("a score is NaN")
+        features = _features(raw, np.full(len(raw), length))
         with np.errstate(over="ignore"):
             logits = features @ np.array([self.slope, self.length_slope, self.intercept])
             if self.steps:
@@ -151,10 +174,9 @@ def fit_calibration(
             scores do not go with the label, or the method is unknown.
         NonFiniteError: a score is NaN or plus infinity.
     """
-    if method not in ("platt", "isotonic"):
-        raise InvalidArgumentError(f'method must be "platt" or "isotonic", not {method!r}')
+    check_choice(method, "method", ("platt", "isotonic"))
     raw, lengths, kept = check_pairs(scores, num_query_tokens)
-    answers = np.asarray(labels).astype(np.bool_)
+    answers = as_vector(labels, "labels").astype(np.bool_)
     if answers.shape != kept.shape:
         raise InvalidArgumentError("scores, num_query_tokens and labels must be lists of one length")
     answers = answers[kept]
@@ -195,8 +217,11 @@ def check_pairs(
     Raises:
         InvalidArgumentError, NonFiniteError: as for fit_calibration.
     """
-    raw, lengths = np.asarray(scores, np.float64), np.asarray(num_query_tokens, np.int64)
-    if raw.shape != lengths.shape or raw.ndim != 1:
+    raw, counts = as_vector(scores, "scores"), as_vector(num_query_tokens, "num_query_tokens")
+    if not np.isfinite(counts).all() or (counts != np.floor(counts)).any():
+        raise InvalidArgumentError("num_query_tokens must be whole numbers")
+    lengths = counts.astype(np.int64)
+    if raw.shape != lengths.shape:
         raise InvalidArgumentError("scores and num_query_tokens must be lists of one length")
     if np.isnan(raw).any() or (raw == np.inf).any():
         raise NonFiniteError("a score is NaN or infinite")
@@ -214,11 +239,20 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray) -> flo
     Args:
         probabilities: [num_pairs].
         labels: [num_pairs] bool.
+
+    Raises:
+        InvalidItemError, ShapeError: they are no two lists of numbers of one length.
+        InvalidArgumentError: a probability is not from 0 to 1.
     """
-    bins = np.minimum((np.asarray(probabilities) * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    predictions, answers = as_vector(probabilities, "probabilities"), as_vector(labels, "labels")
+    if predictions.shape != answers.shape:
+        raise ShapeError("probabilities and labels must be lists of one length")
+    if not ((predictions >= 0) & (predictions <= 1)).all():
+        raise InvalidArgumentError("probabilities must be from 0 to 1")
+    bins = np.minimum((predictions * NUM_BINS).astype(np.int64), NUM_BINS - 1)
     counts = np.bincount(bins, minlength=NUM_BINS)
-    predicted = np.bincount(bins, weights=probabilities, minlength=NUM_BINS)
-    observed = np.bincount(bins, weights=np.asarray(labels, np.float64), minlength=NUM_BINS)
+    predicted = np.bincount(bins, weights=predictions, minlength=NUM_BINS)
+    observed = np.bincount(bins, weights=answers, minlength=NUM_BINS)
     return float(np.abs(predicted - observed).sum() / max(1, counts.sum()))
 
 
@@ -242,6 +276,17 @@ def _read_steps(settings: JsonSettings) -> Steps:
 def _checksum(values: dict[str, object]) -> str:
     """The SHA-256 of a calibration's values, whatever their order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check_steps(steps: Any) -> None:
+    try:
+        for logit, height in steps:
+            check_number(logit, "the logit of the steps")
+            check_number(height, "the height of the steps", 0, 1)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidArgumentError):
+            raise
+        raise InvalidArgumentError("the steps of a calibration must be pairs of numbers") from None
 
 
 def _features(scores: Float64Vector, num_query_tokens: AnyArray) -> AnyArray:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
-from rank_rerank.cli.candidate_files import STANDARD_INPUT
+from rank_rerank.cli.candidate_files import FileFormat
 from rank_rerank.cli.corpus_files import stream_corpus
 from rank_rerank.cli.model_options import load_encoder
+from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling, PoolingMethod
@@ -34,7 +35,7 @@ class EncodeOptions:
     files: tuple[str, ...]
     store: str
     loading: LoadOptions
-    format: str | None
+    file_format: FileFormat
     dtype: StoredDtype | None
     rescore: StoredDtype | None
     pool: int | None
@@ -53,7 +54,7 @@ def run_encode(options: EncodeOptions) -> None:
     if not options.files and sys.stdin.isatty():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
     encoder = load_encoder(options.loading)
-    documents = stream_corpus(options.files or (STANDARD_INPUT,), options.format)
+    documents = stream_corpus(options.files or (STANDARD_INPUT,), options.file_format)
     if (store_folder(options.store) / MANIFEST_FILE).exists():
         _refuse_other_compression(options)
         store = EmbeddingStore.open(options.store, encoder)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rank_rerank.cli.candidate_files import read_candidates
-from rank_rerank.cli.hit_table import choose_marks, printable
+from rank_rerank.cli.candidate_files import FileFormat, read_candidates
+from rank_rerank.cli.hit_table import choose_marks
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.cli.rerank_command import files_or_standard_input
+from rank_rerank.cli.terminal import say, shown
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.explanation.html_report import render_report
@@ -30,7 +31,7 @@ class ExplainOptions:
     top_k: int | None
     html: str | None
     as_json: bool
-    format: str | None
+    file_format: FileFormat
 
 
 def run_explain(options: ExplainOptions) -> None:
@@ -40,7 +41,7 @@ def run_explain(options: ExplainOptions) -> None:
         RankRerankError: any of the library's; the command prints it in one line.
     """
     output = None if options.html is None else check_output(Path(options.html), options.files)
-    candidates = read_candidates(files_or_standard_input(options.files), options.format)
+    candidates = read_candidates(files_or_standard_input(options.files), options.file_format)
     reranker = load_with(options.loading)
     if not isinstance(reranker, ColbertReranker):
         raise InvalidArgumentError("a cross-encoder does not say which words matched: use a late-interaction model")
@@ -49,7 +50,7 @@ def run_explain(options: ExplainOptions) -> None:
     explanations = [reranker.explain(options.query, hit.document) for hit in ranking]
     if output is not None:
         write_atomically(output, iter([render_report(options.query, explanations)]))
-        sys.stderr.write(f"rank-rerank: {len(explanations)} hits explained in {output}\n")
+        say(f"{len(explanations)} hits explained in {output}")
     elif options.as_json or not sys.stdout.isatty():
         lines = (json.dumps({"rank": rank, **each.to_dict()}) + "\n" for rank, each in enumerate(explanations, start=1))
         sys.stdout.writelines(lines)
@@ -61,18 +62,14 @@ def run_explain(options: ExplainOptions) -> None:
 def describe(rank: int, explanation: Explanation) -> Iterator[str]:
     """A hit for the terminal: its score, its passages, and what each word of the query found."""
     marks = choose_marks(os.environ)
-    name = explanation.document.id or ""
-    yield f"{rank:>3}  {explanation.score:.3f}  {_printable(name)}"
+    name = "" if explanation.document.id is None else str(explanation.document.id)
+    yield f"{rank:>3}  {explanation.score:.3f}  {shown(name)}"
     text = explanation.document.text
     for span in sorted(explanation.spans, key=lambda span: -span.score)[:3]:
-        passage = _printable(text[span.start : span.end])
+        passage = shown(text[span.start : span.end])
         yield f"     {span.score:.2f} at {span.start}-{span.end}: {marks.start}{passage}{marks.end}"
     for row, word in enumerate(explanation.query_words):
         if word.says_something and explanation.document_words:
             found = explanation.document_words[int(explanation.similarities[row].argmax())]
             pair = f"{explanation.query[word.start : word.end]} → {text[found.start : found.end]}"
-            yield f"       {explanation.similarities[row].max():.2f} {_printable(pair)}"
-
-
-def _printable(text: str) -> str:
-    return "".join(map(printable, text))
+            yield f"       {explanation.similarities[row].max():.2f} {shown(pair)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
+from rank_rerank.cli.terminal import printable
 from rank_rerank.rankings import RankedDocument, Ranking, WordMatch
 
 TEXT_LINES = 3
@@ -154,18 +155,6 @@ def _words(text: str, matches: Sequence[WordMatch], start: int) -> Iterator[Word
             word = []
     if word:
         yield word
-
-
-def printable(character: str) -> str:
-    """White space becomes a space; what could steer the terminal or turn the text round becomes a dot."""
-    if character in "\t\n\r\v\f\x85\u2028\u2029":
-        return " "
-    category = unicodedata.category(character)
-    return (
-        "·"
-        if category in ("Cc", "Cs") or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-        else character
-    )
 
 
 def _width(cells: Word) -> int:

@@ -90,12 +90,17 @@ def _run_store(arguments: argparse.Namespace) -> int:
 
 def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
     """A command's options from the arguments of the same names; what is said of the model is in ``loading``."""
+    from rank_rerank.cli.candidate_files import FileFormat  # noqa: PLC0415
     from rank_rerank.cli.model_options import read_load_options  # noqa: PLC0415 - pulls in the runtimes
+    from rank_rerank.cli.records import read_columns  # noqa: PLC0415
 
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
     }
     values["loading"] = read_load_options(arguments)
+    if "columns" in values:
+        columns = read_columns(values["columns"], values["text_column"], values["id_column"])
+        values["file_format"] = FileFormat(values["format"], columns)
     named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses
     return kind(**{name: value for name, value in values.items() if name in named})
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rank_rerank.cli.candidate_files import STANDARD_INPUT
+from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.output_file import open_output
 

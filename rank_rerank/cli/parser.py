@@ -88,7 +88,15 @@ def _add_candidates(command: argparse.ArgumentParser, top_k: str) -> None:
 
 
 def _add_format(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    group = command.add_argument_group("files")
+    group.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
+    group.add_argument("--text-column", metavar="NAME", help='the column or JSON key of the texts ("text")')
+    group.add_argument("--id-column", metavar="NAME", help='the column or JSON key of the ids ("id" or "_id")')
+    group.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="the names of all columns, where the first line of a .tsv or .csv is a document, as id,text for MS MARCO",
+    )
 
 
 def _add_encode(commands: _Commands) -> None:

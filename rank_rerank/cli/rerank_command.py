@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rank_rerank.cli.candidate_files import STANDARD_INPUT, Candidate, read_candidates
+from rank_rerank.cli.candidate_files import Candidate, FileFormat, read_candidates
 from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import MAX_MARKED_HITS, print_table
 from rank_rerank.cli.output_files import check_output, write_atomically
+from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
@@ -31,7 +32,7 @@ class RerankOptions:
     top_k: int | None
     as_json: bool
     output: str | None
-    format: str | None
+    file_format: FileFormat
     store: str | None = None
     ids: str | None = None
     spans: bool = False
@@ -70,7 +71,7 @@ def run_rerank(options: RerankOptions) -> None:
 def _read(options: RerankOptions) -> tuple[Sequence[Document], list[Candidate]]:
     """The candidates: from files, or documents of the store whose ids stand in a file."""
     if options.ids is None:
-        candidates = read_candidates(files_or_standard_input(options.files), options.format)
+        candidates = read_candidates(files_or_standard_input(options.files), options.file_format)
         return [item.document for item in candidates], candidates
     if options.store is None:
         raise InvalidArgumentError("--ids names documents of a store. Say which one with --store DIR")

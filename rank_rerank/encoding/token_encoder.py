@@ -9,9 +9,10 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.documents import Queries, Texts, list_items
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import CheckpointFormatError, InvalidItemError, NonFiniteError
+from rank_rerank.errors import CheckpointFormatError, NonFiniteError
 from rank_rerank.inference.choose import DEFAULT, choose_runtime
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import Transformer
@@ -97,10 +98,10 @@ class TokenEncoder:
         """
         return self._encode(self.tokenizer.tokenize_queries([check_text(query, "the query")]))
 
-    def encode_queries(self, queries: Sequence[str]) -> TokenEmbeddings:
+    def encode_queries(self, queries: Queries) -> TokenEmbeddings:
         """Encode many queries, packed in their order; errors as encode_query, naming the index."""
-        names = _check_texts(queries, "queries")
-        return self._encode(self.tokenizer.tokenize_queries(queries, names))
+        texts, names = _read_texts(queries, "queries")
+        return self._encode(self.tokenizer.tokenize_queries(texts, names))
 
     def encode_document(self, document: str) -> TokenEmbeddings:
         """Encode one document; a document without words has no vectors.
@@ -111,28 +112,24 @@ class TokenEncoder:
         """
         return self._encode_documents([check_text(document, "the document")])
 
-    def encode_documents(self, documents: Sequence[str]) -> TokenEmbeddings:
+    def encode_documents(self, documents: Texts) -> TokenEmbeddings:
         """Encode many documents, packed in their order; all their vectors are held in memory at once.
 
         Raises:
             InvalidItemError: an item is not a str; the message has its index.
             InvalidTextError: an item holds lone surrogates; the message has its index.
         """
-        _check_texts(documents, "documents")
-        return self._encode_documents(documents)
+        return self._encode_documents(_read_texts(documents, "documents")[0])
 
-    def stream_documents(self, documents: Sequence[str]) -> Iterator[TokenEmbeddings]:
+    def stream_documents(self, documents: Texts) -> Iterator[TokenEmbeddings]:
         """Encode documents window by window, in their order: memory is bounded by 128 documents, not by their number.
 
         Raises:
             InvalidItemError: an item is not a str; the message has its index.
             InvalidTextError: an item holds lone surrogates; the message has its index.
         """
-        _check_texts(documents, "documents")
-        return (
-            self._encode_documents(documents[first : first + WINDOW], first)
-            for first in range(0, len(documents), WINDOW)
-        )
+        texts, _ = _read_texts(documents, "documents")
+        return (self._encode_documents(texts[first : first + WINDOW], first) for first in range(0, len(texts), WINDOW))
 
     def _check_unit_length(self) -> None:
         """Refuse an ONNX file that gives vectors of another length than 1, on which MaxSim has no meaning.
@@ -174,14 +171,13 @@ class TokenEncoder:
         )
 
 
-def _check_texts(texts: Sequence[str], name: str) -> list[str]:
-    """Refuse a bare string, which would be read as a list of characters, and every item that is not valid text."""
-    if isinstance(texts, str | bytes):
-        raise InvalidItemError(f"{name} must be a list of texts; for one text pass [text]")
-    names = [f"{name}[{index}]" for index in range(len(texts))]
-    for text, text_name in zip(texts, names, strict=True):
+def _read_texts(texts: Texts, name: str) -> tuple[list[str], list[str]]:
+    """The texts of a container, which must not be a text itself, and what errors call them."""
+    listed = list_items(texts, name, "texts" if name == "documents" else name)
+    names = [f"{name}[{index}]" for index in range(len(listed))]
+    for text, text_name in zip(listed, names, strict=True):
         check_text(text, text_name)
-    return names
+    return listed, names
 
 
 def _check_finite(vectors: Float32Matrix, offsets: Int64Vector, first_text: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_number
 from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -129,6 +130,7 @@ def explain_document(  # noqa: PLR0913 - what is compared, and which of it is wa
     Raises:
         InvalidArgumentError: embeddings without character spans, or an option out of its range.
     """
+    check_number(min_similarity, "min_similarity", -1, 1)
     query_words, document_words = words_of(query, query_text), words_of(embeddings, document.text)
     similarities = word_similarities(query, query_words, embeddings, document_words)
     matches = find_matches(similarities, query_words, document_words, min_similarity)

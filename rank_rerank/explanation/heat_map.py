@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from rank_rerank.arguments import check_kind
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation
@@ -29,8 +31,8 @@ def save_heat_map(explanation: Explanation, path: str | Path, *, max_words: int 
     target = Path(path)
     if target.suffix.lower() not in FORMATS:
         raise InvalidArgumentError(f"{target.name} must end with one of {', '.join(FORMATS)}")
-    if max_words < 1:
-        raise InvalidArgumentError("max_words must be a whole number above 0")
+    max_words = check_whole_number(max_words, "max_words", 1)
+    check_kind(explanation, "explanation", Explanation)
     rows = [index for index, word in enumerate(explanation.query_words) if word.says_something]
     columns = [index for index, word in enumerate(explanation.document_words) if word.says_something][:max_words]
     if not rows or not columns:

@@ -78,7 +78,7 @@ def _filter_rules(words: Sequence[TextWord]) -> str:
 
 def _hit(rank: int, explanation: Explanation) -> str:
     document = explanation.document
-    name = "" if document.id is None else f' <span class="id" dir="auto">{_text(document.id)}</span>'
+    name = "" if document.id is None else f' <span class="id" dir="auto">{_text(str(document.id))}</span>'
     cut = '<p class="note">Longer than the model reads: its end was not read.</p>' if explanation.truncated else ""
     score = f"{explanation.score:.3f}" if explanation.document_words else "no words"
     heat_map = _heat_map(explanation) if rank <= MAX_HEAT_MAPS else ""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.encoding.chunking import SENTENCE_END
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import RelevantSpan
 
 
@@ -23,8 +24,11 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
     Raises:
         InvalidArgumentError: max_characters is not a whole number above 0, or a span lies outside the text.
     """
-    if type(max_characters) is not int or max_characters < 1:
-        raise InvalidArgumentError("max_characters must be a whole number above 0")
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError(f"the text must be a str, this is {type(text).__name__}")
+    max_characters = check_whole_number(max_characters, "max_characters", 1)
+    if not all(isinstance(span, RelevantSpan) for span in spans):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError("spans must be a list of RelevantSpan, as of hit.spans; where that is None, pass ()")
     if any(not 0 <= span.start < span.end <= len(text) for span in spans):
         raise InvalidArgumentError("a span lies outside the text")
     best = max(spans, key=lambda span: span.score, default=RelevantSpan(0, 0, 0.0))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.arguments import check_number
+from rank_rerank.arrays import AnyArray, Float32Matrix, check_whole_number
 from rank_rerank.explanation.words import TextWord
 from rank_rerank.rankings import RelevantSpan
 
@@ -50,7 +50,7 @@ def find_spans(  # noqa: PLR0913 - what is found, and which of it is wanted
     Raises:
         InvalidArgumentError: an option is out of its range.
     """
-    _check_options(threshold, max_spans, max_gap)
+    check_span_options(threshold, max_spans, max_gap)
     in_sentence = np.zeros(len(document_words), np.int64) if sentences is None else np.asarray(sentences)
     asked = np.clip(similarities[[word.says_something for word in query_words]], 0, 1)
     spans: list[RelevantSpan] = []
@@ -81,10 +81,9 @@ def _groups(found: Sequence[int], words: Sequence[TextWord], in_sentence: AnyArr
     return groups
 
 
-def _check_options(threshold: float, max_spans: int | None, max_gap: int) -> None:
-    if not 0 <= threshold <= 1:
-        raise InvalidArgumentError(f"threshold must be from 0 to 1, not {threshold}")
-    if max_spans is not None and max_spans < 1:
-        raise InvalidArgumentError("max_spans must be a whole number above 0, or None for all")
-    if max_gap < 0:
-        raise InvalidArgumentError("max_gap must be a number of characters, 0 or more")
+def check_span_options(threshold: float, max_spans: int | None, max_gap: int = MAX_GAP) -> None:
+    """Refuse options of find_spans that are out of their range; errors as there."""
+    check_number(threshold, "threshold", 0, 1)
+    if max_spans is not None:
+        check_whole_number(max_spans, "max_spans (None for all)", 1)
+    check_whole_number(max_gap, "max_gap, in characters,", 0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from rank_rerank.documents import Document
+from rank_rerank.documents import Document, DocumentId, plain_value
 
 # characters of a text that a repr shows
 SHOWN_CHARACTERS = 40
@@ -100,7 +100,7 @@ class RankedDocument:
         return self.document.text
 
     @property
-    def id(self) -> str | None:
+    def id(self) -> DocumentId | None:
         """The document's id, None if the caller gave none."""
         return self.document.id
 
@@ -115,7 +115,11 @@ class RankedDocument:
         return self.score if math.isfinite(self.score) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can carry; a score of minus infinity becomes None."""
+        """Plain values that JSON can carry: NumPy's become Python's, NaN and a score of minus infinity become None.
+
+        Raises:
+            InvalidItemError: metadata holds what JSON cannot carry; the message has the document's index and the key.
+        """
         return {
             "index": self.index,
             "score": self.json_score,
@@ -123,7 +127,7 @@ class RankedDocument:
             "id": self.id,
             "text": self.text,
             "truncated": self.truncated,
-            "metadata": dict(self.metadata),
+            "metadata": plain_value(self.metadata, f"documents[{self.index}].metadata", dates_as_text=True),
             **({} if self.stage is None else {"stage": self.stage}),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),

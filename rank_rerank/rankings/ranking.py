@@ -6,10 +6,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
+from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector, as_array, check_whole_number
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, ShapeError
 from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult, cohere_body, jina_body, jina_usage, tei_body
 from rank_rerank.rankings.hits import RankedDocument, Usage
 from rank_rerank.rankings.trec import trec_lines
@@ -90,13 +90,24 @@ class Ranking(Sequence[RankedDocument]):
         )
         return replace(self, hits=tuple(hits))
 
-    def select(self, positions: Int64Vector) -> "Ranking":
+    def select(self, positions: Int64Vector | Sequence[int]) -> "Ranking":
         """The same ranking with some of its hits, in another order.
 
         Args:
             positions: [num_selected] positions in ``hits``, from 0.
+
+        Raises:
+            InvalidItemError, ShapeError: positions are no list of whole numbers.
+            InvalidArgumentError: one is out of its range.
         """
-        return replace(self, hits=tuple(self.hits[position] for position in positions.tolist()))
+        chosen = as_array(positions, "positions")
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise ShapeError("positions need one axis of whole numbers")
+        if chosen.size and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self.hits)):
+            raise InvalidArgumentError(
+                f"positions must be from 0 to {len(self.hits) - 1}, one of {len(self.hits)} hits"
+            )
+        return replace(self, hits=tuple(self.hits[position] for position in chosen.tolist()))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, in plain values that JSON can carry."""
@@ -155,6 +166,4 @@ def check_top_k(top_k: int | None) -> int | None:
     Raises:
         InvalidArgumentError: it is not None and not a whole number above 0.
     """
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("top_k must be a whole number above 0, or None for all documents")
-    return top_k
+    return None if top_k is None else check_whole_number(top_k, "top_k (None for all documents)", 1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.rankings import Ranking
 from rank_rerank.refinement.similarities import check_documents, check_share, similarities_of
 
@@ -26,7 +27,8 @@ def drop_near_duplicates(ranking: Ranking, vectors: Any, *, threshold: float = D
         InvalidArgumentError: threshold is not from 0 to 1.
         ShapeError: a hit has no vector.
     """
-    check_share(threshold, "threshold")
+    threshold = check_share(threshold, "threshold")
+    check_kind(ranking, "ranking", Ranking)
     similarities = similarities_of(vectors)
     indices = np.array([hit.index for hit in ranking], np.int64)
     check_documents(len(similarities), indices)

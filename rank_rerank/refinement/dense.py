@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import Float64Vector, Int64Vector
+from rank_rerank.arrays import Float64Vector, Int64Vector, as_array, check_whole_number
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 from rank_rerank.refinement.similarities import unit_rows
 
@@ -22,17 +22,18 @@ def dense_scores(query_vector: Any, vectors: Any, *, dims: int | None = None) ->
         [num_documents], from −1 to 1; 0 where a vector is all zeros.
 
     Raises:
+        InvalidItemError: something is no array of numbers.
         ShapeError: axes or dims do not fit.
         NonFiniteError: NaN or infinity; the message has the document's index.
         InvalidArgumentError: dims is not from 1 to dim.
     """
-    query, documents = np.asarray(query_vector), np.asarray(vectors)
+    query, documents = as_array(query_vector, "query_vector"), as_array(vectors, "vectors")
     if query.ndim != 1 or documents.ndim != 2 or documents.shape[1] != len(query):  # noqa: PLR2004
         raise ShapeError(f"a query of shape [dim] needs documents [num_documents, dim], not {documents.shape}")
     if not np.isfinite(query).all():
         raise NonFiniteError("the query's vector holds NaN or infinity")
-    if dims is not None and not 1 <= dims <= len(query):
-        raise InvalidArgumentError(f"dims must be from 1 to {len(query)}, not {dims}")
+    if dims is not None:
+        dims = check_whole_number(dims, "dims", 1, len(query))
     return unit_rows(documents[:, :dims]) @ unit_rows(query[None, :dims])[0]
 
 
@@ -54,9 +55,10 @@ def refine_matryoshka(query_vector: Any, vectors: Any, *, head_dims: int, keep: 
         ShapeError, NonFiniteError: as for dense_scores.
         InvalidArgumentError: head_dims is not from 1 to dim, keep is below top_k, or top_k below 1.
     """
-    if not keep >= top_k >= 1:
-        raise InvalidArgumentError(f"keep must be at least top_k, and top_k at least 1; these are {keep} and {top_k}")
+    top_k = check_whole_number(top_k, "top_k", 1)
+    if check_whole_number(keep, "keep", 1) < top_k:
+        raise InvalidArgumentError(f"keep must be at least top_k; these are {keep} and {top_k}")
     heads = dense_scores(query_vector, vectors, dims=head_dims)
     kept = np.sort(np.argsort(-heads, kind="stable")[:keep])
-    order = np.argsort(-dense_scores(query_vector, np.asarray(vectors)[kept]), kind="stable")[:top_k]
+    order = np.argsort(-dense_scores(query_vector, as_array(vectors, "vectors")[kept]), kind="stable")[:top_k]
     return kept[order]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import Float64Vector, Int64Vector
 from rank_rerank.rankings import Ranking, check_top_k
 from rank_rerank.refinement.similarities import (
@@ -45,7 +46,8 @@ def mmr(ranking: Ranking, vectors: Any, *, top_k: int | None = None, trade_off: 
         InvalidArgumentError: trade_off is not from 0 to 1, or top_k is not a whole number above 0.
         ShapeError: a hit has no vector.
     """
-    check_share(trade_off, "trade_off")
+    trade_off = check_share(trade_off, "trade_off")
+    check_kind(ranking, "ranking", Ranking)
     similarities = similarities_of(vectors)
     return _reorder(ranking, similarities, top_k, lambda r, s, k: choose_by_mmr(r, s, k, trade_off))
 
@@ -65,7 +67,8 @@ def dpp(ranking: Ranking, vectors: Any, *, top_k: int | None = None, trade_off: 
     Raises:
         InvalidArgumentError, ShapeError: as for mmr.
     """
-    check_share(trade_off, "trade_off")
+    trade_off = check_share(trade_off, "trade_off")
+    check_kind(ranking, "ranking", Ranking)
     similarities = kernel_of(vectors)
     return _reorder(ranking, similarities, top_k, lambda r, s, k: choose_by_dpp(r, s, k, trade_off))
 
@@ -155,7 +158,7 @@ def _reorder(
     top_k: int | None,
     choose: Callable[[Float64Vector, Similarities, int], Int64Vector],
 ) -> Ranking:
-    check_top_k(top_k)
+    top_k = check_top_k(top_k)
     positions = np.array([hit.index for hit in ranking], np.int64)
     check_documents(len(similarities), positions)
     relevance = np.array([hit.relevance for hit in ranking], np.float64)

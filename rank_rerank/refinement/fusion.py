@@ -21,9 +21,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arrays import Float64Vector
+from rank_rerank.arguments import as_vector, check_choice, check_kind, check_number
+from rank_rerank.arrays import Float64Vector, as_array
+from rank_rerank.documents import DocumentId, list_items
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
-from rank_rerank.rankings import Ranking, check_top_k
+from rank_rerank.rankings import RankedDocument, Ranking, check_top_k
 
 FusionMethod: TypeAlias = Literal["rrf", "isr", "borda", "comb_sum", "comb_mnz"]
 Normalization: TypeAlias = Literal["min_max", "z_score", "distribution", "none"]
@@ -76,15 +78,13 @@ def fuse(
         InvalidItemError: a ranking is of another type, or has no scores where they are needed.
         NonFiniteError: a score is NaN or infinite. (Minus infinity, the score of an empty document, counts as absent.)
     """
-    check_top_k(top_k)
-    lists = [_Ranked.read(ranking, f"rankings[{number}]") for number, ranking in enumerate(rankings)]
+    top_k = check_top_k(top_k)
+    check_choice(method, "method", _METHODS)
+    check_choice(normalization, "normalization", _NORMALIZATIONS)
+    rrf_k = check_number(rrf_k, "rrf_k", 0)
+    listed = list_items(rankings, "rankings", "rankings")
+    lists = [_Ranked.read(ranking, f"rankings[{number}]") for number, ranking in enumerate(listed)]
     factors = _read_weights(weights, len(lists))
-    if method not in _METHODS or normalization not in _NORMALIZATIONS:
-        raise InvalidArgumentError(
-            f"method must be one of {', '.join(_METHODS)}, normalization one of {', '.join(_NORMALIZATIONS)}"
-        )
-    if not (rrf_k >= 0 and math.isfinite(rrf_k)):
-        raise InvalidArgumentError(f"rrf_k must be 0 or more, not {rrf_k}")
     keys = list(dict.fromkeys(key for ranked in lists for key in ranked.keys))
     ranks = np.full((len(lists), len(keys)), np.inf)  # [num_rankings, num_documents]
     position_of = {key: position for position, key in enumerate(keys)}
@@ -94,9 +94,12 @@ def fuse(
         parts = _BY_RANK[method](ranks, rrf_k)
     else:
         parts = _normalized_scores(lists, ranks, normalization, method)
-    scores = factors @ parts
-    if method in {"isr", "comb_mnz"}:
-        scores = scores * np.isfinite(ranks).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = factors @ parts
+        if method in {"isr", "comb_mnz"}:
+            scores = scores * np.isfinite(ranks).sum(axis=0)
+    if not np.isfinite(scores).all():
+        raise NonFiniteError("fused scores are too large for a float: choose smaller weights, or a normalization")
     order = np.argsort(-scores, kind="stable")[:top_k]
     return [
         FusedDocument(
@@ -121,15 +124,17 @@ def blend(ranking: Ranking, first_stage: Sequence[float], *, weight: float = 0.5
 
     Raises:
         InvalidArgumentError: the weight is out of its range, or a hit has no score in first_stage.
+        InvalidItemError, ShapeError: first_stage is no list of numbers.
         NonFiniteError: a score is NaN or infinite.
     """
-    if not 0 <= weight <= 1:
-        raise InvalidArgumentError(f"weight must be from 0 to 1, not {weight}")
-    if len(ranking) and max(hit.index for hit in ranking) >= len(first_stage):
+    weight = check_number(weight, "weight", 0, 1)
+    check_kind(ranking, "ranking", Ranking)
+    scores = as_vector(first_stage, "first_stage")
+    if len(ranking) and max(hit.index for hit in ranking) >= len(scores):
         raise InvalidArgumentError(
-            f"first_stage has {len(first_stage)} scores. Pass one for each document that was ranked, in that order"
+            f"first_stage has {len(scores)} scores. Pass one for each document that was ranked, in that order"
         )
-    before = {_key(hit.id, hit.index): float(first_stage[hit.index]) for hit in ranking}
+    before = {_key(hit.id, hit.index): float(scores[hit.index]) for hit in ranking}
     return fuse([ranking, before], "comb_sum", weights=[1 - weight, weight])
 
 
@@ -147,13 +152,14 @@ class _Ranked:
             return cls.of_pairs([(_key(hit.id, hit.index), hit.score) for hit in hits], name)
         if isinstance(ranking, Mapping):
             pairs: list[tuple[Hashable, Any]] = list(ranking.items())
-            if not all(isinstance(score, int | float | np.number) for _, score in pairs):
-                raise InvalidItemError(f"{name} must map documents to numbers")
-            kept = [(key, float(score)) for key, score in pairs if score != -math.inf]
+            numbers = [(key, _read_score(score, name)) for key, score in pairs]
+            kept = [(key, score) for key, score in numbers if score != -math.inf]
             return cls.of_pairs(sorted(kept, key=lambda pair: -pair[1]), name)
-        if isinstance(ranking, str | bytes) or not isinstance(ranking, Iterable):
+        if isinstance(ranking, str | bytes | RankedDocument) or not isinstance(ranking, Iterable):
             raise InvalidItemError(f"{name} must be a Ranking, a mapping from document to score, or a list, best first")
-        keys: list[Hashable] = list(ranking)
+        if callable(getattr(ranking, "to_dict", None)):  # a column of scores, whose labels are the documents
+            raise InvalidItemError(f"{name} is a column of a table. Pass a mapping from document to score: .to_dict()")
+        keys: list[Hashable] = list_items(ranking, name, "documents")
         _refuse_repeated(keys, name)
         return cls(keys, None)
 
@@ -167,7 +173,16 @@ class _Ranked:
         return cls(keys, scores)
 
 
-def _key(identifier: str | None, index: int) -> Hashable:
+def _read_score(score: Any, name: str) -> float:
+    if isinstance(score, bool | np.bool_) or not isinstance(score, int | float | np.integer | np.floating):
+        raise InvalidItemError(f"{name} must map documents to numbers")
+    try:
+        return float(score)
+    except OverflowError:
+        raise NonFiniteError(f"{name} has a score that is too large for a float") from None
+
+
+def _key(identifier: DocumentId | None, index: int) -> Hashable:
     return index if identifier is None else identifier
 
 
@@ -181,7 +196,7 @@ def _refuse_repeated(keys: list[Hashable], name: str) -> None:
 
 
 def _read_weights(weights: Sequence[float] | None, count: int) -> Float64Vector:
-    factors = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    factors = np.ones(count) if weights is None else as_array(weights, "weights").astype(np.float64)
     if factors.shape != (count,) or not (np.isfinite(factors).all() and (factors >= 0).all()):
         raise InvalidArgumentError(f"weights must be {count} numbers, one per ranking, finite and not negative")
     return factors
@@ -221,13 +236,19 @@ def _normalized_scores(lists: list[_Ranked], ranks: Any, normalization: str, met
 def _min_max(scores: Float64Vector) -> Float64Vector:
     """To [0, 1]; scores that are all the same become 1: they say that a document was found."""
     low, high = float(scores.min()), float(scores.max())
-    return np.ones(len(scores)) if high == low else np.clip((scores / 2 - low / 2) / (high / 2 - low / 2), 0, 1)
+    if high == low:
+        return np.ones(len(scores))
+    if high / 2 == low / 2:  # so small that half of them is nothing
+        return (scores > low).astype(np.float64)
+    return np.clip((scores / 2 - low / 2) / (high / 2 - low / 2), 0, 1)
 
 
 def _z_score(scores: Float64Vector) -> Float64Vector:
     if scores.min() == scores.max():  # their deviation may round to something that is not 0
         return np.zeros(len(scores))
-    return (scores - scores.mean()) / scores.std()
+    scaled = scores / np.abs(scores).max()  # no square overflows
+    deviation = scaled.std()
+    return np.zeros(len(scores)) if deviation == 0 else (scaled - scaled.mean()) / deviation
 
 
 def _distribution(scores: Float64Vector) -> Float64Vector:

@@ -11,9 +11,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from rank_rerank.arguments import check_choice, check_kind
 from rank_rerank.arrays import Float32Vector, Int64Vector
+from rank_rerank.documents import Texts, each_item
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.tokenization.texts import check_text
 
 WeightFormula: TypeAlias = Literal["idf", "bm25"]
 BATCH = 256
@@ -32,7 +35,7 @@ class TokenStatistics:
     document_frequencies: Int64Vector
 
     @classmethod
-    def fit(cls, encoder: TokenEncoder, texts: Iterable[str]) -> "TokenStatistics":
+    def fit(cls, encoder: TokenEncoder, texts: Texts) -> "TokenStatistics":
         """Count over a corpus, as a stream: tokenizing is all it takes.
 
         Args:
@@ -43,6 +46,7 @@ class TokenStatistics:
             InvalidArgumentError: there is no text.
             InvalidItemError, InvalidTextError: as for encode_documents.
         """
+        check_kind(encoder, "encoder", TokenEncoder)
         frequencies, count = np.zeros(0, np.int64), 0
         for batch in _batches(texts):
             tokens = encoder.tokenizer.tokenize_documents(batch)
@@ -71,9 +75,9 @@ class TokenStatistics:
             InvalidArgumentError: another formula.
             EmptyQueryError, InvalidItemError, InvalidTextError: as for encode_query.
         """
-        if formula not in ("idf", "bm25"):
-            raise InvalidArgumentError(f'formula must be "idf" or "bm25", not {formula!r}')
-        batch = encoder.tokenizer.tokenize_queries([query])
+        check_choice(formula, "formula", ("idf", "bm25"))
+        check_kind(encoder, "encoder", TokenEncoder)
+        batch = encoder.tokenizer.tokenize_queries([check_text(query, "the query")])
         ids = batch.token_ids[batch.scoring_mask]
         known = ids < len(self.document_frequencies)
         held = np.where(known, self.document_frequencies[np.where(known, ids, 0)], 0)
@@ -85,10 +89,10 @@ class TokenStatistics:
         return np.ones(len(ids), np.float32) if mean <= 0 else (weights / mean).astype(np.float32)
 
 
-def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
+def _batches(texts: Texts) -> Iterable[list[str]]:
     batch: list[str] = []
-    for text in texts:
-        batch.append(text)
+    for index, text in enumerate(each_item(texts, "texts", "texts")):
+        batch.append(check_text(text, f"texts[{index}]"))
         if len(batch) == BATCH:
             yield batch
             batch = []

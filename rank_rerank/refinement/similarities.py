@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector
+from rank_rerank.arguments import check_number
+from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector, as_array
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
+from rank_rerank.errors import NonFiniteError, ShapeError
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many
 
 MATRIX_AXES = 2
@@ -98,8 +99,8 @@ def mean_vectors(embeddings: TokenEmbeddings) -> AnyArray:
 
 def unit_rows(vectors: Any) -> AnyArray:
     """Check dense vectors and bring each to unit length: [num_rows, dim] float64; zeros stay zeros."""
-    matrix = np.asarray(vectors)
-    if matrix.ndim != MATRIX_AXES or matrix.dtype.kind not in "fiu":
+    matrix = as_array(vectors, "vectors")
+    if matrix.ndim != MATRIX_AXES:
         raise ShapeError(f"dense vectors need the axes [num_documents, dim] of real numbers, not {matrix.shape}")
     matrix = matrix.astype(np.float64)
     if not (finite := np.isfinite(matrix).all(axis=1)).all():
@@ -116,9 +117,7 @@ def check_share(value: float, name: str) -> float:
     Raises:
         InvalidArgumentError: it is not.
     """
-    if not 0 <= value <= 1:
-        raise InvalidArgumentError(f"{name} must be from 0 to 1, not {value}")
-    return value
+    return check_number(value, name, 0, 1)
 
 
 def check_documents(num_vectors: int, indices: Int64Vector) -> None:

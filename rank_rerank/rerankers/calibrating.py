@@ -1,12 +1,13 @@
 """calibrate(): fit a reranker's relevance on pairs, judged or not, and measure it on queries that were held out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray
+from rank_rerank.arguments import check_choice, check_kind, check_number
+from rank_rerank.arrays import AnyArray, check_whole_number
 from rank_rerank.calibration.calibration import (
     Calibration,
     CalibrationMethod,
@@ -14,6 +15,7 @@ from rank_rerank.calibration.calibration import (
     fit_calibration,
 )
 from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration
+from rank_rerank.documents import SequenceNotStr, each_item, is_missing
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 
@@ -23,7 +25,7 @@ Groups: TypeAlias = dict[str, list[tuple[str, bool | None]]]
 
 def calibrate(
     reranker: ColbertReranker,
-    pairs: Iterable[tuple[str, str, bool | None]],
+    pairs: SequenceNotStr[tuple[str, str, bool | None]] | Iterator[tuple[str, str, bool | None]],
     *,
     held_out: float = 0.2,
     seed: int = 0,
@@ -53,8 +55,11 @@ def calibrate(
         InvalidItemError: a pair is not a query, a document and a label.
         EmptyQueryError, InvalidTextError: as for rerank.
     """
-    if not 0 <= held_out < 1:
-        raise InvalidArgumentError(f"held_out must be from 0 to below 1, not {held_out}")
+    check_kind(reranker, "reranker", ColbertReranker)
+    if check_number(held_out, "held_out", 0, 1) == 1:
+        raise InvalidArgumentError("held_out must be below 1: there must be pairs to fit on")
+    check_whole_number(seed, "seed", 0)
+    check_choice(method, "method", ("platt", "isotonic"))
     groups = _by_query(pairs)
     if _are_unlabelled(groups):
         if method != "platt":
@@ -78,17 +83,28 @@ def calibrate(
     return replace(calibration, calibration_error=expected_calibration_error(relevance, found.labels[is_tested]))
 
 
-def _by_query(pairs: Iterable[tuple[str, str, bool | None]]) -> Groups:
+def _by_query(pairs: object) -> Groups:
     groups: Groups = {}
-    for index, pair in enumerate(pairs):
+    for index, pair in enumerate(each_item(pairs, "pairs", "pairs")):
         try:
             query, document, label = pair
         except (TypeError, ValueError):
             raise InvalidItemError(f"pairs[{index}] must be a query, a document and a label") from None
-        if not isinstance(query, str) or not isinstance(document, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(query, str) or not isinstance(document, str):
             raise InvalidItemError(f"pairs[{index}] must begin with two strings, a query and a document")
-        groups.setdefault(query, []).append((document, None if label is None else bool(label)))
+        groups.setdefault(query, []).append((document, _read_label(label, f"pairs[{index}]")))
     return groups
+
+
+def _read_label(label: Any, name: str) -> bool | None:
+    """Whether the document answers the query; None where nobody has said."""
+    if is_missing(label):
+        return None
+    if not isinstance(label, bool | int | float | np.bool_ | np.integer | np.floating) or label not in (0, 1):
+        raise InvalidItemError(
+            f"the label of {name} must be True, False, 1, 0 or None. Say from which grade on it is 1"
+        )
+    return bool(label)
 
 
 def _are_unlabelled(groups: Groups) -> bool:

@@ -2,12 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rank_rerank.documents import Document, as_documents, check_queries
+from rank_rerank.arguments import check_number
+from rank_rerank.arrays import check_whole_number
+from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
+from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
+from rank_rerank.rerankers.colbert_reranker import ColbertReranker
+from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.rerankers.reranker import Reranker
 
 # what a later stage reads between two looks at the clock
@@ -35,9 +41,8 @@ class CascadeStage:
     budget_ms: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.keep) is not int or self.keep < 1:
-            raise InvalidArgumentError("keep must be a whole number above 0")
-        if self.budget_ms is not None and not self.budget_ms > 0:
+        object.__setattr__(self, "keep", check_whole_number(self.keep, "keep", 1))
+        if self.budget_ms is not None and check_number(self.budget_ms, "budget_ms", 0) == 0:
             raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")
 
 
@@ -61,6 +66,8 @@ class CascadeReranker:
     stages: Sequence[CascadeStage]
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.first, "rerank", None)):
+            raise InvalidArgumentError("first must be a reranker, which reads every document")
         stages = tuple(self.stages) if isinstance(self.stages, Sequence) else ()  # pyright: ignore[reportUnnecessaryIsInstance]
         if not stages or not all(isinstance(stage, CascadeStage) for stage in stages):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError(
@@ -68,40 +75,68 @@ class CascadeReranker:
             )
         object.__setattr__(self, "stages", stages)
 
-    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
+    def rerank(
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Ranking:
         """Order documents by how well they answer the query; arguments and errors as of the rerankers."""
-        return self.rerank_in_stages(query, documents, top_k=top_k)[0]
+        found = self.rerank_in_stages(query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
+        return found[0]
 
     def rerank_many(
-        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own; the budgets hold for each query.
 
         Raises:
             InvalidArgumentError: the two lists differ in length.
         """
-        check_top_k(top_k)
-        check_queries(queries, documents_per_query)
-        firsts = self.first.rerank_many(queries, documents_per_query)
-        return [self._later_stages(ranking)[:top_k] for ranking in firsts]
+        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        texts, candidates = read_many(
+            queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
+        )
+        firsts = (
+            self.first.rerank_many(texts, candidates, show_progress=show_progress)
+            if isinstance(self.first, ColbertReranker | CrossEncoderReranker)
+            else self.first.rerank_many(texts, candidates)
+        )
+        return [self._later_stages(ranking, show_progress)[:top_k] for ranking in firsts]
 
     def rerank_in_stages(
-        self, query: str, documents: Iterable[object], *, top_k: int | None = None
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
     ) -> tuple[Ranking, int]:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
-        check_top_k(top_k)
-        candidates: list[Document] = as_documents(documents, "documents")
-        ranking = self._later_stages(self.first.rerank(query, candidates))[:top_k]
+        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        candidates = read_documents(documents, "documents", text_key)
+        first = _rerank(self.first, read_query(query), candidates, show_progress)
+        ranking = self._later_stages(first, show_progress)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
-    def _later_stages(self, first: Ranking) -> Ranking:
+    def _later_stages(self, first: Ranking, show_progress: bool | None) -> Ranking:  # noqa: FBT001 - handed on
         """Read the best hits of a ranking again, stage by stage."""
         hits = [replace(hit, stage=0) for hit in first]
         usage = [first.usage]
         for number, stage in enumerate(self.stages, start=1):
             # only what the stage before has read has scores that tell what is best
             promising = [hit for hit in hits if hit.stage == number - 1][: stage.keep]
-            again, read = _read(stage, first.query, promising)
+            again, read = _read(stage, first.query, promising, show_progress)
             usage += read
             decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.score)
             hits = [*decided, *hits[len(again) :]]
@@ -109,7 +144,10 @@ class CascadeReranker:
 
 
 def _read(
-    stage: CascadeStage, query: str, promising: list[RankedDocument]
+    stage: CascadeStage,
+    query: str,
+    promising: list[RankedDocument],
+    show_progress: bool | None,  # noqa: FBT001 - handed on
 ) -> tuple[list[RankedDocument], list[Usage | None]]:
     """The stage's hits for a beginning of ``promising``, in its order, with the caller's indices."""
     size = BLOCK if stage.budget_ms is not None else max(len(promising), 1)
@@ -123,12 +161,19 @@ def _read(
             logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
             break
         block = promising[start : start + size]
-        ranking = stage.reranker.rerank(query, [hit.document for hit in block])
+        ranking = _rerank(stage.reranker, query, [hit.document for hit in block], show_progress)
         in_order = sorted(ranking, key=lambda hit: hit.index)
         hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
         usage.append(ranking.usage)
         slowest_ms = max(slowest_ms, 1000 * (time.perf_counter() - begun) - spent_ms)
     return hits, usage
+
+
+def _rerank(reranker: Reranker, query: str, documents: list[Document], show_progress: bool | None) -> Ranking:  # noqa: FBT001
+    """Rank by a stage's reranker, with a bar where that is of a kind that shows one."""
+    if isinstance(reranker, ColbertReranker | CrossEncoderReranker):
+        return reranker.rerank(query, documents, show_progress=show_progress)
+    return reranker.rerank(query, documents)
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:

@@ -1,18 +1,19 @@
 """ColbertReranker: documents ranked by late interaction."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.calibration.calibration import Calibration
-from rank_rerank.documents import as_documents, check_queries
+from rank_rerank.devices import check_num_threads
+from rank_rerank.documents import DocumentLike, Documents, DocumentsPerQuery, Queries, as_documents
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import Ranking
-from rank_rerank.rerankers.candidates import read_candidates
+from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
 from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
@@ -30,26 +31,37 @@ class ColbertReranker:
         encoder: turns texts into token embeddings.
         num_threads: threads that score; None for the default.
         calibration: turns scores into probabilities for ``relevance``; None for the mean best similarity.
+
+    Raises:
+        InvalidArgumentError: num_threads is out of its range, or calibration is none.
     """
 
     encoder: TokenEncoder
     num_threads: int | None = None
     calibration: Calibration | None = None
 
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            check_kind(self.calibration, "calibration", Calibration)
+        if self.num_threads is not None:
+            check_num_threads(self.num_threads)
+
     @property
     def scale(self) -> ScoreScale:
         """What becomes of the sums of similarities."""
         return ScoreScale.of(self.encoder.checkpoint, self.calibration)
 
-    def rerank(
+    def rerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
-        documents: Iterable[object],
+        documents: Documents,
         *,
         top_k: int | None = None,
         store: EmbeddingStore | None = None,
         spans: bool | int = False,
         long_documents: LongDocuments = "truncate",
+        text_key: str | None = None,
+        show_progress: bool | None = None,
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -58,8 +70,8 @@ class ColbertReranker:
 
         Args:
             query: a text with at least one word.
-            documents: each a str, a Document, or a mapping with "text"; may be empty. Or ``store.select(ids)``, whose
-                stored vectors are scored as they are.
+            documents: each a str, a Document, a mapping with "text", or a document of LangChain, LlamaIndex or
+                Haystack; may be empty. Or ``store.select(ids)``, whose stored vectors are scored as they are.
             top_k: how many hits to return; None, or more than there are, for all.
             store: a cache of texts: what it holds is not encoded again, what it lacks is encoded and kept. A string
                 is always a text, never an id.
@@ -68,6 +80,8 @@ class ColbertReranker:
             long_documents: what to do with documents longer than the model reads: "truncate" reads their beginning and
                 says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one, where
                 ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them.
+            text_key: where mappings have their text; None for "text", "content", "page_content" or "contents".
+            show_progress: True and False show a bar or none; None shows one on a terminal, after a second.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -83,14 +97,15 @@ class ColbertReranker:
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
         """
-        options = RankOptions(top_k, store, spans, long_documents)
-        candidates = read_candidates(documents, "documents", store)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        query = read_query(query)
+        candidates = read_candidates(documents, "documents", store, text_key)
         return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
 
     def explain(
         self,
         query: str,
-        document: object,
+        document: DocumentLike,
         *,
         min_similarity: float = MIN_SIMILARITY,
         threshold: float = 0.0,
@@ -133,15 +148,17 @@ class ColbertReranker:
         """
         return with_spans(self.encoder, ranking, threshold=threshold, max_spans=max_spans)
 
-    def rerank_many(
+    def rerank_many(  # noqa: PLR0913 - every option of a request
         self,
-        queries: Sequence[str],
-        documents_per_query: Sequence[Iterable[object]],
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
         *,
         top_k: int | None = None,
         store: EmbeddingStore | None = None,
         spans: bool | int = False,
         long_documents: LongDocuments = "truncate",
+        text_key: str | None = None,
+        show_progress: bool | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
@@ -155,6 +172,8 @@ class ColbertReranker:
             store: a cache of texts, as in rerank.
             spans: as in rerank.
             long_documents: as in rerank.
+            text_key: as in rerank.
+            show_progress: as in rerank.
 
         Raises:
             InvalidArgumentError: the two lists differ in length, or as in rerank.
@@ -162,16 +181,14 @@ class ColbertReranker:
                 the indices.
             StoreError: as in rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents)
-        check_queries(queries, documents_per_query)
-        names = [f"documents_per_query[{number}]" for number in range(len(queries))]
-        candidates = [
-            read_candidates(documents, name, store) for documents, name in zip(documents_per_query, names, strict=True)
-        ]
-        embeddings: TokenEmbeddings = self.encoder.encode_queries(queries)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        texts, candidates = read_many(
+            queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
+        )
+        embeddings: TokenEmbeddings = self.encoder.encode_queries(texts)
         tasks = [
-            Task(query, embeddings.select(np.array([number])), candidates[number], names[number])
-            for number, query in enumerate(queries)
+            Task(query, embeddings.select(np.array([number])), candidates[number], f"documents_per_query[{number}]")
+            for number, query in enumerate(texts)
         ]
         return self._rank(tasks, options)
 

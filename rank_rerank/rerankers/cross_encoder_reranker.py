@@ -1,17 +1,16 @@
 """CrossEncoderReranker: documents ranked by a model that reads each together with the query."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
-from rank_rerank.documents import Document, as_documents, check_queries
+from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
+from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
+from rank_rerank.rerankers.progress import check_show_progress, progress_bar
 from rank_rerank.scoring.cross_encoder import CrossEncoder, PairScores
-from rank_rerank.tokenization.texts import check_text
 
-PROGRESS_DELAY_S = 1.0
 # pairs whose tokens are held at once
 WINDOW = 256
 
@@ -28,13 +27,24 @@ class CrossEncoderReranker:
 
     cross_encoder: CrossEncoder
 
-    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
+    def rerank(
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Ranking:
         """Order documents by how well they answer the query.
 
         Args:
             query: a text with at least one word.
-            documents: each a str, a Document, or a mapping with "text"; may be empty.
+            documents: each a str, a Document, a mapping with "text", or a document of LangChain, LlamaIndex or
+                Haystack; may be empty.
             top_k: how many hits to return; None, or more than there are, for all.
+            text_key: where mappings have their text; None for "text", "content", "page_content" or "contents".
+            show_progress: True and False show a bar or none; None shows one on a terminal, after a second.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity.
@@ -43,43 +53,53 @@ class CrossEncoderReranker:
             EmptyQueryError: the query has no words.
             InvalidItemError: the query or a document is of a wrong type; the message has its index.
             InvalidTextError: a text holds lone surrogates; the message has its index.
-            InvalidArgumentError: top_k is not a whole number above 0.
+            InvalidArgumentError: top_k is not a whole number above 0, or another option is of a wrong type.
         """
-        check_top_k(top_k)
-        candidates = _read_documents(documents, "documents")
-        return self._rerank(check_text(query, "the query"), candidates, top_k, "the query")
+        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        query = read_query(query)
+        candidates = read_documents(documents, "documents", text_key)
+        with progress_bar(len(candidates), "pair", show_progress) as bar:
+            return self._rerank(query, candidates, top_k, "the query", bar.update)
 
     def rerank_many(
-        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own; results are those of rerank.
 
         Raises:
-            InvalidArgumentError: the two lists differ in length, or top_k is not a whole number above 0.
+            InvalidArgumentError: the two lists differ in length, or as in rerank.
             EmptyQueryError, InvalidItemError, InvalidTextError: as in rerank; the message has the indices.
         """
-        check_top_k(top_k)
-        check_queries(queries, documents_per_query)
-        names = [f"queries[{number}]" for number in range(len(queries))]
-        for query, name in zip(queries, names, strict=True):
-            check_text(query, name)
-        candidates = [
-            _read_documents(documents, f"documents_per_query[{number}]")
-            for number, documents in enumerate(documents_per_query)
-        ]
-        return [
-            self._rerank(query, listed, top_k, name)
-            for query, listed, name in zip(queries, candidates, names, strict=True)
-        ]
+        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        texts, candidates = read_many(
+            queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
+        )
+        with progress_bar(sum(map(len, candidates)), "pair", show_progress) as bar:
+            return [
+                self._rerank(query, candidates[number], top_k, f"queries[{number}]", bar.update)
+                for number, query in enumerate(texts)
+            ]
 
-    def _rerank(self, query: str, documents: list[Document], top_k: int | None, name: str) -> Ranking:
+    def _rerank(
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None,
+        name: str,
+        progress: Callable[[int], object],
+    ) -> Ranking:
         texts = [document.text for document in documents]
-        with tqdm(total=len(texts), unit="pair", disable=None, delay=PROGRESS_DELAY_S, leave=False) as bar:
-            windows: list[PairScores] = []
-            # a query without documents is checked like any other
-            for first in range(0, max(len(texts), 1), WINDOW):
-                windows.append(self.cross_encoder.score(query, texts[first : first + WINDOW], name))
-                bar.update(len(windows[-1].scores))
+        windows: list[PairScores] = []
+        # a query without documents is checked like any other
+        for first in range(0, max(len(texts), 1), WINDOW):
+            windows.append(self.cross_encoder.score(query, texts[first : first + WINDOW], name))
+            progress(len(windows[-1].scores))
         num_tokens = int(sum(int(window.num_tokens.sum()) for window in windows))
         query_tokens = windows[0].num_query_tokens
         ranking = Ranking(
@@ -95,10 +115,3 @@ class CrossEncoderReranker:
             np.concatenate([window.truncated for window in windows]),
         )
         return ranking.filled(documents, scored, top_k)
-
-
-def _read_documents(documents: Iterable[object], name: str) -> list[Document]:
-    candidates = as_documents(documents, name)
-    for index, document in enumerate(candidates):
-        check_text(document.text, f"{name}[{index}]")
-    return candidates

@@ -1,16 +1,17 @@
 """DenseReranker: candidates ordered by single vectors that they carry already."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rank_rerank.documents import Document, as_documents, check_queries
+from rank_rerank.arrays import NO_ARRAY, check_whole_number
+from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries, as_documents
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.refinement.dense import dense_scores
-from rank_rerank.tokenization.texts import check_text
+from rank_rerank.rerankers.candidates import read_many, read_query
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,14 @@ class DenseReranker:
     dims: int | None = None
 
     def __post_init__(self) -> None:
-        if self.dims is not None and (type(self.dims) is not int or self.dims < 1):
-            raise InvalidArgumentError("dims must be a whole number above 0, or None for all")
+        if self.dims is not None:
+            object.__setattr__(self, "dims", check_whole_number(self.dims, "dims (None for all)", 1))
+        if not callable(self.encode_query):
+            raise InvalidArgumentError("encode_query must be a function that makes the query's vector")
+        if not isinstance(self.vector_key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("vector_key must be the name of a key in the documents' metadata")
 
-    def rerank(self, query: str, documents: Iterable[object], *, top_k: int | None = None) -> Ranking:
+    def rerank(self, query: str, documents: Documents, *, top_k: int | None = None) -> Ranking:
         """Order documents by the cosine of their vectors with the query's; no text is read.
 
         Args:
@@ -54,25 +59,23 @@ class DenseReranker:
             NonFiniteError: a vector holds NaN or infinity; likewise.
             InvalidArgumentError: top_k is not a whole number above 0, or the vectors have fewer than ``dims`` numbers.
         """
-        check_top_k(top_k)
+        top_k = check_top_k(top_k)
         candidates = as_documents(documents, "documents")
-        return self._rerank(check_text(query, "the query"), candidates, "documents", top_k)
+        return self._rerank(read_query(query), candidates, "documents", top_k)
 
     def rerank_many(
-        self, queries: Sequence[str], documents_per_query: Sequence[Iterable[object]], *, top_k: int | None = None
+        self, queries: Queries, documents_per_query: DocumentsPerQuery, *, top_k: int | None = None
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own; results and errors are those of rerank.
 
         Raises:
             InvalidArgumentError: the two lists differ in length.
         """
-        check_top_k(top_k)
-        check_queries(queries, documents_per_query)
-        names = [f"documents_per_query[{number}]" for number in range(len(queries))]
-        candidates = [as_documents(each, name) for each, name in zip(documents_per_query, names, strict=True)]
+        top_k = check_top_k(top_k)
+        texts, candidates = read_many(queries, documents_per_query, as_documents)
         return [
-            self._rerank(check_text(query, f"queries[{number}]"), candidates[number], names[number], top_k)
-            for number, query in enumerate(queries)
+            self._rerank(query, candidates[number], f"documents_per_query[{number}]", top_k)
+            for number, query in enumerate(texts)
         ]
 
     def _rerank(self, query: str, documents: list[Document], name: str, top_k: int | None) -> Ranking:
@@ -91,7 +94,7 @@ class DenseReranker:
             raise InvalidItemError(f'{name} carries no vector: its metadata has no "{self.vector_key}"')
         try:
             vector = np.asarray(value)
-        except ValueError:  # lists of different lengths
+        except NO_ARRAY:  # lists of different lengths, or no numbers
             vector = np.empty((0, 0), np.object_)
         if vector.ndim != 1 or vector.dtype.kind not in "fiu":
             raise ShapeError(f'{name}: "{self.vector_key}" must be one vector of numbers, [dim]')

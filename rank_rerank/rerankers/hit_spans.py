@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import explain_document
+from rank_rerank.explanation.spans import check_span_options
 from rank_rerank.rankings import RankedDocument, Ranking, RelevantSpan, WordMatch
 from rank_rerank.rerankers.tasks import Task
 
@@ -118,6 +120,8 @@ class BestSoFar:
 
 def with_spans(encoder: TokenEncoder, ranking: Ranking, *, threshold: float, max_spans: int | None) -> Ranking:
     """The same ranking with passages; arguments and errors as for ColbertReranker.with_spans."""
+    check_kind(ranking, "ranking", Ranking)
+    check_span_options(threshold, max_spans)
     if not ranking.hits:
         return ranking
     # the hits of a ranking are all there is: they are numbered by their rank

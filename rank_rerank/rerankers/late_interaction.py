@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
@@ -13,12 +12,11 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
+from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Task
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_scores import score_stored
-
-PROGRESS_DELAY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class LateInteraction:
 
     def rank(self, tasks: Sequence[Task]) -> list[Ranking]:
         """Rank each query's candidates; a text that several queries share is encoded once."""
-        stored = find_stored(self.encoder, [task.documents for task in tasks], self.options.store)
+        stored = find_stored(self.encoder, [task.documents for task in tasks], self.options)
         rest = iter(self._rank_texts([task for number, task in enumerate(tasks) if number not in stored]))
         return [
             self._rank_stored(task, stored[number]) if number in stored else next(rest)
@@ -73,8 +71,8 @@ class LateInteraction:
         return [scoring.ranking(lengths, truncated) for scoring in scorings]
 
     def _encode(self, texts: list[str]) -> Iterator[TokenEmbeddings]:
-        """Encode texts window by window; a bar shows on a terminal when it takes longer than a second."""
-        with tqdm(total=len(texts), unit="doc", disable=None, delay=PROGRESS_DELAY_S, leave=False) as bar:
+        """Encode texts window by window, with a bar."""
+        with progress_bar(len(texts), "doc", self.options.show_progress) as bar:
             for window in self.encoder.stream_documents(texts):
                 yield window
                 bar.update(len(window))

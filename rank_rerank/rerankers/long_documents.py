@@ -18,6 +18,7 @@ from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.late_interaction import LateInteraction
+from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.tasks import Task
 from rank_rerank.scoring.maxsim import maxsim_matches
 from rank_rerank.scoring.stored_scores import score_stored
@@ -205,23 +206,30 @@ def _has_vectors(documents: StoredDocuments, index: int) -> bool:
 
 def _score_all(model: LateInteraction, chunks: _Chunks) -> Iterator[_Scored]:
     """What is known of the chunks, window by window."""
-    task, store = chunks.task, model.options.store
+    task = chunks.task
     is_stored = np.array([span is None for span in chunks.spans], np.bool_)
     stored, made = np.flatnonzero(is_stored), np.flatnonzero(~is_stored)
     if isinstance(task.documents, StoredDocuments) and len(stored):
         yield _score_stored(model, chunks, stored, task.documents.select(chunks.owners[stored]))
-    for first in range(0, len(made), WINDOW):
-        numbers = made[first : first + WINDOW]
-        texts = [chunks.text(chunk) for chunk in numbers.tolist()]
-        if store is None:
-            window = model.encoder.encode_documents(texts)
-            found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
-            cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
-            yield _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window)
-        else:
-            cached = store.encode_texts(texts, model.encoder)
-            scored = _score_stored(model, chunks, numbers, cached.documents)
-            yield replace(scored, num_tokens_read=int(cached.num_tokens_read.sum()))
+    with progress_bar(len(made), "chunk", model.options.show_progress) as bar:
+        for first in range(0, len(made), WINDOW):
+            numbers = made[first : first + WINDOW]
+            yield _score_made(model, chunks, numbers)
+            bar.update(len(numbers))
+
+
+def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -> _Scored:
+    """What is known of a window of chunks, whose vectors are made now or were kept by the store."""
+    task, store = chunks.task, model.options.store
+    texts = [chunks.text(chunk) for chunk in numbers.tolist()]
+    if store is None:
+        window = model.encoder.encode_documents(texts)
+        found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
+        cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
+        return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window)
+    cached = store.encode_texts(texts, model.encoder)
+    scored = _score_stored(model, chunks, numbers, cached.documents)
+    return replace(scored, num_tokens_read=int(cached.num_tokens_read.sum()))
 
 
 def _score_stored(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector, documents: StoredDocuments) -> _Scored:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from rank_rerank.documents import Documents, as_documents
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.rankings import Ranking, check_top_k
+from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
@@ -27,6 +27,8 @@ class RerankRequest:
         spans: also find the passages that answer, in every hit or in so many of the best.
         long_documents: what to do with documents longer than the model reads.
         store: a cache of texts.
+        text_key: where mappings have their text; None for the usual keys.
+        show_progress: whether to show a bar; None for on a terminal, after a second.
         instruction: what a causal reranker judges documents by; None for the one it was loaded with.
 
     Raises:
@@ -34,16 +36,17 @@ class RerankRequest:
     """
 
     query: str
-    documents: Iterable[Any]
+    documents: Documents
     top_k: int | None = None
     spans: bool | int = False
     long_documents: LongDocuments = "truncate"
     store: EmbeddingStore | None = None
     instruction: str | None = None
+    text_key: str | None = None
+    show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        check_top_k(self.top_k)
-        RankOptions(self.top_k, self.store, self.spans, self.long_documents)
+        RankOptions(self.top_k, self.store, self.spans, self.long_documents, self.show_progress)
 
     @property
     def extras(self) -> list[str]:
@@ -98,8 +101,22 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             store=request.store,
             spans=request.spans,
             long_documents=request.long_documents,
+            text_key=request.text_key,
+            show_progress=request.show_progress,
         )
-    return _instructed(reranker, request).rerank(request.query, request.documents, top_k=request.top_k)
+    reranker = _instructed(reranker, request)
+    if isinstance(reranker, CrossEncoderReranker | CascadeReranker):
+        return reranker.rerank(
+            request.query,
+            request.documents,
+            top_k=request.top_k,
+            text_key=request.text_key,
+            show_progress=request.show_progress,
+        )
+    documents = request.documents
+    if request.text_key is not None:
+        documents = as_documents(documents, text_key=request.text_key)
+    return reranker.rerank(request.query, documents, top_k=request.top_k)
 
 
 def check_request(reranker: Reranker, request: RerankRequest) -> None:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from rank_rerank.arrays import Float32Matrix
+import numpy as np
+
+from rank_rerank.arguments import check_choice, check_kind
+from rank_rerank.arrays import Float32Matrix, check_whole_number
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
+from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 
@@ -28,12 +31,16 @@ class RankOptions:
     store: EmbeddingStore | None = None
     spans: bool | int = False
     long_documents: LongDocuments = "truncate"
+    show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        check_top_k(self.top_k)
+        object.__setattr__(self, "top_k", check_top_k(self.top_k))
+        check_show_progress(self.show_progress)
+        if self.store is not None:
+            check_kind(self.store, "store", EmbeddingStore)
         check_spans(self.spans)
-        if not isinstance(self.long_documents, Chunking) and self.long_documents not in ("truncate", "chunk", "error"):
-            raise InvalidArgumentError('long_documents must be "truncate", "chunk", "error" or a Chunking')
+        if not isinstance(self.long_documents, Chunking):
+            check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
 
     @property
     def chunking(self) -> Chunking | None:
@@ -44,7 +51,7 @@ class RankOptions:
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""
-        wanted = num_documents if self.spans is True else int(self.spans)
+        wanted = num_documents if isinstance(self.spans, bool | np.bool_) and self.spans else int(self.spans)
         return min(wanted, num_documents if self.top_k is None else self.top_k)
 
 
@@ -91,5 +98,5 @@ def check_spans(spans: object) -> None:
     Raises:
         InvalidArgumentError: it is neither True nor False, nor a whole number from 0.
     """
-    if not isinstance(spans, bool) and (not isinstance(spans, int) or spans < 0):
-        raise InvalidArgumentError("spans must be True, False, or how many of the best hits to find passages in")
+    if not isinstance(spans, bool | np.bool_):
+        check_whole_number(spans, "spans (True, False, or how many of the best hits to find passages in)", 0)

@@ -8,10 +8,10 @@ from time import monotonic
 import numpy as np
 from tqdm import tqdm
 
-from rank_rerank.documents import Document, as_documents
+from rank_rerank.documents import Document, as_document, each_item
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import DuplicateIdError, InvalidArgumentError, InvalidItemError
+from rank_rerank.errors import DuplicateIdError, InvalidArgumentError
 from rank_rerank.storage.key_index import digests_of, keys_of, keys_of_digests
 from rank_rerank.storage.snapshot import Snapshot, show_id
 from rank_rerank.storage.store_inputs import NewDocuments, check_id, check_metadata
@@ -94,7 +94,7 @@ class _Run:
         """Encode those of some documents that the store lacks."""
         texts = digests_of([document.text for document in chunk])
         fresh = self._first_times(chunk, keys_of_digests(texts).tolist())
-        places = self.snapshot.find_ids([document.id or "" for document in chunk])
+        places = self.snapshot.find_ids([_id(document) for document in chunk])
         wanted: list[Document] = []
         for index in fresh:
             segment, row = int(places.segments[index]), int(places.rows[index])
@@ -122,7 +122,7 @@ class _Run:
             np.concatenate([window.truncated for window in windows if window.truncated is not None]),
         )
         metadata = check_metadata([document.metadata for document in documents], len(documents))
-        ids = [document.id or "" for document in documents]
+        ids = [_id(document) for document in documents]
         self.snapshot = self.put(NewDocuments(ids, embeddings, [document.text for document in documents], metadata))
 
     def _encode(self, wanted: list[Document]) -> None:
@@ -139,37 +139,37 @@ class _Run:
 
     def _first_times(self, chunk: list[Document], text_keys: list[int]) -> list[int]:
         """The indices of documents that did not come before."""
-        id_keys = keys_of([(document.id or "").encode() for document in chunk]).tolist()
+        id_keys = keys_of([_id(document).encode() for document in chunk]).tolist()
         fresh: list[int] = []
         for index, (id_key, text_key) in enumerate(zip(id_keys, text_keys, strict=True)):
             if id_key not in self.seen:
                 fresh.append(index)
             if self.seen.setdefault(id_key, text_key) != text_key:
                 raise DuplicateIdError(
-                    f"the id {show_id(chunk[index].id or '')} comes twice, with different texts. Give each document "
+                    f"the id {show_id(_id(chunk[index]))} comes twice, with different texts. Give each document "
                     "an id of its own"
                 )
         return fresh
 
 
+def _id(document: Document) -> str:
+    """The id of a document that was checked."""
+    return str(document.id)
+
+
 def _chunks(documents: Iterable[object]) -> Iterator[list[Document]]:
     """Checked documents, some at a time; their iterable is read no further than needed."""
-    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidItemError("documents must be a list or a stream of documents with ids")
-    items, first = iter(documents), 0
+    items, first = each_item(documents, "documents"), 0
     while batch := list(islice(items, CHUNK_DOCUMENTS)):
         yield [_check(item, f"documents[{first + index}]") for index, item in enumerate(batch)]
         first += len(batch)
 
 
 def _check(item: object, name: str) -> Document:
-    try:
-        (document,) = as_documents([item])
-    except InvalidItemError as error:
-        raise InvalidItemError(str(error).replace("documents[0]", name)) from None
+    document = as_document(item, name)
     if document.id is None:
         raise InvalidArgumentError(f'{name} has no id. Give each document an "id", by which it is found again')
     check_text(document.text, name)
-    check_id(document.id, f"the id of {name}")
+    check_id(document.id, f"the id of {name}")  # of a store ids are of type str
     check_metadata([document.metadata], 1, name)
     return document

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
-from rank_rerank.documents import Document
+from rank_rerank.documents import Document, Documents
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -278,7 +278,7 @@ class EmbeddingStore:
             if len(snapshot.segments) > 1 or any(segment.deleted is not None for segment in snapshot.segments):
                 self._snapshot = commit(self._folder, Change(snapshot, merge_all=True))
 
-    def encode(self, documents: Iterable[object], *, show_progress: bool | None = None) -> EncodeReport:
+    def encode(self, documents: Documents, *, show_progress: bool | None = None) -> EncodeReport:
         """Bring the store up to date with a corpus: encode what is new or has another text, skip the rest.
 
         Reads and writes as a stream, so memory does not grow with the corpus. What was encoded is committed every
@@ -298,19 +298,23 @@ class EmbeddingStore:
         self._refuse_read_only()
         return encode_corpus(self._snapshot, self._replace, encoder, documents, show_progress=show_progress)
 
-    def encode_texts(self, texts: Sequence[str], encoder: TokenEncoder) -> CachedTexts:
+    def encode_texts(
+        self, texts: Sequence[str], encoder: TokenEncoder, progress: Callable[[int], object] | None = None
+    ) -> CachedTexts:
         """Use the store as a cache: find the vectors of texts, and encode and keep those that are missing.
 
         Args:
             texts: checked.
             encoder: the store's model.
+            progress: called with the number of texts that were just found or encoded.
 
         Raises:
             StoreMismatchError: the encoder is another model, or has other settings.
             StoreWriteError: new texts cannot be written.
         """
         self.identity.check(ModelIdentity.of(check_encoder(encoder).checkpoint))
-        return find_or_encode(self._snapshot, None if self._read_only else self._replace, encoder, texts)
+        put = None if self._read_only else self._replace
+        return find_or_encode(self._snapshot, put, encoder, texts, progress)
 
     def verify(self, progress: Callable[[int], object] | None = None) -> Verification:
         """Read every byte and compare it with its checksum; finds any flipped bit. Takes about a second a gigabyte.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, as_float32
+from rank_rerank.documents import list_items, plain_value
 from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -59,7 +60,7 @@ def check_ids(ids: Iterable[object]) -> list[str]:
     return listed
 
 
-def check_id(identifier: str, name: str) -> str:
+def check_id(identifier: object, name: str) -> str:
     """Give an id back if a document can be stored under it.
 
     Raises:
@@ -67,7 +68,11 @@ def check_id(identifier: str, name: str) -> str:
         InvalidTextError: it holds lone surrogates.
         InvalidArgumentError: it is empty, too long, or begins with the reserved prefix.
     """
-    check_text(identifier, name)
+    if isinstance(identifier, int):
+        raise InvalidItemError(
+            f"{name} must be a str, this is a number, which a store does not tell from its digits. Pass str(id)"
+        )
+    identifier = check_text(identifier, name)
     if not 1 <= len(identifier.encode()) <= MAX_ID_BYTES:
         raise InvalidArgumentError(f"{name} must have from 1 to {MAX_ID_BYTES} bytes in UTF-8")
     if identifier.startswith(TEXT_ID_PREFIX):
@@ -105,9 +110,7 @@ def list_strings(ids: Any) -> list[str]:
     Raises:
         InvalidItemError: it is a bare string or no list, or an item is no str; the message has its index.
     """
-    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
-        raise InvalidItemError("ids must be a list of strings; for one id pass [id]")
-    listed = list(cast("Iterable[object]", ids))
+    listed = list_items(ids, "ids", "ids")
     for index, identifier in enumerate(listed):
         if not isinstance(identifier, str):
             raise InvalidItemError(f"ids[{index}] must be a str, this is of type {type(identifier).__name__}")
@@ -171,9 +174,7 @@ def check_texts(texts: Iterable[object], count: int) -> list[str]:
         InvalidTextError: a text holds lone surrogates; the message has its index.
         ShapeError: there are not as many as ids.
     """
-    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidItemError("texts must be a list of strings; for one text pass [text]")
-    listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(texts)]
+    listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(list_items(texts, "texts", "texts"))]
     if len(listed) != count:
         raise ShapeError(f"there are {count} ids, but {len(listed)} texts")
     return listed
@@ -190,7 +191,8 @@ def check_metadata(
     """
     if metadata is None:
         return [b""] * count
-    if isinstance(metadata, str | bytes | Mapping) or not hasattr(metadata, "__len__") or len(metadata) != count:
+    metadata = list_items(metadata, "metadata", "mappings")
+    if len(metadata) != count:
         raise ShapeError(f"metadata must be a list of {count} mappings, as many as ids")
     names = [f"metadata[{index}]" if name is None else f"the metadata of {name}" for index in range(count)]
     return [_as_json(item, item_name) for item, item_name in zip(metadata, names, strict=True)]
@@ -199,13 +201,6 @@ def check_metadata(
 def _as_json(item: Mapping[str, Any] | None, name: str) -> bytes:
     if item is None:
         return b""
-    try:
-        if not dict(item):
-            return b""
-        text = json.dumps(dict(item), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidItemError(
-            f"{name} must be a mapping of values that JSON can carry: strings, finite numbers, lists, "
-            "mappings with string keys, True, False, None"
-        ) from error
-    return text.encode()
+    if not isinstance(item, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError(f"{name} must be a mapping or None, this is {type(item).__name__}")
+    return json.dumps(plain_value(item, name), allow_nan=False).encode() if item else b""

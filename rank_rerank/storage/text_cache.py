@@ -36,6 +36,7 @@ def find_or_encode(
     put: Callable[[NewDocuments], Snapshot] | None,
     encoder: TokenEncoder,
     texts: Sequence[str],
+    progress: Callable[[int], object] | None = None,
 ) -> CachedTexts:
     """Find texts in a store, and encode those it lacks.
 
@@ -44,14 +45,18 @@ def find_or_encode(
         put: keeps new texts and gives the snapshot after it; None keeps them in memory for this call only.
         encoder: the store's model.
         texts: checked, repeated or not.
+        progress: called with the number of texts that were just found or encoded.
     """
     digests = digests_of(texts)
     num_tokens_read = np.zeros(len(texts), np.int64)
     missing = _first_of_each(digests, snapshot.find_digests(digests).missing)
+    report = progress or _report_to_nobody
+    report(len(texts) - len(missing))
     for chosen in _batches(missing):
         new, lengths = _encode(encoder, [texts[index] for index in chosen.tolist()], digests[chosen])
         num_tokens_read[chosen] = lengths
         snapshot = _extend(snapshot, new) if put is None else put(new)
+        report(len(chosen))
     places = snapshot.find_digests(digests)
     if len(lost := _first_of_each(digests, places.missing)):
         # another program has deleted them meanwhile
@@ -59,6 +64,10 @@ def find_or_encode(
         snapshot = _extend(snapshot, new)
         places = snapshot.find_digests(digests)
     return CachedTexts(StoredDocuments(snapshot, places), num_tokens_read)
+
+
+def _report_to_nobody(_: int) -> None:
+    """Where no progress is shown."""
 
 
 def text_id(digest: bytes) -> str:

@@ -3,7 +3,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank_rerank.cli.hit_table import BOLD, COLOUR, STARS, TEXT_LINES, Marks, choose_marks, fit_text, printable
+from rank_rerank.cli.hit_table import BOLD, COLOUR, STARS, TEXT_LINES, Marks, choose_marks, fit_text
+from rank_rerank.cli.terminal import printable
 from rank_rerank.explanation.word_matches import WordMatch
 
 NONE = Marks("", "")

@@ -44,7 +44,7 @@ def test_json_lines_keep_their_other_fields(hits, tmp_path):
         encoding="utf-8",
     )
     first, second = hits("rerank", QUERY, str(path))
-    assert (first["text"], first["id"]) == ("Paris is the capital of France.", "7")
+    assert (first["text"], first["id"]) == ("Paris is the capital of France.", 7)
     assert first["metadata"] == {"title": "Paris", "score": 3.5, "x": "\ud800"}
     assert second["metadata"] == {}
 
@@ -89,8 +89,9 @@ def test_standard_input_alone(hits):
     assert hits("rerank", QUERY, stdin=LINES)[0]["line"] == 2
 
 
-def test_nothing_in_gives_nothing_out(hits):
-    assert hits("rerank", QUERY, stdin=b"") == []
+def test_nothing_in_gives_nothing_out_and_is_reported(run):
+    for nothing in (b"", b"\n\n"):
+        assert run("rerank", QUERY, stdin=nothing) == (0, "", "rank-rerank: standard input holds no document\n")
 
 
 def test_windows_line_ends_and_byte_order_mark(hits):
@@ -117,24 +118,27 @@ def _umask():
     ("name", "content", "problem"),
     [
         ("c.txt", b"a\n\nb\n", "line 2 is empty. Remove the line"),
-        ("c.txt", b"a\n \t\n", "line 2 is empty"),
-        ("c.txt", b"\n", "line 1 is empty"),
+        ("c.txt", b"a\n \t\n\nb", "line 2 is empty"),
+        ("c.txt", b"\n", "holds no document. Check that it was written"),
+        ("c.txt", b"", "holds no document"),
+        ("c.csv", b"text\n", "holds no document"),
+        ("c.jsonl", b"\n\n", "holds no document"),
         ("c.txt", b"good\nsecret \xff\n", "line 2 is not UTF-8. Convert the file"),
-        ("c.txt", "a\n".encode("utf-16"), "line 1 is not UTF-8"),
+        ("c.txt", "a\n".encode("utf-16")[:-1], "line 1 is not UTF-16"),
         ("c.jsonl", b'{"text": "a"}\n{"text": "secret\n', "line 2 is not valid JSON"),
-        ("c.jsonl", b'{"text": "a", "n": NaN}\n', "line 1 is not valid JSON"),
+        ("c.jsonl", b'{"text": "a", "n": NaN}\n', "line 1 holds NaN or Infinity, which is not valid JSON. Write null"),
         ("c.jsonl", b"[" * 50_000 + b"\n", "line 1 is not valid JSON"),
         ("c.jsonl", b'["secret"]\n', "line 1 is not a JSON object"),
         ("c.jsonl", b'{"body": "secret"}\n', 'line 1 has no "text"'),
         ("c.jsonl", b'{"text": "a"}\n{"text": 5}\n', 'line 2: "text" must be a str'),
         ("c.jsonl", b'{"text": "secret \\ud800"}\n', "line 1 is not valid Unicode"),
-        ("c.jsonl", b'{"text": "a"}\n\n', "line 2 is empty"),
+        ("c.jsonl", b'{"text": "a"}\n\n{}', "line 2 is empty"),
         ("c.csv", b"id,body\n1,secret\n", 'line 1 must name the columns, and one of them must be "text"'),
         ("c.csv", b"text,text\na,b\n", "line 1 names a column twice"),
         ("c.csv", b"id,text\n1,a\n2,secret,x\n", "line 3 has 3 columns, the first line has 2"),
         ("c.csv", b'id,text\n1,"secret\n', "line 2 is not valid"),
         ("c.csv", b"id,text\n1, \n", 'line 2 has an empty "text"'),
-        ("c.tsv", b"id,text\n", "line 1 must name the columns"),
+        ("c.tsv", b"id,body\n", "line 1 must name the columns"),
         ("c.json", b"[]", "a .json file is not read"),
     ],
 )
@@ -161,7 +165,7 @@ def test_other_bad_input(run, candidates, tmp_path):
         (("rerank", QUERY, candidates, "--output", str(tmp_path)), b"", "cannot be written"),
         (("rerank", QUERY, candidates, "--output", str(tmp_path / "no" / "x")), b"", "its folder is missing"),
         (("rerank", QUERY), b'{"text": "a"}\n', "Say --format jsonl"),
-        (("rerank", QUERY, "-"), b"a\n\n", "standard input, line 2 is empty"),
+        (("rerank", QUERY, "-"), b"a\n\nb\n", "standard input, line 2 is empty"),
     ]:
         code, out, err = run(*arguments, stdin=stdin)
         assert (code, out) == (2, ""), arguments

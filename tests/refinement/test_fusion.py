@@ -116,7 +116,7 @@ def test_nothing_to_fuse():
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ([["a"]], {"method": "sum"}, InvalidArgumentError, "method must be one of rrf"),
+        ([["a"]], {"method": "sum"}, InvalidArgumentError, 'method must be one of "rrf"'),
         ([["a"]], {"normalization": "l2"}, InvalidArgumentError, "min_max"),
         ([["a"]], {"weights": [1, 2]}, InvalidArgumentError, "1 numbers"),
         ([["a"]], {"weights": [-1]}, InvalidArgumentError, "not negative"),

@@ -190,7 +190,6 @@ def test_usage_counts_tokens(reranker):
         ("q", ["a", None], {}, InvalidItemError, r"documents\[1\].*NoneType"),
         ("q", ["a", {"body": "b"}], {}, InvalidItemError, r"documents\[1\] has no \"text\""),
         ("q", ["a", "secret \udc00"], {}, InvalidTextError, r"documents\[1\] is not valid Unicode"),
-        ("q", [Document(7)], {}, InvalidItemError, r"documents\[0\] must be a str"),
         ("q", ["a"], {"top_k": 0}, InvalidArgumentError, "top_k"),
         ("q", ["a"], {"top_k": -3}, InvalidArgumentError, "top_k"),
         ("q", ["a"], {"top_k": 1.5}, InvalidArgumentError, "top_k"),
@@ -205,8 +204,8 @@ def test_bad_input_has_one_typed_answer(reranker, query, documents, options, err
 @pytest.mark.parametrize(
     ("queries", "lists", "error", "message"),
     [
-        ("query", [["a"]], InvalidItemError, "must be lists"),
-        (["q"], "text", InvalidItemError, "must be lists"),
+        ("query", [["a"]], InvalidItemError, "must be a list of (queries|lists); for one query use rerank"),
+        (["q"], "text", InvalidItemError, "must be a list of (queries|lists); for one query use rerank"),
         (["q", "r"], [["a"]], InvalidArgumentError, "2 queries, but 1 lists"),
         (["q", " "], [["a"], ["b"]], EmptyQueryError, r"queries\[1\]"),
         (["q", "r"], [["a"], ["b", 4]], InvalidItemError, r"documents_per_query\[1\]\[1\]"),

@@ -65,7 +65,7 @@ def test_rerank_many_is_rerank(reranker):
         (lambda r: r.rerank(5, ["b"]), InvalidItemError, "the query"),
         (lambda r: r.rerank("a", ["b"], top_k=0), InvalidArgumentError, "top_k"),
         (lambda r: r.rerank_many(["a"], []), InvalidArgumentError, "1 queries"),
-        (lambda r: r.rerank_many("a", ["b"]), InvalidItemError, "must be lists"),
+        (lambda r: r.rerank_many("a", ["b"]), InvalidItemError, "must be a list of (queries|lists)"),
         (lambda r: r.rerank_many(["a", ""], [["b"], ["b"]]), EmptyQueryError, r"queries\[1\]"),
     ],
 )

@@ -156,7 +156,7 @@ def test_texts_are_left_out_when_asked(tmp_path, encoder):
 @pytest.mark.parametrize(
     ("ids", "arguments", "error", "message"),
     [
-        ("abc", {}, InvalidItemError, "must be a list of strings"),
+        ("abc", {}, InvalidItemError, "must be a list of ids"),
         ([1], {}, InvalidItemError, r"ids\[0\] must be a str"),
         (["a", "\ud800"], {}, InvalidTextError, r"ids\[1\]"),
         (["a", ""], {}, InvalidArgumentError, r"ids\[1\].*1024"),
@@ -174,9 +174,10 @@ def test_texts_are_left_out_when_asked(tmp_path, encoder):
         (["a"], {"texts": ["secret \ud800"]}, InvalidTextError, r"texts\[0\]"),
         (["a"], {"texts": "secret"}, InvalidItemError, "list"),
         (["a"], {"texts": ["secret", "b"]}, ShapeError, "1 ids, but 2 texts"),
-        (["a"], {"metadata": [{"x": float("nan")}]}, InvalidItemError, r"metadata\[0\]"),
+        (["a"], {"metadata": [{"x": float("inf")}]}, InvalidItemError, r"metadata\[0\]\[\"x\"\] is infinite"),
+        ([7], {}, InvalidItemError, r"ids\[0\] must be a str"),
         (["a"], {"metadata": [{"x": {1, 2}}]}, InvalidItemError, r"metadata\[0\]"),
-        (["a"], {"metadata": {"x": 1}}, ShapeError, "metadata must be a list"),
+        (["a"], {"metadata": {"x": 1}}, InvalidItemError, "metadata must be a list"),
     ],
 )
 def test_bad_input_has_one_typed_answer_and_changes_nothing(store, tmp_path, ids, arguments, error, message):

@@ -234,7 +234,7 @@ def test_encoding_into_a_store_that_cannot_is_refused_at_once(store, tmp_path, e
         EmbeddingStore.open(tmp_path / "s").encode([])
     with pytest.raises(StoreWriteError, match="read_only"):
         EmbeddingStore.open(tmp_path / "s", encoder, read_only=True).encode([])
-    with pytest.raises(InvalidItemError, match="list or a stream"):
+    with pytest.raises(InvalidItemError, match="must be a list of documents"):
         store.encode("text")
 
 

@@ -1,0 +1,151 @@
+"""Lines of text files: UTF-8, UTF-16 with its mark, gzip; what else a file may be is refused with the cure for that.
+
+The content of a line never appears in an error.
+"""
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from rank_rerank.cli.terminal import shown
+from rank_rerank.errors import FileFormatError
+
+STANDARD_INPUT = "-"
+GZIP = b"\x1f\x8b"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+UTF_8_MARK = b"\xef\xbb\xbf"
+HEAD_BYTES = 64
+GZIP_WINDOW = 31  # zlib's name for a stream in gzip's frame
+# what begins files that are no text, and what makes text of them
+OTHER_FILES = (
+    (b"\xff\xfe\x00\x00", "UTF-32", "convert it, as with iconv -f utf-32 -t utf-8"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, as with unzip -p, or save the table as CSV"),
+    (b"BZh", "compressed by bzip2", "unpack it, as with bzip2 -dk"),
+    (b"\xfd7zXZ\x00", "compressed by xz", "unpack it, as with xz -dk"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it, as with zstd -d"),
+    (b"PAR1", "a Parquet file", "make JSON lines of it, as with pandas: read_parquet(…).to_json(…, lines=True)"),
+    (b"ARROW1", "an Arrow file", "make JSON lines of it, as with pandas: read_feather(…).to_json(…, lines=True)"),
+    (b"%PDF", "a PDF", "take out its text, as with pdftotext"),
+    (b"SQLite format 3", "a database of SQLite", "export the table as CSV"),
+)
+
+
+def name_of(path: str) -> str:
+    """How a file is called in an error."""
+    return "standard input" if path == STANDARD_INPUT else shown(path)
+
+
+def refuse(path: str, line: int, problem: str) -> NoReturn:
+    """Raise for a line of a file."""
+    raise FileFormatError(f"{name_of(path)}, line {line} {problem}")
+
+
+def read_head(path: str) -> bytes:
+    """The first bytes of a file, unpacked; they are not taken from it."""
+    with _refusing(path), _raw(path) as raw:
+        head = raw.peek(HEAD_BYTES)
+        if head.startswith(GZIP):
+            # what is looked at is not read, so that it comes again on standard input
+            head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
+        _refuse_other_files(path, head)
+        return head[:HEAD_BYTES].removeprefix(UTF_8_MARK)
+
+
+def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, from 1, read as a stream; only a newline ends a line.
+
+    Args:
+        path: a file; "-" for standard input.
+
+    Raises:
+        FileFormatError: it is missing, damaged, or no text; the message has the line and the cure.
+    """
+    with _opened(path) as stream:
+        if stream.peek(2)[:2] in UTF_16:
+            yield from _utf_16_lines(stream, path)
+            return
+        line_number = 0
+        for line_number, line in enumerate(stream, start=1):
+            if b"\0" in line:
+                refuse(
+                    path, line_number, "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8"
+                )
+            yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, line_number)
+
+
+def _utf_16_lines(stream: IO[bytes], path: str) -> Iterator[tuple[int, str]]:
+    lines = io.TextIOWrapper(stream, "utf-16", newline="\n")
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            yield number, line.removesuffix("\n").removesuffix("\r")
+    except UnicodeError:
+        refuse(path, number + 1, "is not UTF-16, as the file's first bytes say. Write the file again, as UTF-8")
+    finally:
+        lines.detach()  # the stream is closed by the one who opened it
+
+
+def _decode(line: bytes, path: str, number: int) -> str:
+    try:
+        # the byte order mark stands at the beginning of a file only
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        refuse(path, number, "is not UTF-8. Convert the file first, for instance with iconv -f latin1 -t utf-8")
+
+
+@contextmanager
+def _opened(path: str) -> Generator[Any]:
+    """A file as bytes that can be looked into, unpacked where it is gzip."""
+    with _refusing(path), _raw(path) as raw:
+        head = raw.peek(HEAD_BYTES)[:HEAD_BYTES]
+        _refuse_other_files(path, head)
+        if head.startswith(GZIP):
+            with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:
+                _refuse_other_files(path, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
+                yield stream
+        else:
+            yield raw
+
+
+@contextmanager
+def _refusing(path: str) -> Generator[None]:
+    """Say what is wrong with a file that cannot be opened, read or unpacked."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileFormatError(
+            f"{name_of(path)} is a damaged gzip file: its end is missing, or it was changed"
+        ) from error
+    except OSError as error:
+        raise FileFormatError(f"{name_of(path)}: {error.strerror}. Check the path") from error
+
+
+@contextmanager
+def _raw(path: str) -> Generator[Any]:
+    if path != STANDARD_INPUT:
+        with Path(path).open("rb") as stream:
+            yield stream
+        return
+    if not hasattr(sys.stdin, "buffer"):
+        raise FileFormatError("standard input is closed. Name a file")
+    # kept open: what was looked at must be there when it is read
+    yield _standard_input()
+
+
+def _standard_input() -> Any:
+    source: Any = sys.stdin.buffer
+    if not hasattr(source, "peek"):
+        source = io.BufferedReader(source)
+        sys.stdin.buffer = source  # pyright: ignore[reportAttributeAccessIssue]
+    return source
+
+
+def _refuse_other_files(path: str, head: bytes) -> None:
+    for beginning, kind, cure in OTHER_FILES:
+        if head.startswith(beginning):
+            raise FileFormatError(f"{name_of(path)} is {kind}, and a file of text is needed: {cure}")
