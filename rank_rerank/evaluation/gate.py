@@ -1,4 +1,4 @@
-"""A gate for CI: a system fails where it is worse than it must be, by more than chance in the choice of queries explains.
+"""A gate for CI: a system fails where it is worse than it must be, by more than the choice of queries explains.
 
 Two kinds of checks. "At least": the mean of a measure is so far below a number that a true mean of that number would
 give so low a mean with a probability of ``alpha`` at most (bootstrap of Student's ratio). "No worse than": the mean is
