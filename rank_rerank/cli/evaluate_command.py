@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rank_rerank.cli.model_options import ModelOptions
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.collections import Collection, CollectionFiles, read_collection
@@ -15,7 +14,9 @@ from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.gate import Gate, check_gate, parse_requirement
 from rank_rerank.evaluation.options import MEASURES, EvaluationOptions
 from rank_rerank.evaluation.runs import Run, read_run
-from rank_rerank.rerankers import CascadeReranker, Reranker
+from rank_rerank.inference.load_options import LoadOptions
+from rank_rerank.rerankers import CascadeReranker, CascadeStage, Reranker
+from rank_rerank.rerankers.loading import load_with
 
 STANDARD_OUTPUT = "-"
 BUNDLED = "bundled"
@@ -45,7 +46,7 @@ class EvaluateOptions:
     at_least: tuple[str, ...] | None
     no_worse_than: str | None
     alpha: float
-    loading: ModelOptions
+    loading: LoadOptions
 
 
 def run_evaluate(options: EvaluateOptions) -> int:
@@ -114,14 +115,14 @@ def _systems(options: EvaluateOptions) -> dict[str, Reranker | Run]:
 
     def load(model: str) -> Reranker:
         if model not in loaded:
-            loaded[model] = replace(options.loading, model=None if model == BUNDLED else model).load()
+            loaded[model] = load_with(replace(options.loading, model=None if model == BUNDLED else model))
         return loaded[model]
 
     for model in named:
         systems[_new_name(_short(model), systems)] = load(model)
     for first, second in options.cascade or ():
         name = _new_name(f"{_short(first)}+{_short(second)}", systems)
-        systems[name] = CascadeReranker(load(first), load(second), keep=options.keep)
+        systems[name] = CascadeReranker(load(first), [CascadeStage(load(second), keep=options.keep)])
     for path in others:
         name = _name_run(path, systems)
         systems[name] = read_run(Path(path), name)

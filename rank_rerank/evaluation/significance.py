@@ -105,24 +105,47 @@ def bootstrap_interval(
         InvalidArgumentError: there is no value, or an option is out of its range.
         NonFiniteError: a value is NaN or infinite.
     """
-    numbers = _check(values)
-    if not 0 < confidence < 1 or samples < 1:
+    return bootstrap_interval_of_sets([values], confidence=confidence, samples=samples, seed=seed)
+
+
+def bootstrap_interval_of_sets(
+    sets: Sequence[AnyArray], *, confidence: float = CONFIDENCE, samples: int = SAMPLES, seed: int = 0
+) -> Interval | None:
+    """The interval of the mean over several sets of queries, each of which counts the same; queries are drawn in each.
+
+    Args:
+        sets: [num_queries] values of each set; a set of one query has no spread.
+        confidence: as of bootstrap_interval.
+        samples: likewise.
+        seed: likewise.
+
+    Returns:
+        None where no set has two queries.
+
+    Raises:
+        InvalidArgumentError, NonFiniteError: as of bootstrap_interval.
+    """
+    checked = [_check(values) for values in sets]
+    if not checked or not 0 < confidence < 1 or samples < 1:
         raise InvalidArgumentError("confidence must be above 0 and below 1, and samples above 0")
-    count = len(numbers)
-    if count == 1:
+    count, degrees = sum(map(len, checked)), sum(len(values) - 1 for values in checked)
+    if not degrees:
         return None
-    means = np.concatenate([*_resampled_means(numbers, samples, seed)])
-    share = NormalDist().cdf(quantile((1 - confidence) / 2, count - 1) * math.sqrt(count / (count - 1)))
+    means = np.mean([_resampled_means(values, samples, (seed, k)) for k, values in enumerate(checked)], axis=0)
+    share = NormalDist().cdf(quantile((1 - confidence) / 2, degrees) * math.sqrt(count / degrees))
     low, high = np.quantile(means, [share, 1 - share]).tolist()
     return Interval(low, high)
 
 
-def _resampled_means(numbers: Float64Vector, samples: int, seed: int) -> Iterator[Float64Vector]:
+def _resampled_means(numbers: Float64Vector, samples: int, seed: tuple[int, int]) -> Float64Vector:
+    """[samples] means of as many numbers, drawn with replacement."""
     generator = np.random.default_rng(seed)
     rows = max(1, BLOCK_NUMBERS // len(numbers))
+    means: list[Float64Vector] = []
     for first in range(0, samples, rows):
         drawn = generator.integers(len(numbers), size=(min(rows, samples - first), len(numbers)), dtype=np.int32)
-        yield numbers[drawn].mean(axis=1)
+        means.append(numbers[drawn].mean(axis=1))
+    return np.concatenate(means)
 
 
 def randomisation_test(
