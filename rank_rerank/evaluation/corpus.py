@@ -5,8 +5,8 @@ writes the texts that are wanted into a temporary file, where they are found by 
 """
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -143,7 +143,8 @@ class _Gathering:
 
     def __init__(self, wanted: Iterable[str] | None) -> None:
         self._wanted = None if wanted is None else np.unique(keys_of([key.encode() for key in wanted]))
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the texts
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this or the texts
+        self._closing = weakref.finalize(self, self._file.close)
         self._keys: list[UInt64Vector] = []
         self._kept: list[UInt64Vector] = []
         self._sizes: list[Int64Matrix] = []
@@ -173,6 +174,7 @@ class _Gathering:
         keys = np.concatenate(self._kept) if self._kept else np.zeros(0, np.uint64)
         sizes = np.concatenate(self._sizes) if self._sizes else np.zeros((0, 2), np.int64)
         num_documents = sum(map(len, self._keys))
+        self._closing.detach()
         return CandidateTexts(
             KeyIndex.build(keys, np.arange(len(keys))), sizes, self._file, num_documents, self._num_empty
         )
@@ -205,14 +207,12 @@ class CandidateTexts:
     starts: AnyArray = field(init=False)
 
     def __post_init__(self) -> None:
+        # before the file's own end, which would be warned of
+        weakref.finalize(self, self.file.close)
         self.starts = np.concatenate([[0], np.cumsum(self.sizes.sum(axis=1))]).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.sizes)
-
-    def __del__(self) -> None:
-        with suppress(AttributeError, OSError):
-            self.file.close()
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of some ids that no text is kept for, in their order."""
