@@ -9,10 +9,12 @@ from pathlib import Path
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.collections import Collection, CollectionFiles, read_collection
+from rank_rerank.evaluation.diagnosis import diagnose
 from rank_rerank.evaluation.evaluating import evaluate
 from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.gate import Gate, check_gate, parse_requirement
 from rank_rerank.evaluation.options import MEASURES, EvaluationOptions
+from rank_rerank.evaluation.report.page import render_evaluation
 from rank_rerank.evaluation.runs import Run, read_run
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rerankers import CascadeReranker, CascadeStage, Reranker
@@ -153,6 +155,9 @@ def _write(options: EvaluateOptions, evaluation: Evaluation, gate: Gate | None) 
     for notice in dict.fromkeys([*evaluation.notices, *(each for system in systems for each in system.notices)]):
         sys.stderr.write(f"rank-rerank: {notice}\n")
     values = {**evaluation.to_dict(), **({} if gate is None else {"gate": gate.to_dict()})}
+    values["diagnoses"] = [diagnose(evaluation, system.name).to_dict() for system in evaluation.systems]
+    if options.report is not None:
+        write_atomically(Path(options.report), iter([render_evaluation(evaluation, gate)]))
     text = json.dumps(values, indent=2) + "\n"
     if options.json == STANDARD_OUTPUT:
         sys.stdout.write(text)

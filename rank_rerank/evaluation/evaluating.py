@@ -1,6 +1,6 @@
 """evaluate(): rerankers and runs on a collection, with the uncertainty of every difference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,8 +60,7 @@ def evaluate(
     task = _Task(first_stage, judging, options, data)
     found = [_judge(name, system, task) for name, system in systems.items()]
     if options.runs is not None:
-        for system in (first, *found):
-            write_run(replace(system.run, name=safe_file_name(system.name)), _run_file(options.runs, system.name))
+        _write_runs(options.runs, (first, *found))
     return Evaluation(
         collection=judged,
         options=options,
@@ -145,8 +144,13 @@ def _store_folder(folder: Path | None, name: str) -> Path | None:
     return _made(folder) / safe_file_name(name)
 
 
-def _run_file(folder: Path, name: str) -> Path:
-    return _made(folder) / f"{safe_file_name(name)}.trec"
+def _write_runs(folder: Path, systems: Sequence[System]) -> None:
+    """Write each system's run, but over none that was read."""
+    read = {system.run.path.resolve() for system in systems if system.run.path is not None}
+    for system in systems:
+        path = _made(folder) / f"{safe_file_name(system.name)}.trec"
+        if path.resolve() not in read:
+            write_run(replace(system.run, name=safe_file_name(system.name)), path)
 
 
 def _made(folder: Path) -> Path:

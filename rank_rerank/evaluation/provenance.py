@@ -35,7 +35,7 @@ def hash_run(run: Run) -> str:
 def provenance(options: EvaluationOptions, data: Mapping[str, str], candidates: Run) -> dict[str, Any]:
     """All of it, in plain values."""
     settings = {
-        name: value if isinstance(value, int | float) else str(value) for name, value in asdict(options).items()
+        name: value if isinstance(value, int | float | None) else str(value) for name, value in asdict(options).items()
     }
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
