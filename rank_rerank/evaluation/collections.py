@@ -122,7 +122,7 @@ def read_collection(
     Args:
         source: a folder, a file of labelled candidates, or where the parts are.
         split: of the judgements; None for "test", or the only one there is.
-        candidates: a run to rerank, in place of one that the collection brings.
+        candidates: a run to rerank, in location of one that the collection brings.
 
     Raises:
         FileFormatError: a file is missing or damaged, an id comes twice, or no query is judged; the message names
@@ -155,9 +155,9 @@ def _from_files(files: CollectionFiles) -> Collection:
     qrels, notices = read_qrels(qrel_paths)
     queries: dict[str, str] = {}
     for path in query_paths:
-        for place, query in read_texts(path):
+        for location, query in read_texts(path):
             if query.id in queries:
-                place.refuse(f"the query {query.id!a} stood above already. Give each query an id of its own")
+                location.refuse(f"the query {query.id!a} stood above already. Give each query an id of its own")
             queries[query.id or ""] = query.text
     found = find_file(files.folder, [CANDIDATES_NAME]) if files.folder.is_dir() else None
     collection = Collection(

@@ -12,7 +12,7 @@ from rank_rerank.evaluation.significance import (
     bootstrap_interval,
     holm,
     paired_t_test,
-    randomisation_test,
+    randomization_test,
 )
 from rank_rerank.evaluation.systems import System
 
@@ -44,7 +44,7 @@ def compare(baseline: System, system: System, measure: str, options: EvaluationO
     """Compare one system with another by one measure; p_holm is p."""
     differences: AnyArray = system.values[measure] - baseline.values[measure]
     differences = np.where(np.abs(differences) <= SAME, 0, differences)
-    p = randomisation_test(differences, samples=options.samples, seed=options.seed)
+    p = randomization_test(differences, samples=options.samples, seed=options.seed)
     return Comparison(
         system=system.name,
         baseline=baseline.name,

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from rank_rerank.arrays import AnyArray, Int64Matrix, UInt64Vector
 from rank_rerank.documents import Document
 from rank_rerank.errors import FileFormatError, UnknownIdError
-from rank_rerank.evaluation.text_files import Place, check_unicode, format_of, read_lines, read_objects, read_rows
+from rank_rerank.evaluation.text_files import Location, check_unicode, format_of, read_lines, read_objects, read_rows
 from rank_rerank.storage.key_index import KeyIndex, keys_of
 
 CHUNK_DOCUMENTS = 4096
@@ -28,7 +28,7 @@ TEXT_NAMES = ("text", "body", "contents", "passage")
 COLUMNS_OF_COUNT = {2: ("id", "text"), 3: ("id", "title", "text"), 4: ("id", "", "title", "text")}
 
 
-def read_texts(path: Path) -> Iterator[tuple[Place, Document]]:
+def read_texts(path: Path) -> Iterator[tuple[Location, Document]]:
     """Documents or queries of one file: JSON lines, a table with tabs, or Parquet, by its suffix.
 
     JSON objects and tables with a header have an id ("_id", "id", "docid", …), a "text" and perhaps a "title", which is
@@ -42,46 +42,46 @@ def read_texts(path: Path) -> Iterator[tuple[Place, Document]]:
         yield from _read_table(path)
         return
     rows = read_rows(path, (*ID_NAMES, *TEXT_NAMES, "title")) if format_of(path) == "parquet" else read_objects(path)
-    for place, values in rows:
-        yield place, _as_document(place, values)
+    for location, values in rows:
+        yield location, _as_document(location, values)
 
 
-def _as_document(place: Place, values: dict[str, Any]) -> Document:
+def _as_document(location: Location, values: dict[str, Any]) -> Document:
     found_id = next((values[name] for name in ID_NAMES if values.get(name) is not None), None)
     text = next((values[name] for name in TEXT_NAMES if values.get(name) is not None), None)
     title = values.get("title")
     if isinstance(found_id, int) and not isinstance(found_id, bool):
         found_id = str(found_id)
     if not isinstance(found_id, str) or not isinstance(text, str) or not isinstance(title, str | None):
-        place.refuse('an object with "_id" (or "id"), "text" and perhaps "title" is needed')
-    return _checked(place, found_id, f"{title} {text}".strip() if title else text)
+        location.refuse('an object with "_id" (or "id"), "text" and perhaps "title" is needed')
+    return _checked(location, found_id, f"{title} {text}".strip() if title else text)
 
 
-def _read_table(path: Path) -> Iterator[tuple[Place, Document]]:
+def _read_table(path: Path) -> Iterator[tuple[Location, Document]]:
     columns: Sequence[str] | None = None
-    for place, line in read_lines(path):
+    for location, line in read_lines(path):
         fields = line.split("\t")
         if columns is None:
             columns = COLUMNS_OF_COUNT.get(len(fields), ())
             names = [name.strip().lower() for name in fields]
             if names[0] in ID_NAMES or names[0] in ("qid", "query_id", "query-id"):
-                columns = ["id" if place_ == 0 else name for place_, name in enumerate(names)]
+                columns = ["id" if number == 0 else name for number, name in enumerate(names)]
                 columns = ["text" if name in (*TEXT_NAMES, "query") else name for name in columns]
                 if "text" not in columns:
-                    place.refuse('the header names no column "text"')
+                    location.refuse('the header names no column "text"')
                 continue
             if not columns:
-                place.refuse(f"2 to 4 columns with tabs between are needed, this has {len(fields)}")
+                location.refuse(f"2 to 4 columns with tabs between are needed, this has {len(fields)}")
         if len(fields) != len(columns):
-            place.refuse(f"{len(columns)} columns with tabs between are needed, this has {len(fields)}")
+            location.refuse(f"{len(columns)} columns with tabs between are needed, this has {len(fields)}")
         values = dict(zip(columns, fields, strict=True))
-        yield place, _checked(place, values["id"], f"{values.get('title', '')} {values['text']}".strip())
+        yield location, _checked(location, values["id"], f"{values.get('title', '')} {values['text']}".strip())
 
 
-def _checked(place: Place, identifier: str, text: str) -> Document:
+def _checked(location: Location, identifier: str, text: str) -> Document:
     if not identifier or identifier.split() != [identifier]:
-        place.refuse("the id is empty or holds white space, so it could not stand in a TREC run")
-    return Document(check_unicode(text, place, "text"), check_unicode(identifier, place, "id"))
+        location.refuse("the id is empty or holds white space, so it could not stand in a TREC run")
+    return Document(check_unicode(text, location, "text"), check_unicode(identifier, location, "id"))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Corpus:
     paths: tuple[Path, ...]
     made: "CandidateTexts | None" = None
 
-    def stream(self) -> Iterator[tuple[Place, Document]]:
+    def stream(self) -> Iterator[tuple[Location, Document]]:
         """Every document, one by one.
 
         Raises:
@@ -132,9 +132,9 @@ class Corpus:
     def _refuse_twice(self) -> None:
         """Name the second document with an id; two different ids may have one key, which is no fault."""
         seen: set[str] = set()
-        for place, document in self.stream():
+        for location, document in self.stream():
             if document.id in seen:
-                place.refuse(f"the id {document.id!a} stood above already. Give each document an id of its own")
+                location.refuse(f"the id {document.id!a} stood above already. Give each document an id of its own")
             seen.add(document.id or "")
 
 
@@ -249,11 +249,11 @@ class CandidateTexts:
     def _rows(self, ids: Sequence[str]) -> list[int]:
         """The row of each id, −1 where there is none; ids with one key are told apart by the ids themselves."""
         rows = [-1] * len(ids)
-        places, found = self.index.find(keys_of([identifier.encode("utf-8", "replace") for identifier in ids]))
-        for place, row in zip(places.tolist(), found.tolist(), strict=True):
+        positions, found = self.index.find(keys_of([identifier.encode("utf-8", "replace") for identifier in ids]))
+        for location, row in zip(positions.tolist(), found.tolist(), strict=True):
             self.file.seek(int(self.starts[row]))
-            if self.file.read(int(self.sizes[row, 0])) == ids[place].encode("utf-8", "replace"):
-                rows[place] = row
+            if self.file.read(int(self.sizes[row, 0])) == ids[location].encode("utf-8", "replace"):
+                rows[location] = row
         return rows
 
 

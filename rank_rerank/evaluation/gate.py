@@ -2,7 +2,7 @@
 
 Two kinds of checks. "At least": the mean of a measure is so far below a number that a true mean of that number would
 give so low a mean with a probability of ``alpha`` at most (bootstrap of Student's ratio). "No worse than": the mean is
-so far below another run's, on the same queries, that exchanging the two would (randomisation test, one-sided). Holm's
+so far below another run's, on the same queries, that exchanging the two would (randomization test, one-sided). Holm's
 correction over all checks: the probability that a system which is as good as it must be fails any of them is ``alpha``.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.evaluation import Evaluation
-from rank_rerank.evaluation.significance import holm, probability_of_mean, randomisation_test
+from rank_rerank.evaluation.significance import holm, probability_of_mean, randomization_test
 from rank_rerank.evaluation.systems import System
 
 ALPHA = 0.05
@@ -135,7 +135,7 @@ def _at_least(system: System, measure: str, required: float, evaluation: Evaluat
 def _no_worse(system: System, baseline: System, evaluation: Evaluation) -> Check:
     options, measure = evaluation.options, evaluation.measures[0]
     values, others = system.values[measure], baseline.values[measure]
-    p = randomisation_test(values - others, alternative="less", samples=options.samples, seed=options.seed)
+    p = randomization_test(values - others, alternative="less", samples=options.samples, seed=options.seed)
     return Check("no worse than", system.name, measure, float(values.mean()), float(others.mean()), baseline.name, p)
 
 

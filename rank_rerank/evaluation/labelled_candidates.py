@@ -20,7 +20,7 @@ from rank_rerank.errors import FileFormatError
 from rank_rerank.evaluation.corpus import CandidateTexts, texts_of
 from rank_rerank.evaluation.qrels import MAX_GRADE, Qrels
 from rank_rerank.evaluation.runs import RankedIds, Run
-from rank_rerank.evaluation.text_files import Place, check_unicode, read_objects
+from rank_rerank.evaluation.text_files import Location, check_unicode, read_objects
 
 ID_DIGITS = 16
 
@@ -67,53 +67,53 @@ def read_labelled_candidates(path: Path) -> LabelledCandidates:
 
 def _documents(path: Path, reading: _Reading) -> Iterator[Document]:
     """The documents of all lines, each once; queries and labels are put down on the way."""
-    for place, values in read_objects(path):
+    for location, values in read_objects(path):
         query, listed = values.get("query"), values.get("documents")
         if not isinstance(query, str) or not isinstance(listed, list) or "relevant" not in values:
-            place.refuse('an object with "query", "documents" (a list) and "relevant" is needed')
-        key = str(values.get("query_id", values.get("_id", place.line)))
+            location.refuse('an object with "query", "documents" (a list) and "relevant" is needed')
+        key = str(values.get("query_id", values.get("_id", location.line)))
         if key in reading.queries or key.split() != [key]:
-            place.refuse("the query's id stood above already, is empty or holds white space")
+            location.refuse("the query's id stood above already, is empty or holds white space")
         documents = [
-            _as_document(item, f"documents[{index}]", place) for index, item in enumerate(cast("list[Any]", listed))
+            _as_document(item, f"documents[{index}]", location) for index, item in enumerate(cast("list[Any]", listed))
         ]
         ids = [document.id or "" for document in documents]
         if len(set(ids)) != len(ids):
-            place.refuse("a document is there twice. Keep one of the two")
-        reading.queries[key] = check_unicode(query, place, "query")
+            location.refuse("a document is there twice. Keep one of the two")
+        reading.queries[key] = check_unicode(query, location, "query")
         reading.rankings[key] = RankedIds(tuple(ids), -np.arange(len(ids), dtype=np.float64))
-        reading.qrels[key] = _grades(values["relevant"], ids, place)
+        reading.qrels[key] = _grades(values["relevant"], ids, location)
         for document in documents:
             digest = hashlib.blake2b(document.text.encode(), digest_size=ID_DIGITS).digest()
             known = reading.digests.setdefault(document.id or "", digest)
             if known is digest:
                 yield document
             elif known != digest:
-                place.refuse(f"the document {document.id!a} had another text above. Give each text an id of its own")
+                location.refuse(f"the document {document.id!a} had another text above. Give each text an id of its own")
 
 
-def _as_document(item: object, name: str, place: Place) -> Document:
+def _as_document(item: object, name: str, location: Location) -> Document:
     values: dict[str, Any] = {"text": item} if isinstance(item, str) else cast("dict[str, Any]", item)
     if not isinstance(item, str | dict) or not isinstance(values.get("text"), str):
-        place.refuse(f'{name} must be a string or an object with "text"')
+        location.refuse(f'{name} must be a string or an object with "text"')
     title = values.get("title")
-    text = check_unicode(f"{title} {values['text']}" if title else values["text"], place, name)
+    text = check_unicode(f"{title} {values['text']}" if title else values["text"], location, name)
     made = hashlib.blake2b(text.encode(), digest_size=ID_DIGITS // 2).hexdigest()
     identifier = str(values.get("id", values.get("_id", made)))
     if identifier.split() != [identifier]:
-        place.refuse(f"the id of {name} is empty or holds white space")
-    return Document(text, check_unicode(identifier, place, f"the id of {name}"))
+        location.refuse(f"the id of {name} is empty or holds white space")
+    return Document(text, check_unicode(identifier, location, f"the id of {name}"))
 
 
-def _grades(relevant: object, ids: list[str], place: Place) -> dict[str, int]:
+def _grades(relevant: object, ids: list[str], location: Location) -> dict[str, int]:
     """Grades by id; indices are told from ids by their type."""
     if isinstance(relevant, dict):
         grades = cast("dict[str, Any]", relevant)
         if not all(type(grade) is int and abs(grade) <= MAX_GRADE for grade in grades.values()):
-            place.refuse('the grades in "relevant" must be whole numbers')
+            location.refuse('the grades in "relevant" must be whole numbers')
         return dict(grades)
     if not isinstance(relevant, list):
-        place.refuse('"relevant" must be a list of indices or ids, or an object of grades')
+        location.refuse('"relevant" must be a list of indices or ids, or an object of grades')
     grades: dict[str, Any] = {}
     for item in cast("list[Any]", relevant):
         if type(item) is int and 0 <= item < len(ids):
@@ -121,5 +121,5 @@ def _grades(relevant: object, ids: list[str], place: Place) -> dict[str, int]:
         elif isinstance(item, str):
             grades[item] = 1
         else:
-            place.refuse(f'"relevant" holds something else than ids and indices from 0 to {len(ids) - 1}')
+            location.refuse(f'"relevant" holds something else than ids and indices from 0 to {len(ids) - 1}')
     return grades

@@ -19,7 +19,7 @@ class EvaluationOptions:
         measures: names as ir-measures writes them; the first one decides in reports.
         depth: how many candidates of each query are reranked, at most.
         confidence: of the intervals.
-        samples: of the bootstrap and of the randomisation tests.
+        samples: of the bootstrap and of the randomization tests.
         seed: of both.
         store: a folder in which each late-interaction model keeps the documents it has encoded, in a folder of its
             own; None to encode the candidates of every query anew, as a search without a store does.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rank_rerank.errors import FileFormatError, InvalidItemError
-from rank_rerank.evaluation.text_files import Place, format_of, read_lines, read_objects, read_rows
+from rank_rerank.evaluation.text_files import Location, format_of, read_lines, read_objects, read_rows
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
 
@@ -36,12 +36,12 @@ def read_qrels(paths: Sequence[Path]) -> tuple[Qrels, list[str]]:
     notices: list[str] = []
     for path in paths:
         repeated = 0
-        for place, (query, document, grade) in _judgements(path):
+        for location, (query, document, grade) in _judgements(path):
             grades = qrels.setdefault(query, {})
             if document in grades:
                 repeated += 1
                 if grades[document] != grade:
-                    place.refuse("this document has been given another grade for this query above. Keep one of them")
+                    location.refuse("this document has been given another grade for this query above. Keep one of them")
             grades[document] = grade
         if repeated:
             notices.append(f"{path.name}: {repeated} judgements stand there twice, with the same grade")
@@ -93,43 +93,43 @@ def as_qrels(values: Mapping[Any, Mapping[Any, Any]]) -> Qrels:
     return {query: dict(grades) for query, grades in values.items()}
 
 
-def _judgements(path: Path) -> Iterator[tuple[Place, tuple[str, str, int]]]:
+def _judgements(path: Path) -> Iterator[tuple[Location, tuple[str, str, int]]]:
     if format_of(path) in ("parquet", "jsonl"):
         yield from _from_objects(path)
         return
-    for place, line in read_lines(path):
+    for location, line in read_lines(path):
         # an id may hold no white space, so tabs and blanks are alike
         words = line.split()
-        if place.line == 1 and words[0] in QUERY_NAMES:
+        if location.line == 1 and words[0] in QUERY_NAMES:
             continue
         if len(words) not in (3, 4):
             if len(words) == 2:  # noqa: PLR2004 - query and document
-                yield place, (words[0], words[1], 1)
+                yield location, (words[0], words[1], 1)
                 continue
-            place.refuse(
+            location.refuse(
                 f"query, document and grade are needed (with 0 between, as in TREC), this has {len(words)} words"
             )
-        yield place, (words[0], words[-2], _as_grade(words[-1], place))
+        yield location, (words[0], words[-2], _as_grade(words[-1], location))
 
 
-def _from_objects(path: Path) -> Iterator[tuple[Place, tuple[str, str, int]]]:
+def _from_objects(path: Path) -> Iterator[tuple[Location, tuple[str, str, int]]]:
     names = (*QUERY_NAMES, *DOCUMENT_NAMES, *GRADE_NAMES)
-    for place, values in read_rows(path, names) if format_of(path) == "parquet" else read_objects(path):
+    for location, values in read_rows(path, names) if format_of(path) == "parquet" else read_objects(path):
         query, document = (
             next((str(values[name]) for name in wanted if values.get(name) is not None), "")
             for wanted in (QUERY_NAMES, DOCUMENT_NAMES)
         )
         if not query or not document:
-            place.refuse('a judgement needs "query-id" and "corpus-id", and "score" unless every pair is relevant')
+            location.refuse('a judgement needs "query-id" and "corpus-id", and "score" unless every pair is relevant')
         grade = next((values[name] for name in GRADE_NAMES if values.get(name) is not None), 1)
-        yield place, (query, document, _as_grade(str(grade), place))
+        yield location, (query, document, _as_grade(str(grade), location))
 
 
-def _as_grade(word: str, place: Place) -> int:
+def _as_grade(word: str, location: Location) -> int:
     try:
         grade = float(word)
     except ValueError:
-        place.refuse("the grade must be a whole number")
+        location.refuse("the grade must be a whole number")
     if grade != grade or abs(grade) > MAX_GRADE or grade != int(grade):  # noqa: PLR0124 - NaN
-        place.refuse(f"the grade must be a whole number from {-MAX_GRADE} to {MAX_GRADE}")
+        location.refuse(f"the grade must be a whole number from {-MAX_GRADE} to {MAX_GRADE}")
     return int(grade)

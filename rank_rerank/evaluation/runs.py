@@ -11,7 +11,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float64Vector
 from rank_rerank.errors import FileFormatError, InvalidItemError
-from rank_rerank.evaluation.text_files import Place, format_of, read_lines
+from rank_rerank.evaluation.text_files import Location, format_of, read_lines
 from rank_rerank.rankings.trec import run_lines
 
 
@@ -146,31 +146,31 @@ def _from_lines(path: Path) -> dict[str, tuple[list[str], list[float]]]:
     return found
 
 
-def _run_lines(path: Path) -> Iterator[tuple[Place, str, str, float | None]]:
+def _run_lines(path: Path) -> Iterator[tuple[Location, str, str, float | None]]:
     """The query, document and score of each line; None where a line has no score."""
     num_columns = 0
-    for place, line in read_lines(path):
+    for location, line in read_lines(path):
         words = line.split("\t") if num_columns in (0, 4) and line.count("\t") == 3 else line.split()  # noqa: PLR2004
         num_columns = num_columns or len(words)
         if len(words) != num_columns or num_columns not in (3, 4, 6):
-            place.refuse(
+            location.refuse(
                 "six words are needed (query Q0 document rank score name), or MS MARCO's three or four columns"
             )
         if num_columns == 6:  # noqa: PLR2004 - TREC
-            yield place, words[0], words[2], _as_score(words[4], place)
+            yield location, words[0], words[2], _as_score(words[4], location)
         elif num_columns == 3:  # noqa: PLR2004 - query, document, rank
-            yield place, words[0], words[1], -_as_score(words[2], place)
+            yield location, words[0], words[1], -_as_score(words[2], location)
         else:
-            yield place, words[0], words[1], None
+            yield location, words[0], words[1], None
 
 
-def _as_score(word: str, place: Place) -> float:
+def _as_score(word: str, location: Location) -> float:
     try:
         score = float(word)
     except ValueError:
-        place.refuse("the score must be a number")
+        location.refuse("the score must be a number")
     if not math.isfinite(score):
-        place.refuse("the score is NaN or infinite, so the documents have no order. Mend the system that wrote it")
+        location.refuse("the score is NaN or infinite, so the documents have no order. Mend the system that wrote it")
     return score
 
 
@@ -178,7 +178,7 @@ def _from_json(path: Path) -> dict[str, tuple[list[str], list[float]]]:
     try:
         values: Any = json.loads("\n".join(line for _, line in read_lines(path)))
         return {
-            query: ([*scores], [_as_score(str(score), Place(path, 1)) for score in scores.values()])
+            query: ([*scores], [_as_score(str(score), Location(path, 1)) for score in scores.values()])
             for query, scores in values.items()
         }
     except (ValueError, AttributeError, RecursionError) as error:
@@ -190,10 +190,10 @@ def _from_json(path: Path) -> dict[str, tuple[list[str], list[float]]]:
 def _refuse_twice(path: Path, query: str) -> None:
     """Name the line at which a document comes a second time for a query."""
     seen: set[str] = set()
-    for place, asked, document, _ in _run_lines(path):
+    for location, asked, document, _ in _run_lines(path):
         if asked == query:
             if document in seen:
-                place.refuse(f"the document {document!a} stood above already for this query. Keep one line of it")
+                location.refuse(f"the document {document!a} stood above already for this query. Keep one line of it")
             seen.add(document)
 
 
@@ -201,7 +201,7 @@ def find_line(path: Path, query: str, document: str) -> str:
     """Where a run's file names a document for a query, for an error."""
     if format_of(path) == "json":
         return str(path)
-    return next((str(place) for place, *pair, _ in _run_lines(path) if pair == [query, document]), str(path))
+    return next((str(location) for location, *pair, _ in _run_lines(path) if pair == [query, document]), str(path))
 
 
 def write_run(run: Run, path: Path) -> None:

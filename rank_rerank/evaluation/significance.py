@@ -1,4 +1,4 @@
-r"""How sure a difference is: paired bootstrap intervals, randomisation tests, and Holm's correction.
+r"""How sure a difference is: paired bootstrap intervals, randomization tests, and Holm's correction.
 
 With :math:`d_i` the difference of two systems on query i of n:
 
@@ -6,7 +6,7 @@ With :math:`d_i` the difference of two systems on query i of n:
   (Efron and Tibshirani 1993). Few queries make percentiles too narrow, so the share cut off at each end is
   :math:`\Phi(t_{\alpha / 2, n - 1} \sqrt{n / (n - 1)})` (the expanded percentile interval: Hesterberg, "What teachers
   should know about the bootstrap", 2015);
-- the randomisation test turns the sign of each :math:`d_i` with a coin, for under the null hypothesis the two systems
+- the randomization test turns the sign of each :math:`d_i` with a coin, for under the null hypothesis the two systems
   may as well be exchanged, and counts how often the mean is as far from 0 (Smucker, Allan and Carterette, CIKM 2007).
   Up to 16 queries that differ, all signs are tried;
 - Holm's correction keeps the probability of any false alarm among m comparisons (Holm 1979).
@@ -50,7 +50,7 @@ class Comparison:
         measure: by which.
         difference: of the means, system minus baseline.
         interval: of that difference; None for a single query.
-        p: two-sided, of the randomisation test.
+        p: two-sided, of the randomization test.
         p_t_test: two-sided, of the paired t-test, which other tools print; NaN for a single query.
         p_holm: p corrected for the number of systems compared.
         wins: queries on which the system is better.
@@ -148,7 +148,7 @@ def _resampled_means(numbers: Float64Vector, samples: int, seed: tuple[int, int]
     return np.concatenate(means)
 
 
-def randomisation_test(
+def randomization_test(
     differences: AnyArray, *, alternative: str = "two-sided", samples: int = SAMPLES, seed: int = 0
 ) -> float:
     """The probability of a mean difference this far from 0 if the two systems were the same.
@@ -203,7 +203,7 @@ def paired_t_test(differences: AnyArray) -> float:
     """The two-sided p of Student's paired test; NaN for a single query, 1 where no query differs.
 
     Raises:
-        InvalidArgumentError, NonFiniteError: as for randomisation_test.
+        InvalidArgumentError, NonFiniteError: as for randomization_test.
     """
     numbers = _check(differences)
     if len(numbers) == 1:
@@ -227,7 +227,7 @@ def probability_of_mean(values: AnyArray, mean: float, *, samples: int = SAMPLES
         seed: of the drawing.
 
     Raises:
-        InvalidArgumentError, NonFiniteError: as for randomisation_test.
+        InvalidArgumentError, NonFiniteError: as for randomization_test.
     """
     numbers = _check(values)
     found, deviation = float(numbers.mean()), float(numbers.std())

@@ -18,7 +18,7 @@ PARQUET_ROWS = 4096
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something stands: a file, and its line or row from 1."""
 
     path: Path
@@ -28,7 +28,7 @@ class Place(NamedTuple):
         return f"{self.path}, line {self.line}"
 
     def refuse(self, problem: str) -> NoReturn:
-        """Raise a FileFormatError that names the place.
+        """Raise a FileFormatError that names the location.
 
         Args:
             problem: what is needed, what came, what to do; never the content of the line.
@@ -48,7 +48,7 @@ def format_of(path: Path) -> str:
     return name.rpartition(".")[2] if "." in name else ""
 
 
-def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
+def read_lines(path: Path) -> Iterator[tuple[Location, str]]:
     """The lines that are not empty, without their ends.
 
     Raises:
@@ -58,8 +58,8 @@ def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):
-                if text := _decode(line, Place(path, number)):
-                    yield Place(path, number), text
+                if text := _decode(line, Location(path, number)):
+                    yield Location(path, number), text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileFormatError(f"{path}: the compressed file is damaged after line {number}. Fetch it again") from error
     except OSError as error:
@@ -70,33 +70,33 @@ def _open(path: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _decode(line: bytes, place: Place) -> str:
-    content = line.removeprefix(BYTE_ORDER_MARK) if place.line == 1 else line
+def _decode(line: bytes, location: Location) -> str:
+    content = line.removeprefix(BYTE_ORDER_MARK) if location.line == 1 else line
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        place.refuse("is not UTF-8. Convert the file, for instance with iconv -f latin1 -t utf-8")
+        location.refuse("is not UTF-8. Convert the file, for instance with iconv -f latin1 -t utf-8")
     text = text.rstrip("\r\n")
     return text if text.strip() else ""
 
 
-def read_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def read_objects(path: Path) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The JSON objects of a file with one a line.
 
     Raises:
         FileFormatError: as for read_lines, or a line is no JSON object.
     """
-    for place, line in read_lines(path):
+    for location, line in read_lines(path):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            place.refuse("is not valid JSON. A JSON-lines file has one whole object on each line")
+            location.refuse("is not valid JSON. A JSON-lines file has one whole object on each line")
         if not isinstance(value, dict):
-            place.refuse("is not a JSON object")
-        yield place, cast("dict[str, Any]", value)
+            location.refuse("is not a JSON object")
+        yield location, cast("dict[str, Any]", value)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The rows of a Parquet file, some thousand at a time in memory.
 
     Args:
@@ -116,12 +116,12 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dict[
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
-                    yield Place(path, number), row
+                    yield Location(path, number), row
     except (errors, OSError) as error:
         raise FileFormatError(f"{path} cannot be read as Parquet after row {number}. Check the path") from error
 
 
-def check_unicode(text: str, place: Place, name: str) -> str:
+def check_unicode(text: str, location: Location, name: str) -> str:
     """Give a text back if it is valid Unicode; JSON's escapes can carry lone surrogates.
 
     Raises:
@@ -131,5 +131,5 @@ def check_unicode(text: str, place: Place, name: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            place.refuse(f'"{name}" holds a lone surrogate, which no text can carry. Repair it')
+            location.refuse(f'"{name}" holds a lone surrogate, which no text can carry. Repair it')
     return text

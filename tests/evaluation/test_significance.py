@@ -12,7 +12,7 @@ from rank_rerank.evaluation.significance import (
     holm,
     paired_t_test,
     probability_of_mean,
-    randomisation_test,
+    randomization_test,
 )
 from rank_rerank.evaluation.student import quantile, tail_probability
 
@@ -61,12 +61,12 @@ def exchangeable(generator, num_queries):
 
 @pytest.mark.parametrize("alternative", ["two-sided", "less"])
 @pytest.mark.parametrize("num_queries", [12, 80])
-def test_the_randomisation_test_raises_as_few_false_alarms_as_it_says(num_queries, alternative):
+def test_the_randomization_test_raises_as_few_false_alarms_as_it_says(num_queries, alternative):
     """5 % of 300 rounds, and at most three standard errors more; exact where all signs are tried."""
 
     def test(generator, seed):
         differences = exchangeable(generator, num_queries)
-        return randomisation_test(differences, alternative=alternative, samples=499, seed=seed)
+        return randomization_test(differences, alternative=alternative, samples=499, seed=seed)
 
     assert false_alarms(num_queries, ROUNDS, test) <= 0.088
 
@@ -85,7 +85,7 @@ def test_false_alarms_in_many_rounds():
         rate = false_alarms(
             num_queries,
             4000,
-            lambda generator, seed, n=num_queries: randomisation_test(
+            lambda generator, seed, n=num_queries: randomization_test(
                 exchangeable(generator, n), alternative="less", samples=999, seed=seed
             ),
         )
@@ -103,9 +103,9 @@ def test_false_alarms_in_many_rounds():
 
 def test_a_real_difference_is_found():
     differences = reranking_differences(np.random.default_rng(0), 300, mean=0.1)
-    assert randomisation_test(differences) < 0.001
-    assert randomisation_test(-differences, alternative="less") < 0.001
-    assert randomisation_test(differences, alternative="less") > 0.99
+    assert randomization_test(differences) < 0.001
+    assert randomization_test(-differences, alternative="less") < 0.001
+    assert randomization_test(differences, alternative="less") > 0.99
     assert bootstrap_interval(differences).low > 0
     assert probability_of_mean(differences, 0.3) < 0.001
     assert probability_of_mean(differences, -0.1) > 0.99
@@ -113,10 +113,10 @@ def test_a_real_difference_is_found():
 
 def test_all_signs_are_tried_where_few_queries_differ():
     # the mean is as large as it can be in 2 of 8 choices of signs, or as low in 8 of 8
-    assert randomisation_test([1, 2, 3]) == 2 / 8
-    assert randomisation_test([1, 2, 3], alternative="less") == 1
-    assert randomisation_test([-1, -2, -3, 0, 0], alternative="less") == 1 / 8
-    assert randomisation_test([0.0, 0.0]) == 1
+    assert randomization_test([1, 2, 3]) == 2 / 8
+    assert randomization_test([1, 2, 3], alternative="less") == 1
+    assert randomization_test([-1, -2, -3, 0, 0], alternative="less") == 1 / 8
+    assert randomization_test([0.0, 0.0]) == 1
 
 
 def test_student_and_the_t_test_are_scipys():
@@ -139,9 +139,9 @@ def test_holm_by_hand():
 
 def test_the_same_seed_gives_the_same_numbers_in_any_block(monkeypatch):
     differences = reranking_differences(np.random.default_rng(0), 100)
-    whole = bootstrap_interval(differences), randomisation_test(differences), probability_of_mean(differences, 0.1)
+    whole = bootstrap_interval(differences), randomization_test(differences), probability_of_mean(differences, 0.1)
     monkeypatch.setattr("rank_rerank.evaluation.significance.BLOCK_NUMBERS", 1000)
-    parts = bootstrap_interval(differences), randomisation_test(differences), probability_of_mean(differences, 0.1)
+    parts = bootstrap_interval(differences), randomization_test(differences), probability_of_mean(differences, 0.1)
     assert whole[0] == parts[0]
     # bits are drawn in whole bytes of a block
     assert whole[1:] == pytest.approx(parts[1:], abs=0.02)
@@ -159,10 +159,10 @@ def test_edges():
     assert (both.low, both.high) == pytest.approx((0.01, 0.01))
     for bad in ([], [[1.0]]):
         with pytest.raises(InvalidArgumentError):
-            randomisation_test(bad)
+            randomization_test(bad)
     with pytest.raises(NonFiniteError):
         bootstrap_interval([0.0, math.nan])
     with pytest.raises(InvalidArgumentError):
         bootstrap_interval([0.0, 1.0], confidence=1)
     with pytest.raises(InvalidArgumentError):
-        randomisation_test([0.0], alternative="more")
+        randomization_test([0.0], alternative="more")

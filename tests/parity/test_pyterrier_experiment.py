@@ -12,7 +12,7 @@ from rank_rerank.evaluation import EvaluationOptions, Run
 from rank_rerank.evaluation.comparisons import compare_systems
 from rank_rerank.evaluation.judging import measure_queries
 from rank_rerank.evaluation.measures import parse_measures
-from rank_rerank.evaluation.significance import holm, randomisation_test
+from rank_rerank.evaluation.significance import holm, randomization_test
 from rank_rerank.evaluation.systems import System
 
 NAMES = ("nDCG@10", "MRR@10", "R@5", "AP")
@@ -64,7 +64,7 @@ def test_an_experiment_gives_the_same_figures():
         )
 
     theirs = experiment("t")
-    coin = experiment(lambda one, two: (0.0, randomisation_test(np.asarray(one) - np.asarray(two), samples=1000)))
+    coin = experiment(lambda one, two: (0.0, randomization_test(np.asarray(one) - np.asarray(two), samples=1000)))
     for measure in NAMES:
         column = str(ir_measures.parse_measure(measure))
         for row, system in enumerate(systems):
