@@ -9,6 +9,7 @@ def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
     _add_data(command)
     _add_systems(command)
     _add_output(command)
+    _add_decisions(command)
     _add_gate(command)
 
 
@@ -59,6 +60,30 @@ def _add_output(command: argparse.ArgumentParser) -> None:
         "--runs", metavar="DIR", help="write each system's run; an interrupted evaluation goes on there"
     )
     output.add_argument("--json", metavar="FILE", help='write everything as JSON; "-" for standard output')
+
+
+def _add_decisions(command: argparse.ArgumentParser) -> None:
+    decisions = command.add_argument_group("to decide, for each late-interaction model")
+    decisions.add_argument(
+        "--sweep",
+        action="store_true",
+        help="try compressions, depths, weights of the first stage and cascades; chosen on one half of the queries, "
+        "reported on the other",
+    )
+    decisions.add_argument(
+        "--calibrate", metavar="FILE", help="fit relevance on one half, measure it on the other, write the map to FILE"
+    )
+    decisions.add_argument(
+        "--threshold-for",
+        type=float,
+        metavar="P",
+        help="with --calibrate: the relevance above which a share P is relevant",
+    )
+    decisions.add_argument(
+        "--dump-training",
+        metavar="DIR",
+        help="write the first model's scores as PyLate and sentence-transformers train",
+    )
 
 
 def _add_gate(command: argparse.ArgumentParser) -> None:

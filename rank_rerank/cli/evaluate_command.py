@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rank_rerank.cli.evaluate_decisions import Decided, Decisions, decide
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.collections import Collection, CollectionFiles, read_collection
@@ -44,6 +45,10 @@ class EvaluateOptions:
     measures: tuple[str, ...] | None
     report: str | None
     runs: str | None
+    sweep: bool
+    calibrate: str | None
+    threshold_for: float | None
+    dump_training: str | None
     json: str | None
     at_least: tuple[str, ...] | None
     no_worse_than: str | None
@@ -60,7 +65,9 @@ def run_evaluate(options: EvaluateOptions) -> int:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
-    outputs = [Path(name) for name in (options.report, options.json) if name not in (None, STANDARD_OUTPUT)]
+    outputs = [
+        Path(name) for name in (options.report, options.json, options.calibrate) if name not in (None, STANDARD_OUTPUT)
+    ]
     for output in outputs:
         check_output(output, _inputs(options))
     required = dict(parse_requirement(text) for text in options.at_least or ())
@@ -72,10 +79,12 @@ def run_evaluate(options: EvaluateOptions) -> int:
         baseline = _name_run(options.no_worse_than, systems)
         systems[baseline] = read_run(Path(options.no_worse_than), baseline)
     evaluation = evaluate(collection, systems, settings)
+    decisions = Decisions(options.sweep, options.calibrate, options.threshold_for, options.dump_training)
+    decided = decide(evaluation, decisions)
     gate = None
     if required or baseline is not None:
         gate = check_gate(evaluation, at_least=required, baseline=baseline, alpha=options.alpha)
-    _write(options, evaluation, gate)
+    _write(options, evaluation, gate, decided)
     return EXIT_DONE if gate is None or gate.passed else EXIT_CHECK_FAILED
 
 
@@ -150,7 +159,7 @@ def _new_name(name: str, systems: Mapping[str, object]) -> str:
     return chosen
 
 
-def _write(options: EvaluateOptions, evaluation: Evaluation, gate: Gate | None) -> None:
+def _write(options: EvaluateOptions, evaluation: Evaluation, gate: Gate | None, decided: Decided) -> None:
     systems = (evaluation.first_stage, *evaluation.systems)
     for notice in dict.fromkeys([*evaluation.notices, *(each for system in systems for each in system.notices)]):
         sys.stderr.write(f"rank-rerank: {notice}\n")
@@ -158,11 +167,11 @@ def _write(options: EvaluateOptions, evaluation: Evaluation, gate: Gate | None) 
     values["diagnoses"] = [diagnose(evaluation, system.name).to_dict() for system in evaluation.systems]
     if options.report is not None:
         write_atomically(Path(options.report), iter([render_evaluation(evaluation, gate)]))
-    text = json.dumps(values, indent=2) + "\n"
+    text = json.dumps({**values, **decided.values}, indent=2) + "\n"
     if options.json == STANDARD_OUTPUT:
         sys.stdout.write(text)
     else:
-        sys.stdout.write(evaluation.table())
+        sys.stdout.write(evaluation.table() + decided.text)
         if options.json is not None:
             write_atomically(Path(options.json), iter([text]))
     for check in () if gate is None else gate.checks:

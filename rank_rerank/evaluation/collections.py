@@ -122,7 +122,7 @@ def read_collection(
     Args:
         source: a folder, a file of labelled candidates, or where the parts are.
         split: of the judgements; None for "test", or the only one there is.
-        candidates: a run to rerank, in location of one that the collection brings.
+        candidates: a run to rerank, instead of one that the collection brings.
 
     Raises:
         FileFormatError: a file is missing or damaged, an id comes twice, or no query is judged; the message names

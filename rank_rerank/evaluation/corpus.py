@@ -250,10 +250,10 @@ class CandidateTexts:
         """The row of each id, −1 where there is none; ids with one key are told apart by the ids themselves."""
         rows = [-1] * len(ids)
         positions, found = self.index.find(keys_of([identifier.encode("utf-8", "replace") for identifier in ids]))
-        for location, row in zip(positions.tolist(), found.tolist(), strict=True):
+        for position, row in zip(positions.tolist(), found.tolist(), strict=True):
             self.file.seek(int(self.starts[row]))
-            if self.file.read(int(self.sizes[row, 0])) == ids[location].encode("utf-8", "replace"):
-                rows[location] = row
+            if self.file.read(int(self.sizes[row, 0])) == ids[position].encode("utf-8", "replace"):
+                rows[position] = row
         return rows
 
 

@@ -20,7 +20,7 @@ HEADER = "query-id\tcorpus-id\tscore\n"
 def read_qrels(paths: Sequence[Path]) -> tuple[Qrels, list[str]]:
     """Read the judgements of some files.
 
-    The columns are recognised by their number: query, 0, document, grade (TREC, MS MARCO); query, document, grade
+    The columns are recognized by their number: query, 0, document, grade (TREC, MS MARCO); query, document, grade
     (BEIR); query, document, which is relevant (NanoBEIR, with a header). JSON lines and Parquet have BEIR's names.
 
     Args:

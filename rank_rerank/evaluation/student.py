@@ -2,7 +2,7 @@ r"""Student's t distribution, for a test and an interval that allow for few quer
 
 .. math:: P(|T| > t) = I_{x}(\nu / 2, 1 / 2), \quad x = \nu / (\nu + t^2)
 
-I is the regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun, 26.5.8), evaluated by
+I is the regularized incomplete beta function, by its continued fraction (Abramowitz and Stegun, 26.5.8), evaluated by
 Lentz's method.
 """
 
