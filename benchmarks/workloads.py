@@ -16,6 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rank_rerank import evaluation
+from rank_rerank.documents import Document
+from rank_rerank.evaluation.bm25 import search_bm25
+from rank_rerank.evaluation.measures import Measure, measure_queries
+
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,18 +37,11 @@ class Collection:
 
 
 def read_collection(folder: Path, name: str) -> Collection:
-    """Read a collection in BEIR's layout; title and text are joined; queries without a judgement are left out."""
-    qrels: dict[str, dict[str, int]] = {}
-    for line in (folder / name / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query_id, document_id, score = line.split("\t")
-        if int(score) > 0:
-            qrels.setdefault(query_id, {})[document_id] = int(score)
-    documents = {
-        line["_id"]: f"{line['title']} {line['text']}".strip()
-        for line in read_json_lines(folder / name / "corpus.jsonl.gz")
-    }
-    queries = {line["_id"]: line["text"] for line in read_json_lines(folder / name / "queries.jsonl.gz")}
-    return Collection(name, documents, {key: text for key, text in queries.items() if key in qrels}, qrels)
+    """Read a collection; title and text are joined; queries without a relevant document are left out."""
+    found = evaluation.read_collection(folder / name)
+    documents = {str(document.id): document.text for _, document in found.corpus.stream()}
+    qrels = {query: grades for query, grades in found.qrels.items() if any(grade > 0 for grade in grades.values())}
+    return Collection(name, documents, {key: found.queries[key] for key in qrels}, qrels)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -54,27 +52,10 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 def bm25_candidates(collection: Collection, depth: int) -> tuple[dict[str, list[str]], float]:
     """The ids of BM25's best documents for each query, and the median milliseconds a query."""
-    import bm25s
-    import Stemmer
-
-    stemmer = Stemmer.Stemmer("english")
-    ids = list(collection.documents)
-    index = bm25s.BM25()
-    index.index(_bm25_tokens(list(collection.documents.values()), stemmer), show_progress=False)
-    candidates: dict[str, list[str]] = {}
-    times: list[float] = []
-    for query_id, query in collection.queries.items():
-        begun = time.perf_counter()
-        places, _ = index.retrieve(_bm25_tokens([query], stemmer), k=min(depth, len(ids)), show_progress=False)
-        times.append(time.perf_counter() - begun)
-        candidates[query_id] = [ids[place] for place in places[0]]
-    return candidates, 1000 * statistics.median(times)
-
-
-def _bm25_tokens(texts: list[str], stemmer: Any) -> Any:
-    import bm25s
-
-    return bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False)
+    documents = (Document(text, key) for key, text in collection.documents.items())
+    found = search_bm25(documents, collection.queries, depth)
+    candidates = {query: list(ranked.ids) for query, ranked in found.run.rankings.items()}
+    return candidates, statistics.median(found.query_ms)
 
 
 def ndcg_at_10(qrels: dict[str, dict[str, int]], run: dict[str, list[str]]) -> float:
@@ -84,12 +65,8 @@ def ndcg_at_10(qrels: dict[str, dict[str, int]], run: dict[str, list[str]]) -> f
 
 def ndcg_of_queries(qrels: dict[str, dict[str, int]], run: dict[str, list[str]]) -> dict[str, float]:
     """The nDCG@10 of each query's ranking; a query without one has 0."""
-    import ir_measures
-    from ir_measures import nDCG
-
-    scores = {query_id: {key: float(-rank) for rank, key in enumerate(ids)} for query_id, ids in run.items()}
-    found = {result.query_id: float(result.value) for result in ir_measures.iter_calc([nDCG @ 10], qrels, scores)}
-    return {query_id: found.get(query_id, 0.0) for query_id in qrels}
+    values = measure_queries([Measure.parse("nDCG@10")], qrels, run)["nDCG@10"]
+    return dict(zip(qrels, values.tolist(), strict=True))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

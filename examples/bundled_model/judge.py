@@ -13,6 +13,7 @@ appends JSON lines. Needs the extra "evaluation".
 
 import argparse
 import json
+import math
 import random
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from training.token_weights import TokenWeights
 import rank_rerank
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.evaluation.significance import bootstrap_interval_of_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -42,7 +44,6 @@ from workloads import Collection, bm25_candidates, ndcg_of_queries, read_collect
 
 DEPTH = 100
 HELD_OUT_QUERIES = 300
-SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -204,14 +205,12 @@ def report(rows: Sequence[Judgement], output: Path | None) -> None:
 
 def interval(base: Sequence[Judgement], other: Sequence[Judgement]) -> tuple[float, float]:
     """The 95 % interval of the difference of the means over sets; queries are drawn anew within each set."""
-    generator = np.random.default_rng(0)
-    total = np.zeros(SAMPLES)
-    for ours, theirs in zip(other, base, strict=True):
-        differences = np.array([ours.ndcg[query] - theirs.ndcg[query] for query in theirs.ndcg])
-        drawn = generator.integers(len(differences), size=(SAMPLES, len(differences)))
-        total += differences[drawn].mean(axis=1) / len(base)
-    low, high = np.percentile(total, [2.5, 97.5])
-    return float(low), float(high)
+    differences = [
+        np.array([ours.ndcg[query] - theirs.ndcg[query] for query in theirs.ndcg])
+        for ours, theirs in zip(other, base, strict=True)
+    ]
+    found = bootstrap_interval_of_sets(differences)
+    return (math.nan, math.nan) if found is None else (found.low, found.high)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.errors import ExportError, FileFormatError
+from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import check_texts, export_folder, own_texts, trial_texts
-from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.parity import Fidelity
 from rank_rerank.export.pickle_conversion import convert_folder
 from rank_rerank.export.quality_gate import Quality
@@ -38,7 +38,7 @@ def run_export(options: ExportOptions) -> None:
     texts = None if options.texts is None else _read_lines(Path(options.texts))
     if Path(output).exists():
         raise ExportError(f"{output} exists already; name a folder that does not")
-    judge = None if options.judge is None else JudgedCollection.read(Path(options.judge))
+    judge = None if options.judge is None else JudgedCandidates.read(Path(options.judge))
     checkpoint = replace(options.loading, runtime=RuntimeOptions(runtime="torch")).find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         check_texts(texts, int8=options.int8)

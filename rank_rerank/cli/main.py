@@ -52,6 +52,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
 
             run_encode(_fill(EncodeOptions, arguments))
+        case "evaluate":
+            from rank_rerank.cli.evaluate_command import EvaluateOptions, run_evaluate  # noqa: PLC0415
+
+            return run_evaluate(_fill(EvaluateOptions, arguments))
         case "explain":
             from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
 

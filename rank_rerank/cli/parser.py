@@ -4,6 +4,7 @@ import argparse
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
+from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
 from rank_rerank.devices import PRECISIONS, RUNTIMES, installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
 
@@ -27,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_encode(commands)
     _add_store(commands)
+    _add_evaluate(commands)
     _add_export(commands)
     _add_doctor(commands)
     return parser
@@ -157,6 +159,20 @@ def _add_store(commands: _Commands) -> None:
     _add_shared(advise)
 
 
+def _add_evaluate(commands: _Commands) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="tell how well models rank judged queries, how sure that is, and why",
+        description=(
+            "Rerank the candidates of the judged queries of COLLECTION (BEIR, NanoBEIR, MS MARCO, TREC, or JSON lines "
+            'with "query", "documents" and "relevant") with each model, and compare them with the first stage and with '
+            'each other. Needs the extra "evaluation".'
+        ),
+    )
+    add_evaluate_arguments(evaluate)
+    _add_runtime(evaluate)
+
+
 def _add_export(commands: _Commands) -> None:
     export = commands.add_parser(
         "export",
@@ -204,6 +220,10 @@ def _add_doctor(commands: _Commands) -> None:
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", metavar="MODEL", help="a model folder or a Hub name (the bundled model)")
+    _add_runtime(command)
+
+
+def _add_runtime(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threads", dest="num_threads", type=_positive, metavar="N", help="threads that work (all processors)"
     )

@@ -5,16 +5,12 @@ Security Policy), so that even a text that got past the escaping could run nothi
 """
 
 from collections.abc import Iterator, Sequence
-from html import escape
-from itertools import pairwise
-
-import numpy as np
 
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.explanation.html_style import STYLE
+from rank_rerank.explanation.marked_text import escaped, marked_text, strength_class
 from rank_rerank.explanation.words import TextWord
 
-STRENGTHS = 10
 # a heat map with more columns says nothing to the eye
 MAX_HEAT_MAP_WORDS = 400
 MAX_HEAT_MAPS = 20
@@ -41,11 +37,11 @@ def render_report(query: str, explanations: Sequence[Explanation]) -> str:
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{_text(query)}</title>",
+        f"<title>{escaped(query)}</title>",
         f"<style>{STYLE}{_filter_rules(words)}</style></head><body>",
         '<input type="radio" name="word" id="all" checked>',
         *(f'<input type="radio" name="word" id="word{row}">' for row, word in enumerate(words) if word.says_something),
-        f'<header><h1 dir="auto">{_text(query)}</h1>',
+        f'<header><h1 dir="auto">{escaped(query)}</h1>',
         *_filter_buttons(query, words),
         "</header><main>",
         f'<p class="note">{LEGEND}</p>' if explanations else "",
@@ -60,7 +56,7 @@ def _filter_buttons(query: str, words: Sequence[TextWord]) -> Iterator[str]:
     yield '<nav aria-label="Show the matches of one word of the query"><label for="all">all words</label>'
     for row, word in enumerate(words):
         if word.says_something:
-            yield f'<label for="word{row}" dir="auto">{_text(query[word.start : word.end])}</label>'
+            yield f'<label for="word{row}" dir="auto">{escaped(query[word.start : word.end])}</label>'
     yield "</nav>"
 
 
@@ -78,53 +74,14 @@ def _filter_rules(words: Sequence[TextWord]) -> str:
 
 def _hit(rank: int, explanation: Explanation) -> str:
     document = explanation.document
-    name = "" if document.id is None else f' <span class="id" dir="auto">{_text(str(document.id))}</span>'
+    name = "" if document.id is None else f' <span class="id" dir="auto">{escaped(str(document.id))}</span>'
     cut = '<p class="note">Longer than the model reads: its end was not read.</p>' if explanation.truncated else ""
     score = f"{explanation.score:.3f}" if explanation.document_words else "no words"
     heat_map = _heat_map(explanation) if rank <= MAX_HEAT_MAPS else ""
     return (
         f'<article><h2>{rank}{name}<span class="score">{score}</span></h2>'
-        f'<p class="text" dir="auto">{"".join(_marked(explanation))}</p>{cut}{heat_map}</article>'
+        f'<p class="text" dir="auto">{"".join(marked_text(explanation))}</p>{cut}{heat_map}</article>'
     )
-
-
-def _marked(explanation: Explanation) -> Iterator[str]:
-    """The document's text: passages underlined, matched words marked by strength, all else escaped."""
-    text, spans = explanation.document.text, explanation.spans
-    best = max(spans, key=lambda span: span.score, default=None)
-    edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
-    for number, (start, end) in enumerate(pairwise(edges)):
-        inside = "".join(_words(explanation, start, end))
-        if number % 2:
-            span = spans[number // 2]
-            classes = "passage best" if span is best else "passage"
-            yield f'<span class="{classes}" title="passage, score {span.score:.2f}">{inside}</span>'
-        else:
-            yield inside
-
-
-def _words(explanation: Explanation, start: int, end: int) -> Iterator[str]:
-    text = explanation.document.text
-    found = set(np.flatnonzero(explanation.matches.any(axis=0)).tolist())
-    for column, word in enumerate(explanation.document_words):
-        if column not in found or word.start < start or word.end > end:
-            continue
-        yield _text(text[start : word.start])
-        yield _mark(explanation, column, text[word.start : word.end])
-        start = word.end
-    yield _text(text[start:end])
-
-
-def _mark(explanation: Explanation, column: int, shown: str) -> str:
-    rows = np.flatnonzero(explanation.matches[:, column]).tolist()
-    pairs = [
-        f"{explanation.query[word.start : word.end]} {explanation.similarities[row, column]:.2f}"
-        for row in rows
-        for word in [explanation.query_words[row]]
-    ]
-    best = max(float(explanation.similarities[row, column]) for row in rows)
-    classes = " ".join([f"s{_strength(best)}", *(f"w{row}" for row in rows)])
-    return f'<mark class="{classes}" title="{_text(", ".join(pairs))}">{_text(shown)}</mark>'
 
 
 def _heat_map(explanation: Explanation) -> str:
@@ -138,27 +95,17 @@ def _heat_map(explanation: Explanation) -> str:
         columns, note = columns[:MAX_HEAT_MAP_WORDS], f"The first {MAX_HEAT_MAP_WORDS} words."
     words = [explanation.document_words[index] for index in columns]
     head = "".join(
-        f'<th scope="col"><span dir="auto">{_text(text[word.start : word.end])}</span></th>' for word in words
+        f'<th scope="col"><span dir="auto">{escaped(text[word.start : word.end])}</span></th>' for word in words
     )
     body: list[str] = []
     for row in rows:
         word = explanation.query_words[row]
-        label = _text(explanation.query[word.start : word.end])
+        label = escaped(explanation.query[word.start : word.end])
         values = explanation.similarities[row, columns].tolist()
-        cells = "".join(f'<td class="s{_strength(value)}" title="{value:.2f}"></td>' for value in values)
+        cells = "".join(f'<td class="s{strength_class(value)}" title="{value:.2f}"></td>' for value in values)
         body.append(f'<tr class="r{row}"><th scope="row" dir="auto">{label}</th>{cells}</tr>')
     return (
         "<details><summary>Heat map: query words by document words</summary>"
         f'<div class="map"><table><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
         f"<p>{note}</p></details>"
     )
-
-
-def _strength(similarity: float) -> int:
-    """A similarity as one of ten classes; below 0 is the lowest."""
-    return min(STRENGTHS - 1, max(0, int(similarity * STRENGTHS)))
-
-
-def _text(value: str) -> str:
-    """Escaped; control characters, which no page may hold, become a sign that one was there."""
-    return escape("".join(character if character >= " " or character in "\t\n" else "\ufffd" for character in value))

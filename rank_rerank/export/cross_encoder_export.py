@@ -14,12 +14,12 @@ from rank_rerank.checkpoints.judged_int8 import write_note
 from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
+from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
 from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized
-from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
-from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
+from rank_rerank.export.quality_gate import Quality, check_quality
 from rank_rerank.export.source_model import build_classifier
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import CrossEncoderReranker
@@ -60,7 +60,7 @@ def export_cross_encoder(
     texts: Sequence[str],
     *,
     int8: bool = False,
-    judge: JudgedCollection | None = None,
+    judge: JudgedCandidates | None = None,
 ) -> ExportedCrossEncoder:
     """Export a cross-encoder to ONNX: model.onnx with the output ``logits``, and the settings.
 
@@ -103,7 +103,7 @@ def export_cross_encoder(
             files["model_int8.onnx"] = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="int8")
         quality: dict[str, Quality] = {}
         if judge is not None:
-            expected = ndcg_at_10(CrossEncoderReranker(source), judge)
+            expected = judge.ndcg_at_10(CrossEncoderReranker(source))
             for name, model in files.items():
                 quality[name] = check_quality(name, expected, CrossEncoderReranker(model), judge)
         if correlation is not None:

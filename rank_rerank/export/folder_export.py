@@ -17,12 +17,12 @@ from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
 from rank_rerank.checkpoints.onnx_folder import read_onnx_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
+from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized, quantize
-from rank_rerank.export.judged_collection import JudgedCollection
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
-from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
+from rank_rerank.export.quality_gate import Quality, check_quality
 from rank_rerank.export.source_model import build_encoder, build_projection
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import ColbertReranker
@@ -56,7 +56,7 @@ def export_folder(
     texts: Sequence[str] | None = None,
     *,
     int8: bool = False,
-    judge: JudgedCollection | None = None,
+    judge: JudgedCandidates | None = None,
 ) -> ExportedFolder:
     """Export a model with weights to ONNX: encoder, projection and normalization in one graph.
 
@@ -89,13 +89,13 @@ def export_folder(
     return ExportedFolder(output, *result, quality)
 
 
-def _judge(source: TokenEncoder, folder: Path, collection: JudgedCollection) -> dict[str, Quality]:
-    expected = ndcg_at_10(ColbertReranker(source), collection)
+def _judge(source: TokenEncoder, folder: Path, judged: JudgedCandidates) -> dict[str, Quality]:
+    expected = judged.ndcg_at_10(ColbertReranker(source))
     quality: dict[str, Quality] = {}
     for precision, name in (("fp32", "model.onnx"), ("int8", "model_int8.onnx")):
         if (folder / name).is_file():
             exported = TokenEncoder.from_checkpoint(read_onnx_folder(folder, "the export", precision))
-            quality[name] = check_quality(name, expected, ColbertReranker(exported), collection)
+            quality[name] = check_quality(name, expected, ColbertReranker(exported), judged)
     return quality
 
 

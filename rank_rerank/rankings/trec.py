@@ -16,17 +16,48 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
         InvalidTextError: an id or the tag holds lone surrogates.
         InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
     """
+    ids = [str(hit.index if hit.id is None else hit.id) for hit in hits]
+    for hit, identifier in zip(hits, ids, strict=True):
+        _check_word(f"the id of document {hit.index}", identifier)
+    return run_lines(query_id, ids, [hit.score for hit in hits], tag)
+
+
+def run_lines(query_id: str, ids: Sequence[str], scores: Sequence[float], tag: str) -> str:
+    """Lines of a TREC run for one query, from ids and scores.
+
+    Args:
+        query_id: the query.
+        ids: of its documents, best first.
+        scores: [num_ids], never NaN; lowered as falling_scores says.
+        tag: the system's name.
+
+    Raises:
+        InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
+    """
     for name, value in (("query_id", query_id), ("tag", tag)):
         _check_word(name, value)
     lines: list[str] = []
-    previous = np.float32(np.inf)
-    for rank, hit in enumerate(hits, start=1):
-        identifier = str(hit.index if hit.id is None else hit.id)
-        _check_word(f"the id of document {hit.index}", identifier)
-        highest = np.nextafter(previous, np.float32(-np.inf), dtype=np.float32)
-        previous = min(highest, max(np.float32(hit.score), np.finfo(np.float32).min / np.float32(2)))
-        lines.append(f"{query_id} Q0 {identifier} {rank} {previous!s} {tag}\n")
+    for rank, (identifier, score) in enumerate(zip(ids, falling_scores(scores), strict=True), start=1):
+        _check_word(f"the id at rank {rank}", identifier)
+        lines.append(f"{query_id} Q0 {identifier} {rank} {score!s} {tag}\n")
     return "".join(lines)
+
+
+def falling_scores(scores: Sequence[float]) -> list[np.float32]:
+    """Scores that fall from each to the next in single precision: one that does not is lowered to the next smaller.
+
+    Args:
+        scores: best first, never NaN; minus infinity becomes a number.
+    """
+    falling: list[np.float32] = []
+    previous = np.float32(np.inf)
+    for score in scores:
+        with np.errstate(over="ignore"):
+            single = np.float32(score)
+        highest = np.nextafter(previous, np.float32(-np.inf), dtype=np.float32)
+        previous = min(highest, max(single, np.finfo(np.float32).min / np.float32(2)))
+        falling.append(previous)
+    return falling
 
 
 def _check_word(name: str, word: object) -> None:

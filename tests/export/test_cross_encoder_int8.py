@@ -73,12 +73,12 @@ def test_every_architecture(tmp_path, kind):
 
 def test_both_files_are_judged(tmp_path, monkeypatch):
     pytest.importorskip("bm25s")
-    from rank_rerank.export.judged_collection import JudgedCollection
+    from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 
     monkeypatch.setattr("rank_rerank.export.quality_gate.MAX_DROP", 1.0)  # random models rank by chance
     documents = {str(number): Document(text, id=str(number)) for number, text in enumerate(TEXTS)}
     queries, qrels = {"q": "the capital city of France"}, {"q": {"3": 1, "8": 2}}
-    collection = JudgedCollection(queries, documents, qrels, {"q": list(documents)})
+    collection = JudgedCandidates(queries, documents, qrels, {"q": list(documents)})
     result = export(build(tmp_path / "source", "Bert"), tmp_path / "onnx", judge=collection)
     assert list(result.quality) == ["model.onnx", "model_int8.onnx"]
     assert result.quality["model.onnx"].exported == pytest.approx(result.quality["model.onnx"].source)

@@ -12,8 +12,9 @@ pytest.importorskip("ir_measures")
 
 from rank_rerank.cli.main import main
 from rank_rerank.errors import ExportError, FileFormatError
-from rank_rerank.export.judged_collection import JudgedCollection
-from rank_rerank.export.quality_gate import Quality, check_quality, ndcg_at_10
+from rank_rerank.evaluation.judged_candidates import JudgedCandidates
+from rank_rerank.evaluation.measures import ndcg_at_10
+from rank_rerank.export.quality_gate import Quality, check_quality
 
 SLICE = Path(__file__).resolve().parents[2] / "examples" / "data" / "scifact_claim.jsonl"
 LINES = [json.loads(line) for line in SLICE.read_text(encoding="utf-8").splitlines()]
@@ -46,12 +47,13 @@ def collection(tmp_path):
 
 
 def test_a_collection_is_read_and_searched(collection):
-    read = JudgedCollection.read(collection)
-    assert list(read.queries) == ["1", "3"]
-    assert read.qrels["3"] == {LINES[0]["_id"]: 2, LINES[1]["_id"]: 1, LINES[2]["_id"]: 0}
-    assert len(read.candidates["1"]) == len(LINES)
-    assert read.documents[LINES[0]["_id"]].text.startswith(LINES[0]["title"] + " ")
-    assert LINES[0]["_id"] in read.candidates["3"][:3]
+    read = JudgedCandidates.read(collection)
+    assert list(read.collection.queries) == ["1", "3"]
+    assert read.collection.qrels["3"] == {LINES[0]["_id"]: 2, LINES[1]["_id"]: 1, LINES[2]["_id"]: 0}
+    assert len(read.documents["1"]) == len(LINES)
+    (first,) = [document for document in read.documents["1"] if document.id == LINES[0]["_id"]]
+    assert first.text.startswith(LINES[0]["title"] + " ")
+    assert LINES[0]["_id"] in read.run.rankings["3"].ids[:3]
 
 
 def test_candidates_that_the_collection_brings(collection):
@@ -61,20 +63,22 @@ def test_candidates_that_the_collection_brings(collection):
     with gzip.open(collection / "corpus.jsonl.gz", "wb") as packed:
         packed.write((collection / "corpus.jsonl").read_bytes())
     (collection / "corpus.jsonl").unlink()
-    read = JudgedCollection.read(collection)
-    assert read.candidates == {"1": [], "3": chosen}
-    assert set(read.documents) == set(chosen)
+    read = JudgedCandidates.read(collection)
+    assert {query: [document.id for document in listed] for query, listed in read.documents.items()} == {
+        "1": [],
+        "3": chosen,
+    }
 
 
 def test_ndcg_by_hand(collection):
-    read = JudgedCollection.read(collection)
+    qrels = JudgedCandidates.read(collection).collection.qrels
     relevant = LINES[6]["_id"]
     others = [line["_id"] for line in LINES if line["_id"] not in (relevant, LINES[0]["_id"], LINES[1]["_id"])]
     best = {"1": [relevant], "3": [LINES[0]["_id"], LINES[1]["_id"]]}
-    assert read.ndcg_at_10(best) == pytest.approx(1)
-    # in the second place 1 / log2(3); behind the tenth nothing
-    assert read.ndcg_at_10({**best, "1": [others[0], relevant]}) == pytest.approx((1 + 0.6309) / 2, abs=1e-4)
-    assert read.ndcg_at_10({**best, "1": [*others[:10], relevant]}) == pytest.approx(0.5)
+    assert ndcg_at_10(qrels, best) == pytest.approx(1)
+    # at rank two 1 / log2(3); after the tenth nothing
+    assert ndcg_at_10(qrels, {**best, "1": [others[0], relevant]}) == pytest.approx((1 + 0.6309) / 2, abs=1e-4)
+    assert ndcg_at_10(qrels, {**best, "1": [*others[:10], relevant]}) == pytest.approx(0.5)
 
 
 class Reversed:
@@ -91,9 +95,9 @@ class Reversed:
 def test_a_model_that_ranks_worse_is_refused(collection):
     import rank_rerank
 
-    read = JudgedCollection.read(collection)
+    read = JudgedCandidates.read(collection)
     reranker = rank_rerank.load()
-    found = ndcg_at_10(reranker, read)
+    found = read.ndcg_at_10(reranker)
     assert check_quality("model.onnx", found + 0.004, reranker, read) == Quality(2, found + 0.004, found)
     with pytest.raises(ExportError, match=r"model\.onnx ranks worse .* over 2 queries"):
         check_quality("model.onnx", found + 0.006, reranker, read)
@@ -125,13 +129,13 @@ def test_a_failed_gate_writes_nothing_and_says_why(tmp_path, collection, capsys,
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("corpus.jsonl", None, "cannot be read"),
+        ("corpus.jsonl", None, "it has none of corpus.jsonl"),
         ("queries.jsonl", '{"_id": 1}\n', "line 1: an object"),
         ("queries.jsonl", "{\n", "not valid JSON"),
         ("queries.jsonl", '{"_id": "9", "text": "x"}\n', "no query"),
-        ("qrels/test.tsv", "1\t2\n", "with tabs"),
+        ("qrels/test.tsv", "1\n", "line 1: query, document and grade"),
         ("qrels/test.tsv", b"1\t\xff\t1\n", "not UTF-8"),
-        ("candidates.trec", "3 Q0 nobody 1 1 x\n", "a document of corpus"),
+        ("candidates.trec", "3 Q0 nobody 1 1 x\n", "line 1: the corpus has no document 'nobody'"),
     ],
 )
 def test_a_damaged_collection_is_named(collection, file, content, words):
@@ -140,4 +144,4 @@ def test_a_damaged_collection_is_named(collection, file, content, words):
     else:
         (collection / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(FileFormatError, match=words):
-        JudgedCollection.read(collection)
+        JudgedCandidates.read(collection)
