@@ -32,7 +32,7 @@ def timed_once(monkeypatch):
 @pytest.fixture
 def few_compressions(monkeypatch):
     few = {"--dtype float32": Compression("float32"), "--dtype int8 --pool 2": Compression("int8", pooling=Pooling(2))}
-    monkeypatch.setattr(variants, "list_compressions", lambda embeddings: few)
+    monkeypatch.setattr(variants, "list_compressions", lambda _: few)
 
 
 @pytest.fixture
