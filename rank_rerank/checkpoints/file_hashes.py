@@ -43,8 +43,8 @@ def check_hashes(folder: Path, *, required: bool = False) -> None:
 
 
 _CURE = (
-    "Fetch the model again (of the bundled one: pip install --force-reinstall rank-rerank); after a change of your own "
-    f"delete {PROVENANCE_FILE}"
+    "Fetch the model again; for the bundled one install rank-rerank again. After a change of your own delete "
+    f"{PROVENANCE_FILE}"
 )
 
 

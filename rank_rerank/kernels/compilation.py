@@ -167,7 +167,7 @@ def _seal(file: Path, code: bytes) -> bytes:
 
 
 def _write(file: Path, code: bytes) -> None:
-    """Write beside and rename, so that no process ever reads half a file, and leave none behind on a full disk."""
+    """Write beside and rename, so that no process ever reads half a file, and a full disk leaves none."""
     temporary: str | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, delete=False) as opened:

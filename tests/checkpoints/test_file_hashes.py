@@ -44,7 +44,7 @@ def test_any_flipped_bit_is_refused_before_the_file_is_read(folder, name, monkey
         (folder / name).write_bytes(content)
     flip(folder / name, 99)
     monkeypatch.setattr(find, "bundled_folder", lambda: folder)
-    with pytest.raises(CheckpointFormatError, match="force-reinstall"):
+    with pytest.raises(CheckpointFormatError, match="install rank-rerank again"):
         rank_rerank.load()
 
 
