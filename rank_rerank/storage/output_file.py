@@ -52,7 +52,10 @@ def _find(path: Path) -> tuple[Path, int | None]:
 
 
 def _open_directly(path: Path) -> IO[bytes]:
-    """Write to what is there; an open file goes on where it ends."""
+    """Write to what is there; an open file of this process goes on where it stands, and others of it after that."""
+    folder = os.path.realpath(path.parent)
+    if path.name.isdecimal() and folder in (f"/proc/{os.getpid()}/fd", "/dev/fd"):
+        return os.fdopen(os.dup(int(path.name)), "wb")
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOCTTY", 0) | _BINARY), "wb")
 
 

@@ -128,7 +128,7 @@ print("third", flush=True)
 
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout")
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "link"])
-@pytest.mark.parametrize("way", ["file", "pipe"])
+@pytest.mark.parametrize("way", ["ab", "r+b", "pipe"])
 def test_standard_output_by_its_name_goes_on_where_it_ends(tmp_path, name, way):
     (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "log").write_text("before\n")
@@ -138,7 +138,8 @@ def test_standard_output_by_its_name_goes_on_where_it_ends(tmp_path, name, way):
         done = subprocess.run(command, env=environment, check=True, capture_output=True)
         assert done.stdout == b"first\nsecond\nthird\n"
         return
-    with (tmp_path / "log").open("ab") as log:
+    with (tmp_path / "log").open(way) as log:
+        log.seek(0, os.SEEK_END)
         number = (tmp_path / "log").stat().st_ino
         subprocess.run(command, env=environment, check=True, stdout=log)
     assert (tmp_path / "log").read_text() == "before\nfirst\nsecond\nthird\n"
