@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - closed with 2>&-
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lasts
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed with >&-
         return _without_output()
     _show_log()
