@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
+from rank_rerank.cli.terminal import shown
 from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -202,5 +203,5 @@ def _as_text(report: Report) -> str:
     for section, values in report.items():
         lines.append(section)
         width = max(len(name) for name in values)
-        lines.extend(f"  {name:<{width}}  {value}" for name, value in values.items())
+        lines.extend(f"  {name:<{width}}  {shown(value)}" for name, value in values.items())
     return "\n".join(lines) + "\n"

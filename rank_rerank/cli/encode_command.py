@@ -1,14 +1,18 @@
 """``rank-rerank encode``: documents from files into a store, as a stream that can be interrupted and taken up again."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
-from rank_rerank.cli.candidate_files import FileFormat
+from rank_rerank.cli.candidate_files import FileFormat, count_documents
+from rank_rerank.cli.corpus_estimate import estimate
 from rank_rerank.cli.corpus_files import stream_corpus
+from rank_rerank.cli.interruption import terminable
 from rank_rerank.cli.model_options import load_encoder
+from rank_rerank.cli.terminal import say, shown
 from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
@@ -18,9 +22,9 @@ from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
+from rank_rerank.storage.corpus_encoding import EncodeReport
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.manifest import MANIFEST_FILE
-from rank_rerank.storage.store_folder import store_folder
 
 # texts that a rotation is fitted on: their tokens are a hundred times as many as the dims
 FITTING_DOCUMENTS = 500
@@ -45,33 +49,81 @@ class EncodeOptions:
     leave_out_texts: bool
 
 
+@dataclass
+class _Corpus:
+    """A stream of documents, with their number where it is known, for a bar that tells the time left."""
+
+    documents: Iterator[Document]
+    num_documents: int | None
+
+    def __iter__(self) -> Iterator[Document]:
+        return self.documents
+
+    def __len__(self) -> int:
+        return self.num_documents or 0
+
+
 def run_encode(options: EncodeOptions) -> None:
     """Make the store, or open the one that is there, and bring it up to date with the files.
+
+    A store is made when its first documents are read and its compression fits, so a refused one leaves no folder.
 
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
     if not options.files and sys.stdin.isatty():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
-    encoder = load_encoder(options.loading)
-    documents = stream_corpus(options.files or (STANDARD_INPUT,), options.file_format)
-    if (store_folder(options.store) / MANIFEST_FILE).exists():
+    is_there = (Path(options.store) / MANIFEST_FILE).exists()
+    if is_there:
         _refuse_other_compression(options)
+    encoder = load_encoder(options.loading)
+    files = options.files or (STANDARD_INPUT,)
+    num_documents = count_documents(files, options.file_format)
+    documents = stream_corpus(files, options.file_format)
+    first = list(islice(documents, FITTING_DOCUMENTS))
+    if is_there:
         store = EmbeddingStore.open(options.store, encoder)
     else:
-        compression, documents = _choose_compression(options, encoder, documents)
+        compression = _choose_compression(options, encoder, first)
         store = EmbeddingStore.create(options.store, encoder, compression, keep_texts=not options.leave_out_texts)
-    report = store.encode(documents)
+    _tell_size(store, encoder, first, num_documents)
+    corpus = _Corpus(chain(first, documents), num_documents)
+    report = _encode(store, corpus if num_documents else corpus.documents, options.store)
     sys.stdout.write(
-        f"{options.store}: {report.num_added} documents added, {report.num_updated} updated, {report.num_skipped} "
-        f"there already; {len(store)} in all\n"
+        f"{shown(options.store)}: {report.num_added} documents added, {report.num_updated} updated, "
+        f"{report.num_skipped} there already; {len(store)} in all\n"
     )
 
 
-def _choose_compression(
-    options: EncodeOptions, encoder: TokenEncoder, documents: Iterator[Document]
-) -> tuple[Compression, Iterator[Document]]:
-    """The compression asked for; a rotation is fitted on the first documents, which come again afterwards."""
+def _tell_size(
+    store: EmbeddingStore, encoder: TokenEncoder, first: Sequence[Document], num_documents: int | None
+) -> None:
+    if not first:
+        return
+    keep_texts = store.snapshot.manifest.keep_texts
+    expected = estimate(encoder, store.compression, first, num_documents, store.folder, keep_texts=keep_texts)
+    say(expected.sentence(str(store.folder)))
+    if expected.is_too_large:
+        say("there is not enough room: what fits is kept. --dims, --pool and --dtype make a smaller store")
+
+
+def _encode(store: EmbeddingStore, documents: Any, name: str) -> EncodeReport:
+    """Encode, and say what was kept where the work is stopped."""
+    before = len(store)
+    try:
+        with terminable():
+            return store.encode(documents)
+    except BaseException as error:
+        kept = len(store) - before
+        stopped = isinstance(error, KeyboardInterrupt)
+        if stopped or kept:
+            goes_on = "the same command goes on from there" if stopped else "they stay"
+            say(f"stopped: {kept:,} documents were added to {name}, which holds {len(store):,}; {goes_on}")
+        raise
+
+
+def _choose_compression(options: EncodeOptions, encoder: TokenEncoder, first: Sequence[Document]) -> Compression:
+    """The compression asked for; a rotation is fitted on the first documents."""
     pooling = None if options.pool is None else Pooling(options.pool, options.pool_method or "hierarchical")
     projection = None
     if options.dims is None and options.dims_method is not None:
@@ -79,10 +131,8 @@ def _choose_compression(
     if options.dims is not None and options.dims_method == "first":
         projection = Projection(encoder.dim, options.dims)
     elif options.dims is not None:
-        first = list(islice(documents, FITTING_DOCUMENTS))
         projection = Projection.fit(encoder.encode_documents([each.text for each in first]).vectors, options.dims)
-        documents = chain(first, documents)
-    return Compression(options.dtype or "int8", options.rescore, pooling, projection), documents
+    return Compression(options.dtype or "int8", options.rescore, pooling, projection)
 
 
 def _refuse_other_compression(options: EncodeOptions) -> None:

@@ -11,6 +11,7 @@ from rank_rerank.cli.candidate_files import FileFormat, read_candidates
 from rank_rerank.cli.hit_table import choose_marks
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.cli.rerank_command import files_or_standard_input
+from rank_rerank.cli.suggestions import order_of_arguments
 from rank_rerank.cli.terminal import say, shown
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation
@@ -40,6 +41,8 @@ def run_explain(options: ExplainOptions) -> None:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
+    if (wrong := order_of_arguments(options.query, options.files)) is not None:
+        raise InvalidArgumentError(wrong)
     output = None if options.html is None else check_output(Path(options.html), options.files)
     candidates = read_candidates(files_or_standard_input(options.files), options.file_format)
     reranker = load_with(options.loading)

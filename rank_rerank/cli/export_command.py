@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
@@ -44,10 +45,10 @@ def run_export(options: ExportOptions) -> None:
         check_texts(texts, int8=options.int8)
         trials = trial_texts(own_texts() if texts is None else texts)
         exported = export_cross_encoder(checkpoint, Path(output), trials, int8=options.int8, judge=judge)
-        sys.stdout.write(f"{output}: scores differ from the source's by at most {exported.max_difference:.1e}\n")
+        sys.stdout.write(f"{shown(output)}: scores differ from the source's by at most {exported.max_difference:.1e}\n")
         if exported.int8_correlation is not None:
             said = f"logits correlate with the source's by {exported.int8_correlation:.5f}"
-            sys.stdout.write(f"{output}/model_int8.onnx: {said}\n")
+            sys.stdout.write(f"{shown(output)}/model_int8.onnx: {said}\n")
         _say_quality(exported.quality)
         return
     result = export_folder(checkpoint, Path(output), texts, int8=options.int8, judge=judge)
@@ -64,7 +65,7 @@ def run_convert(model: str, output: str) -> None:
         RankRerankError: see convert_folder.
     """
     for name in convert_folder(Path(model), Path(output)):
-        sys.stdout.write(f"converted {name}\n")
+        sys.stdout.write(f"converted {shown(name)}\n")
 
 
 def _say_quality(quality: dict[str, Quality]) -> None:
@@ -76,8 +77,8 @@ def _say_quality(quality: dict[str, Quality]) -> None:
 
 def _line(name: str, fidelity: Fidelity) -> str:
     return (
-        f"{name}: {fidelity.num_tokens} token vectors, cosine to the source mean {fidelity.mean_cosine:.5f}, minimum "
-        f"{fidelity.min_cosine:.5f}, largest difference {fidelity.max_difference:.1e}\n"
+        f"{shown(name)}: {fidelity.num_tokens} token vectors, cosine to the source mean {fidelity.mean_cosine:.5f}, "
+        f"minimum {fidelity.min_cosine:.5f}, largest difference {fidelity.max_difference:.1e}\n"
     )
 
 

@@ -1,4 +1,7 @@
-"""The command: arguments to options, and what its exit codes mean: 0 done, 1 a check failed, 2 bad input."""
+"""The command: arguments to options, and what its exit codes mean.
+
+0 done, 1 a check failed, 2 bad input or output that cannot be written, 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
 
 import argparse
 import logging
@@ -6,14 +9,17 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
+from rank_rerank.cli.interruption import TerminatedError
 from rank_rerank.cli.parser import make_parser
+from rank_rerank.cli.terminal import LogLines, say
 from rank_rerank.errors import RankRerankError, SelfCheckError
 
 Options = TypeVar("Options")
 
-EXIT_DONE, EXIT_CHECK_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_CHECK_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,20 +31,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = make_parser().parse_args(arguments)
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - closed with 2>&-
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lasts
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed with >&-
+        return _without_output()
     _show_log()
     try:
-        return _run(options)
-    except SelfCheckError as error:
-        return _fail(error, EXIT_CHECK_FAILED)
+        options = make_parser().parse_args(arguments)
+        code = _run(options)
+        sys.stdout.flush()
     except RankRerankError as error:
-        return _fail(error, EXIT_BAD_INPUT)
-    except BrokenPipeError:
-        # the reader, as `head`, has seen enough; without this, Python complains while it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(error, EXIT_CHECK_FAILED if isinstance(error, SelfCheckError) else EXIT_BAD_INPUT)
+    except KeyboardInterrupt as stopped:
+        return EXIT_TERMINATED if isinstance(stopped, TerminatedError) else EXIT_INTERRUPTED
+    except SystemExit as ended:  # by the parser
+        code = ended.code if isinstance(ended.code, int) else EXIT_DONE
+        return _flush_or_fail(code)
+    except OSError as error:
+        return _end_without_output(error)
+    return code
+
+
+def _flush_or_fail(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _end_without_output(error)
+    return code
+
+
+def _end_without_output(error: OSError) -> int:
+    """End where standard output cannot be written.
+
+    Raises:
+        OSError: it can; the error is another one.
+    """
+    if error.filename is not None:  # of a file that was opened; a stream that is written to has no name
+        raise error
+    _forget_output()
+    if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         return EXIT_DONE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    return _fail(f"standard output cannot be written: {error.strerror}", EXIT_BAD_INPUT)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -102,7 +135,7 @@ def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
         name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
     }
     values["loading"] = read_load_options(arguments)
-    if "columns" in values:
+    if "text_column" in values:
         columns = read_columns(values["columns"], values["text_column"], values["id_column"])
         values["file_format"] = FileFormat(values["format"], columns)
     named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses
@@ -111,11 +144,19 @@ def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
 
 def _show_log() -> None:
     """Let the library's own messages reach the terminal; a program that imports the library decides for itself."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("rank-rerank: %(message)s"))
-    logging.getLogger("rank_rerank").handlers = [handler]
+    logging.getLogger("rank_rerank").handlers = [LogLines()]
 
 
-def _fail(error: RankRerankError, code: int) -> int:
-    print(f"rank-rerank: error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+def _fail(error: RankRerankError | str, code: int) -> int:
+    say(f"error: {' '.join(str(error).split())}")
     return code
+
+
+def _without_output() -> int:
+    """Refuse to work for nothing; without standard output, the first file that is opened would become it."""
+    return _fail("standard output is closed. Send it to a file, or to /dev/null", EXIT_BAD_INPUT)
+
+
+def _forget_output() -> None:
+    """Send what is left of standard output nowhere; without this, Python complains while it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,10 +1,12 @@
 """The command's arguments."""
 
 import argparse
+from pathlib import Path
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
+from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import PRECISIONS, RUNTIMES, installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
 
@@ -17,7 +19,7 @@ class _Commands(Protocol):
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line; a command's arguments are named as the fields of its options."""
-    parser = argparse.ArgumentParser(
+    parser = SuggestingParser(
         prog="rank-rerank",
         description="Rerank search candidates with late interaction.",
         epilog="Exit codes: 0 done, 1 a check failed, 2 bad input.",
@@ -46,10 +48,10 @@ def _add_rerank(commands: _Commands) -> None:
         ),
     )
     _add_candidates(rerank, "how many hits to show (all)")
-    rerank.add_argument("--output", metavar="FILE", help="write JSON lines to FILE instead")
-    rerank.add_argument("--store", metavar="DIR", help="a store: candidates it holds are not encoded again")
+    rerank.add_argument("--output", type=_path, metavar="FILE", help="write JSON lines to FILE instead")
+    rerank.add_argument("--store", type=_path, metavar="DIR", help="a store: candidates it holds are not encoded again")
     rerank.add_argument(
-        "--ids", metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
+        "--ids", type=_path, metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
     )
     rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
     rerank.add_argument(
@@ -76,7 +78,9 @@ def _add_explain(commands: _Commands) -> None:
         ),
     )
     _add_candidates(explain, "how many hits to explain (10)")
-    explain.add_argument("--html", metavar="FILE", help="write a page with marked texts and heat maps to FILE")
+    explain.add_argument(
+        "--html", type=_path, metavar="FILE", help="write a page with marked texts and heat maps to FILE"
+    )
     _add_shared(explain)
 
 
@@ -112,7 +116,7 @@ def _add_encode(commands: _Commands) -> None:
         ),
     )
     encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
-    encode.add_argument("--store", metavar="DIR", required=True, help="the store")
+    encode.add_argument("--store", type=_path, metavar="DIR", required=True, help="the store")
     encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
     encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
     encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
@@ -243,7 +247,12 @@ def _add_hub(command: argparse.ArgumentParser) -> None:
     hub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (the main branch)")
     hub.add_argument("--token", metavar="TOKEN", help="for models that are not public (HF_TOKEN, or that of hf login)")
     hub.add_argument("--local-files-only", action="store_true", help="take what the cache has; no network")
-    hub.add_argument("--cache-dir", metavar="DIR", help="the folder of the cache (huggingface-hub's)")
+    hub.add_argument("--cache-dir", type=_path, metavar="DIR", help="the folder of the cache (huggingface-hub's)")
+
+
+def _path(text: str) -> str:
+    """A path, with "~" read as a shell reads it that stands at the beginning of a word."""
+    return str(Path(text).expanduser()) if text.startswith("~") else text
 
 
 def _positive(text: str) -> int:

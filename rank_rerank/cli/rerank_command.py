@@ -1,6 +1,7 @@
 """``rank-rerank rerank``: candidates from files, a table or JSON lines out."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from rank_rerank.cli.candidate_files import Candidate, FileFormat, read_candidat
 from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import MAX_MARKED_HITS, print_table
 from rank_rerank.cli.output_files import check_output, write_atomically
+from rank_rerank.cli.suggestions import order_of_arguments
 from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
@@ -20,6 +22,8 @@ from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, RerankRequest, answer, check_fields, load_with
 from rank_rerank.rerankers.tasks import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
+
+CONTROLS = re.compile("[\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def run_rerank(options: RerankOptions) -> None:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
+    if (wrong := order_of_arguments(options.query, options.files)) is not None:
+        raise InvalidArgumentError(wrong)
     output = None if options.output is None else check_output(Path(options.output), _inputs(options))
     is_table = output is None and not options.as_json and sys.stdout.isatty()
     documents, candidates = _read(options)
@@ -132,7 +138,8 @@ def _place(hit: RankedDocument, source: Candidate) -> dict[str, Any]:
 
 
 def _dump(value: dict[str, Any]) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    # DEL and the C1 controls steer terminals; JSON lets them stand, and reads them as escapes too
+    text = CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from rank_rerank.cli.corpus_files import stream_corpus
 from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
+from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S, EmbeddingStore
@@ -39,7 +40,7 @@ def run_info(folder: str, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(info, indent=2) + "\n")
         return
     width = max(len(name) for name in info)
-    sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in info.items()))
+    sys.stdout.write("".join(f"{name:<{width}}  {shown(value)}\n" for name, value in info.items()))
 
 
 def _info(store: EmbeddingStore) -> dict[str, Any]:
@@ -77,11 +78,13 @@ def run_verify(folder: str) -> int:
     with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
         found = EmbeddingStore.verify_folder(folder, bar.update)
     for problem in found.problems:
-        sys.stdout.write(f"{problem}\n")
+        sys.stdout.write(f"{shown(problem)}\n")
     if found.is_sound:
-        sys.stdout.write(f"{folder} is sound: {found.num_files} files, {found.num_bytes} bytes\n")
+        sys.stdout.write(f"{shown(folder)} is sound: {found.num_files} files, {found.num_bytes} bytes\n")
         return 0
-    sys.stdout.write(f"restore the files from a copy, or keep what is sound with: rank-rerank store repair {folder}\n")
+    sys.stdout.write(
+        f"restore the files from a copy, or keep what is sound with: rank-rerank store repair {shown(folder)}\n"
+    )
     return 1
 
 
@@ -93,10 +96,10 @@ def run_repair(folder: str) -> None:
     """
     report = repair_store(folder, LOCK_TIMEOUT_S)
     for action in report.actions:
-        sys.stdout.write(f"{action}\n")
+        sys.stdout.write(f"{shown(action)}\n")
     lost = f", {report.num_lost} lost" if report.num_lost else ""
     done = "repaired" if report.actions else "nothing to repair"
-    sys.stdout.write(f"{folder}: {done}; {report.num_documents} documents{lost}\n")
+    sys.stdout.write(f"{shown(folder)}: {done}; {report.num_documents} documents{lost}\n")
 
 
 def run_advise(options: AdviseOptions) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Int32Matrix, Int64Vector, as_array
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int32Matrix, Int64Vector, as_array
 from rank_rerank.encoding.offsets import check_indices, check_offsets
 from rank_rerank.errors import InvalidItemError, ShapeError
 
@@ -27,6 +27,8 @@ class TokenEmbeddings:
         truncated: [num_texts] bool: the text was longer than the model reads; None when that is not known.
         character_spans: [num_tokens, 2] int32: the half-open span of code points of each token in its text,
             empty for tokens that stand for no text (markers, [CLS]); None when that is not known.
+        unknown_words: [num_texts] float32: the share of each text's words that the model's vocabulary lacks, from 0 to
+            1; None when that is not known.
 
     Raises:
         ShapeError: axes or offsets do not fit the vectors.
@@ -37,6 +39,7 @@ class TokenEmbeddings:
     offsets: Int64Vector
     truncated: BoolVector | None = None
     character_spans: Int32Matrix | None = None
+    unknown_words: Float32Vector | None = None
 
     def __post_init__(self) -> None:
         checked = {"vectors": _check_vectors(self.vectors)}
@@ -45,6 +48,8 @@ class TokenEmbeddings:
             checked["truncated"] = _check_truncated(self.truncated, len(checked["offsets"]) - 1)
         if self.character_spans is not None:
             checked["character_spans"] = _check_spans(self.character_spans, int(checked["vectors"].shape[0]))
+        if self.unknown_words is not None:
+            checked["unknown_words"] = _check_shares(self.unknown_words, len(checked["offsets"]) - 1)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # what was passed, in the one form that all else relies on
 
@@ -111,6 +116,7 @@ class TokenEmbeddings:
             offsets=offsets_of_lengths(lengths),
             truncated=None if self.truncated is None else self.truncated[indices],
             character_spans=None if self.character_spans is None else self.character_spans[rows],
+            unknown_words=None if self.unknown_words is None else self.unknown_words[indices],
         )
 
     @classmethod
@@ -171,6 +177,13 @@ def _check_truncated(truncated: Any, num_texts: int) -> BoolVector:
     if array.size and array.dtype.kind != "b":
         raise InvalidItemError(f"truncated must hold bools, not {array.dtype}")
     return array.astype(np.bool_, copy=False)
+
+
+def _check_shares(shares: Any, num_texts: int) -> Float32Vector:
+    array = as_array(shares, "unknown_words")
+    if array.shape != (num_texts,):
+        raise ShapeError(f"unknown_words needs the shape ({num_texts},), a share per text; this has {array.shape}")
+    return array.astype(np.float32, copy=False)
 
 
 def _check_spans(spans: Any, num_tokens: int) -> Int32Matrix:

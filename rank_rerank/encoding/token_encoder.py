@@ -1,7 +1,7 @@
 """TokenEncoder: texts in, token embeddings out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -156,18 +156,19 @@ class TokenEncoder:
         if pooling is None or pooling.factor == 1:
             return embeddings
         rules = Pooling(pooling.factor, protected_tokens=pooling.protected_tokens)
-        return pool(embeddings, rules, normalize=pooling.normalize)
+        return replace(pool(embeddings, rules, normalize=pooling.normalize), unknown_words=embeddings.unknown_words)
 
     def _encode(self, batch: TokenBatch, first_text: int = 0) -> TokenEmbeddings:
         vectors = self.transformer.encode(batch)
         _check_finite(vectors, batch.offsets, first_text)
         if batch.scoring_mask.all():
-            return TokenEmbeddings(vectors, batch.offsets, batch.truncated, batch.character_spans)
+            return TokenEmbeddings(vectors, batch.offsets, batch.truncated, batch.character_spans, batch.unknown_words)
         return TokenEmbeddings(
             vectors=vectors[batch.scoring_mask],
             offsets=_offsets_of_kept(batch.scoring_mask, batch.offsets),
             truncated=batch.truncated,
             character_spans=batch.character_spans[batch.scoring_mask],
+            unknown_words=batch.unknown_words,
         )
 
 

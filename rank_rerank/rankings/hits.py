@@ -81,6 +81,8 @@ class RankedDocument:
         matches: these words, ascending; None where spans were not asked for.
         best_chunk: the half-open span of code points of the chunk with the best score, where long documents are read
             in chunks; None otherwise.
+        unknown_words: the share of the document's words that the model's vocabulary lacks, from 0 to 1; None where that
+            is not known, as of documents from a store.
         stage: which stage of a cascade gave the score, from 0; None outside a cascade.
     """
 
@@ -93,6 +95,7 @@ class RankedDocument:
     matches: tuple[WordMatch, ...] | None = None
     best_chunk: tuple[int, int] | None = None
     stage: int | None = None
+    unknown_words: float | None = None
 
     @property
     def text(self) -> str:
@@ -128,6 +131,7 @@ class RankedDocument:
             "text": self.text,
             "truncated": self.truncated,
             "metadata": plain_value(self.metadata, f"documents[{self.index}].metadata", dates_as_text=True),
+            **({} if not self.unknown_words else {"unknown_words": self.unknown_words}),
             **({} if self.stage is None else {"stage": self.stage}),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),

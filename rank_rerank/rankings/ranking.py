@@ -23,11 +23,14 @@ class ScoredDocuments:
         scores: [num_documents] float32, never NaN; minus infinity for a document without words.
         relevance: [num_documents] float32, from 0 to 1.
         truncated: [num_documents]: the document was not read to its end.
+        unknown_words: [num_documents] float32: the share of its words that the model does not know; None where that is
+            not known.
     """
 
     scores: Float32Vector
     relevance: Float32Vector
     truncated: BoolVector
+    unknown_words: Float32Vector | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,12 +39,15 @@ class Ranking(Sequence[RankedDocument]):
 
     Equal scores keep the caller's order. ``relevance`` is, where the model has a calibration, as the bundled one does,
     the probability that the document answers the query, as judged pairs taught it; else the score divided by the number
-    of the query's vectors, cut to [0, 1]: the mean over query tokens of the best cosine, which is no probability.
+    of the query's vectors, cut to [0, 1]: the mean over query tokens of the best cosine, which is no probability. It is
+    0 for a query without a word that the model knows, and 0.5 at most for one of function words alone, as "what is it".
 
     Attributes:
         query: the query's text.
         hits: the documents, best first.
         query_truncated: the query is longer than the model reads.
+        query_unknown_words: the share of the query's words that the model's vocabulary lacks, from 0 to 1; None where
+            that is not known. Without a known word no document is relevant, whatever its score.
         usage: tokens read; None if unknown.
         model: the model's name.
     """
@@ -49,6 +55,7 @@ class Ranking(Sequence[RankedDocument]):
     query: str
     hits: tuple[RankedDocument, ...] = ()
     query_truncated: bool = False
+    query_unknown_words: float | None = None
     usage: Usage | None = None
     model: str | None = None
 
@@ -85,6 +92,7 @@ class Ranking(Sequence[RankedDocument]):
                 relevance=float(scored.relevance[index]),
                 document=documents[index],
                 truncated=bool(scored.truncated[index]),
+                unknown_words=None if scored.unknown_words is None else float(scored.unknown_words[index]),
             )
             for index in order
         )
@@ -114,6 +122,7 @@ class Ranking(Sequence[RankedDocument]):
         return {
             "query": self.query,
             "query_truncated": self.query_truncated,
+            "query_unknown_words": self.query_unknown_words,
             "model": self.model,
             "usage": jina_usage(self.usage),
             "results": [hit.to_dict() for hit in self.hits],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rank_rerank.arrays import Float32Vector
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
@@ -105,6 +106,7 @@ class CrossEncoderReranker:
         ranking = Ranking(
             query=query,
             query_truncated=any(window.query_truncated for window in windows),
+            query_unknown_words=windows[0].query_unknown_words,
             # the query is read with every document; it is counted once as the query's
             usage=Usage(query_tokens, max(0, num_tokens - query_tokens)),
             model=self.cross_encoder.checkpoint.name,
@@ -113,5 +115,11 @@ class CrossEncoderReranker:
             np.concatenate([window.scores for window in windows]),
             np.concatenate([window.relevance for window in windows]),
             np.concatenate([window.truncated for window in windows]),
+            _join([window.unknown_words for window in windows]),
         )
         return ranking.filled(documents, scored, top_k)
+
+
+def _join(parts: list[Float32Vector | None]) -> Float32Vector | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

@@ -51,13 +51,14 @@ class LateInteraction:
     def _rank_stored(self, task: Task, stored: StoredCandidates) -> Ranking:
         top_k = self.options.top_k
         sums = score_stored(task.vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
-        scored = self.scale.apply(sums, len(task.vectors), stored.vectors.truncated())
+        scored = self.scale.apply(sums, task, stored.vectors.truncated())
         ranking = task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read)
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:
         texts, positions = distinct_texts([task.documents for task in tasks])
         lengths, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
+        unknown = np.zeros(len(texts), np.float32)
         scorings = [_Scoring(self, task, each) for task, each in zip(tasks, positions, strict=True)]
         first = 0
         for window in self._encode(texts):
@@ -65,10 +66,12 @@ class LateInteraction:
             lengths[first:last] = np.diff(window.offsets)
             if window.truncated is not None:
                 truncated[first:last] = window.truncated
+            if window.unknown_words is not None:
+                unknown[first:last] = window.unknown_words
             for scoring in scorings:
                 scoring.read(window, first)
             first = last
-        return [scoring.ranking(lengths, truncated) for scoring in scorings]
+        return [scoring.ranking(lengths, truncated, unknown) for scoring in scorings]
 
     def _encode(self, texts: list[str]) -> Iterator[TokenEmbeddings]:
         """Encode texts window by window, with a bar."""
@@ -106,10 +109,10 @@ class _Scoring:
         keys = [(index, 0, len(documents[index].text)) for index in here[chosen].tolist()]
         self._finder.offer(window, rows[chosen], keys)
 
-    def ranking(self, lengths: Int64Vector, truncated: BoolVector) -> Ranking:
+    def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector) -> Ranking:
         """The ranking, once all texts have passed; what is known of each text: [num_texts]."""
         positions, model = self._positions, self._model
-        scored = model.scale.apply(self._sums, len(self._task.vectors), truncated[positions])
+        scored = model.scale.apply(self._sums, self._task, truncated[positions], unknown[positions])
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
         return self._finder.fill(ranking.filled(self._task.documents, scored, model.options.top_k), model.encoder)
 

@@ -110,7 +110,7 @@ def rank_chunks(model: LateInteraction, task: Task, chunking: Chunking) -> Ranki
     totals = _Totals(chunks, model.finder(task))
     for scored in _score_all(model, chunks):
         totals.take(scored)
-    shown = model.scale.apply(totals.sums(), len(task.vectors), totals.truncated)
+    shown = model.scale.apply(totals.sums(), task, totals.truncated, totals.unknown_words)
     ranking = task.ranking(model.encoder.checkpoint.name, totals.num_tokens_read)
     ranking = ranking.filled(task.documents, shown, model.options.top_k)
     winners = _first_best(totals.scores, chunks.owners)
@@ -135,6 +135,8 @@ class _Totals:
         self._similarities: Float32Matrix = np.full((num_documents, len(chunks.task.vectors)), -np.inf, np.float32)
         #: [num_documents]
         self.truncated: BoolVector = np.zeros(num_documents, np.bool_)
+        #: [num_documents] of the chunk that has most of them; None where a chunk came from a store
+        self.unknown_words: Float32Vector | None = np.zeros(num_documents, np.float32)
         self.num_tokens_read = 0
 
     def take(self, scored: _Scored) -> None:
@@ -145,6 +147,11 @@ class _Totals:
             np.maximum.at(self._similarities, owners, scored.similarities)
         np.logical_or.at(self.truncated, owners, scored.truncated)
         self.num_tokens_read += scored.num_tokens_read
+        shares = None if scored.vectors is None else scored.vectors.unknown_words
+        if shares is None:
+            self.unknown_words = None
+        elif self.unknown_words is not None:
+            np.maximum.at(self.unknown_words, owners, shares)
         if scored.vectors is not None and self.finder.limit:
             self._find_spans(scored.chunks, scored.vectors)
 

@@ -8,6 +8,7 @@ from rank_rerank.arrays import BoolVector, Float32Vector
 from rank_rerank.calibration.calibration import Calibration, mean_similarity
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.rankings import ScoredDocuments
+from rank_rerank.rerankers.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,21 @@ class ScoreScale:
         """The scale of a checkpoint's scores."""
         return cls(checkpoint.similarity == "meanmaxsim", calibration)
 
-    def apply(self, sums: Float32Vector, num_query_tokens: int, truncated: BoolVector) -> ScoredDocuments:
+    def apply(
+        self, sums: Float32Vector, task: Task, truncated: BoolVector, unknown_words: Float32Vector | None = None
+    ) -> ScoredDocuments:
         """What hits show.
 
         Args:
             sums: [num_documents], minus infinity for a document without tokens.
-            num_query_tokens: of the query, those that are scored.
+            task: the query.
             truncated: [num_documents].
+            unknown_words: [num_documents] the share of each document's words; None where that is not known.
         """
+        num_query_tokens = len(task.vectors)
         scores = sums / np.float32(num_query_tokens) if self.is_mean else sums
-        return ScoredDocuments(scores, self.relevance(sums, num_query_tokens), truncated)
+        relevance = np.minimum(self.relevance(sums, num_query_tokens), np.float32(task.relevance_limit))
+        return ScoredDocuments(scores, relevance, truncated, unknown_words)
 
     def relevance(self, sums: Float32Vector, num_query_tokens: int) -> Float32Vector:
         """A number from 0 to 1 for each sum, 0 for a document without tokens: [num_documents]."""

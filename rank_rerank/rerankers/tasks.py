@@ -15,6 +15,7 @@ from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
+from rank_rerank.tokenization.known_words import relevance_limit
 
 LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
 
@@ -81,12 +82,24 @@ class Task:
         """Whether the candidates were chosen from a store."""
         return isinstance(self.documents, StoredDocuments)
 
+    @property
+    def unknown_words(self) -> float | None:
+        """The share of the query's words that the vocabulary lacks; None where that is not known."""
+        shares = self.embeddings.unknown_words
+        return None if shares is None else float(shares[0])
+
+    @property
+    def relevance_limit(self) -> float:
+        """The most relevance that a document can have for the query."""
+        return relevance_limit(self.query, self.unknown_words)
+
     def ranking(self, model: str, num_tokens_read: int) -> Ranking:
         """The ranking before it has hits."""
         truncated = self.embeddings.truncated
         return Ranking(
             query=self.query,
             query_truncated=truncated is not None and bool(truncated[0]),
+            query_unknown_words=self.unknown_words,
             usage=Usage(len(self.vectors), num_tokens_read),
             model=model,
         )

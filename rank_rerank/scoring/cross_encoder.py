@@ -13,6 +13,7 @@ from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonF
 from rank_rerank.inference.choose import DEFAULT, choose_pair_runtime, for_device
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer
+from rank_rerank.tokenization.known_words import relevance_limit
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
 from rank_rerank.tokenization.prompt_tokenizer import PromptTokenizer
 
@@ -28,6 +29,8 @@ class PairScores:
         num_tokens: [num_documents]: tokens of each pair that were read.
         truncated: [num_documents]: the document was cut.
         query_truncated: the query was cut, with at least one document.
+        unknown_words: [num_documents] float32: the share of the words that the vocabulary lacks; None where not known.
+        query_unknown_words: likewise, of the query.
         num_query_tokens: of the query alone, special ones not counted.
     """
 
@@ -37,6 +40,8 @@ class PairScores:
     truncated: BoolVector
     query_truncated: bool
     num_query_tokens: int
+    unknown_words: Float32Vector | None = None
+    query_unknown_words: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,14 +116,17 @@ class CrossEncoder:
         if len(broken):
             raise NonFiniteError(f"the model gave NaN or infinity for document {broken[0]}")
         relevance = _sigmoid(logits)
+        limit = relevance_limit(query, pairs.query_unknown_words)
         scores = relevance if self.checkpoint.activation == "sigmoid" else logits
         return PairScores(
             scores=np.where(lengths > 0, scores, -np.inf).astype(np.float32),
-            relevance=relevance.astype(np.float32),
+            relevance=np.minimum(relevance, limit).astype(np.float32),
             num_tokens=lengths,
             truncated=pairs.batch.truncated,
             query_truncated=pairs.query_truncated,
             num_query_tokens=pairs.num_query_tokens,
+            unknown_words=pairs.batch.unknown_words,
+            query_unknown_words=pairs.query_unknown_words,
         )
 
 

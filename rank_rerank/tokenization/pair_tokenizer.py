@@ -8,6 +8,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Int64Vector
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
+from rank_rerank.tokenization.known_words import unknown_id, unknown_share
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
 from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer
@@ -21,11 +22,13 @@ class TokenizedPairs:
         batch: one sequence per pair; ``truncated`` is of the documents. A document without words has no tokens.
         num_query_tokens: of the query alone, special ones not counted.
         query_truncated: the query was cut to leave room for documents.
+        query_unknown_words: the share of the query's words that the vocabulary lacks; None where not known.
     """
 
     batch: TokenBatch
     num_query_tokens: int
     query_truncated: bool
+    query_unknown_words: float | None = None
 
 
 class PairTokenizer:
@@ -51,6 +54,7 @@ class PairTokenizer:
         self._do_lower_case = do_lower_case
         self._has_token_types = has_token_types
         self._tokenizer = open_tokenizer(tokenizer_file)
+        self._unknown = unknown_id(self._tokenizer)
         self._parts = self._template()
         self._room = max_length - sum(len(ids) for ids, _ in self._parts)
         if self._room < 2:  # noqa: PLR2004 - a token of each text
@@ -73,15 +77,22 @@ class PairTokenizer:
         words = self._encode(query)
         if len(words.token_ids) == 0:
             raise EmptyQueryError(f"{name} has no words: there is nothing to rank by")
-        pairs = [self._join(words.token_ids, self._encode(document)) for document in documents]
+        documents_words = [self._encode(document) for document in documents]
+        pairs = [self._join(words.token_ids, each) for each in documents_words]
+        shares = [self._share(each, text) for each, text in zip(documents_words, documents, strict=True)]
         batch = pack([text for text, _ in pairs])
         types = [self._types(text, query_length) for text, query_length in pairs]
         joined = np.concatenate(types) if types else np.empty(0, np.int64)
         shortest = min((length for text, length in pairs if len(text.token_ids)), default=len(words.token_ids))
         return TokenizedPairs(
-            batch=replace(batch, token_types=joined) if self._has_token_types else batch,
+            batch=replace(
+                batch,
+                token_types=joined if self._has_token_types else None,
+                unknown_words=np.array(shares, np.float32),
+            ),
             num_query_tokens=len(words.token_ids),
             query_truncated=words.truncated or shortest < len(words.token_ids),
+            query_unknown_words=self._share(words, query),
         )
 
     def check_vocabulary(self, num_embeddings: int) -> None:
@@ -96,7 +107,18 @@ class PairTokenizer:
     def _encode(self, text: str) -> Words:
         if not text.strip():
             return Words(np.empty(0, np.int64), np.empty((0, 2), np.int32), truncated=False)
-        return encode_beginning(self._tokenizer, text.lower() if self._do_lower_case else text, self._room, strip=False)
+        return encode_beginning(
+            self._tokenizer,
+            text.lower() if self._do_lower_case else text,
+            self._room,
+            strip=False,
+            unknown=self._unknown,
+        )
+
+    def _share(self, words: Words, text: str) -> float:
+        if words.word_numbers is None:
+            return 0.0
+        return unknown_share(words.token_ids, words.word_numbers, words.character_spans, text, self._unknown)
 
     def _join(self, query: Int64Vector, document: Words) -> tuple[TokenizedText, int]:
         """The tokens of a pair, and how many of the query's are in it."""

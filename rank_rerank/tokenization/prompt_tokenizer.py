@@ -1,6 +1,7 @@
 """PromptTokenizer: query and document in the prompt of a causal reranker."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,10 @@ class PromptTokenizer:
         kept = query[: int(words.character_spans[-1, 1])] if words.truncated else query
         prompt = self._prompt
         head = prompt.before_instruction + prompt.instruction + prompt.before_query + kept + prompt.before_document
+        batch = pack([self._join(head, document) for document in documents])
+        # vocabularies of bytes, as those of causal models, lack no word
         return TokenizedPairs(
-            batch=pack([self._join(head, document) for document in documents]),
+            batch=replace(batch, unknown_words=None),
             num_query_tokens=len(words.token_ids),
             query_truncated=words.truncated,
         )

@@ -32,14 +32,18 @@ class Words:
         token_ids: [num_tokens] int64.
         character_spans: [num_tokens, 2] int32, half-open, in code points of the text.
         truncated: the text goes on after the last token.
+        word_numbers: [num_tokens] int64, which word each token is of; None where nobody has asked.
     """
 
     token_ids: Int64Vector
     character_spans: Int32Matrix
     truncated: bool
+    word_numbers: Int64Vector | None = None
 
 
-def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int, *, strip: bool = True) -> Words:
+def encode_beginning(
+    tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int, *, strip: bool = True, unknown: int | None = None
+) -> Words:
     """Tokenize as much of a text as its first ``max_tokens`` tokens need.
 
     A text with fewer than max_tokens tokens in its first
@@ -50,6 +54,7 @@ def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int
         text: valid Unicode of any length.
         max_tokens: tokens kept at most, special ones not counted.
         strip: leave out white space round the text.
+        unknown: a token; a text that has it is told with the numbers of its words.
     """
     start = len(text) - len(text.lstrip()) if strip else 0
     text = text.strip() if strip else text
@@ -62,10 +67,14 @@ def encode_beginning(tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int
         if whole or _is_unaffected(beginning, spans, max_tokens) or num_characters >= _most_characters(max_tokens):
             break
         num_characters *= 2
+    token_ids = np.array(encoding.ids[:max_tokens], np.int64)
+    has_unknown = unknown is not None and bool((token_ids == unknown).any())
+    numbers = [-1 if word is None else word for word in encoding.word_ids[:max_tokens]] if has_unknown else None
     return Words(
-        token_ids=np.array(encoding.ids[:max_tokens], np.int64),
+        token_ids=token_ids,
         character_spans=spans[:max_tokens] + np.int32(start),
         truncated=len(spans) > max_tokens or not whole,
+        word_numbers=None if numbers is None else np.array(numbers, np.int64),
     )
 
 

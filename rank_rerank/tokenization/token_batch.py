@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Int32Matrix, Int64Vector
+from rank_rerank.arrays import BoolVector, Float32Vector, Int32Matrix, Int64Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,7 @@ class TokenBatch:
         character_spans: [num_tokens, 2] int32: half-open span of code points in the text; empty for special tokens.
         offsets: [num_texts + 1] int64; a text without words owns no tokens.
         truncated: [num_texts] bool: the text went on after the last token kept.
+        unknown_words: [num_texts] float32: the share of the words that the vocabulary lacks; None where not known.
         token_types: [num_tokens] int64: 0 for the first text of a pair, 1 for the second; None for zeros throughout.
     """
 
@@ -29,6 +30,7 @@ class TokenBatch:
     offsets: Int64Vector
     truncated: BoolVector
     token_types: Int64Vector | None = None
+    unknown_words: Float32Vector | None = None
 
     @property
     def num_texts(self) -> int:
@@ -61,6 +63,7 @@ class TokenBatch:
             offsets=np.concatenate([[0], np.cumsum(self.lengths[texts])]).astype(np.int64),
             truncated=self.truncated[texts],
             token_types=None if self.token_types is None else self.token_types[rows],
+            unknown_words=None if self.unknown_words is None else self.unknown_words[texts],
         )
 
 
@@ -73,6 +76,7 @@ class TokenizedText:
     scoring_mask: BoolVector
     character_spans: Int32Matrix
     truncated: bool
+    unknown_words: float = 0.0
 
 
 def pack(texts: Sequence[TokenizedText]) -> TokenBatch:
@@ -88,6 +92,7 @@ def pack(texts: Sequence[TokenizedText]) -> TokenBatch:
         character_spans=np.concatenate([text.character_spans for text in parts]),
         offsets=offsets,
         truncated=np.array([text.truncated for text in texts], np.bool_),
+        unknown_words=np.array([text.unknown_words for text in texts], np.float32),
     )
 
 

@@ -12,6 +12,7 @@ import tokenizers
 from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
+from rank_rerank.tokenization.known_words import MOSTLY_UNKNOWN, UNKNOWN_TOKENS, unknown_id, unknown_share
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
 from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer, read_as_text
@@ -19,7 +20,6 @@ from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer, read
 logger = logging.getLogger("rank_rerank")
 
 MASK_TOKENS = ("[MASK]", "<mask>")
-UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 
 
 class Tokenizer:
@@ -46,7 +46,8 @@ class Tokenizer:
         self._document_marker = self._marker(settings.document_prefix, settings.document_prefix_id)
         self._expansion = self._expansion_token() if settings.do_query_expansion else None
         self._skiplist = self._skiplist_ids()
-        self._warned = False
+        self._unknown = unknown_id(self._tokenizer)
+        self._warned: set[str] = set()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Path, EncodingSettings]]:
@@ -63,6 +64,7 @@ class Tokenizer:
             EmptyQueryError: a query has no words.
         """
         batch = pack([self._tokenize_query(query) for query in queries])
+        self._warn_of_unknown_words(batch, "queries")
         for index in np.flatnonzero(batch.lengths == 0)[:1]:
             name = "the query" if names is None else names[index]
             raise EmptyQueryError(f"{name} has no words: there is nothing to rank by")
@@ -72,6 +74,7 @@ class Tokenizer:
         """Tokenize documents: marker, truncation, skiplist; a document without words gets no tokens."""
         batch = pack([self._tokenize_document(document) for document in documents])
         self._warn_of_truncation(int(batch.truncated.sum()), len(documents))
+        self._warn_of_unknown_words(batch, "documents")
         return batch
 
     def read_document(self, document: str) -> TokenizedText:
@@ -133,20 +136,26 @@ class Tokenizer:
             token_ids = np.insert(token_ids, 1, marker)
             spans = np.insert(spans, 1, 0, axis=0)
         everything = np.ones(len(token_ids), np.bool_)
-        return TokenizedText(token_ids, everything, everything, spans, words.truncated)
+        share = 0.0
+        if words.word_numbers is not None:
+            share = unknown_share(words.token_ids, words.word_numbers, words.character_spans, text, self._unknown)
+        return TokenizedText(token_ids, everything, everything, spans, words.truncated, share)
 
     def _encode(self, text: str, prompt: str, max_tokens: int) -> Words:
         """The tokens of prompt and text, with spans in the text; none where the text itself has no words."""
         whole = prompt + text
         lowered = whole.lower() if self._settings.do_lower_case else whole
-        words = encode_beginning(self._tokenizer, lowered, max_tokens, strip=self._settings.strip_text)
+        words = encode_beginning(
+            self._tokenizer, lowered, max_tokens, strip=self._settings.strip_text, unknown=self._unknown
+        )
         spans = words.character_spans
         if len(lowered) != len(whole):
             spans = _spans_before_lowering(whole, spans)
         is_of_text = spans[:, 1] > len(prompt)
         if not text.strip() or not is_of_text.any():
             return Words(words.token_ids[:0], spans[:0], truncated=words.truncated and bool(text.strip()))
-        return Words(words.token_ids, np.maximum(spans - np.int32(len(prompt)), 0), words.truncated)
+        spans = np.maximum(spans - np.int32(len(prompt)), 0)
+        return Words(words.token_ids, spans, words.truncated, words.word_numbers)
 
     def _marker(self, word: str, stated_id: int | None) -> int | None:
         if not word:
@@ -176,11 +185,7 @@ class Tokenizer:
         return np.array([token for token in found if token is not None], np.int64)
 
     def _warn_of_truncation(self, num_truncated: int, num_documents: int) -> None:
-        if num_truncated == 0:
-            return
-        with self._lock:
-            first, self._warned = not self._warned, True
-        if first:
+        if num_truncated and self._is_first("truncation"):
             logger.warning(
                 "%d of %d documents are longer than the %d tokens this model reads; their ends were not read "
                 "(truncated=True on these hits; this is logged once)",
@@ -188,6 +193,26 @@ class Tokenizer:
                 num_documents,
                 self._settings.document_length,
             )
+
+    def _warn_of_unknown_words(self, batch: TokenBatch, kind: str) -> None:
+        shares = batch.unknown_words
+        num_unknown = 0 if shares is None else int((shares >= MOSTLY_UNKNOWN).sum())
+        if num_unknown and self._is_first("unknown words"):
+            logger.warning(
+                "%d of %d %s consist mostly of words that this model's vocabulary lacks, as those of another language "
+                "or emoji; it cannot tell such words apart (unknown_words on hits, query_unknown_words on rankings; "
+                "this is logged once)",
+                num_unknown,
+                batch.num_texts,
+                kind,
+            )
+
+    def _is_first(self, what: str) -> bool:
+        """Whether nothing was logged of something yet."""
+        with self._lock:
+            first = what not in self._warned
+            self._warned.add(what)
+        return first
 
 
 def _extend(tokens: TokenizedText, count: int, token_id: int, *, attend: bool) -> TokenizedText:
@@ -198,6 +223,7 @@ def _extend(tokens: TokenizedText, count: int, token_id: int, *, attend: bool) -
         scoring_mask=np.concatenate([tokens.scoring_mask, np.ones(count, np.bool_)]),
         character_spans=np.concatenate([tokens.character_spans, np.zeros((count, 2), np.int32)]),
         truncated=tokens.truncated,
+        unknown_words=tokens.unknown_words,
     )
 
 

@@ -1,0 +1,94 @@
+"""What encoding a corpus will take: told before it starts, from its first documents."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rank_rerank.documents import Document
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.token_encoder import TokenEncoder
+
+# of a document in a store, beside vectors and text: its id, checksums and offsets
+OTHER_BYTES = 120
+KILO = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How large a store is likely to become.
+
+    Attributes:
+        bytes_per_document: vectors, text and what else is kept.
+        num_documents: in the corpus; None where that cannot be known.
+        free_bytes: of the disk the store is on.
+    """
+
+    bytes_per_document: float
+    num_documents: int | None
+    free_bytes: int
+
+    @property
+    def num_bytes(self) -> float | None:
+        """Of the store; None where the number of documents is not known."""
+        return None if self.num_documents is None else self.bytes_per_document * self.num_documents
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the disk has no room for it."""
+        return self.num_bytes is not None and self.num_bytes > self.free_bytes
+
+    def sentence(self, store: str) -> str:
+        """The estimate in words."""
+        each = f"about {in_units(self.bytes_per_document)} per document"
+        if self.num_bytes is None:
+            return f"{store}: {each}; {in_units(self.free_bytes)} are free"
+        return (
+            f"{store}: {self.num_documents:,} documents will take about {in_units(self.num_bytes)} ({each}); "
+            f"{in_units(self.free_bytes)} are free"
+        )
+
+
+def estimate(
+    encoder: TokenEncoder,
+    compression: Compression,
+    first: Sequence[Document],
+    num_documents: int | None,
+    store: Path,
+    *,
+    keep_texts: bool,
+) -> Estimate:
+    """Estimate a store's size from the first documents of a corpus, which are tokenized for it.
+
+    Args:
+        encoder: of the model.
+        compression: of the store.
+        first: some documents.
+        num_documents: of all; None where that cannot be known.
+        store: the folder that is there or will be made.
+        keep_texts: whether the store keeps texts.
+    """
+    tokens = encoder.tokenizer.tokenize_documents([document.text for document in first])
+    num_vectors = float(np.count_nonzero(tokens.scoring_mask)) / max(len(first), 1)
+    if compression.pooling is not None:
+        num_vectors /= compression.pooling.factor
+    text = sum(len(document.text.encode()) for document in first) / max(len(first), 1) if keep_texts else 0
+    size = num_vectors * compression.bytes_per_token(encoder.dim) + text + OTHER_BYTES
+    return Estimate(size, num_documents, shutil.disk_usage(_existing(store)).free)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def in_units(num_bytes: float) -> str:
+    """A number of bytes for people, with the units of disks."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num_bytes < KILO:
+            return f"{num_bytes:.0f} {unit}" if unit == "bytes" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= KILO
+    return f"{num_bytes:.1f} TB"

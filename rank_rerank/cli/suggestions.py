@@ -1,0 +1,65 @@
+"""The parser's errors, with what was probably meant."""
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rank_rerank.cli.terminal import shown
+
+# what other tools call it
+OTHER_NAMES = {
+    "top-n": "--top-k",
+    "limit": "--top-k",
+    "num-results": "--top-k",
+    "n": "--top-k",
+    "k": "--top-k",
+    "model-name": "--model",
+    "out": "--output",
+    "index": "--store",
+    "text-field": "--text-column",
+    "text-key": "--text-column",
+    "id-key": "--id-column",
+}
+
+
+class SuggestingParser(argparse.ArgumentParser):
+    """A parser that names the option an unknown one is likely to mean."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - the overloads of one body
+        """As argparse's; a command's own parser refuses what it does not know, so that it can say what it knows."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._suggestion(rest)}")
+        return found, rest
+
+    def _suggestion(self, rest: list[str]) -> str:
+        known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        for argument in rest:
+            if not argument.startswith("-"):
+                continue
+            name = argument.partition("=")[0].lstrip("-").lower().replace("_", "-")
+            other = OTHER_NAMES.get(name, "")
+            # letters alone, so that a hyphen too few or too many does not count
+            by_letters = {option.replace("-", ""): option for option in known}
+            near = difflib.get_close_matches(name.replace("-", ""), list(by_letters), 1, 0.75)
+            if other in known:
+                return f". Did you mean {other}?"
+            if near:
+                return f". Did you mean {by_letters[near[0]]}?"
+        return ""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and leave with exit code 2."""
+        super().error(shown(message))
+
+
+def order_of_arguments(query: str, files: tuple[str, ...]) -> str | None:
+    """What is wrong with a query that names a file, where the files are missing; None if nothing is."""
+    if not files or any(Path(name).exists() or name == "-" for name in files):
+        return None
+    try:
+        is_file = Path(query).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL
+        return None
+    return "the query comes first, and then the files: rank-rerank rerank QUERY FILE" if is_file else None
