@@ -2,7 +2,7 @@
 
 Such a model is told in a prompt to judge whether a document answers a query under an instruction. Its authors give the
 prompt in the model's card; sentence-transformers' saves have it as a chat template, with the module LogitScore that
-names the two answers. A template is never run: it is held against the family's prompt.
+names the two answers. A template is never run: it is compared with the family's prompt.
 """
 
 import re
@@ -106,7 +106,7 @@ def _read_answers(folder: Path, score: Module | None) -> tuple[int, int | None]:
 def _check_is_reranker(
     folder: Path, name: str, modules: tuple[Module, ...], template: str, instruction: str | None
 ) -> None:
-    """A chat model of the same architecture answers yes or no to anything: it has to be said that it is a reranker."""
+    """A chat model of this architecture answers yes or no to anything: something has to state that it is a reranker."""
     names = f"{folder.resolve().name} {Path(name).name}".lower()
     says_so = "rerank" in names or TASK in template
     if modules or not (says_so or instruction):

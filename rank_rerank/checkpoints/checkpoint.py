@@ -20,7 +20,7 @@ MAX_PROTECTED_TOKENS = 8192
 class EncodingSettings:
     """How a text becomes tokens, and which of them are scored.
 
-    Lengths count tokens, special ones and the marker included. A marker is inserted by id behind the first special
+    Lengths count tokens, special ones and the marker included. A marker is inserted by id after the first special
     token, never as text. Query expansion fills a query up to ``query_length`` with the expansion token.
 
     Attributes:
@@ -36,10 +36,10 @@ class EncodingSettings:
         expansion_token_id: the filler; None for expansion_token.
         expansion_token: the filler as it stands in the vocabulary; "" for the tokenizer's mask token.
         expansion_length: fill queries up to so many tokens; None for query_length. A longer query stays as it is.
-        query_prompt: text in front of every query, behind the marker.
+        query_prompt: text before every query, after the marker.
         document_prompt: likewise for documents.
-        strip_text: leave white space round a text out.
-        do_lower_case: lower-case a text before it is tokenised.
+        strip_text: leave white space around a text out.
+        do_lower_case: lower-case a text before it is tokenized.
         skiplist_of_encoded_words: a skiplist word stands for the first token it is encoded to (Stanford's rule), not
             for the token that is spelt like it. They differ where a vocabulary marks the beginning of words.
         skiplist_queries: leave skiplist words out of queries too.
@@ -80,8 +80,8 @@ class DenseLayer:
     Attributes:
         weights: the file that holds ``linear.weight`` [out, in], ``linear.bias`` [out] and ``residual.weight``
             [out, in].
-        in_features: numbers a vector that comes in.
-        out_features: numbers a vector that goes out.
+        in_features: numbers per vector that comes in.
+        out_features: numbers per vector that goes out.
         has_bias: whether there is a bias.
         activation: one of DENSE_ACTIVATIONS.
         is_residual: whether what comes in is added.
@@ -132,7 +132,7 @@ class Checkpoint:
         model_file: what the runtime opens: an ONNX file that ends with token vectors; model.safetensors with the
             encoder's weights; or the index of its parts.
         tokenizer_file: tokenizer.json.
-        dim: numbers a token vector.
+        dim: numbers per token vector.
         settings: how its authors encode.
         precision: "int8" or "fp32": what the model file computes in.
         family: the layout on disk, for people: one of FAMILIES.
@@ -187,9 +187,9 @@ class CrossEncoderCheckpoint:
         precision: "int8" or "fp32": what the model file computes in.
         transformer: the encoder's shape; None for an ONNX file.
         head: how the logit is made of the encoder's output; None for an ONNX file.
-        do_lower_case: lower-case texts before they are tokenised.
+        do_lower_case: lower-case texts before they are tokenized.
         has_token_types: tell the model which tokens are the query's and which the document's, if it has types.
-        decoder: the shape of a causal language model, which stands in place of ``transformer`` and ``head``.
+        decoder: the shape of a causal language model, used instead of ``transformer`` and ``head``.
         prompt: how a causal language model is asked.
     """
 
@@ -242,7 +242,7 @@ class YesNoPrompt:
     """How a causal language model is asked whether a document answers a query.
 
     The model reads ``before + before_instruction + instruction + before_query + query + before_document + document +
-    after``. The score is the log-odds of its answer: the logit of "yes" minus that of "no" behind the last token.
+    after``. The score is the log-odds of its answer: the logit of "yes" minus that of "no" after the last token.
 
     Attributes:
         before: text with control tokens.

@@ -31,12 +31,12 @@ class DecoderConfig:
     Attributes:
         model_type: one of MODEL_TYPES, as config.json spells it.
         vocab_size: rows of the word embedding table.
-        hidden_size: numbers a token between layers.
+        hidden_size: numbers per token between layers.
         num_layers: layers.
-        num_heads: heads of queries a layer.
+        num_heads: heads of queries per layer.
         num_key_heads: heads of keys and values; each serves num_heads / num_key_heads heads of queries.
-        head_size: numbers a token in one head; num_heads × head_size need not be hidden_size.
-        intermediate_size: numbers a token inside a feed-forward block, behind the gate.
+        head_size: numbers per token in one head; num_heads × head_size need not be hidden_size.
+        intermediate_size: numbers per token inside a feed-forward block, after the gate.
         max_positions: the longest text in tokens.
         norm_eps: added to the mean square in RMS norms.
         theta: base of the rotary angles: angle = position * theta ** (-2k / head_size).

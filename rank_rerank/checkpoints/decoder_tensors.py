@@ -39,7 +39,7 @@ def read_decoder_tensors(
 
 
 def _wanted(config: DecoderConfig) -> Iterator[tuple[str, str, Shape]]:
-    """Name given out, name in the file behind the prefix, shape."""
+    """Name given out, name in the file after the prefix, shape."""
     hidden, inner, head = config.hidden_size, config.intermediate_size, config.head_size
     queries, keys = config.num_heads * head, config.num_key_heads * head
     yield "embeddings.word", WORDS, (config.vocab_size, hidden)

@@ -23,7 +23,7 @@ MAX_FEATURES = 1 << 17
 
 
 def read_dense_layer(folder: Path, where: str) -> DenseLayer:
-    """Read one Dense module and hold its tensors against its settings.
+    """Read one Dense module and compare its tensors with its settings.
 
     Args:
         folder: the model's folder.
@@ -87,7 +87,7 @@ def dense_shapes(layer: DenseLayer) -> dict[str, tuple[int, ...]]:
 
 
 def check_chain(hidden_size: int, dense: tuple[DenseLayer, ...]) -> int:
-    """Hold the layers' sizes against each other; give the dim of the last.
+    """Compare the layers' sizes with each other; give the dim of the last.
 
     Raises:
         CheckpointFormatError: a layer takes another size than the one before it gives.

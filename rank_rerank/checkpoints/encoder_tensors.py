@@ -2,7 +2,7 @@
 
 Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
 ``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
-ModernBERT ``layers.i.qkv`` in place of three, and ``final_norm``. Each but the first three with ``.weight`` and, where
+ModernBERT ``layers.i.qkv`` instead of three, and ``final_norm``. Each but the first three with ``.weight`` and, where
 there is one, ``.bias``. Matrices are [out, in], as stored.
 """
 
@@ -146,7 +146,7 @@ def _modern(name: str) -> str:
 
 
 def _wanted(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
-    """Name given out, name in the file behind the prefix, shape."""
+    """Name given out, name in the file after the prefix, shape."""
     return _wanted_of_modernbert(config) if config.rotary is not None else _wanted_of_bert(config)
 
 

@@ -31,7 +31,7 @@ PYLATE_KEYS = ("query_prefix", "document_prefix", "do_query_expansion", "skiplis
 def read_folder(
     folder: Path, name: str, precision: str, runtime: str, instruction: str | None = None
 ) -> Checkpoint | CrossEncoderCheckpoint:
-    """Read a model folder of any family, and hold its settings to what the family follows.
+    """Read a model folder of any family, and compare its settings with what the family follows.
 
     Args:
         folder: the model's folder.

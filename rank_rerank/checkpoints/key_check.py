@@ -1,4 +1,4 @@
-"""Hold a model folder's settings files to the tables of known keys, once its family is known."""
+"""Compare a model folder's settings files with the tables of known keys, once its family is known."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""KeyTable: what is done with each key of a settings file, as data; and the check that holds files to it."""
+"""KeyTable: what is done with each key of a settings file, as data; and the check of a file by it."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def words(text: str) -> frozenset[str]:
 
 
 def check_keys(settings: JsonSettings, table: KeyTable) -> list[str]:
-    """Hold a file to its table.
+    """Compare a file with its table.
 
     Returns:
         Keys that are not followed and may change results: unknown ones, and those of ``reported``.

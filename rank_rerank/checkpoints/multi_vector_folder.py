@@ -1,6 +1,6 @@
 """Read a multi-vector model that sentence-transformers 6 has saved as such.
 
-Markers are prompts there, text in front of a text; where the tokenizer has the beginning of a prompt as a token of its
+Markers are prompts there, text before a text; where the tokenizer has the beginning of a prompt as a token of its
 own, that token is inserted by id, which gives the same tokens. The modules are listed in full: what is not there is
 not meant to be.
 """

@@ -3,7 +3,7 @@
 An ONNX file is a protocol buffer: nested messages of fields, each with a number, a wire type and a value. The path to
 a weight is ModelProto.graph (7) → GraphProto.initializer (5) → TensorProto with dims (1), data_type (2), name (8),
 raw_data (9), that to a node GraphProto.node (1) → NodeProto with input (1), output (2), op_type (4); everything else
-is stepped over. The file is not trusted: every length is held to what is left of it
+is stepped over. The file is not trusted: every length is compared with what is left of it
 before anything is read, nothing is unfolded or copied, and weights outside the file are refused.
 Format: protobuf.dev/programming-guides/encoding, onnx/onnx.proto.
 """

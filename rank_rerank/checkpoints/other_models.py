@@ -86,7 +86,7 @@ def refuse_other_architectures(name: str, config: JsonSettings, *, is_sentence_e
 
 
 def refuse_other_modules(name: str, model_type: str | None, modules: Sequence[Module]) -> None:
-    """Refuse a sentence-transformers model that is no encoder with one vector a text.
+    """Refuse a sentence-transformers model that is no encoder with one vector per text.
 
     Raises:
         CheckpointFormatError: the message says what the model is.

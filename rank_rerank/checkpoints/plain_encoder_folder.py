@@ -46,7 +46,7 @@ def read_plain_encoder(folder: Path, name: str) -> Checkpoint:
     """Read an encoder's weights that were not trained for late interaction.
 
     Raises:
-        CheckpointFormatError: a file is missing or damaged, or the model is something else, which is said.
+        CheckpointFormatError: a file is missing or damaged, or the model is something else, which is named.
     """
     modules = _check_modules(folder, name)
     transformer = read_transformer_config(folder)

@@ -1,4 +1,4 @@
-"""Read protocol buffers field by field, without a schema or a package; every length is held to what is left.
+"""Read protocol buffers field by field, without a schema or a package; every length is compared with what is left.
 
 Format: protobuf.dev/programming-guides/encoding.
 """
@@ -39,14 +39,14 @@ def read_fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryvie
         else:
             raise DamagedMessageError("a field is of an unknown kind")
         if size > len(message) - place:
-            raise DamagedMessageError("a field ends behind its message")
+            raise DamagedMessageError("a field ends after its message")
         yield number, wire, message[place : place + size]
         place += size
     raise DamagedMessageError("a message has too many fields")
 
 
 def read_varint(message: memoryview, place: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, the lowest first, and the place behind it.
+    """An integer of seven bits per byte, the lowest first, and the offset after it.
 
     Raises:
         DamagedMessageError: it does not end, or is too long.

@@ -1,8 +1,8 @@
 """Read tensors in the safetensors format, from files that are not trusted.
 
 A file is eight bytes with the header's length (little-endian), the header (a JSON object: name → dtype, shape, and the
-tensor's first and last byte), and the tensors' bytes, one behind the other without a gap. Nothing is allocated by what
-a header claims before it has been held against the file's size. Stricter than the format's own reader: a name that
+tensor's first and last byte), and the tensors' bytes, one after the other without a gap. Nothing is allocated by what
+a header claims before it has been compared with the file's size. Stricter than the format's own reader: a name that
 stands twice is refused, and so is NaN or infinity in a tensor that is read.
 """
 
@@ -152,7 +152,7 @@ class TensorFiles(Mapping[str, AnyArray]):
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Every file behind a model.safetensors (itself) or an index (itself and its parts).
+    """Every file of a model.safetensors (itself) or an index (itself and its parts).
 
     Raises:
         CheckpointFormatError: the index is damaged, or names a file that is missing or outside its folder.
@@ -196,7 +196,7 @@ def _read_entry(name: str, value: Any) -> TensorEntry:
         raise CheckpointFormatError(f"{name} needs a dtype, a shape and two data_offsets")
     if not isinstance(dtype, str):
         raise CheckpointFormatError(f"{name} needs a dtype, a shape and two data_offsets")
-    # Python's integers do not overflow; a dtype of unknown size is held to its neighbours' places, and never read
+    # Python's integers do not overflow. A tensor of unknown dtype, never read, only has to fit between its neighbors
     num_bytes = place[1] - place[0]
     if num_bytes < 0 or (dtype in ITEM_BYTES and num_bytes != math.prod(shape) * ITEM_BYTES[dtype]):
         raise CheckpointFormatError(f"{name}: its shape and dtype need another number of bytes than it has")

@@ -62,7 +62,7 @@ def gives_token_types(folder: Path) -> bool:
 
 
 def marker_in(folder: Path, prompt: str) -> tuple[str, str]:
-    """Split a prompt into the marker at its beginning and the text behind it.
+    """Split a prompt into the marker at its beginning and the text after it.
 
     A marker is an added token of the tokenizer, which stands for one id; a prompt without one is plain text.
 

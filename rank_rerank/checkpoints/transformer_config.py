@@ -36,10 +36,10 @@ class TransformerConfig:
     Attributes:
         model_type: one of MODEL_TYPES, as config.json spells it.
         vocab_size: rows of the word embedding table.
-        hidden_size: numbers a token between layers.
+        hidden_size: numbers per token between layers.
         num_layers: layers.
-        num_heads: attention heads a layer; hidden_size is a multiple of it.
-        intermediate_size: numbers a token inside a feed-forward block (after the gate, for ModernBERT).
+        num_heads: attention heads per layer; hidden_size is a multiple of it.
+        intermediate_size: numbers per token inside a feed-forward block (after the gate, for ModernBERT).
         max_positions: the longest text in tokens, special ones included.
         layer_norm_eps: added to the variance.
         activation: of the feed-forward block: one of ACTIVATIONS. "gelu" is the exact one with erf, "gelu_new" and
@@ -48,7 +48,7 @@ class TransformerConfig:
         type_vocab_size: rows of the token type table; 0 for none. A single text is of type 0 throughout.
         position_offset: the row of the position table that the first token uses: RoBERTa's keep pad_token_id + 1 rows
             that no token can use, and the table has max_positions + position_offset rows.
-        embedding_size: numbers a word embedding; differs from hidden_size in ELECTRA only, which then projects.
+        embedding_size: numbers per word embedding; differs from hidden_size in ELECTRA only, which then projects.
         rotary: how positions enter where there is no position table (ModernBERT), else None.
     """
 
@@ -69,7 +69,7 @@ class TransformerConfig:
 
     @property
     def head_size(self) -> int:
-        """Numbers a token in one attention head."""
+        """Numbers per token in one attention head."""
         return self.hidden_size // self.num_heads
 
     @property
@@ -82,11 +82,11 @@ class TransformerConfig:
 class RotaryConfig:
     """What ModernBERT has beside the sizes: rotary positions, local attention, optional biases.
 
-    The embedding is normalised before the first layer, whose own attention norm is absent; every layer normalises
+    The embedding is normalized before the first layer, whose own attention norm is absent; every layer normalizes
     before attention and before the feed-forward block, and a last norm follows the last layer.
 
     Attributes:
-        is_global: [num_layers] whether a layer attends to the whole text, or to a window round each token.
+        is_global: [num_layers] whether a layer attends to the whole text, or to a window around each token.
         window: how far a local layer sees, in tokens to each side: |i - j| <= window.
         global_theta: base of the rotary angles in global layers: angle = position * theta ** (-2k / head_size).
         local_theta: likewise in local layers.
