@@ -15,7 +15,7 @@ from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation import EvaluationOptions, evaluate, variants
 from rank_rerank.evaluation.calibrating_runs import calibrate_system
-from rank_rerank.evaluation.sweep import Setting, _mark_front, _to_unit_range, sweep
+from rank_rerank.evaluation.sweeping import Setting, _mark_front, _to_unit_range, sweep
 from rank_rerank.evaluation.training_dump import dump_training
 from rank_rerank.evaluation.variants import score_chunks, score_variants
 
@@ -32,7 +32,7 @@ def timed_once(monkeypatch):
 @pytest.fixture
 def few_compressions(monkeypatch):
     few = {"--dtype float32": Compression("float32"), "--dtype int8 --pool 2": Compression("int8", pooling=Pooling(2))}
-    monkeypatch.setattr(variants, "list_compressions", lambda embeddings: few)
+    monkeypatch.setattr(variants, "list_compressions", lambda _: few)
 
 
 @pytest.fixture
