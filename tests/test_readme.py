@@ -19,7 +19,7 @@ GUIDES = [README, *sorted((ROOT / "examples").glob("*.md")), ROOT / "benchmarks"
 PAGES = [*GUIDES, ROOT / ".github" / "CONTRIBUTING.md", ROOT / "examples" / "bundled_model" / "README.md"]
 NUMBER = re.compile(r"-?\d+\.\d+")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-MODULES = ("errors", "calibration", "encoding", "explanation", "refinement", "scoring", "storage")
+MODULES = ("errors", "calibration", "encoding", "evaluation", "explanation", "refinement", "scoring", "storage")
 every_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -66,6 +66,8 @@ def test_the_readmes_shell_blocks_install_or_are_run_by_ci():
 
 @every_guide
 def test_python_blocks_print_what_the_guide_says(guide, capsys, reader):
+    for package in re.findall(r"<!-- needs: (\w+) -->", read(guide)):
+        pytest.importorskip(package, reason=f"the blocks of {guide.name} need {package}")
     names = {}
     blocks = [*blocks_of(guide), ("", "")]
     for number, (kind, code) in enumerate(blocks):

@@ -7,7 +7,7 @@ from typing import Any
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.calibrating_runs import FittedCalibration, calibrate_system
 from rank_rerank.evaluation.evaluation import Evaluation
-from rank_rerank.evaluation.sweep import sweep
+from rank_rerank.evaluation.sweeping import sweep
 from rank_rerank.evaluation.training_dump import dump_training
 from rank_rerank.rerankers import ColbertReranker
 

@@ -15,7 +15,7 @@ from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation import EvaluationOptions, evaluate, variants
 from rank_rerank.evaluation.calibrating_runs import calibrate_system
-from rank_rerank.evaluation.sweep import Setting, _mark_front, _to_unit_range, sweep
+from rank_rerank.evaluation.sweeping import Setting, _mark_front, _to_unit_range, sweep
 from rank_rerank.evaluation.training_dump import dump_training
 from rank_rerank.evaluation.variants import score_chunks, score_variants
 
