@@ -20,7 +20,8 @@ import numpy as np
 from workloads import DEFAULT_DATA, describe_machine, read_json_lines, write_result
 
 import rank_rerank
-from rank_rerank.calibration.calibration import Calibration, expected_calibration_error, fit_calibration
+from rank_rerank.calibration.calibration import Calibration
+from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration
 from rank_rerank.devices import default_num_threads
 

@@ -69,7 +69,7 @@ def compare_with_ir_measures(found: evaluation.Evaluation) -> float:
 
 def compare_with_pyterrier(found: evaluation.Evaluation) -> float:
     """The largest difference of any mean, p of the t-test, or p corrected by Holm."""
-    import pandas
+    import pandas as pd
     import pyterrier
 
     def frame(run: evaluation.Run) -> Any:
@@ -78,7 +78,7 @@ def compare_with_pyterrier(found: evaluation.Evaluation) -> float:
             for query, ranked in run.rankings.items()
             for key, score in zip(ranked.ids, ranked.scores.tolist(), strict=True)
         ]
-        table = pandas.DataFrame(rows, columns=["qid", "docno", "score"])
+        table = pd.DataFrame(rows, columns=["qid", "docno", "score"])
         return pyterrier.model.add_ranks(table.assign(query="a query"))
 
     systems = [found.first_stage, *found.systems]
@@ -87,8 +87,8 @@ def compare_with_pyterrier(found: evaluation.Evaluation) -> float:
         warnings.simplefilter("ignore")
         theirs = pyterrier.Experiment(
             [frame(system.run) for system in systems],
-            pandas.DataFrame({"qid": list(found.collection.queries), "query": "a query"}),
-            pandas.DataFrame(judgements, columns=["qid", "docno", "label"]),
+            pd.DataFrame({"qid": list(found.collection.queries), "query": "a query"}),
+            pd.DataFrame(judgements, columns=["qid", "docno", "label"]),
             [ir_measures.parse_measure(name) for name in MEASURES],
             names=[system.name for system in systems],
             baseline=0,

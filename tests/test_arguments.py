@@ -10,7 +10,8 @@ import pytest
 import rank_rerank
 from rank_rerank import refinement
 from rank_rerank.arguments import check_choice, check_flag, check_kind, check_number
-from rank_rerank.calibration.calibration import Calibration, expected_calibration_error, fit_calibration
+from rank_rerank.calibration.calibration import Calibration
+from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.documents import Document
 from rank_rerank.errors import InputError, InvalidArgumentError, InvalidItemError, NonFiniteError
 from rank_rerank.explanation.snippets import find_snippet

@@ -16,7 +16,8 @@ answer it, their probabilities come out too low.
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector
-from rank_rerank.calibration.calibration import Calibration, check_pairs, fit_probabilities
+from rank_rerank.calibration.calibration import Calibration
+from rank_rerank.calibration.fitting import check_pairs, fit_probabilities
 from rank_rerank.errors import InvalidArgumentError
 
 MAX_ROUNDS = 500

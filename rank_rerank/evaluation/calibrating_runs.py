@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float64Vector
-from rank_rerank.calibration.calibration import Calibration, CalibrationMethod, fit_calibration
+from rank_rerank.calibration.calibration import Calibration, CalibrationMethod
+from rank_rerank.calibration.fitting import fit_calibration
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.reliability import Reliability, labelled_relevance, measure_reliability

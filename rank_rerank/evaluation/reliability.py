@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Float64Vector
-from rank_rerank.calibration.calibration import expected_calibration_error
+from rank_rerank.calibration.fitting import expected_calibration_error
 from rank_rerank.evaluation.systems import QueryResult
 
 NUM_BINS = 10

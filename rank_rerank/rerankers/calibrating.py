@@ -8,12 +8,8 @@ import numpy as np
 
 from rank_rerank.arguments import check_choice, check_kind, check_number
 from rank_rerank.arrays import AnyArray, check_whole_number
-from rank_rerank.calibration.calibration import (
-    Calibration,
-    CalibrationMethod,
-    expected_calibration_error,
-    fit_calibration,
-)
+from rank_rerank.calibration.calibration import Calibration, CalibrationMethod
+from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration
 from rank_rerank.documents import SequenceNotStr, each_item, is_missing
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError

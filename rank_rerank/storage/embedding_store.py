@@ -1,21 +1,20 @@
 """EmbeddingStore: token embeddings in a folder, encoded once and reranked from where they lie."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
-from rank_rerank.documents import Document, Documents
+from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.documents import Documents
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DuplicateIdError, InvalidArgumentError, StoreWriteError
 from rank_rerank.storage.corpus_encoding import EncodeReport, encode_corpus
 from rank_rerank.storage.model_identity import ModelIdentity
-from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.segment import Segment, build_segment
 from rank_rerank.storage.snapshot import Places, Snapshot, open_snapshot, show_id
 from rank_rerank.storage.store_creation import create_store
@@ -28,20 +27,17 @@ from rank_rerank.storage.store_inputs import (
     check_metadata,
     check_texts,
     check_type,
-    is_unicode,
     list_ids,
-    list_strings,
 )
-from rank_rerank.storage.store_verification import Verification, verify_store
+from rank_rerank.storage.store_view import StoreView
 from rank_rerank.storage.store_writing import Change, commit
-from rank_rerank.storage.stored_documents import StoredDocuments, read_document
 from rank_rerank.storage.text_cache import CachedTexts, find_or_encode
 from rank_rerank.storage.writer_lock import writer_lock
 
 LOCK_TIMEOUT_S = 60.0
 
 
-class EmbeddingStore:
+class EmbeddingStore(StoreView):
     """Token embeddings of documents in a folder, memory-mapped for reading.
 
     A store holds vectors of one model in one compression. Each change is durable when the call returns, and happens at
@@ -50,12 +46,6 @@ class EmbeddingStore:
 
     Open one with `EmbeddingStore.create` or `EmbeddingStore.open`. Iterating gives the ids. Threads may share a store.
     """
-
-    def __init__(self, folder: Path, snapshot: Snapshot, encoder: TokenEncoder | None, *, read_only: bool) -> None:
-        self._folder = folder
-        self._snapshot = snapshot
-        self._encoder = encoder
-        self._read_only = read_only
 
     @classmethod
     def create(
@@ -119,97 +109,6 @@ class EmbeddingStore:
         if identity is not None:
             snapshot.manifest.identity.check(identity)
         return cls(path, snapshot, encoder, read_only=check_type(read_only, bool, "read_only"))
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self._folder
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Which model made the vectors."""
-        return self._snapshot.manifest.identity
-
-    @property
-    def compression(self) -> Compression:
-        """How vectors are stored."""
-        return self._snapshot.compression
-
-    @property
-    def generation(self) -> int:
-        """Counts changes, from 1."""
-        return self._snapshot.manifest.generation
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What this object sees: the files of one generation."""
-        return self._snapshot
-
-    @property
-    def read_only(self) -> bool:
-        """Whether changes are refused."""
-        return self._read_only
-
-    def __repr__(self) -> str:
-        model, dtype = self.identity.name, self.compression.dtype
-        return f"EmbeddingStore(folder={str(self._folder)!r}, documents={len(self)}, model={model!r}, dtype={dtype!r})"
-
-    def __len__(self) -> int:
-        return len(self._snapshot)
-
-    def __iter__(self) -> Iterator[str]:
-        return self._snapshot.ids()
-
-    def __contains__(self, identifier: object) -> bool:
-        return isinstance(identifier, str) and bool(self.contains([identifier])[0])
-
-    def contains(self, ids: Iterable[str]) -> BoolVector:
-        """[num_ids] bool: which ids are in the store; a string that cannot be an id is not.
-
-        Raises:
-            InvalidItemError: this is a bare string or no list, or an item is no str; the message has its index.
-        """
-        listed = list_strings(ids)
-        known = [identifier if is_unicode(identifier) else "" for identifier in listed]  # no document has the id ""
-        return self._snapshot.find_ids(known).segments >= 0
-
-    def refresh(self) -> None:
-        """Move on to the newest generation, which another program may have written.
-
-        Raises:
-            StoreError: as for open.
-        """
-        self._snapshot = open_snapshot(self._folder, self._snapshot)
-
-    def select(self, ids: Iterable[str]) -> StoredDocuments:
-        """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
-
-        Args:
-            ids: in any order, repeated or not; the order breaks ties.
-
-        Raises:
-            UnknownIdError: an id is not in the store; the message has its index.
-            InvalidItemError, InvalidTextError: an id is no valid str; the message has its index.
-        """
-        snapshot = self._snapshot
-        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)))
-
-    def get(self, ids: Iterable[str]) -> TokenEmbeddings:
-        """Read documents' vectors back, float32, in the order of the ids; errors as for `select`.
-
-        They are what was stored: pooled, projected and rounded as the store's compression says.
-        """
-        return read_embeddings(self.select(ids))
-
-    def get_documents(self, ids: Iterable[str]) -> list[Document]:
-        """Read documents' ids, texts (empty where texts are not stored) and metadata; errors as for `select`."""
-        return list(self.select(ids))
-
-    def documents(self) -> Iterator[Document]:
-        """Read every document, oldest segment first."""
-        for segment in self._snapshot.segments:
-            for row in segment.live_rows().tolist():
-                yield read_document(segment, row)
 
     def add(
         self,
@@ -315,23 +214,6 @@ class EmbeddingStore:
         self.identity.check(ModelIdentity.of(check_encoder(encoder).checkpoint))
         put = None if self._read_only else self._replace
         return find_or_encode(self._snapshot, put, encoder, texts, progress)
-
-    def verify(self, progress: Callable[[int], object] | None = None) -> Verification:
-        """Read every byte and compare it with its checksum; finds any flipped bit. Takes about a second a gigabyte.
-
-        Args:
-            progress: called with the number of bytes just read.
-        """
-        return self.verify_folder(self._folder, progress)
-
-    @staticmethod
-    def verify_folder(folder: str | Path, progress: Callable[[int], object] | None = None) -> Verification:
-        """Verify a store that may be too damaged to be opened; as `verify`.
-
-        Raises:
-            StoreNotFoundError: there is no store.
-        """
-        return verify_store(store_folder(folder), progress)
 
     def _replace(self, documents: NewDocuments) -> Snapshot:
         """Add documents in place of those that have their ids."""

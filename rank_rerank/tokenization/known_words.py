@@ -18,11 +18,12 @@ MOSTLY_UNKNOWN = 0.5
 FUNCTION_WORDS_LIMIT = 0.5
 # English, as the bundled model: words that stand in every text, whatever it is about
 _FUNCTION_WORDS = (
-    "a about above after again against all also am an and any are as at be because been before being below between "
-    "both but by can could did do does doing down during each few for from further had has have having he her here hers him "
-    "his how i if in into is it its just me more most my no nor not now of off on once only or other our ours out over "
-    "own same she should so some such than that the their theirs them then there these they this those through to too "
-    "under until up very was we were what when where which while who whom why will with would you your yours"
+    "a about above after again against all also am an and any are as at be because been before being below "
+    "between both but by can could did do does doing down during each few for from further had has have having "
+    "he her here hers him his how i if in into is it its just me more most my no nor not now of off on once "
+    "only or other our ours out over own same she should so some such than that the their theirs them then "
+    "there these they this those through to too under until up very was we were what when where which while "
+    "who whom why will with would you your yours"
 )
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 

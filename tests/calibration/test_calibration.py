@@ -10,12 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rank_rerank
-from rank_rerank.calibration.calibration import (
-    Calibration,
-    expected_calibration_error,
-    fit_calibration,
-    mean_similarity,
-)
+from rank_rerank.calibration.calibration import Calibration, mean_similarity
+from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.calibration.isotonic import fit_steps
 from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration, guess_answers
 from rank_rerank.errors import (

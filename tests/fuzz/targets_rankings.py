@@ -13,7 +13,8 @@ from call_targets import (
 from wild_values import vectors, words
 
 from rank_rerank import Document, RankedDocument, Ranking, TokenEmbeddings, refinement
-from rank_rerank.calibration.calibration import Calibration, expected_calibration_error, fit_calibration
+from rank_rerank.calibration.calibration import Calibration
+from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 
 top_ks = one_of(None, None, 1, 2, 100)
 

@@ -7,7 +7,8 @@ import pytest
 from compiled_intrinsics import PATHS, compiled
 
 from rank_rerank.inference.int8_weights.encoder_weights import ACTIVATIONS
-from rank_rerank.kernels.expressions import Lanes, at, exp2, gated, gelu
+from rank_rerank.kernels.expressions import Lanes, at
+from rank_rerank.kernels.functions import exp2, gated, gelu
 from rank_rerank.kernels.intrinsics import make_intrinsic
 
 ERF = np.vectorize(math.erf)

@@ -83,33 +83,14 @@ def pack_model(
     """
     check_projections(projections, config.hidden_size)
     columns = path.panel_vectors * path.lanes
-    hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
+    width = weights.words.shape[1]
     after_layers = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
     packer = _Packer(after_layers + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
     table = packer.table
-    table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
-    table[plan.HEAD] = padded_head_size(config, path)
-    table[plan.HIDDEN], table[plan.INNER] = hidden, padded_size(config.intermediate_size)
-    table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
-    table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
-    table[plan.IS_GELU] = config.activation == "gelu"
-    table[plan.IS_GATED] = config.rotary is not None
-    table[plan.GROUP] = weights.group
-    packer.put(plan.WORDS, weights.words)
-    packer.put(plan.WORD_SCALES, weights.word_scales)
-    packer.put(plan.POSITIONS, weights.positions)
-    exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
-    epsilon = config.layer_norm_eps
-    packer.put(plan.NUMBERS, np.array([epsilon, hidden - config.hidden_size, *exponents], np.float32))
-    missing = width - (config.embedding_size or config.hidden_size)
-    packer.put(plan.EMBEDDING_NUMBERS, np.array([epsilon, missing], np.float32))
-    table[plan.EMBEDDING] = width
-    packer.put_norm(plan.EMBEDDING_GAMMA, weights.embedding_norm)
-    packer.put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+    _put_sizes(packer, weights, config, path)
+    _put_embeddings(packer, weights, config)
     if config.rotary is not None:
-        band = make_band(config.rotary.window, path)
-        packer.put(plan.BAND, band)
-        table[plan.BAND] += len(band) // 2 * band.itemsize
+        _put_band(packer, make_band(config.rotary.window, path))
     stages = lay_out(projections, int(table[plan.HIDDEN_COLUMNS]), columns)
     dense = _put_dense(packer, after_layers, stages)
     if stages:
@@ -136,6 +117,41 @@ def pack_model(
         ),
         buffers_of(stages, width if embedding else 0),
     )
+
+
+def _put_sizes(packer: _Packer, weights: EncoderWeights, config: TransformerConfig, path: VectorPath) -> None:
+    table, columns = packer.table, path.panel_vectors * path.lanes
+    hidden = padded_size(config.hidden_size)
+    table[plan.NUM_LAYERS], table[plan.NUM_HEADS] = config.num_layers, config.num_heads
+    table[plan.HEAD] = padded_head_size(config, path)
+    table[plan.HIDDEN], table[plan.INNER] = hidden, padded_size(config.intermediate_size)
+    table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
+    table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
+    table[plan.IS_GELU] = config.activation == "gelu"
+    table[plan.IS_GATED] = config.rotary is not None
+    table[plan.GROUP] = weights.group
+
+
+def _put_embeddings(packer: _Packer, weights: EncoderWeights, config: TransformerConfig) -> None:
+    """The embedding tables, and the numbers that norms and activations take."""
+    hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
+    packer.put(plan.WORDS, weights.words)
+    packer.put(plan.WORD_SCALES, weights.word_scales)
+    packer.put(plan.POSITIONS, weights.positions)
+    exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
+    epsilon = config.layer_norm_eps
+    packer.put(plan.NUMBERS, np.array([epsilon, hidden - config.hidden_size, *exponents], np.float32))
+    missing = width - (config.embedding_size or config.hidden_size)
+    packer.put(plan.EMBEDDING_NUMBERS, np.array([epsilon, missing], np.float32))
+    packer.table[plan.EMBEDDING] = width
+    packer.put_norm(plan.EMBEDDING_GAMMA, weights.embedding_norm)
+    packer.put(plan.FIRST_FACTORS, weights.layers[0].attention_factors)
+
+
+def _put_band(packer: _Packer, band: AnyArray) -> None:
+    """The table points to the middle of the band."""
+    packer.put(plan.BAND, band)
+    packer.table[plan.BAND] += len(band) // 2 * band.itemsize
 
 
 def _put_dense(packer: _Packer, first: int, stages: Sequence[DenseStage]) -> tuple[int, ...]:

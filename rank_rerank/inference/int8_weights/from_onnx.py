@@ -38,37 +38,13 @@ def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWei
             f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
         )
 
-    def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
-        return LinearWeights(
-            tensors.integers(f"{name}.weight_int8", num_inputs, num_outputs),
-            tensors.floats(f"{name}.weight_scale", num_outputs)[None],
-            tensors.floats(f"{name}.bias", num_outputs) if bias else np.zeros(num_outputs, np.float32),
-        )
-
-    def layer(number: int) -> EncoderLayer:
-        name = f"encoder.layer.{number}"
-        attention = f"{name}.attention"
-        smoothing = tensors.floats(f"{attention}.output.dense.smoothing", hidden)
-        return EncoderLayer(
-            query=linear(f"{attention}.self.query", hidden, hidden).scale_columns(query_factor(config)),
-            key=linear(f"{attention}.self.key", hidden, hidden, bias=False),
-            value=linear(f"{attention}.self.value", hidden, hidden, bias=False).scale_columns(smoothing),
-            output=linear(f"{attention}.output.dense", hidden, hidden),
-            up=linear(f"{name}.intermediate.dense", hidden, inner),
-            down=linear(f"{name}.output.dense", inner, hidden),
-            attention_norm=tensors.norm(f"{attention}.output.LayerNorm", hidden),
-            feed_norm=tensors.norm(f"{name}.output.LayerNorm", hidden),
-            attention_factors=tensors.floats(f"{attention}.self.smoothing", hidden),
-            feed_factors=tensors.floats(f"{name}.intermediate.dense.smoothing", hidden),
-        )
-
     words = "embeddings.word_embeddings.weight"
     weights = EncoderWeights(
         words=tensors.integers(f"{words}_int8", config.vocab_size, hidden),
         word_scales=tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
         positions=tensors.floats("embeddings.position_embeddings.weight", config.max_positions, hidden),
         embedding_norm=tensors.norm("embeddings.LayerNorm", hidden),
-        layers=tuple(layer(number) for number in range(config.num_layers)),
+        layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),
         group=CALIBRATED_GROUP,
     )
     projections = read_projections(path, tensors, hidden)
@@ -84,3 +60,31 @@ def check_dim(dim: int, checkpoint: Checkpoint) -> None:
     """
     if dim != checkpoint.dim:
         raise CheckpointFormatError(f"the model gives {dim} numbers per token, but its settings say {checkpoint.dim}")
+
+
+def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> EncoderLayer:
+    """One layer; what was smoothed at rounding is given its factors back."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+
+    def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
+        return LinearWeights(
+            tensors.integers(f"{name}.weight_int8", num_inputs, num_outputs),
+            tensors.floats(f"{name}.weight_scale", num_outputs)[None],
+            tensors.floats(f"{name}.bias", num_outputs) if bias else np.zeros(num_outputs, np.float32),
+        )
+
+    name = f"encoder.layer.{number}"
+    attention = f"{name}.attention"
+    smoothing = tensors.floats(f"{attention}.output.dense.smoothing", hidden)
+    return EncoderLayer(
+        query=linear(f"{attention}.self.query", hidden, hidden).scale_columns(query_factor(config)),
+        key=linear(f"{attention}.self.key", hidden, hidden, bias=False),
+        value=linear(f"{attention}.self.value", hidden, hidden, bias=False).scale_columns(smoothing),
+        output=linear(f"{attention}.output.dense", hidden, hidden),
+        up=linear(f"{name}.intermediate.dense", hidden, inner),
+        down=linear(f"{name}.output.dense", inner, hidden),
+        attention_norm=tensors.norm(f"{attention}.output.LayerNorm", hidden),
+        feed_norm=tensors.norm(f"{name}.output.LayerNorm", hidden),
+        attention_factors=tensors.floats(f"{attention}.self.smoothing", hidden),
+        feed_factors=tensors.floats(f"{name}.intermediate.dense.smoothing", hidden),
+    )

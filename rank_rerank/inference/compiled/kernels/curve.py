@@ -7,7 +7,8 @@ float32's rounding.
 
 from typing import Any
 
-from rank_rerank.kernels.expressions import LARGEST_EXPONENT, LARGEST_SQUARE, Expression, Lanes, at, exp2
+from rank_rerank.kernels.expressions import Expression, Lanes, at
+from rank_rerank.kernels.functions import LARGEST_EXPONENT, LARGEST_SQUARE, exp2
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import Builder, Value

@@ -18,7 +18,8 @@ from llvmlite import ir
 
 from rank_rerank.inference.compiled.kernels.pairs import WEIGHT_BITS
 from rank_rerank.inference.compiled.tables import AttentionProduct
-from rank_rerank.kernels.expressions import SHORT_EXP2, Expression, Lanes, at, exp2, gated, gelu
+from rank_rerank.kernels.expressions import Expression, Lanes, at
+from rank_rerank.kernels.functions import SHORT_EXP2, exp2, gated, gelu
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load, store
