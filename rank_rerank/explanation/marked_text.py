@@ -1,5 +1,6 @@
 """A document's text as HTML: passages underlined, matched words marked by strength, all else escaped."""
 
+import re
 from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
@@ -9,6 +10,7 @@ import numpy as np
 from rank_rerank.explanation.explanations import Explanation
 
 STRENGTHS = 10
+NOT_IN_PAGES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def marked_text(explanation: Explanation) -> Iterator[str]:
@@ -56,5 +58,5 @@ def strength_class(similarity: float) -> int:
 
 
 def escaped(value: str) -> str:
-    """Escaped; control characters, which no page may hold, become a sign that one was there."""
-    return escape("".join(character if character >= " " or character in "\t\n" else "\ufffd" for character in value))
+    """Escaped; control characters and lone surrogates, which no page may hold, become a sign that one was there."""
+    return escape(NOT_IN_PAGES.sub("\ufffd", value))
