@@ -26,6 +26,11 @@ class Document:
     id: DocumentId | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def id_text(self) -> str:
+        """The id as files, stores and runs carry it: text; empty where there is none."""
+        return "" if self.id is None else str(self.id)
+
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"a Document's text must be a str, this is of type {type(self.text).__name__}")

@@ -52,7 +52,7 @@ def search_bm25(documents: Iterable[Document], queries: Mapping[str, str], depth
     ids: list[str] = []
     texts: list[str] = []
     for document in documents:
-        ids.append(document.id or "")
+        ids.append(document.id_text)
         texts.append(document.text)
     if not any(text.strip() for text in texts):
         raise FileFormatError("the corpus has no document with words, so BM25 can find none. Check the path")

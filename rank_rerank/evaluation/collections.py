@@ -156,9 +156,9 @@ def _from_files(files: CollectionFiles) -> Collection:
     queries: dict[str, str] = {}
     for path in query_paths:
         for location, query in read_texts(path):
-            if query.id in queries:
+            if query.id_text in queries:
                 location.refuse(f"the query {query.id!a} stood above already. Give each query an id of its own")
-            queries[query.id or ""] = query.text
+            queries[query.id_text] = query.text
     found = find_file(files.folder, [CANDIDATES_NAME]) if files.folder.is_dir() else None
     collection = Collection(
         name=files.folder.resolve().name,

@@ -133,9 +133,9 @@ class Corpus:
         """Name the second document with an id; two different ids may have one key, which is no fault."""
         seen: set[str] = set()
         for location, document in self.stream():
-            if document.id in seen:
+            if document.id_text in seen:
                 location.refuse(f"the id {document.id!a} stood above already. Give each document an id of its own")
-            seen.add(document.id or "")
+            seen.add(document.id_text)
 
 
 class _Gathering:
@@ -152,14 +152,14 @@ class _Gathering:
 
     def read(self, documents: Sequence[Document]) -> None:
         """Look at some documents."""
-        keys = keys_of([(document.id or "").encode() for document in documents])
+        keys = keys_of([document.id_text.encode() for document in documents])
         self._keys.append(keys)
         self._num_empty += sum(not document.text.strip() for document in documents)
         indices = np.arange(len(keys)) if self._wanted is None else np.flatnonzero(_is_among(keys, self._wanted))
         self._kept.append(keys[indices])
         sizes = np.zeros((len(indices), 2), np.int64)
         for row, index in enumerate(indices.tolist()):
-            identifier, text = (documents[index].id or "").encode(), documents[index].text.encode()
+            identifier, text = documents[index].id_text.encode(), documents[index].text.encode()
             self._file.write(identifier + text)
             sizes[row] = len(identifier), len(text)
         self._sizes.append(sizes)

@@ -77,7 +77,7 @@ def _documents(path: Path, reading: _Reading) -> Iterator[Document]:
         documents = [
             _as_document(item, f"documents[{index}]", location) for index, item in enumerate(cast("list[Any]", listed))
         ]
-        ids = [document.id or "" for document in documents]
+        ids = [document.id_text for document in documents]
         if len(set(ids)) != len(ids):
             location.refuse("a document is there twice. Keep one of the two")
         reading.queries[key] = check_unicode(query, location, "query")
@@ -85,7 +85,7 @@ def _documents(path: Path, reading: _Reading) -> Iterator[Document]:
         reading.qrels[key] = _grades(values["relevant"], ids, location)
         for document in documents:
             digest = hashlib.blake2b(document.text.encode(), digest_size=ID_DIGITS).digest()
-            known = reading.digests.setdefault(document.id or "", digest)
+            known = reading.digests.setdefault(document.id_text, digest)
             if known is digest:
                 yield document
             elif known != digest:

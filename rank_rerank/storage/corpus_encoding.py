@@ -94,7 +94,7 @@ class _Run:
         """Encode those of some documents that the store lacks."""
         texts = digests_of([document.text for document in chunk])
         fresh = self._first_times(chunk, keys_of_digests(texts).tolist())
-        places = self.snapshot.find_ids([_id(document) for document in chunk])
+        places = self.snapshot.find_ids([document.id_text for document in chunk])
         wanted: list[Document] = []
         for index in fresh:
             segment, row = int(places.segments[index]), int(places.rows[index])
@@ -122,7 +122,7 @@ class _Run:
             np.concatenate([window.truncated for window in windows if window.truncated is not None]),
         )
         metadata = check_metadata([document.metadata for document in documents], len(documents))
-        ids = [_id(document) for document in documents]
+        ids = [document.id_text for document in documents]
         self.snapshot = self.put(NewDocuments(ids, embeddings, [document.text for document in documents], metadata))
 
     def _encode(self, wanted: list[Document]) -> None:
@@ -139,22 +139,17 @@ class _Run:
 
     def _first_times(self, chunk: list[Document], text_keys: list[int]) -> list[int]:
         """The indices of documents that did not come before."""
-        id_keys = keys_of([_id(document).encode() for document in chunk]).tolist()
+        id_keys = keys_of([document.id_text.encode() for document in chunk]).tolist()
         fresh: list[int] = []
         for index, (id_key, text_key) in enumerate(zip(id_keys, text_keys, strict=True)):
             if id_key not in self.seen:
                 fresh.append(index)
             if self.seen.setdefault(id_key, text_key) != text_key:
                 raise DuplicateIdError(
-                    f"the id {show_id(_id(chunk[index]))} comes twice, with different texts. Give each document "
+                    f"the id {show_id(chunk[index].id_text)} comes twice, with different texts. Give each document "
                     "an id of its own"
                 )
         return fresh
-
-
-def _id(document: Document) -> str:
-    """The id of a document that was checked."""
-    return str(document.id)
 
 
 def _chunks(documents: Iterable[object]) -> Iterator[list[Document]]:

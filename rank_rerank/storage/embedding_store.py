@@ -177,7 +177,7 @@ class EmbeddingStore(StoreView):
             if len(snapshot.segments) > 1 or any(segment.deleted is not None for segment in snapshot.segments):
                 self._snapshot = commit(self._folder, Change(snapshot, merge_all=True))
 
-    def encode(self, documents: Documents, *, show_progress: bool | None = None) -> EncodeReport:
+    def encode(self, documents: Documents | Iterable[Document], *, show_progress: bool | None = None) -> EncodeReport:
         """Bring the store up to date with a corpus: encode what is new or has another text, skip the rest.
 
         Reads and writes as a stream, so memory does not grow with the corpus. What was encoded is committed every

@@ -44,7 +44,7 @@ def to_qdrant(store: EmbeddingStore, client: Any, collection: str) -> None:
         chosen = ids[first : first + BATCH_DOCUMENTS]
         points = [
             models.PointStruct(
-                id=str(uuid.uuid5(NAMESPACE, str(document.id))),
+                id=str(uuid.uuid5(NAMESPACE, document.id_text)),
                 vector=vectors.tolist(),
                 payload={"id": document.id, "text": document.text, "metadata": dict(document.metadata)},
             )

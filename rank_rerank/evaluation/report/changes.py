@@ -48,8 +48,8 @@ def _texts(evaluation: Evaluation, diagnosis: Diagnosis, change: QueryChange) ->
         roles.setdefault(each.document, []).append(f"relevant, rank {each.new or 'none'} in {diagnosis.system}")
     missing = set(evaluation.texts.missing(list(roles)))
     for document in evaluation.texts.read([identifier for identifier in roles if identifier not in missing]):
-        role = escaped(", ".join(roles[document.id or ""]))
-        yield f'<p class="note"><span class="id">{escaped(document.id or "")}</span> {role}</p>'
+        role = escaped(", ".join(roles[document.id_text]))
+        yield f'<p class="note"><span class="id">{escaped(document.id_text)}</span> {role}</p>'
         yield f'<p class="text" dir="auto">{_marked(evaluation, diagnosis.system, change.text, document)}</p>'
 
 
