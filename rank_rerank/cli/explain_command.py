@@ -52,7 +52,7 @@ def run_explain(options: ExplainOptions) -> None:
     ranking = reranker.rerank(options.query, documents, top_k=options.top_k or DEFAULT_TOP_K)
     explanations = [reranker.explain(options.query, hit.document) for hit in ranking]
     if output is not None:
-        write_atomically(output, iter([render_report(options.query, explanations)]))
+        write_atomically(output, iter([render_report(options.query, explanations, ranking.hits)]))
         say(f"{len(explanations)} hits explained in {output}")
     elif options.as_json or not sys.stdout.isatty():
         lines = (json.dumps({"rank": rank, **each.to_dict()}) + "\n" for rank, each in enumerate(explanations, start=1))

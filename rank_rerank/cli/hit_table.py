@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from rank_rerank.cli.terminal import printable
+from rank_rerank.cli.candidate_files import Candidate
+from rank_rerank.cli.telling_words import telling_matches
+from rank_rerank.cli.terminal import printable, shown
 from rank_rerank.rankings import RankedDocument, Ranking, WordMatch
 
 TEXT_LINES = 3
-LEFT_WIDTH = 16
+LEFT_WIDTH = 24
 MIN_TEXT_WIDTH = 20
 MAX_TEXT_WIDTH = 120
 # marking is for the eye: beyond a screenful it costs time and nobody sees it
@@ -38,20 +40,27 @@ class Cell:
 
 Word: TypeAlias = list[Cell]
 
-COLOUR = Marks("\x1b[1;33m", "\x1b[0m")
+COLOR = Marks("\x1b[1;33m", "\x1b[0m")
 BOLD = Marks("\x1b[1m", "\x1b[0m")
 STARS = Marks("*", "*")
 
 
-def print_table(ranking: Ranking) -> None:
-    """Print rank, score and text of every hit, with the words marked that its ``matches`` name."""
+def print_table(ranking: Ranking, candidates: Sequence[Candidate]) -> None:
+    """Print a table of the hits, with the words marked that tell them apart.
+
+    Args:
+        ranking: the hits.
+        candidates: all documents that were ranked, and where they stand.
+    """
     columns = shutil.get_terminal_size().columns
     text_width = min(MAX_TEXT_WIDTH, max(MIN_TEXT_WIDTH, columns - LEFT_WIDTH))
     marks = choose_marks(os.environ)
     sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    lines = [f"{'rank':>4}  {'score':>8}  document"]
-    for rank, hit in enumerate(ranking, start=1):
-        lines.extend(row_lines(rank, hit, hit.matches or (), text_width, marks))
+    lines = [f"{'rank':>4}  {'was':>5}  {'relevance':>9}  document"]
+    several = len({candidate.file for candidate in candidates}) > 1
+    for rank, (hit, matches) in enumerate(zip(ranking, telling_matches(ranking), strict=True), start=1):
+        name = name_line(hit, candidates[hit.index], text_width, with_file=several)
+        lines.extend(row_lines(rank, hit, name, fit_text(shown_text(hit), matches, text_width, marks)))
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -59,16 +68,34 @@ def choose_marks(environment: Mapping[str, str]) -> Marks:
     """Colour, or bold where NO_COLOR is set, or stars on a terminal without either."""
     if environment.get("TERM", "") in ("", "dumb"):
         return STARS
-    return BOLD if environment.get("NO_COLOR") else COLOUR
+    return BOLD if environment.get("NO_COLOR") else COLOR
 
 
-def row_lines(rank: int, hit: RankedDocument, matches: Sequence[WordMatch], width: int, marks: Marks) -> Iterator[str]:
-    """The lines of one hit: rank and score stand before the first."""
-    left = f"{rank:>4}  {hit.score:>8.3f}  "
-    text = hit.text + (" [cut: longer than the model reads]" if hit.truncated else "")
-    for line in fit_text(text, matches, width, marks) or [""]:
-        yield left + line
-        left = " " * LEFT_WIDTH
+def row_lines(rank: int, hit: RankedDocument, name: str, text: Sequence[str]) -> Iterator[str]:
+    """The lines of one hit: ranks, relevance and what it is called stand before its text."""
+    yield f"{rank:>4}  {hit.index + 1:>5}  {hit.relevance:>9.2f}  {name}"
+    for line in text:
+        yield " " * LEFT_WIDTH + line
+
+
+def name_line(hit: RankedDocument, source: Candidate, width: int, *, with_file: bool) -> str:
+    """What a hit is called: its id and title, where they are known, its line and its score."""
+    line = f"{source.file}:{source.line}" if with_file else f"line {source.line}"
+    score = f"score {hit.score:.3f}"
+    title = hit.metadata.get("title")
+    names = [shown(each) for each in (hit.id, title) if isinstance(each, str | int) and each != ""]
+    rest = f"{shown(line)} · {score}"
+    name = " · ".join(names)
+    cells = [Cell(character, is_marked=False) for character in name]
+    room = width - _width([Cell(character, is_marked=False) for character in rest]) - 3
+    if names and _width(cells) > room:
+        name = "".join(cell.character for cell in cells[: _fitting(cells, max(room - 1, 1))]) + "…"
+    return f"{name} · {rest}" if names else rest
+
+
+def shown_text(hit: RankedDocument) -> str:
+    """The text, and what was not read of it."""
+    return hit.text + (" [cut: longer than the model reads]" if hit.truncated else "")
 
 
 def fit_text(text: str, matches: Sequence[WordMatch], width: int, marks: Marks) -> list[str]:

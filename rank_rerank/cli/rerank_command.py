@@ -68,7 +68,7 @@ def run_rerank(options: RerankOptions) -> None:
     if output is not None:
         write_atomically(output, _json_lines(ranking, candidates))
     elif is_table:
-        print_table(ranking)
+        print_table(ranking, candidates)
     else:
         sys.stdout.buffer.write("".join(_json_lines(ranking, candidates)).encode())
         sys.stdout.flush()

@@ -6,10 +6,12 @@ Security Policy), so that even a text that got past the escaping could run nothi
 
 from collections.abc import Iterator, Sequence
 
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.explanation.html_style import STYLE
 from rank_rerank.explanation.marked_text import escaped, marked_text, strength_class
 from rank_rerank.explanation.words import TextWord
+from rank_rerank.rankings import RankedDocument
 
 # a heat map with more columns says nothing to the eye
 MAX_HEAT_MAP_WORDS = 400
@@ -21,16 +23,22 @@ LEGEND = (
 )
 
 
-def render_report(query: str, explanations: Sequence[Explanation]) -> str:
+def render_report(query: str, explanations: Sequence[Explanation], hits: Sequence[RankedDocument] = ()) -> str:
     """Write the explanations of a ranking as one page.
 
     Args:
         query: the query's text.
         explanations: of the hits, best first, all of that query.
+        hits: the same hits, whose relevance and rank before is shown; empty for neither.
 
     Returns:
         A whole HTML document, in characters that UTF-8 can carry.
+
+    Raises:
+        InvalidArgumentError: hits are given, and are not as many as explanations.
     """
+    if hits and len(hits) != len(explanations):
+        raise InvalidArgumentError(f"there are {len(explanations)} explanations, but {len(hits)} hits")
     words = explanations[0].query_words if explanations else ()
     parts = [
         "<!doctype html>",
@@ -45,7 +53,7 @@ def render_report(query: str, explanations: Sequence[Explanation]) -> str:
         *_filter_buttons(query, words),
         "</header><main>",
         f'<p class="note">{LEGEND}</p>' if explanations else "",
-        *(_hit(rank, explanation) for rank, explanation in enumerate(explanations, start=1)),
+        *(_hit(rank, each, hits[rank - 1] if hits else None) for rank, each in enumerate(explanations, start=1)),
         "" if explanations else "<p>No documents.</p>",
         "</main></body></html>\n",
     ]
@@ -66,22 +74,54 @@ def _filter_rules(words: Sequence[TextWord]) -> str:
         if word.says_something:
             rules += [
                 f"#word{row}:checked~header label[for=word{row}]{{background:var(--ink);color:var(--paper)}}",
-                f"#word{row}:checked~main article mark:not(.w{row}){{background:none}}",
+                f"#word{row}:checked~main article mark:not(.w{row}){{background:none;color:inherit}}",
                 f"#word{row}:checked~main tr:not(.r{row}) td{{opacity:.15}}",
             ]
     return "".join(rules)
 
 
-def _hit(rank: int, explanation: Explanation) -> str:
-    document = explanation.document
-    name = "" if document.id is None else f' <span class="id" dir="auto">{escaped(str(document.id))}</span>'
+def _hit(rank: int, explanation: Explanation, hit: RankedDocument | None) -> str:
     cut = '<p class="note">Longer than the model reads: its end was not read.</p>' if explanation.truncated else ""
     score = f"{explanation.score:.3f}" if explanation.document_words else "no words"
     heat_map = _heat_map(explanation) if rank <= MAX_HEAT_MAPS else ""
     return (
-        f'<article><h2>{rank}{name}<span class="score">{score}</span></h2>'
+        f'<article><h2>{rank}{_names(explanation, hit)}<span class="score">{score}</span></h2>'
+        f"{_facts(rank, hit)}{_not_found(explanation)}"
         f'<p class="text" dir="auto">{"".join(marked_text(explanation))}</p>{cut}{heat_map}</article>'
     )
+
+
+def _names(explanation: Explanation, hit: RankedDocument | None) -> str:
+    """The title, else the id, else the number of the document, as what the hit is called."""
+    document = explanation.document
+    title, identifier = document.metadata.get("title"), document.id
+    if isinstance(title, str) and title.strip():
+        name = f' <span dir="auto">{escaped(title)}</span>'
+        return name if identifier is None else f'{name} <span class="id" dir="auto">{escaped(str(identifier))}</span>'
+    if identifier is not None:
+        return f' <span dir="auto">{escaped(str(identifier))}</span>'
+    return "" if hit is None else f" <span>Document {hit.index + 1}</span>"
+
+
+def _facts(rank: int, hit: RankedDocument | None) -> str:
+    """Relevance with a bar, and the rank that the document had before."""
+    if hit is None:
+        return ""
+    before = hit.index + 1
+    moved = f"rank before {before}, now {rank}" if before != rank else f"rank {rank}, as before"
+    bar = f'<meter min="0" max="1" value="{hit.relevance:.3f}" title="relevance"></meter>'
+    return f'<p class="facts"><span>relevance {hit.relevance:.2f} {bar}</span><span>{moved}</span></p>'
+
+
+def _not_found(explanation: Explanation) -> str:
+    """The words of the query that found nothing in the document."""
+    found: list[bool] = [bool(row.any()) for row in explanation.matches]
+    missing = [
+        escaped(explanation.query[word.start : word.end])
+        for word, is_found in zip(explanation.query_words, found, strict=True)
+        if word.says_something and not is_found
+    ]
+    return f'<p class="note">Not found: <span dir="auto">{", ".join(missing)}</span></p>' if missing else ""
 
 
 def _heat_map(explanation: Explanation) -> str:

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from rank_rerank.explanation.explanations import Explanation
+from rank_rerank.explanation.html_style import STRENGTHS
 
-STRENGTHS = 10
 NOT_IN_PAGES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rank_rerank.cli.hit_table import STARS, row_lines
+from rank_rerank.cli.hit_table import STARS, fit_text
 from rank_rerank.kernels.compilation import cache_folder
 
 QUERY = "What is the capital of France?"
@@ -223,11 +223,12 @@ def run_on_a_terminal(arguments, columns=60, errors=subprocess.PIPE, **environme
 def test_on_a_terminal_a_table_with_the_best_words_marked(candidates):
     code, seen, errors = run_on_a_terminal(["rerank", QUERY, candidates, "--top-k", "2"])
     assert (code, errors) == (0, "")
-    header, first, *rest = seen.splitlines()
-    assert header == "rank     score  document"
-    assert first.startswith("   1  ")
-    assert "capital\x1b[0m" in first
-    assert first.count("\x1b[1;33m") == first.count("\x1b[0m")
+    header, first, text, *rest = seen.splitlines()
+    assert header == "rank    was  relevance  document"
+    assert first.startswith("   1      2       1.00  line 2 · score ")
+    assert "capital\x1b[0m" in text
+    assert "Paris is the \x1b[1;33mcapital" in text
+    assert text.count("\x1b[1;33m") == text.count("\x1b[0m")
     assert len(rest) >= 1
 
 
@@ -329,5 +330,5 @@ def test_a_long_document_is_shown_where_its_best_chunk_is(reranker):
     ranking = reranker.rerank(QUERY, [LONG], long_documents="chunk", spans=True)
     matches = ranking[0].matches
     assert {LONG[match.start : match.end] for match in matches} >= {"capital", "France"}
-    lines = list(row_lines(1, ranking[0], matches, 60, STARS))
+    lines = fit_text(LONG, matches, 60, STARS)
     assert any("*capital*" in line or "*capital" in line for line in lines)

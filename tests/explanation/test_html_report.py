@@ -59,9 +59,9 @@ def parse(page):
 
 ELEMENTS = (
     "html head meta title style body input header h1 nav label main article h2 span p mark details summary div table "
-    "thead tbody tr th td"
+    "thead tbody tr th td meter"
 )
-ATTRIBUTES = "lang charset name content http-equiv type id checked for dir class title scope aria-label"
+ATTRIBUTES = "lang charset name content http-equiv type id checked for dir class title scope aria-label min max value"
 
 
 def assert_harmless(tags):
@@ -144,6 +144,36 @@ def test_a_browser_shows_no_page_wider_than_its_window(encoder, tmp_path, width)
     needed, given = dumped.split('<p id="width">')[1].split("</p>")[0].split(" in ")
     assert width - 40 <= int(given) <= width
     assert int(needed) <= int(given)
+
+
+def test_titles_relevance_ranks_and_words_not_found(encoder):
+    reranker = rank_rerank.ColbertReranker(encoder)
+    documents = [
+        {"text": "Bananas are yellow.", "id": 7},
+        {"text": "is the capital of France.", "title": "Paris <b>", "id": "p"},
+        "Rain.",
+    ]
+    ranking = reranker.rerank("capital of France", documents)
+    page = render_report(
+        "capital of France", [reranker.explain("capital of France", hit.document) for hit in ranking], ranking.hits
+    )
+    first, *rest = page.split("<article>")[1:]
+    assert first.startswith('<h2>1 <span dir="auto">Paris &lt;b&gt;</span> <span class="id" dir="auto">p</span>')
+    assert "rank before 2, now 1" in first
+    assert f'<meter min="0" max="1" value="{ranking[0].relevance:.3f}"' in first
+    assert "Not found" not in first
+    assert all('Not found: <span dir="auto">capital, France</span>' in each for each in rest)
+    assert any('<h2>2 <span dir="auto">7</span>' in each or '<h2>3 <span dir="auto">7</span>' in each for each in rest)
+    assert any("<span>Document 3</span>" in each for each in rest)
+    with pytest.raises(InvalidArgumentError, match="1 explanations, but 3 hits"):
+        render_report("q", [reranker.explain("q", "text")], ranking.hits)
+
+
+def test_no_page_holds_lone_surrogates(encoder):
+    explanation = rank_rerank.ColbertReranker(encoder).explain(
+        "q", Document("text", "\ud800\x1b\x9b", {"title": "\udfff"})
+    )
+    assert "\ufffd" in render_report("q", [explanation]).encode().decode()
 
 
 def test_no_documents():
