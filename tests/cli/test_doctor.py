@@ -45,7 +45,8 @@ def test_a_model_that_computes_something_else_fails(run, tmp_path):
 def test_a_model_that_is_not_there(run):
     code, out, err = run("doctor", "--model", "/no/model")
     assert (code, out) == (2, "")
-    assert err == 'rank-rerank: error: there is no model folder "/no/model"\n'
+    message = 'there is no model folder "/no/model". Check the path; a model of the Hub is written owner/model'
+    assert err == f"rank-rerank: error: {message}\n"
 
 
 def test_another_familys_settings_are_shown(run, tmp_path):

@@ -1,6 +1,7 @@
 """Read candidate files of any content, by name and through the command: documents, or a typed error and exit code 2."""
 
 import contextlib
+import gzip
 import io
 import json
 import random
@@ -11,11 +12,13 @@ from damage import damage_bytes, mutate_json, mutate_text
 from fuzz_child import Fault
 from wild_values import text, words
 
-from rank_rerank.cli.candidate_files import read_candidates, stream_candidates
+from rank_rerank.cli.candidate_files import FORMATS, FileFormat, count_documents, read_candidates
 from rank_rerank.cli.main import main
+from rank_rerank.cli.records import Columns
 
-SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv", ".json", "", ".gz")
+SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv", ".json", "", ".gz", ".jsonl.gz", ".tsv.gz")
 COMMAND_SHARE = 0.03
+COLUMNS = (Columns(), Columns(), Columns(("id", "text")), Columns(text="title"), Columns(id="n", text="text"))
 
 
 def open_cases(seed, folder):
@@ -35,15 +38,17 @@ class Files:
         path.write_bytes(content(rng, suffix))
         if rng.random() < COMMAND_SHARE:
             return self._command(path)
-        forced = rng.choice((None, None, "lines", "jsonl", "csv", "tsv"))
-        read = rng.choice((read_candidates, stream_candidates))
-        for candidate in read([str(path)], forced):
+        file_format = FileFormat(rng.choice((None, None, *FORMATS)), rng.choice(COLUMNS))
+        found = read_candidates([str(path)], file_format)
+        for candidate in found:
             self._check(candidate)
+        if count_documents([str(path)], file_format) < len(found):
+            raise Fault(self.target, "has more documents than were counted")
         return "read"
 
     def _check(self, candidate) -> None:
         document = candidate.document
-        if not isinstance(document.text, str) or not (document.id is None or isinstance(document.id, str)):
+        if not isinstance(document.text, str) or not isinstance(document.id, str | int | None):
             raise Fault(self.target, "gave a document that is none")
         if candidate.line < 1:
             raise Fault(self.target, "gave a line below 1")
@@ -72,12 +77,12 @@ def _written(stream: io.TextIOWrapper) -> str:
 
 def content(rng: random.Random, suffix: str) -> bytes:
     """Lines as they should be, in some encoding, and then perhaps damaged."""
-    if suffix in (".csv", ".tsv"):
+    if suffix.startswith((".csv", ".tsv")):
         joint = "," if suffix == ".csv" else "\t"
         rows = [[rng.choice(("text", "id", "title", "Text")), rng.choice(("text", "n", ""))]]
         rows += [[quoted(rng, text(rng)), words(rng, 2)] for _ in range(rng.randint(0, 4))]
         lines = [joint.join(row) for row in rows]
-    elif suffix in (".jsonl", ".ndjson", ".json"):
+    elif "json" in suffix:
         values = [{"text": text(rng), "title": words(rng, 2), "_id": rng.choice((1, "a", None))} for _ in range(4)]
         lines = [json.dumps(mutate_json(rng, value) if rng.random() < 0.3 else value) for value in values]
     else:
@@ -85,7 +90,8 @@ def content(rng: random.Random, suffix: str) -> bytes:
     whole = rng.choice(("\n", "\n", "\r\n", "\r", "\n\n", "\u2028")).join(lines) + rng.choice(("", "\n"))
     encoded = whole.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1")), "replace")
     kind = rng.random()
-    return damage_bytes(rng, encoded) if kind < 0.2 else mutate_text(rng, encoded) if kind < 0.3 else encoded
+    encoded = damage_bytes(rng, encoded) if kind < 0.2 else mutate_text(rng, encoded) if kind < 0.3 else encoded
+    return gzip.compress(encoded) if suffix.endswith(".gz") and rng.random() < 0.7 else encoded
 
 
 def quoted(rng: random.Random, value: str) -> str:

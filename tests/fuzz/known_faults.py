@@ -4,46 +4,21 @@ Each is a pattern over "part: target | what | where".
 """
 
 KNOWN = (
-    # wrong types end in errors of Python's own
-    *(
-        f"calls: * | {kind} | *"
-        for kind in (
-            "AttributeError",
-            "TypeError",
-            "ValueError",
-            "IndexError",
-            "KeyError",
-            "OSError",
-            "OverflowError",
-            "MemoryError",
-            "UnicodeEncodeError",
-            "UnicodeDecodeError",
-            "RecursionError",
-            "AxisError",
-            "UFuncTypeError",
-            "RuntimeWarning",
-            "DeprecationWarning",
-            "ComplexWarning",
-            "FutureWarning",
-        )
-    ),
-    # numbers that are not finite, or none at all, come out where the arguments allow them in
-    "calls: * | returned what is no number | *",
-    "calls: * | returned numbers that are not finite | *",
-    "calls: * | returned an infinite score | *",
-    "calls: * | returned a score that is NaN | *",
-    "calls: * | returned what is no probability | *",
-    "calls: TokenEmbeddings* | returned offsets that * | *",
-    # offsets that wrap are scored
-    "calls: calls | killed by SIGSEGV | *",
-    "calls: calls | killed by SIGBUS | *",
-    "calls: calls | hang | *",
-    # a segment is published before it is checked
-    "calls: EmbeddingStore.* | left a store that is refused: * | *",
-    # vectors are read without a checksum
-    "flips: * | a flipped bit is read in silence | *",
-    "stores: * | * | *",
-    "stores: stores | hang | *",
-    # a file of lines that is read as a table
-    "files: * | ValueError | candidate_files.py:_stream_file",
+    # wrong types that end in errors of Python's own
+    "calls: hold_in_memory | TypeError | *",
+    "calls: render_report | * | *",
+    "calls: Calibration.read | TypeError | *",
+    "calls: normalize_rows | * | *",
+    "calls: CrossEncoder.score | * | *",
+    "calls: find_snippet | TypeError | *",
+    "calls: TokenEmbeddings.from_list | TypeError | *",
+    # trusted= is asked for its truth
+    "calls: maxsim* | * | cpu_scorer.py:score",
+    # numbers beyond float32, or none at all, on their way to a result
+    "calls: Calibration.relevance | RuntimeWarning | *",
+    "calls: fit_calibration | RuntimeWarning | *",
+    "calls: Compression.project | * | *",
+    "calls: Projection.* | * | *",
+    # a link that leads to itself in place of a store's file
+    "stores: * | OSError | *",
 )

@@ -82,19 +82,28 @@ def check_stream(stream, arguments, target):
 
 def make_targets(folder):
     reranker = rank_rerank.load(num_threads=1)
-    cross_encoder = rank_rerank.load(model_folders.write_cross_encoder(folder / "cross"), device="cpu", num_threads=1)
-    explained = reranker.explain("capital of France", "Paris is the capital of France.")
-    encoder = reranker.encoder
-    dense = DenseReranker(lambda _: np.ones(16, np.float32))
-    cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
-    statistics = refinement.TokenStatistics.fit(encoder, ["Whales live in the sea.", "Bread is baked."])
-    wanted = {"query": words, "documents": documents, "top_k": top_ks}
-    asked = {**wanted, "spans": spans, "long_documents": long_documents}
-    many = {"queries": lambda rng: [words(rng), words(rng)],
-            "documents_per_query": lambda rng: [documents(rng), documents(rng)], "top_k": top_ks}  # fmt: skip
     return [
-        Target("ColbertReranker.rerank", reranker.rerank, asked, check_dict, weight=0.5),
-        Target("ColbertReranker.rerank_many", reranker.rerank_many, {**many, "spans": spans}, check_each, weight=0.2),
+        *late_interaction(reranker),
+        *cascades(reranker),
+        *cross_encoders(folder),
+        *encoders(reranker.encoder),
+        *others(reranker),
+    ]
+
+
+def two(draw):
+    return lambda rng: [draw(rng), draw(rng)]
+
+
+WANTED = {"query": words, "documents": documents, "top_k": top_ks}
+ASKED = {**WANTED, "spans": spans, "long_documents": long_documents}
+MANY = {"queries": two(words), "documents_per_query": two(documents), "top_k": top_ks}
+
+
+def late_interaction(reranker):
+    return [
+        Target("ColbertReranker.rerank", reranker.rerank, ASKED, check_dict, weight=0.5),
+        Target("ColbertReranker.rerank_many", reranker.rerank_many, {**MANY, "spans": spans}, check_each, weight=0.2),
         Target(
             "ColbertReranker.explain",
             reranker.explain,
@@ -102,36 +111,59 @@ def make_targets(folder):
             check_explanation,
             weight=0.2,
         ),
-        Target("answer", lambda **given: answer(reranker, RerankRequest(**given)), asked, check_top_k, weight=0.2),
-        Target("DenseReranker.rerank", dense.rerank, {**wanted, "documents": dense_documents}, check_top_k, weight=1),
+        Target("answer", lambda **given: answer(reranker, RerankRequest(**given)), ASKED, check_top_k, weight=0.2),
+        Target(
+            "calibrate",
+            lambda **given: rank_rerank.calibrate(reranker, **given),
+            {
+                "pairs": lambda rng: [(words(rng, 3), words(rng, 3), rng.random() < 0.5) for _ in range(20)],
+                "held_out": one_of(0, 0.3),
+                "seed": one_of(0),
+                "method": one_of("platt", "isotonic"),
+            },
+            weight=0.02,
+        ),
+        Target(
+            "ColbertReranker.with_spans",
+            reranker.with_spans,
+            {
+                "ranking": lambda _: reranker.rerank("whale", ["a whale"]),
+                "threshold": one_of(0.0),
+                "max_spans": one_of(1),
+            },
+            check_dict,
+            ("ranking",),
+            weight=0.1,
+        ),
+    ]
+
+
+def cascades(reranker):
+    dense = DenseReranker(lambda _: np.ones(16, np.float32))
+    cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
+    wanted = {**WANTED, "documents": dense_documents}
+    many = {**MANY, "documents_per_query": two(dense_documents)}
+    return [
+        Target("DenseReranker.rerank", dense.rerank, wanted, check_top_k, weight=1),
         Target(
             "DenseReranker.rerank_many",
             dense.rerank_many,
-            {**many, "documents_per_query": lambda rng: [dense_documents(rng), dense_documents(rng)]},
+            many,
             check_each,
             weight=0.5,
         ),
-        Target(
-            "DenseReranker",
-            DenseReranker,
-            {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
-            fixed=("encode_query",),
-            weight=0.1,
-        ),
-        Target(
-            "CascadeReranker.rerank", cascade.rerank, {**wanted, "documents": dense_documents}, check_top_k, weight=0.2
-        ),
+        Target("CascadeReranker.rerank", cascade.rerank, wanted, check_top_k, weight=0.2),
         Target(
             "CascadeReranker.rerank_in_stages",
             cascade.rerank_in_stages,
-            {**wanted, "documents": dense_documents},
+            wanted,
             lambda result, arguments, target: check_top_k(result[0], arguments, target),
             weight=0.1,
         ),
         Target(
             "CascadeReranker.rerank_many",
             cascade.rerank_many,
-            {**many, "documents_per_query": lambda rng: [dense_documents(rng), dense_documents(rng)]},
+            many,
             check_each,
             weight=0.1,
         ),
@@ -142,6 +174,27 @@ def make_targets(folder):
             fixed=("reranker",),
             weight=0.3,
         ),
+    ]
+
+
+def cross_encoders(folder):
+    reranker = rank_rerank.load(model_folders.write_cross_encoder(folder / "cross"), device="cpu", num_threads=1)
+    return [
+        Target("CrossEncoderReranker.rerank", reranker.rerank, WANTED, check_dict, weight=0.3),
+        Target("CrossEncoderReranker.rerank_many", reranker.rerank_many, MANY, check_each, weight=0.1),
+        Target(
+            "CrossEncoder.score",
+            lambda query, documents: reranker.cross_encoder.score(query, documents).relevance,
+            {"query": words, "documents": texts},
+            check_probabilities,
+            weight=0.2,
+        ),
+    ]
+
+
+def encoders(encoder):
+    statistics = refinement.TokenStatistics.fit(encoder, ["Whales live in the sea.", "Bread is baked."])
+    return [
         Target("TokenEncoder.encode_query", encoder.encode_query, {"query": words}, check_embeddings, weight=0.3),
         Target("TokenEncoder.encode_queries", encoder.encode_queries, {"queries": texts}, check_embeddings, weight=0.3),
         Target(
@@ -158,24 +211,6 @@ def make_targets(folder):
             "TokenEncoder.stream_documents", encoder.stream_documents, {"documents": texts}, check_stream, weight=0.2
         ),
         Target(
-            "Document",
-            lambda **given: reranker.rerank("whale", [Document(**given)]),
-            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
-            check_dict,
-            weight=0.3,
-        ),
-        Target(
-            "calibrate",
-            lambda **given: rank_rerank.calibrate(reranker, **given),
-            {
-                "pairs": lambda rng: [(words(rng, 3), words(rng, 3), rng.random() < 0.5) for _ in range(20)],
-                "held_out": one_of(0, 0.3),
-                "seed": one_of(0),
-                "method": one_of("platt", "isotonic"),
-            },
-            weight=0.02,
-        ),
-        Target(
             "TokenStatistics.fit",
             lambda texts: refinement.TokenStatistics.fit(encoder, texts),
             {"texts": texts},
@@ -186,6 +221,26 @@ def make_targets(folder):
             lambda query, formula: statistics.weights(encoder, query, formula),
             {"query": words, "formula": one_of("idf", "bm25")},
             check_finite,
+            weight=0.3,
+        ),
+    ]
+
+
+def others(reranker):
+    explained = reranker.explain("capital of France", "Paris is the capital of France.")
+    return [
+        Target(
+            "DenseReranker",
+            DenseReranker,
+            {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
+            fixed=("encode_query",),
+            weight=0.1,
+        ),
+        Target(
+            "Document",
+            lambda **given: reranker.rerank("whale", [Document(**given)]),
+            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
+            check_dict,
             weight=0.3,
         ),
         Target(
@@ -211,27 +266,6 @@ def make_targets(folder):
             check_type(object),
             ("local_files_only",),
             0.02,
-        ),
-        Target("CrossEncoderReranker.rerank", cross_encoder.rerank, wanted, check_dict, weight=0.3),
-        Target("CrossEncoderReranker.rerank_many", cross_encoder.rerank_many, many, check_each, weight=0.1),
-        Target(
-            "CrossEncoder.score",
-            lambda query, documents: cross_encoder.cross_encoder.score(query, documents).relevance,
-            {"query": words, "documents": texts},
-            check_probabilities,
-            weight=0.2,
-        ),
-        Target(
-            "ColbertReranker.with_spans",
-            reranker.with_spans,
-            {
-                "ranking": lambda _: reranker.rerank("whale", ["a whale"]),
-                "threshold": one_of(0.0),
-                "max_spans": one_of(1),
-            },
-            check_dict,
-            ("ranking",),
-            weight=0.1,
         ),
         Target(
             "render_report",

@@ -58,7 +58,7 @@ class Changes:
         try:
             again = EmbeddingStore.open(self.store.folder)
             found = set(again)
-            again.get(found)
+            again.get(sorted(found))
             list(again.documents())
         except RankRerankError as error:
             self._make()
@@ -75,26 +75,30 @@ TARGET_OF: dict[str, Target] = {}
 def make_targets(folder):
     for name in ("changed", "read"):  # of a child that crashed
         shutil.rmtree(folder / name, ignore_errors=True)
-    changes = Changes(folder)
     read = EmbeddingStore.create(folder / "read", MODEL, Compression("int8"))
     read.add(IDS, embeddings=[np.ones((number % 4, DIM), np.float32) for number in range(12)], texts=["a text"] * 12)
+    targets = [*changing(Changes(folder)), *reading(read), *making(read)]
+    TARGET_OF.update({target.name.partition(".")[2]: target for target in targets})
+    return targets
+
+
+def changing(changes):
     added = {"ids": ids, "embeddings": embeddings, "texts": one_of(None, None, ["a", "b"]), "metadata": metadata}
-    targets = [
-        Target("EmbeddingStore.add", lambda **given: changes.apply("add", **given), added, weight=0.6),
-        Target("EmbeddingStore.update", lambda **given: changes.apply("update", **given), added, weight=0.3),
-        Target("EmbeddingStore.delete", lambda **given: changes.apply("delete", **given), {"ids": ids}, weight=0.3),
+    return [
         Target(
             "ModelIdentity.foreign",
             ModelIdentity.foreign,
             {"name": one_of("m"), "dim": one_of(16), "revision": one_of("")},
         ),
         Target("ModelIdentity.check", MODEL.check, {"other": always(MODEL)}, fixed=("other",), weight=0.1),
-        Target(
-            "hold_in_memory",
-            lambda embeddings: len(hold_in_memory(embeddings, Compression("int8"), MODEL)),
-            {"embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)])},
-            check_type(int),
-        ),
+        Target("EmbeddingStore.add", lambda **given: changes.apply("add", **given), added, weight=0.6),
+        Target("EmbeddingStore.update", lambda **given: changes.apply("update", **given), added, weight=0.3),
+        Target("EmbeddingStore.delete", lambda **given: changes.apply("delete", **given), {"ids": ids}, weight=0.3),
+    ]
+
+
+def reading(read):
+    return [
         Target(
             "StoredDocuments.select",
             lambda positions: len(read.select(IDS).select(positions)),
@@ -117,6 +121,17 @@ def make_targets(folder):
             read.encode,
             {"documents": lambda rng: [{"id": "a", "text": text(rng)}], "show_progress": one_of(None, False)},
             weight=0.2,
+        ),
+    ]
+
+
+def making(read):
+    return [
+        Target(
+            "hold_in_memory",
+            lambda embeddings: len(hold_in_memory(embeddings, Compression("int8"), MODEL)),
+            {"embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)])},
+            check_type(int),
         ),
         Target(
             "EmbeddingStore.open",
@@ -147,5 +162,3 @@ def make_targets(folder):
             weight=0.1,
         ),
     ]
-    TARGET_OF.update({target.name.partition(".")[2]: target for target in targets})
-    return targets
