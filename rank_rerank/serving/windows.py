@@ -8,7 +8,7 @@ to the bit where the reranker's are.
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -142,8 +142,8 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
         indices: of these documents in the caller's list.
         pace: how large windows are.
     """
-    documents = request.documents
-    assert isinstance(documents, Sequence)  # noqa: S101 - read by who calls
+    # who calls has read them
+    documents = cast("Sequence[Document]", request.documents)
     costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
     rankings: list[Ranking] = []
     starts = [0]

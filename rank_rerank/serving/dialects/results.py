@@ -88,6 +88,8 @@ def extended(result: dict[str, Any], hit: RankedDocument) -> dict[str, Any]:
         ]
     if hit.best_chunk is not None:
         more["best_chunk"] = list(hit.best_chunk)
+    if hit.unknown_words:
+        more["unknown_words"] = hit.unknown_words
     if hit.stage is not None:
         more["stage"] = hit.stage
     return {**result, **more}
