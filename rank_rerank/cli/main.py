@@ -103,6 +103,10 @@ def _run(arguments: argparse.Namespace) -> int:
             run_convert(arguments.model, arguments.output)
         case "store":
             return _run_store(arguments)
+        case "serve":
+            from rank_rerank.cli.serve_command import run_serve  # noqa: PLC0415
+
+            run_serve({name: value for name, value in vars(arguments).items() if name != "command"})
         case _:
             from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
 

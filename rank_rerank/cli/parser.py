@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
+from rank_rerank.cli.serve_arguments import add_serve_arguments
 from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import PRECISIONS, RUNTIMES, installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
@@ -31,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_encode(commands)
     _add_store(commands)
     _add_evaluate(commands)
+    _add_serve(commands)
     _add_export(commands)
     _add_doctor(commands)
     return parser
@@ -175,6 +177,19 @@ def _add_evaluate(commands: _Commands) -> None:
     )
     add_evaluate_arguments(evaluate)
     _add_runtime(evaluate)
+
+
+def _add_serve(commands: _Commands) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="serve rerank requests over HTTP",
+        description=(
+            "Serve models over HTTP to clients of Cohere, Jina, text-embeddings-inference, vLLM, Xinference, LocalAI "
+            "and Voyage, with a page to try it. Every setting may also stand in a variable RANK_RERANK_SETTING or in "
+            'a settings file. Needs the extra "server".'
+        ),
+    )
+    add_serve_arguments(serve)
 
 
 def _add_export(commands: _Commands) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from rank_rerank.arguments import check_number
@@ -111,7 +111,7 @@ class CascadeReranker:
             if isinstance(self.first, ColbertReranker | CrossEncoderReranker)
             else self.first.rerank_many(texts, candidates)
         )
-        return [self._later_stages(ranking, show_progress)[:top_k] for ranking in firsts]
+        return [self._finish(ranking, show_progress)[:top_k] for ranking in firsts]
 
     def rerank_in_stages(
         self,
@@ -126,29 +126,63 @@ class CascadeReranker:
         top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
         candidates = read_documents(documents, "documents", text_key)
         first = _rerank(self.first, read_query(query), candidates, show_progress)
-        ranking = self._later_stages(first, show_progress)[:top_k]
+        ranking = self._finish(first, show_progress)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
-    def _later_stages(self, first: Ranking, show_progress: bool | None) -> Ranking:  # noqa: FBT001 - handed on
-        """Read the best hits of a ranking again, stage by stage."""
+    def later_stages(self, first: Ranking) -> Generator["Reading", Ranking, Ranking]:
+        """Read the best hits of a ranking again, stage by stage; whoever runs this does the reading.
+
+        So a server can read a block in pieces, with other work between them.
+
+        Args:
+            first: the whole ranking of the first reranker.
+
+        Yields:
+            What is to be read next; the ranking of it is to be sent back.
+
+        Returns:
+            The ranking of all stages.
+        """
         hits = [replace(hit, stage=0) for hit in first]
         usage = [first.usage]
         for number, stage in enumerate(self.stages, start=1):
             # only what the stage before has read has scores that tell what is best
             promising = [hit for hit in hits if hit.stage == number - 1][: stage.keep]
-            again, read = _read(stage, first.query, promising, show_progress)
+            again, read = yield from _read(stage, first.query, promising)
             usage += read
             decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.score)
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
+    def _finish(self, first: Ranking, show_progress: bool | None) -> Ranking:  # noqa: FBT001 - handed on
+        readings = self.later_stages(first)
+        try:
+            reading = next(readings)
+            while True:
+                ranking = _rerank(reading.reranker, reading.query, reading.documents, show_progress)
+                reading = readings.send(ranking)
+        except StopIteration as end:
+            return end.value
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a stage of a cascade reads next.
+
+    Attributes:
+        reranker: the stage's.
+        query: the text.
+        documents: what it reads, from the most promising on.
+    """
+
+    reranker: Reranker
+    query: str
+    documents: list[Document]
+
 
 def _read(
-    stage: CascadeStage,
-    query: str,
-    promising: list[RankedDocument],
-    show_progress: bool | None,  # noqa: FBT001 - handed on
-) -> tuple[list[RankedDocument], list[Usage | None]]:
+    stage: CascadeStage, query: str, promising: list[RankedDocument]
+) -> Generator[Reading, Ranking, tuple[list[RankedDocument], list[Usage | None]]]:
     """The stage's hits for a beginning of ``promising``, in its order, with the caller's indices."""
     size = BLOCK if stage.budget_ms is not None else max(len(promising), 1)
     begun = time.perf_counter()
@@ -161,7 +195,7 @@ def _read(
             logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
             break
         block = promising[start : start + size]
-        ranking = _rerank(stage.reranker, query, [hit.document for hit in block], show_progress)
+        ranking = yield Reading(stage.reranker, query, [hit.document for hit in block])
         in_order = sorted(ranking, key=lambda hit: hit.index)
         hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
         usage.append(ranking.usage)

@@ -197,7 +197,7 @@ class ColbertReranker:
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
         if options.long_documents == "error":
             for task in tasks:
-                refuse_long(self.encoder, task)
+                refuse_long(self.encoder, task.documents, task.name)
         if options.chunking is None:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]

@@ -78,19 +78,25 @@ class _Scored:
     vectors: TokenEmbeddings | None = None
 
 
-def refuse_long(encoder: TokenEncoder, task: Task) -> None:
+def refuse_long(encoder: TokenEncoder, documents: Sequence[Document], name: str, first: int = 0) -> None:
     """Refuse a list with a document longer than the model reads.
+
+    Args:
+        encoder: reads the documents.
+        documents: texts, or documents that lie in a store.
+        name: what errors call the list.
+        first: the index in it of the first of these documents.
 
     Raises:
         DocumentTooLongError: there is one; the message has the list's name and the index.
     """
-    if isinstance(task.documents, StoredDocuments):
-        is_long = task.documents.truncated().tolist()
+    if isinstance(documents, StoredDocuments):
+        is_long = documents.truncated().tolist()
     else:
-        is_long = [encoder.tokenizer.read_document(document.text).truncated for document in task.documents]
+        is_long = [encoder.tokenizer.read_document(document.text).truncated for document in documents]
     if any(is_long):
         raise DocumentTooLongError(
-            f"{task.name}[{is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} "
+            f"{name}[{first + is_long.index(True)}] is longer than the {encoder.checkpoint.settings.document_length} "
             'tokens that the model reads. Shorten it, or pass long_documents="chunk"'
         )
 

@@ -104,7 +104,7 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             text_key=request.text_key,
             show_progress=request.show_progress,
         )
-    reranker = _instructed(reranker, request)
+    reranker = instructed(reranker, request.instruction)
     if isinstance(reranker, CrossEncoderReranker | CascadeReranker):
         return reranker.rerank(
             request.query,
@@ -152,7 +152,12 @@ def _reasons(reranker: Reranker) -> dict[str, str]:
     return dict.fromkeys(("spans", "store", "long_documents", "instruction"), f"{kind} gives an order only")
 
 
-def _instructed(reranker: Reranker, request: RerankRequest) -> Reranker:
-    if request.instruction is None or not isinstance(reranker, CrossEncoderReranker):
+def instructed(reranker: Reranker, instruction: str | None) -> Reranker:
+    """The same reranker with another instruction, if it is a cross-encoder and there is one; its tokenizer opens again.
+
+    Raises:
+        InvalidArgumentError: the model takes no instruction, or this one is empty.
+    """
+    if instruction is None or not isinstance(reranker, CrossEncoderReranker):
         return reranker
-    return replace(reranker, cross_encoder=reranker.cross_encoder.with_instruction(request.instruction))
+    return replace(reranker, cross_encoder=reranker.cross_encoder.with_instruction(instruction))

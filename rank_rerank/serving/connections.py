@@ -1,0 +1,92 @@
+"""Connections: as uvicorn has them, with a limit for their number and for the time a request's head takes."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from rank_rerank.serving.refusals import overloaded
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What connections may cost.
+
+    Attributes:
+        max_connections: at once.
+        header_timeout_s: within which a request's head must be there.
+    """
+
+    max_connections: int
+    header_timeout_s: float
+
+
+class LimitedConfig(uvicorn.Config):
+    """uvicorn's settings with limits for connections."""
+
+    limits = ConnectionLimits(max_connections=1024, header_timeout_s=10.0)
+
+
+class LimitedConnection(H11Protocol):
+    """A connection that ends when the head of a request is not there in time, or when there are too many.
+
+    uvicorn has no limit of its own for a client that sends its head byte by byte, or nothing at all.
+    """
+
+    def __init__(self, config: LimitedConfig, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(config, *arguments, **keywords)
+        self._limits = config.limits
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
+        """Take a connection, or refuse it."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections:
+            transport.write(_refusal())
+            transport.close()
+            return
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the head of a request ends the wait for it."""
+        before = cast("RequestResponseCycle | None", self.cycle)
+        super().data_received(data)
+        if self.cycle is not before:
+            self._stop_waiting()
+        elif self._head_timer is None and (before is None or before.response_complete):
+            # the beginning of a next request on this connection
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._head_timer = self.loop.call_later(self._limits.header_timeout_s, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def _refusal() -> bytes:
+    refusal = overloaded("too many connections; ask again", 1.0)
+    content = json.dumps(refusal.body("")).encode()
+    lines = [
+        "HTTP/1.1 429 Too Many Requests",
+        "content-type: application/json",
+        f"content-length: {len(content)}",
+        *(f"{name}: {value}" for name, value in refusal.headers.items()),
+        "connection: close",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content

@@ -1,0 +1,80 @@
+"""What work costs: an estimate in tokens before anything is read, and how many of them a second a model does."""
+
+import math
+from collections.abc import Sequence
+from threading import Lock
+
+# bytes of UTF-8 that make a token in English; in scripts with three bytes a letter it makes the estimate larger
+BYTES_PER_TOKEN = 4
+# the marker and the special tokens of a text
+TOKENS_PER_TEXT = 4
+# the time a piece of work may take: work of a client that left ends after one piece
+PIECE_S = 0.04
+MIN_PIECE_TOKENS, MAX_PIECE_TOKENS = 64, 1 << 17
+# what was measured longer ago than so many seconds of work hardly counts
+MEMORY_S = 5.0
+
+
+def estimate_tokens(text: str, limit: int | None = None) -> int:
+    """About how many tokens a text has, from its length alone.
+
+    Args:
+        text: of any length; only what the limit lets through is looked at.
+        limit: how many tokens the model reads of it; None for all.
+    """
+    read = text if limit is None else text[: limit * 2 * BYTES_PER_TOKEN]
+    num_bytes = len(read) if read.isascii() else len(read.encode("utf-8", "replace"))
+    tokens = num_bytes // BYTES_PER_TOKEN + TOKENS_PER_TEXT
+    return tokens if limit is None else min(tokens, limit)
+
+
+def end_of_piece(costs: Sequence[int], first: int, largest: int) -> int:
+    """Where a piece of a list ends that costs no more than ``largest``, or is one item and those that cost nothing.
+
+    Args:
+        costs: of each item.
+        first: the index the piece begins at.
+        largest: cost of a piece.
+    """
+    total, end = 0, first
+    while end < len(costs) and (end == first or costs[end] == 0 or total + costs[end] <= largest):
+        total += costs[end]
+        end += 1
+    return end
+
+
+class Meter:
+    """How many tokens a second a kind of work does, as it was measured lately.
+
+    Args:
+        tokens_per_s: what to believe before anything was measured.
+    """
+
+    def __init__(self, tokens_per_s: float = 5000.0) -> None:
+        self._lock = Lock()
+        # a guess counts as a tenth of a second of work
+        self._seconds = 0.1
+        self._tokens = tokens_per_s * self._seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The rate."""
+        return self._tokens / self._seconds
+
+    @property
+    def piece_tokens(self) -> int:
+        """How many tokens make a piece of work that does not hold others up."""
+        return min(MAX_PIECE_TOKENS, max(MIN_PIECE_TOKENS, int(self.tokens_per_s * PIECE_S)))
+
+    def seconds(self, tokens: float) -> float:
+        """How long so many tokens will take."""
+        return tokens / self.tokens_per_s
+
+    def take(self, tokens: float, seconds: float) -> None:
+        """Take a measurement in."""
+        if tokens <= 0 or seconds <= 0:
+            return
+        with self._lock:
+            kept = math.exp(-seconds / MEMORY_S)
+            self._seconds = self._seconds * kept + seconds
+            self._tokens = self._tokens * kept + tokens

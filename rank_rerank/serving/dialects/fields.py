@@ -1,0 +1,189 @@
+"""Fields that several dialects share, and what is forgiven in all of them.
+
+A field that is not known is ignored, ``null`` means absent, "true" is true, and a ``top_n`` of 0 asks for all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from rank_rerank.documents import Document, as_documents
+from rank_rerank.encoding.chunking import DEFAULT_OVERLAP, Chunking
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.rankings import Ranking
+from rank_rerank.rerankers import RerankRequest
+from rank_rerank.rerankers.tasks import LongDocuments
+
+# more documents than any list has
+MAX_TOP_N = 1 << 31
+MAX_PRIORITY = 1 << 31
+
+DocumentForm: TypeAlias = Literal["object", "string", "none"]
+#: how many hits; None for all
+TopN: TypeAlias = Annotated[
+    int | None,
+    BeforeValidator(lambda value: min(value, MAX_TOP_N) if isinstance(value, int | float) else value),
+    Field(default=None, ge=0, description="how many results to return; 0 or none for all"),
+]
+#: texts as strings, or as objects with "text"
+Documents: TypeAlias = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "object",
+                        "properties": {"text": {"type": "string"}, "id": {"type": "string"}},
+                        "required": ["text"],
+                    },
+                ]
+            },
+        }
+    ),
+    Field(description="what is to be ranked: strings, or objects with a text"),
+]
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are ignored, and null is absent."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in cast("Mapping[str, Any]", values).items() if value is not None}
+
+
+class RelevantSpans(Body):
+    """Cohere's wish for the passages that answer."""
+
+    mode: Literal["enabled", "disabled"] = "enabled"
+    threshold: float = Field(default=0.1, ge=0, le=1, description="passages with a lower score are left out")
+    max_spans: int | None = Field(default=None, ge=1, description="the best passages of a document, at most")
+
+
+class ChunkOptions(Body):
+    """How long documents are cut into chunks."""
+
+    length: int | None = Field(default=None, ge=1, le=MAX_TOP_N, description="tokens of a chunk, at most")
+    overlap: int = Field(default=DEFAULT_OVERLAP, ge=0, le=MAX_TOP_N, description="tokens that two chunks share")
+    score: Literal["best_chunk", "all_tokens"] = "best_chunk"
+
+
+class Wanted(Body):
+    """What any request may ask of this server, whatever its dialect."""
+
+    model: str | None = Field(default=None, description="any name; an unknown one is answered by the default model")
+    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="lower goes first")
+    deadline_ms: float | None = Field(
+        default=None, gt=0, le=3.6e6, description="answer within so many milliseconds, or refuse at once with 429"
+    )
+    long_documents: Literal["truncate", "chunk", "error"] | ChunkOptions = Field(
+        default="truncate", description="of texts longer than the model reads: their beginning, all in chunks, or none"
+    )
+    instruction: str | None = Field(default=None, description="what a causal reranker judges documents by")
+
+    @property
+    def long_document_rule(self) -> LongDocuments:
+        """What to do with long documents, as ``rerank`` takes it."""
+        if isinstance(self.long_documents, ChunkOptions):
+            options = self.long_documents
+            return Chunking(overlap=options.overlap, score=options.score, length=options.length)
+        return self.long_documents
+
+
+class RerankBody(Wanted):
+    """A query and its documents, as most dialects send them."""
+
+    query: str = Field(description="a text with at least one word")
+    documents: Documents | None = None
+    top_n: TopN = None
+    top_k: TopN = None
+    return_documents: bool | None = Field(default=None, description="whether results have their document")
+    raw_scores: bool = Field(default=False, description="the model's score in place of a number from 0 to 1")
+    relevant_spans: RelevantSpans | None = Field(default=None, description="find the passages that answer")
+    spans: bool | Annotated[int, Field(ge=0, le=MAX_TOP_N)] = Field(
+        default=False, description="find passages in every result, or in so many of the best"
+    )
+    store: str | None = Field(default=None, description="a store of this server, whose documents are ranked by ids")
+    ids: list[str] | None = Field(default=None, description="of documents of the store")
+
+    @property
+    def wanted_hits(self) -> int | None:
+        """How many results; None for all."""
+        return self.top_n or self.top_k or None
+
+    @property
+    def wanted_spans(self) -> bool | int:
+        """In how many hits passages are looked for."""
+        asked = self.relevant_spans is not None and self.relevant_spans.mode == "enabled"
+        return True if asked and self.spans is False else self.spans
+
+    @property
+    def wants_raw(self) -> bool:
+        """Whether results have the model's score."""
+        return self.raw_scores
+
+    def read_documents(self) -> list[Document]:
+        """The documents.
+
+        Raises:
+            InvalidArgumentError: there are neither documents nor ids, or both.
+            InvalidItemError: one is of a wrong type; the message has its index.
+        """
+        if (self.store is None) != (self.ids is None):
+            raise InvalidArgumentError("store and ids belong together: the ids name documents of the store")
+        if (self.documents is None) == (self.ids is None):
+            raise InvalidArgumentError("documents must be a list of texts; or give store and ids in their place")
+        return [] if self.documents is None else documents_of(self.documents, "documents")
+
+    def to_request(self, documents: list[Document]) -> RerankRequest:
+        """What the core is asked."""
+        return RerankRequest(
+            self.query,
+            documents,
+            top_k=self.wanted_hits,
+            spans=self.wanted_spans,
+            long_documents=self.long_document_rule,
+            instruction=self.instruction,
+        )
+
+
+def documents_of(items: Sequence[object], name: str) -> list[Document]:
+    """Texts, or objects with "text", as documents.
+
+    Raises:
+        InvalidItemError: one is neither; the message has its index.
+    """
+    for index, item in enumerate(items):
+        text = cast("Mapping[str, object]", item).get("text") if isinstance(item, Mapping) else item
+        if not isinstance(text, str):
+            raise InvalidItemError(f'{name}[{index}] must be a text, or an object with a "text"')
+    return as_documents(items, name)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A ranking on its way out.
+
+    Attributes:
+        ranking: what the core gave.
+        model: the name the client used, or the model's own where it used none.
+        request_id: of the request.
+        num_documents: how many were ranked.
+        document_form: how results carry their document.
+    """
+
+    ranking: Ranking
+    model: str
+    request_id: str
+    num_documents: int
+    document_form: DocumentForm = "object"

@@ -1,0 +1,70 @@
+"""Routes beside ranking: token embeddings, and explanations of hits."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from rank_rerank.explanation.html_report import render_report
+from rank_rerank.serving.dialects.embeddings import EncodeBody, PoolingBody, encode_reply, pooling_reply
+from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
+from rank_rerank.serving.dialects.fields import documents_of
+from rank_rerank.serving.openapi import bodies
+from rank_rerank.serving.refusals import RefusedError, too_large
+from rank_rerank.serving.service import Service, as_json, body_of, notes_of
+
+# what a report may hold: its marks follow styles, and it runs nothing
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'"
+
+
+def embedding_router(service: Service) -> APIRouter:
+    """The routes, of one service."""
+    router = APIRouter(tags=["token embeddings and explanations"])
+
+    @router.post("/encode", summary="Token embeddings of texts", openapi_extra=bodies(EncodeBody))
+    async def encode(request: Request) -> Response:
+        notes = notes_of(request)
+        body = EncodeBody.model_validate(body_of(request))
+        _check_count(service, len(body.all_texts))
+        model = service.catalog.find(body.model)
+        notes.model = model.name
+        job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
+        embeddings = await service.wait(job, request)
+        # numbers of a large answer are written in a thread, so that other requests are heard meanwhile
+        return as_json(await asyncio.to_thread(encode_reply, body, embeddings, body.model or model.name))
+
+    @router.post("/pooling", summary="Token embeddings in vLLM's form", openapi_extra=bodies(PoolingBody))
+    async def pooling(request: Request) -> Response:
+        notes = notes_of(request)
+        body = PoolingBody.model_validate(body_of(request))
+        _check_count(service, len(body.all_texts))
+        model = service.catalog.find(body.model)
+        notes.model = model.name
+        job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
+        embeddings = await service.wait(job, request)
+        shown = body.model or model.name
+        return as_json(await asyncio.to_thread(pooling_reply, body, embeddings, shown, notes.request_id))
+
+    @router.post(
+        "/explain", summary="Which words of a document a query's words found", openapi_extra=bodies(ExplainBody)
+    )
+    async def explain(request: Request) -> Response:
+        notes = notes_of(request)
+        body = ExplainBody.model_validate(body_of(request))
+        documents = documents_of(body.documents, "documents")
+        _check_count(service, len(documents))
+        model = service.catalog.find(body.model)
+        notes.model = model.name
+        job = service.core.explain(model, body.query, documents, service.wishes(body, notes))
+        explanations = await service.wait(job, request)
+        if body.format == "html":
+            page = await asyncio.to_thread(render_report, body.query, explanations)
+            return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+        return as_json(await asyncio.to_thread(explain_reply, body, explanations, body.model or model.name))
+
+    return router
+
+
+def _check_count(service: Service, count: int) -> None:
+    limit = service.settings.max_documents
+    if count > limit:
+        raise RefusedError(too_large(f"{count} texts came, and {limit} are taken at once: send fewer"))

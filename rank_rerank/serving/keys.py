@@ -1,0 +1,78 @@
+"""API keys: read from a file, compared in constant time."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rank_rerank.errors import InvalidArgumentError
+
+NO_KEY = "no key"
+
+
+class Keys:
+    """The keys that open the server; only their digests are held.
+
+    Args:
+        keys: texts; none leaves the server open.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    @classmethod
+    def read(cls, file: Path | None, listed: Iterable[str] = ()) -> "Keys":
+        """Read a file with a key in each line; empty lines and those that begin with # are left out.
+
+        Args:
+            file: None for none.
+            listed: more keys.
+
+        Raises:
+            InvalidArgumentError: the file cannot be read, or holds no key.
+        """
+        keys = [key for key in listed if key.strip()]
+        if file is not None:
+            try:
+                lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+            except (OSError, UnicodeDecodeError):
+                raise InvalidArgumentError(
+                    "the file of API keys cannot be read: it must be text, a key a line"
+                ) from None
+            found = [line for line in lines if line and not line.startswith("#")]
+            if not found:
+                raise InvalidArgumentError("the file of API keys holds no key: write one in a line of its own")
+            keys += found
+        return cls(keys)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is needed."""
+        return not self._digests
+
+    def owner(self, headers: Mapping[str, str]) -> str | None:
+        """Whose a request is: a word for its key, the same for none where none is needed; None for a wrong key.
+
+        The key may come as ``Authorization: Bearer KEY``, ``Authorization: KEY`` or ``x-api-key: KEY``.
+        """
+        if self.is_open:
+            return NO_KEY
+        found: str | None = None
+        for given in _given(headers):
+            digest = _digest(given)
+            # every key is compared, so that the time tells nothing
+            for known in self._digests:
+                if hmac.compare_digest(digest, known):
+                    found = known.hex()
+        return found
+
+
+def _given(headers: Mapping[str, str]) -> list[str]:
+    authorization = headers.get("authorization", "").strip()
+    scheme, _, rest = authorization.partition(" ")
+    candidates = [rest.strip() if scheme.lower() == "bearer" else authorization, headers.get("x-api-key", "").strip()]
+    return [candidate for candidate in candidates if candidate]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

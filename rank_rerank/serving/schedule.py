@@ -1,0 +1,84 @@
+"""Which request goes next: the one that is nearly done, as long as every deadline that can be met is met."""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+# how near a deadline may come, in seconds, before short requests stop going first
+MARGIN_S = 0.5
+
+
+@dataclass
+class Demand:
+    """What a request asks of the machine.
+
+    Attributes:
+        seconds: how long its remaining work takes when it is alone.
+        deadline: when it must be done, on a clock that only moves forward.
+        priority: lower goes first.
+        number: counts requests; of equals the older one goes first.
+    """
+
+    seconds: float
+    deadline: float
+    priority: int = 0
+    number: int = 0
+
+
+AnyDemand = TypeVar("AnyDemand", bound=Demand)
+
+
+def slack_s(demands: Iterable[Demand], now: float) -> float:
+    """How much later all work could begin without missing a deadline; infinite without work, negative if one is missed.
+
+    Taken in the order of their deadlines, requests meet all of them if any order does. So this is what there is left
+    for an order that suits people better.
+
+    Args:
+        demands: of all requests.
+        now: on their clock.
+    """
+    slack, finished = float("inf"), now
+    for demand in sorted(demands, key=_by_deadline):
+        finished += demand.seconds
+        slack = min(slack, demand.deadline - finished)
+    return slack
+
+
+def in_time(demands: Iterable[AnyDemand], now: float) -> list[AnyDemand]:
+    """As many requests as can meet their deadlines together (Moore 1968): of those that cannot, the largest are late.
+
+    Args:
+        demands: of all requests.
+        now: on their clock.
+    """
+    kept: list[tuple[float, int, AnyDemand]] = []
+    finished = now
+    for order, demand in enumerate(sorted(demands, key=_by_deadline)):
+        heapq.heappush(kept, (-demand.seconds, order, demand))
+        finished += demand.seconds
+        if finished > demand.deadline:
+            finished += heapq.heappop(kept)[0]
+    return [demand for _, _, demand in kept]
+
+
+def choose_next(demands: Sequence[AnyDemand], now: float) -> AnyDemand:
+    """The request to work on next.
+
+    While there is time, the one of the best priority with the least left to do: ten documents do not wait for a
+    thousand. Once a deadline is near, the one with the earliest deadline, so that a thousand do not wait for ever. A
+    request that is late already, because the machine has become slower, holds up no other.
+
+    Args:
+        demands: of all requests, at least one.
+        now: on their clock.
+    """
+    hopeful = in_time(demands, now)
+    if hopeful and slack_s(hopeful, now) < MARGIN_S:
+        return min(hopeful, key=_by_deadline)
+    return min(demands, key=lambda demand: (demand.priority, demand.seconds, demand.number))
+
+
+def _by_deadline(demand: Demand) -> tuple[float, int]:
+    return demand.deadline, demand.number

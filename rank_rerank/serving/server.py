@@ -1,0 +1,189 @@
+"""From settings to a running server: one process, or several that share the port."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Timer
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from rank_rerank.devices import default_num_threads
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.serving.app import make_app
+from rank_rerank.serving.connections import ConnectionLimits, LimitedConfig, LimitedConnection
+from rank_rerank.serving.gate import App
+from rank_rerank.serving.keys import Keys
+from rank_rerank.serving.metrics import SHARED_FOLDER_VARIABLE
+from rank_rerank.serving.service import Service, open_service
+from rank_rerank.serving.settings import Settings, check_exposure, read_settings
+
+logger = logging.getLogger("rank_rerank")
+
+# longer than any deadline a request may have, so that what was promised is done before the process ends
+GRACE_S = 1
+LOGGERS = ("uvicorn", "uvicorn.error")
+
+
+def serve(settings: Settings) -> None:
+    """Listen until a signal comes.
+
+    Raises:
+        RankRerankError: a model or store cannot be loaded, or a setting is refused.
+    """
+    keys = Keys.read(settings.api_key_file, settings.api_key)
+    check_exposure(settings, has_keys=not keys.is_open)
+    listener = bind(settings)
+    if settings.workers == 1:
+        service = open_service(settings, keys)
+        announce(settings, listener, list(service.catalog.models))
+        _run_one(settings, service, listener)
+    else:
+        announce(settings, listener, list(settings.model))
+        _run_several(settings, listener)
+
+
+def announce(settings: Settings, listener: socket.socket, models: list[str]) -> None:
+    """Print where the server is, what it serves and where to look."""
+    address = url_of(listener) + settings.prefix
+    lines = (
+        f"rank-rerank serves {', '.join(models)} at {address}",
+        f"  page     {address}/",
+        f"  rerank   {address}/v1/rerank",
+        f"  routes   {address}/docs   (OpenAPI: {address}/openapi.json)",
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a listening socket, for a browser."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@dataclass(frozen=True)
+class WorkerApp:
+    """Makes the application of a worker process; can be pickled."""
+
+    settings: Settings
+
+    def __call__(self) -> App:
+        """Load everything in this process."""
+        show_log(self.settings)
+        share = max(1, default_num_threads() // self.settings.workers)
+        threads = self.settings.num_threads or share
+        return make_app(open_service(self.settings.model_copy(update={"num_threads": threads})))
+
+
+def app_from_variables() -> App:
+    """The application for another server than uvicorn, as granian, told by RANK_RERANK_ variables alone.
+
+    Raises:
+        RankRerankError: a model or store cannot be loaded, or a setting is refused.
+    """
+    settings = read_settings({})
+    show_log(settings)
+    return make_app(open_service(settings))
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that first says that it is not ready, then stops listening, then ends what it has begun."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; at once for a second signal."""
+        delay = self._service.settings.drain_s
+        self._service.core.queue.drain()
+        if delay == 0 or sig == signal.SIGINT or self.should_exit:
+            super().handle_exit(sig, frame)
+            return
+        timer = Timer(delay, super().handle_exit, (sig, None))
+        timer.daemon = True
+        timer.start()
+
+
+def show_log(settings: Settings) -> None:
+    """Show the library's messages at the level asked for."""
+    own = logging.getLogger("rank_rerank")
+    if not own.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("rank-rerank: %(message)s"))
+        own.addHandler(handler)
+    own.setLevel(settings.log_level.upper())
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _run_one(settings: Settings, service: Service, listener: socket.socket) -> None:
+    show_log(settings)
+    server = DrainingServer(make_config(settings, make_app(service)), service)
+    server.run([listener])
+
+
+def _run_several(settings: Settings, listener: socket.socket) -> None:
+    folder = tempfile.mkdtemp(prefix="rank-rerank-metrics-")
+    # the counts of all processes are joined through files in it
+    os.environ[SHARED_FOLDER_VARIABLE] = folder
+    show_log(settings)
+    config = make_config(settings, WorkerApp(settings), factory=True, workers=settings.workers)
+    try:
+        Multiprocess(config, [listener]).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_config(settings: Settings, app: Any, **more: Any) -> LimitedConfig:
+    """What uvicorn is told.
+
+    Args:
+        settings: what the server was told.
+        app: an ASGI callable, or with factory=True what makes one.
+        more: other options of uvicorn's.
+    """
+    options: Mapping[str, Any] = {
+        "http": LimitedConnection,
+        "ws": "none",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": int(settings.max_deadline_s) + GRACE_S,
+        "lifespan": "on",
+        **more,
+    }
+    config = LimitedConfig(app, **options)
+    config.limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s)
+    return config
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        InvalidArgumentError: it cannot be taken.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # named as TCP, since only then asyncio sends small packets at once: an answer would wait 40 ms for the client
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise InvalidArgumentError(
+            f"cannot listen at {settings.host}:{settings.port}: {error.strerror}. Choose another --port"
+        ) from None
+    listener.set_inheritable(True)  # for the worker processes
+    return listener

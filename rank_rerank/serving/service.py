@@ -1,0 +1,152 @@
+"""Service: everything that the routes of one process share, and how a route waits for its work."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from rank_rerank.serving.bodies import read_body
+from rank_rerank.serving.catalog import CascadeSpec, Catalog, ModelSpec, ServedModel
+from rank_rerank.serving.core import Core, Wishes
+from rank_rerank.serving.dialects.fields import Wanted
+from rank_rerank.serving.engine import Engine
+from rank_rerank.serving.gate import NOTES, ClientLeftError, Notes
+from rank_rerank.serving.keys import Keys
+from rank_rerank.serving.metrics import Metrics
+from rank_rerank.serving.queue import Job, Limits, TokenQueue
+from rank_rerank.serving.settings import Settings
+from rank_rerank.serving.text_caches import TextCaches
+
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes of one process share.
+
+    Attributes:
+        settings: what the server was told.
+        core: takes orders.
+        engine: does the work.
+        metrics: counts.
+        keys: open the server.
+    """
+
+    settings: Settings
+    core: Core
+    engine: Engine
+    metrics: Metrics
+    keys: Keys = field(default_factory=Keys)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Models and stores."""
+        return self.core.catalog
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests are taken."""
+        return not self.core.queue.is_draining
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncGenerator[None]:
+        """Work while the application runs."""
+        self.engine.start()
+        try:
+            yield
+        finally:
+            self.core.queue.drain()
+            await asyncio.to_thread(self.engine.stop)
+
+    async def wait(self, job: Job, request: Request) -> Any:
+        """Wait for a job; drop it when its client leaves.
+
+        Raises:
+            ClientLeftError: it has left.
+        """
+        self._show_queue()
+        result = asyncio.ensure_future(asyncio.wrap_future(job.result))
+        left = asyncio.ensure_future(_until_left(request))
+        try:
+            await asyncio.wait((result, left), return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                raise ClientLeftError
+            return result.result()
+        finally:
+            left.cancel()
+            if not result.done():
+                self.core.queue.cancel(job)
+            self._show_queue()
+
+    def wishes(self, wanted: Wanted, notes: Notes) -> Wishes:
+        """How a request wants to be treated."""
+        deadline_s = None if wanted.deadline_ms is None else wanted.deadline_ms / 1000
+        return Wishes(wanted.priority, deadline_s, notes.owner)
+
+    def _show_queue(self) -> None:
+        self.metrics.queued.set(self.core.queue.tokens)
+        self.metrics.waiting.set(len(self.core.queue))
+
+
+def open_service(settings: Settings, keys: Keys | None = None) -> Service:
+    """Load models and stores, and warm the models up.
+
+    Args:
+        settings: what the server was told.
+        keys: None to read those of the settings.
+
+    Raises:
+        RankRerankError: one cannot be loaded.
+    """
+    models = [ModelSpec.read(text).open(settings.load_options) for text in settings.model]
+    named = {model.name: model for model in models}
+    models += [CascadeSpec.read(text).open(named) for text in settings.cascade]
+    for model in models:
+        model.warm_up()
+    opened = Keys.read(settings.api_key_file, settings.api_key) if keys is None else keys
+    return join_service(settings, models, dict(map(_store, settings.store)), opened)
+
+
+def join_service(settings: Settings, models: Sequence[ServedModel], stores: Mapping[str, Path], keys: Keys) -> Service:
+    """A service of models that are loaded; errors as of Catalog."""
+    catalog = Catalog(models, stores, is_strict=settings.strict_model)
+    metrics = Metrics()
+    queue = TokenQueue(Limits(settings.deadline_s, settings.max_deadline_s))
+    caches = None
+    if settings.text_cache is not None:
+        max_bytes = int(settings.text_cache_mb * MEGABYTE)
+        caches = TextCaches(settings.text_cache, max_bytes, settings.share_text_cache, metrics.cached)
+    engine = Engine(queue, metrics.computed.inc)
+    return Service(settings, Core(catalog, queue, caches), engine, metrics, keys)
+
+
+def notes_of(request: Request) -> Notes:
+    """What the gate knows of a request."""
+    notes: Notes = request.scope[NOTES]
+    return notes
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The values of a request's body; errors as of read_body."""
+    return read_body(notes_of(request).body)
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    """An answer in JSON; never NaN."""
+    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Response(content, status, media_type="application/json")
+
+
+async def _until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _store(text: str) -> tuple[str, Path]:
+    name, sign, folder = text.partition("=")
+    return (name, Path(folder)) if sign else (Path(text).name, Path(text))

@@ -1,0 +1,207 @@
+"""Servers for tests and benchmarks: one in a process of its own, or one in a thread of this process; and a client."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+START_TIMEOUT_S = 120
+
+
+def need_server():
+    """Skip a file of tests where the server's packages are not installed."""
+    for package in ("fastapi", "uvicorn", "prometheus_client", "pydantic_settings"):
+        pytest.importorskip(package, reason='needs the server extra: pip install "rank-rerank[server]"')
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict
+    content: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.content)
+
+
+@dataclass
+class Client:
+    """Asks over one connection, which is opened again when it was closed."""
+
+    port: int
+    host: str = "127.0.0.1"
+    timeout_s: float = 60
+    headers: dict = field(default_factory=dict)
+    _connection: http.client.HTTPConnection | None = None
+
+    def send(self, method, path, content=None, headers=None):
+        sent = {**self.headers, **(headers or {})}
+        for attempt in (0, 1):
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+            try:
+                self._connection.request(method, path, content, sent)
+                response = self._connection.getresponse()
+                answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                self.close()
+                if attempt:
+                    raise
+                continue
+            if response.will_close:
+                self.close()
+            return answer
+        raise AssertionError
+
+    def get(self, path, **keywords):
+        return self.send("GET", path, **keywords)
+
+    def post(self, path, body, **keywords):
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.send("POST", path, content, **keywords)
+
+    def close(self):
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@dataclass
+class RunningServer:
+    """A server in a process of its own."""
+
+    process: subprocess.Popen
+    port: int
+    log: list
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, **keywords):
+        return Client(self.port, **keywords)
+
+    def stop(self, timeout_s=30):
+        """Ask it to stop, as a supervisor does; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+
+@contextmanager
+def server_process(*flags, env=None, python=sys.executable):
+    """Run ``rank-rerank serve`` with these flags on a free port, until the block ends.
+
+    Args:
+        flags: of the command, beside --port.
+        env: more variables.
+        python: of which environment.
+    """
+    command = [python, "-u", "-m", "rank_rerank", "serve", "--port", "0", *map(str, flags)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **(env or {})},
+    )
+    log, announced = [], threading.Event()
+
+    def read():
+        for line in process.stdout:
+            log.append(line)
+            announced.set()
+        announced.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        if not announced.wait(START_TIMEOUT_S) or not (found := re.search(r"http://[^ ]*:(\d+)", "".join(log))):
+            raise AssertionError(f"the server did not start: {''.join(log)}")
+        server = RunningServer(process, int(found[1]), log)
+        wait_until_ready(server.port)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        reader.join(5)
+        process.stdout.close()
+
+
+def wait_until_ready(port, timeout_s=START_TIMEOUT_S):
+    """Wait until a server answers."""
+    end = time.monotonic() + timeout_s
+    while True:
+        client = Client(port, timeout_s=5)
+        try:
+            if client.get("/health/ready").status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            client.close()
+        if time.monotonic() > end:
+            raise AssertionError("the server is not ready")
+        time.sleep(0.05)
+
+
+@contextmanager
+def server_thread(models, keys=(), stores=None, **settings):
+    """Serve models that are loaded already from a thread of this process; gives (client, service)."""
+    from rank_rerank.serving.app import make_app
+    from rank_rerank.serving.keys import Keys
+    from rank_rerank.serving.server import DrainingServer, bind, make_config
+    from rank_rerank.serving.service import join_service
+    from rank_rerank.serving.settings import read_settings
+
+    told = read_settings({"port": 0, **settings})
+    service = join_service(told, models, stores or {}, Keys(keys))
+    listener = bind(told)
+    server = DrainingServer(make_config(told, make_app(service)), service)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    port = listener.getsockname()[1]
+    client = Client(port)
+    try:
+        wait_until_ready(port)
+        yield client, service
+    finally:
+        client.close()
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+def until(holds, timeout_s=60):
+    """Wait for what happens in another thread or process."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def raw(port, content, timeout_s=10):
+    """Send bytes over a socket of its own; everything that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+        connection.sendall(content)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        return received

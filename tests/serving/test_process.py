@@ -1,0 +1,103 @@
+"""The command as a user runs it: a process of its own, its words, its signals, several workers."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from servers import Client, need_server, server_process, until
+
+need_server()
+
+from rank_rerank.serving.server import bind
+from rank_rerank.serving.settings import read_settings
+
+BODY = {"query": "what does a river carry", "documents": ["Cats sleep.", "A river carries water."]}
+
+
+@pytest.fixture(scope="module")
+def process():
+    with server_process() as server:
+        yield server
+
+
+def test_it_says_where_it_is_and_answers(process, reranker):
+    said = "".join(process.log)
+    for words in (f"serves bundled at {process.url}", f"{process.url}/\n", "/v1/rerank", "/docs", "/openapi.json"):
+        assert words in said
+    with closing(process.client()) as client:
+        results = client.post("/v1/rerank", BODY).json["results"]
+    expected = reranker.rerank(BODY["query"], BODY["documents"])
+    assert [(each["index"], each["relevance_score"]) for each in results] == [
+        (hit.index, hit.relevance) for hit in expected
+    ]
+
+
+def test_sigterm_lets_what_has_begun_end(reranker):
+    documents = ["A river carries water from the mountains to the sea. " * 20] * 60
+    with server_process("--drain-s", "3") as server, closing(server.client()) as client:
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(client.post("/v1/rerank", {"query": "river", "documents": documents}))
+        )
+        asking.start()
+        with closing(server.client()) as other:
+            while other.get("/health/ready").json["queued_requests"] == 0 and asking.is_alive():
+                time.sleep(0.005)
+            server.process.send_signal(signal.SIGTERM)
+            end = time.monotonic() + 20
+            # for a while it is there and says that it is not ready
+            while other.get("/health/ready").status != 503:
+                assert time.monotonic() < end
+        asking.join(60)
+        assert [answer.status for answer in answers] == [200]
+        assert len(answers[0].json["results"]) == 60
+        assert server.stop() in (0, -signal.SIGTERM)
+        assert "Traceback" not in "".join(server.log)
+
+
+def test_small_packets_are_sent_at_once():
+    """asyncio turns Nagle's algorithm off only for sockets named as TCP; with it an answer takes 40 ms more."""
+    with closing(bind(read_settings({"port": 0}))) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_workers_share_the_port_and_their_counts():
+    with server_process("--workers", "2", "--metrics", "open") as server:
+        for _ in range(12):
+            with closing(Client(server.port)) as client:
+                assert client.post("/v1/rerank", BODY).status == 200
+        with closing(Client(server.port)) as client:
+            # a request is counted once its answer is on the way
+            until(lambda: "12.0" in ranked(client.get("/metrics").content.decode()))
+        server.stop()
+
+
+def ranked(counts):
+    lines = [line for line in counts.splitlines() if line.startswith("rank_rerank_requests_total")]
+    return "".join(line for line in lines if "/v1/rerank" in line)
+
+
+def run(*flags):
+    command = [sys.executable, "-m", "rank_rerank", "serve", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_what_the_command_refuses(tmp_path):
+    refused = run("--host", "0.0.0.0")  # noqa: S104
+    assert refused.returncode == 2
+    assert "--api-key-file FILE" in refused.stderr
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        refused = run("--port", str(taken.getsockname()[1]))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Choose another --port" in refused.stderr
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"cascade": ["nonsense"], "port": 0}))
+    refused = run("--settings", str(settings))
+    assert "NAME=FIRST>NEXT:KEEP" in refused.stderr
+    assert refused.stderr.count("\n") == 1

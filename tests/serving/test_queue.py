@@ -1,0 +1,255 @@
+"""The queue with a clock that the test moves, and work that takes the time the test says."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rank_rerank.serving.costs import Meter
+from rank_rerank.serving.engine import Engine
+from rank_rerank.serving.queue import Limits, OverloadedError, Terms, TokenQueue, TooLargeError
+from rank_rerank.serving.schedule import MARGIN_S, Demand, choose_next, in_time, slack_s
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Steady(Meter):
+    """A thousand tokens a second, whatever is measured."""
+
+    def __init__(self):
+        super().__init__(1000)
+
+    def take(self, tokens, seconds):
+        pass
+
+
+class Work:
+    """Requests whose pieces move the clock on, as they would on an idle machine."""
+
+    def __init__(self, deadline_s=9.0, longest_s=60.0):
+        self.clock = Clock()
+        self.queue = TokenQueue(Limits(deadline_s, longest_s), self.clock)
+        self.computed = []
+        self.engine = Engine(self.queue, self.computed.append)
+        self.done = []
+        self.finished_at = {}
+
+    def pieces(self, name, tokens, piece, answer):
+        while tokens > 0:
+            size = min(piece, tokens)
+            self.done.append(name)
+            self.clock.now += size / 1000
+            tokens -= size
+            yield size
+        self.finished_at[name] = self.clock.now
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def send(self, name, tokens, piece=50, answer=None, **terms):
+        return self.queue.admit(self.pieces(name, tokens, piece, answer), Steady(), Terms(tokens, **terms))
+
+    def run(self):
+        while self.engine.work_once(0):
+            pass
+
+
+def test_ten_documents_do_not_wait_for_a_thousand():
+    work = Work()
+    work.send("large", 6000)
+    for _ in range(4):
+        work.engine.work_once(0)
+    small = work.send("small", 100, answer="ranking")
+    work.run()
+    assert work.finished_at["small"] == pytest.approx(0.3)
+    assert small.result.result() == "ranking"
+    assert work.finished_at["large"] == pytest.approx(6.1)
+    assert len(work.queue) == 0
+    assert sum(work.computed) == 6100
+
+
+def test_a_thousand_do_not_wait_for_ever():
+    work = Work(deadline_s=5)
+    large = work.send("large", 3000)
+    # short requests come as fast as the machine takes them: what does not fit is refused at once
+    refused = 0
+    for number in range(200):
+        try:
+            work.send(f"small {number}", 50)
+        except OverloadedError:
+            refused += 1
+        work.engine.work_once(0)
+    work.run()
+    assert large.result.exception() is None
+    assert work.finished_at["large"] <= large.deadline == pytest.approx(6.6)
+    assert refused > 0
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once_with_the_time_to_wait():
+    work = Work(deadline_s=2)
+    work.send("first", 900)
+    work.send("second", 800)
+    with pytest.raises(OverloadedError) as refusal:
+        work.send("third", 200)
+    # 1.9 s of work, a tenth slower, against 2 s
+    assert refusal.value.retry_after_s == pytest.approx(0.09)
+    while work.clock.now < 0.09:
+        work.engine.work_once(0)
+    work.send("third", 200)
+
+
+def test_a_request_may_name_a_nearer_deadline():
+    work = Work(deadline_s=9)
+    work.send("first", 3000)
+    with pytest.raises(OverloadedError):
+        work.send("hurried", 500, deadline_s=0.4)
+    work.send("hurried", 200, deadline_s=0.4)
+    work.run()
+    assert work.finished_at["hurried"] <= 0.4
+
+
+def test_a_promise_is_kept_before_a_better_priority():
+    work = Work(deadline_s=2)
+    work.send("promised", 1000, priority=5)
+    with pytest.raises(OverloadedError):
+        work.send("important", 1500, priority=0, deadline_s=2)
+    work.send("important", 300, priority=0, deadline_s=2)
+    work.run()
+    assert work.finished_at["important"] < work.finished_at["promised"] <= 2.2
+
+
+def test_a_large_request_alone_gets_the_time_it_needs_but_not_more_than_any_may():
+    work = Work(deadline_s=2, longest_s=15)
+    job = work.send("large", 5000)
+    assert job.deadline == pytest.approx(5 * 1.1 * 2, abs=1)
+    small = work.send("small", 100)
+    work.run()
+    assert job.result.exception() is None
+    assert small.result.exception() is None
+    assert work.finished_at["small"] < 0.2
+    with pytest.raises(TooLargeError, match="fewer"):
+        work.send("huge", 20_000)
+
+
+def test_work_of_a_client_that_left_is_dropped():
+    work = Work()
+    running, waiting = work.send("running", 1000), work.send("waiting", 2000)
+    work.engine.work_once(0)
+    work.queue.cancel(running)
+    work.queue.cancel(waiting)
+    work.run()
+    assert work.done == ["running"]
+    assert len(work.queue) == 0
+    assert running.pieces.gi_frame is None
+    assert waiting.pieces.gi_frame is None
+
+
+def test_a_client_that_leaves_during_a_piece_frees_the_machine_after_it():
+    work = Work()
+
+    def pieces():
+        work.queue.cancel(job)
+        yield 10
+        raise AssertionError("the second piece was done")
+
+    job = work.queue.admit(pieces(), Steady(), Terms(1000))
+    work.engine.work_once(0)
+    assert len(work.queue) == 0
+
+
+def test_an_answer_that_would_come_too_late_is_not_computed():
+    work = Work(deadline_s=2)
+    late = work.send("late", 1000)
+    work.clock.now += 3
+    work.run()
+    assert isinstance(late.result.exception(), OverloadedError)
+    assert work.done == []
+
+
+def test_errors_reach_who_waits_and_the_engine_goes_on(caplog):
+    work = Work()
+    failing = work.send("failing", 10, answer=ValueError("canary"))
+    after = work.send("after", 10, answer=1)
+    work.run()
+    assert isinstance(failing.result.exception(), ValueError)
+    assert after.result.result() == 1
+    assert "ValueError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_a_draining_queue_takes_nothing_new_and_does_what_it_has():
+    work = Work()
+    job = work.send("before", 100, answer=1)
+    work.queue.drain()
+    with pytest.raises(OverloadedError, match="stopping"):
+        work.send("after", 10)
+    work.run()
+    assert job.result.result() == 1
+
+
+demands = st.lists(
+    st.builds(
+        Demand,
+        seconds=st.floats(0.01, 3),
+        deadline=st.floats(0.1, 12),
+        priority=st.integers(0, 2),
+        number=st.integers(0, 10**6),
+    ),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda demand: demand.number,
+)
+
+
+def test_a_request_that_is_late_holds_up_no_other():
+    work = Work(deadline_s=4)
+    meter = Steady()
+    late = work.queue.admit(work.pieces("late", 1500, 50, None), meter, Terms(1500))
+    meter.seconds = lambda tokens: tokens / 100  # the machine has become ten times slower
+    small = work.send("small", 100)
+    work.run()
+    assert small.result.exception() is None
+    assert work.finished_at["small"] == pytest.approx(0.1)
+    assert late.result.exception() is None
+
+
+@given(demands, st.floats(0, 3))
+def test_as_many_as_can_be_are_in_time(listed, now):
+    kept = in_time(listed, now)
+    assert slack_s(kept, now) >= -1e-9
+    rest = [demand for demand in listed if all(demand is not each for each in kept)]
+    if len(listed) <= 8:
+        most = max(
+            (len(some) for size in range(len(listed) + 1) for some in combinations(listed, size)
+             if slack_s(some, now) >= 0),
+        )  # fmt: skip
+        assert len(kept) >= most
+    assert len(kept) + len(rest) == len(listed)
+
+
+@given(demands, st.floats(0.01, MARGIN_S))
+def test_whoever_goes_first_every_deadline_that_can_be_met_is_met(listed, piece_s):
+    if slack_s(listed, 0.0) < 0:
+        return
+    now, waiting = 0.0, list(listed)
+    while waiting:
+        chosen = choose_next(waiting, now)
+        step = min(piece_s, chosen.seconds)
+        now += step
+        chosen.seconds -= step
+        if chosen.seconds <= 1e-9:
+            waiting.remove(chosen)
+            assert now <= chosen.deadline + 1e-6
+
+
+def test_slack_is_what_is_left_of_the_tightest_deadline():
+    assert slack_s([], 0) == float("inf")
+    assert slack_s([Demand(1, 5), Demand(2, 4)], 0) == 2
+    assert slack_s([Demand(1, 5), Demand(2, 4)], 3) == -1
