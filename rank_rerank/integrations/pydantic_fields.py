@@ -29,7 +29,7 @@ class RerankFields(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     model: str | None = Field(default=None, description="A folder or a Hub name; None for the bundled model.")
-    top_n: int | None = Field(default=None, description="How many documents to return; None for all.")
+    top_n: int | None = Field(default=None, ge=1, description="How many documents to return; None for all.")
     spans: bool | int = Field(default=False, description="Find the passages that answer, in all hits or so many.")
     long_documents: Literal["truncate", "chunk", "error"] = Field(
         default="truncate", description="What to do with documents longer than the model reads."

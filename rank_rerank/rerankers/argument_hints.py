@@ -75,7 +75,7 @@ def with_hints(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
     def check(names: Iterable[str]) -> None:
         for name in names:
             if name not in known and name in ELSEWHERE:
-                raise TypeError(f"{function.__name__}() has no argument {name!r}; {ELSEWHERE[name]}")
+                raise TypeError(f"{function.__qualname__}() has no argument {name!r}; {ELSEWHERE[name]}")
 
     if iscoroutinefunction(function):
 
