@@ -101,9 +101,9 @@ def _add_search(commands: _Commands) -> None:
     search.add_argument(
         "--candidates",
         type=_positive,
-        default=200,
+        default=100,
         metavar="N",
-        help="how many passages the model reads (200)",
+        help="how many passages the model reads (100)",
     )
     search.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
     search.add_argument("--store", metavar="DIR", help="keep the index and the vectors in DIR")

@@ -64,6 +64,12 @@ def read_html(page: str) -> PageText:
     return reader.result()
 
 
+def _is_no_text(attribute: tuple[str, str | None]) -> bool:
+    """Whether an attribute marks what is the same on every page, or the sign beside a heading that links to it."""
+    name, value = attribute
+    return (name == "role" and value in _NAVIGATION) or (name == "class" and "headerlink" in (value or "").split())
+
+
 class _Reader(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=False)
@@ -90,8 +96,7 @@ class _Reader(HTMLParser):
             if tag == name and tag not in _VOID:
                 self._skipped = (name, depth + 1)
             return
-        is_navigation = any(name == "role" and value in _NAVIGATION for name, value in attrs)
-        if tag not in _VOID and (tag in _SKIPPED or is_navigation):
+        if tag not in _VOID and (tag in _SKIPPED or any(map(_is_no_text, attrs))):
             self._skipped = (tag, 1)
         if tag in _BLOCKS:
             self._end_block()

@@ -10,7 +10,7 @@ from rank_rerank.integrations.folder_search.words import UNSPACED
 
 # code points of a passage: some 200 tokens of prose, 350 of source code
 TARGET_LENGTH = 900
-MAX_LENGTH = 1400
+MAX_LENGTH = 1100
 # in scripts without spaces a token is about a character
 UNSPACED_SHARE = 3
 

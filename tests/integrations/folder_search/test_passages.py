@@ -58,7 +58,7 @@ def test_a_passage_is_read_with_the_headings_it_stands_under():
 
 PAGE = """<!DOCTYPE html><html><head><title>T</title><style>p {}</style></head><body>
 <div role="navigation"><div>Menu <div>deep</div></div></div><nav>More menu</nav>
-<h1>The &amp; <b>Title</b></h1><p>First paragraph with <em>emphasis</em>,
+<h1>The &amp; <b>Title</b><a class="headerlink" href="#t">¶</a></h1><p>First paragraph with <em>emphasis</em>,
 over two lines.<p>Second &#228; <script>var x = "<p>no</p>";</script>one
 <h2>Inner</h2><pre>kept
    as it is</pre><ul><li>one<li>two</ul><img alt="x"><br/>tail</body></html>"""
