@@ -93,6 +93,14 @@ def _run(arguments: argparse.Namespace) -> int:
             from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
 
             run_explain(_fill(ExplainOptions, arguments))
+        case "search":
+            from rank_rerank.cli.search_command import SearchOptions, run_search  # noqa: PLC0415
+
+            run_search(_fill(SearchOptions, arguments))
+        case "mcp":
+            from rank_rerank.cli.mcp_command import McpOptions, run_mcp  # noqa: PLC0415
+
+            run_mcp(_fill(McpOptions, arguments))
         case "export":
             from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
 

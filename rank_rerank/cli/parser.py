@@ -29,6 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_rerank(commands)
     _add_explain(commands)
+    _add_search(commands)
+    _add_mcp(commands)
     _add_encode(commands)
     _add_store(commands)
     _add_evaluate(commands)
@@ -84,6 +86,47 @@ def _add_explain(commands: _Commands) -> None:
         "--html", type=_path, metavar="FILE", help="write a page with marked texts and heat maps to FILE"
     )
     _add_shared(explain)
+
+
+def _add_search(commands: _Commands) -> None:
+    search = commands.add_parser(
+        "search",
+        help="search the files of a folder by meaning",
+        description=(
+            "Find the passages in the text, Markdown, HTML and source files of FOLDER that answer the query. The first "
+            "search makes an index and keeps vectors, in FOLDER/.rank-rerank, so that later ones are fast. Hidden "
+            'files and what git ignores are left out. Needs the extra "search".'
+        ),
+    )
+    search.add_argument("query", help="what is searched for")
+    search.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where (the current folder)")
+    search.add_argument("--top-k", type=_positive, default=10, metavar="K", help="how many passages to show (10)")
+    search.add_argument(
+        "--candidates", type=_positive, default=100, metavar="N", help="how many passages the model reads (100)"
+    )
+    search.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
+    search.add_argument("--store", metavar="DIR", help="keep the index and the vectors in DIR")
+    _add_shared(search)
+
+
+def _add_mcp(commands: _Commands) -> None:
+    mcp = commands.add_parser(
+        "mcp",
+        help="serve rerank and search_folder to programs that speak MCP",
+        description=(
+            "Serve the tools rerank and search_folder over the Model Context Protocol, on standard input and output, "
+            'on this machine only. Needs the extra "mcp".'
+        ),
+    )
+    mcp.add_argument(
+        "--root",
+        dest="roots",
+        action="append",
+        metavar="DIR",
+        help="a folder that may be searched, with all in it; may be given again (the current folder)",
+    )
+    mcp.add_argument("--store", metavar="DIR", help="keep indexes and vectors in DIR")
+    _add_shared(mcp)
 
 
 def _add_candidates(command: argparse.ArgumentParser, top_k: str) -> None:

@@ -7,7 +7,7 @@ from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.dense_reranker import DenseReranker
 from rank_rerank.rerankers.loading import load, load_with
-from rank_rerank.rerankers.requests import RerankRequest, answer, check_fields, check_request, instructed
+from rank_rerank.rerankers.requests import RerankRequest, aanswer, answer, check_fields, check_request, instructed
 from rank_rerank.rerankers.reranker import Reranker
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RerankRequest",
     "Reranker",
     "RuntimeOptions",
+    "aanswer",
     "answer",
     "calibrate",
     "check_fields",

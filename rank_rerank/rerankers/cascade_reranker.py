@@ -4,12 +4,15 @@ import logging
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rank_rerank.arguments import check_number
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
+from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.cancellation import run_in_thread, stop_if_abandoned
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
@@ -75,6 +78,7 @@ class CascadeReranker:
             )
         object.__setattr__(self, "stages", stages)
 
+    @with_hints
     def rerank(
         self,
         query: str,
@@ -88,6 +92,7 @@ class CascadeReranker:
         found = self.rerank_in_stages(query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
         return found[0]
 
+    @with_hints
     def rerank_many(
         self,
         queries: Queries,
@@ -112,6 +117,44 @@ class CascadeReranker:
             else self.first.rerank_many(texts, candidates)
         )
         return [self._finish(ranking, show_progress)[:top_k] for ranking in firsts]
+
+    @with_hints
+    async def arerank(
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Ranking:
+        """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next stage or block.
+
+        Raises:
+            RankRerankError: as rerank.
+        """
+        work = partial(self.rerank, query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
+        return await run_in_thread(work)
+
+    @with_hints
+    async def arerank_many(
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranking]:
+        """As rerank_many, in a thread; cancellation is as in arerank.
+
+        Raises:
+            RankRerankError: as rerank_many.
+        """
+        work = partial(
+            self.rerank_many, queries, documents_per_query, top_k=top_k, text_key=text_key, show_progress=show_progress
+        )
+        return await run_in_thread(work)
 
     def rerank_in_stages(
         self,
@@ -190,6 +233,7 @@ def _read(
     usage: list[Usage | None] = []
     slowest_ms = 0.0
     for start in range(0, len(promising), size):
+        stop_if_abandoned()
         spent_ms = 1000 * (time.perf_counter() - begun)
         if stage.budget_ms is not None and start and spent_ms + slowest_ms > stage.budget_ms:
             logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))

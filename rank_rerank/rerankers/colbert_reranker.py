@@ -1,6 +1,7 @@
 """ColbertReranker: documents ranked by late interaction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -13,11 +14,13 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import Ranking
+from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
 from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
+from rank_rerank.rerankers.shared_calls import Call, SharedCalls
 from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
@@ -39,6 +42,7 @@ class ColbertReranker:
     encoder: TokenEncoder
     num_threads: int | None = None
     calibration: Calibration | None = None
+    _calls: SharedCalls = field(default_factory=SharedCalls, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.calibration is not None:
@@ -51,6 +55,7 @@ class ColbertReranker:
         """What becomes of the sums of similarities."""
         return ScoreScale.of(self.encoder.checkpoint, self.calibration)
 
+    @with_hints
     def rerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
@@ -148,6 +153,7 @@ class ColbertReranker:
         """
         return with_spans(self.encoder, ranking, threshold=threshold, max_spans=max_spans)
 
+    @with_hints
     def rerank_many(  # noqa: PLR0913 - every option of a request
         self,
         queries: Queries,
@@ -191,6 +197,81 @@ class ColbertReranker:
             for number, query in enumerate(texts)
         ]
         return self._rank(tasks, options)
+
+    @with_hints
+    async def arerank(  # noqa: PLR0913 - every option of a request
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        store: EmbeddingStore | None = None,
+        spans: bool | int = False,
+        long_documents: LongDocuments = "truncate",
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Ranking:
+        """As rerank, without holding up the event loop; results are those of rerank, to the bit.
+
+        Calls that wait at the same time are answered together. When the task that waits is cancelled, the work ends
+        before its next window of documents.
+
+        Args:
+            query: as in rerank.
+            documents: as in rerank.
+            top_k: as in rerank.
+            store: as in rerank.
+            spans: as in rerank.
+            long_documents: as in rerank.
+            text_key: as in rerank.
+            show_progress: as in rerank.
+
+        Raises:
+            RankRerankError: as rerank.
+        """
+        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        candidates = read_candidates(documents, "documents", store, text_key)
+
+        def alone() -> list[Ranking]:
+            return [self.rerank(query, candidates, **vars(options))]
+
+        call = Call([read_query(query)], [candidates], options, partial(self.rerank_many, **vars(options)), alone)
+        return (await self._calls.rank(call))[0]
+
+    @with_hints
+    async def arerank_many(  # noqa: PLR0913 - every option of a request
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+        store: EmbeddingStore | None = None,
+        spans: bool | int = False,
+        long_documents: LongDocuments = "truncate",
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranking]:
+        """As rerank_many, without holding up the event loop; calls and cancellation are as in arerank.
+
+        Args:
+            queries: as in rerank_many.
+            documents_per_query: as in rerank_many.
+            top_k: as in rerank_many.
+            store: as in rerank_many.
+            spans: as in rerank_many.
+            long_documents: as in rerank_many.
+            text_key: as in rerank_many.
+            show_progress: as in rerank_many.
+
+        Raises:
+            RankRerankError: as rerank_many.
+        """
+        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        texts, candidates = read_many(
+            queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
+        )
+        many = partial(self.rerank_many, **vars(options))
+        return await self._calls.rank(Call(texts, candidates, options, many, partial(many, texts, candidates)))
 
     def _rank(self, tasks: list[Task], options: RankOptions) -> list[Ranking]:
         """Rank lists of documents, whole or in chunks."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rank_rerank.arrays import Float32Vector
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
+from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
 from rank_rerank.rerankers.progress import check_show_progress, progress_bar
 from rank_rerank.scoring.cross_encoder import CrossEncoder, PairScores
@@ -28,6 +31,7 @@ class CrossEncoderReranker:
 
     cross_encoder: CrossEncoder
 
+    @with_hints
     def rerank(
         self,
         query: str,
@@ -62,6 +66,7 @@ class CrossEncoderReranker:
         with progress_bar(len(candidates), "pair", show_progress) as bar:
             return self._rerank(query, candidates, top_k, "the query", bar.update)
 
+    @with_hints
     def rerank_many(
         self,
         queries: Queries,
@@ -86,6 +91,44 @@ class CrossEncoderReranker:
                 self._rerank(query, candidates[number], top_k, f"queries[{number}]", bar.update)
                 for number, query in enumerate(texts)
             ]
+
+    @with_hints
+    async def arerank(
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Ranking:
+        """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next window.
+
+        Raises:
+            RankRerankError: as rerank.
+        """
+        work = partial(self.rerank, query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
+        return await run_in_thread(work)
+
+    @with_hints
+    async def arerank_many(
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+        text_key: str | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranking]:
+        """As rerank_many, in a thread; cancellation is as in arerank.
+
+        Raises:
+            RankRerankError: as rerank_many.
+        """
+        work = partial(
+            self.rerank_many, queries, documents_per_query, top_k=top_k, text_key=text_key, show_progress=show_progress
+        )
+        return await run_in_thread(work)
 
     def _rerank(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Querie
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.refinement.dense import dense_scores
+from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.cancellation import run_in_thread, stop_if_abandoned
 from rank_rerank.rerankers.candidates import read_many, read_query
 
 
@@ -45,6 +48,7 @@ class DenseReranker:
         if not isinstance(self.vector_key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("vector_key must be the name of a key in the documents' metadata")
 
+    @with_hints
     def rerank(self, query: str, documents: Documents, *, top_k: int | None = None) -> Ranking:
         """Order documents by the cosine of their vectors with the query's; no text is read.
 
@@ -63,6 +67,7 @@ class DenseReranker:
         candidates = as_documents(documents, "documents")
         return self._rerank(read_query(query), candidates, "documents", top_k)
 
+    @with_hints
     def rerank_many(
         self, queries: Queries, documents_per_query: DocumentsPerQuery, *, top_k: int | None = None
     ) -> list[Ranking]:
@@ -78,7 +83,40 @@ class DenseReranker:
             for number, query in enumerate(texts)
         ]
 
+    @with_hints
+    async def arerank(
+        self,
+        query: str,
+        documents: Documents,
+        *,
+        top_k: int | None = None,
+    ) -> Ranking:
+        """As rerank, in a thread; when the task that waits is cancelled, the work ends before the next query's.
+
+        Raises:
+            RankRerankError: as rerank.
+        """
+        work = partial(self.rerank, query, documents, top_k=top_k)
+        return await run_in_thread(work)
+
+    @with_hints
+    async def arerank_many(
+        self,
+        queries: Queries,
+        documents_per_query: DocumentsPerQuery,
+        *,
+        top_k: int | None = None,
+    ) -> list[Ranking]:
+        """As rerank_many, in a thread; cancellation is as in arerank.
+
+        Raises:
+            RankRerankError: as rerank_many.
+        """
+        work = partial(self.rerank_many, queries, documents_per_query, top_k=top_k)
+        return await run_in_thread(work)
+
     def _rerank(self, query: str, documents: list[Document], name: str, top_k: int | None) -> Ranking:
+        stop_if_abandoned()
         asked = np.asarray(self.encode_query(query))
         if asked.ndim != 1 or asked.dtype.kind not in "fiu":
             raise ShapeError(f"encode_query must give one vector of numbers, [dim], not {asked.shape}")

@@ -11,6 +11,7 @@ from rank_rerank.devices import Precision, Runtime
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.inference.load_options import Device, LoadOptions, RuntimeOptions
+from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.scoring.cross_encoder import CrossEncoder
@@ -48,6 +49,7 @@ def load(
 ) -> ColbertReranker | CrossEncoderReranker: ...
 
 
+@with_hints
 def load(  # noqa: PLR0913 - one place where every choice is made
     name_or_folder: str | Path | None = None,
     *,

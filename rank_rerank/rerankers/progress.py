@@ -1,10 +1,11 @@
-"""The bar that long work shows."""
+"""The bar that long work shows; where it moves on, work that nobody waits for ends."""
 
 from typing import Any
 
 from tqdm import tqdm
 
 from rank_rerank.arguments import check_flag
+from rank_rerank.rerankers.cancellation import stop_if_abandoned
 
 # work that is done sooner needs no bar
 DELAY_S = 1.0
@@ -20,8 +21,14 @@ def progress_bar(total: int, unit: str, show_progress: bool | None) -> Any:  # n
             takes longer than a second.
     """
     if show_progress is None:
-        return tqdm(total=total, unit=unit, disable=None, delay=DELAY_S, leave=False)
-    return tqdm(total=total, unit=unit, disable=not show_progress, leave=False)
+        return _Bar(total=total, unit=unit, disable=None, delay=DELAY_S, leave=False)
+    return _Bar(total=total, unit=unit, disable=not show_progress, leave=False)
+
+
+class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - generic for the type checker only
+    def update(self, n: float | None = 1) -> bool | None:
+        stop_if_abandoned()
+        return super().update(n)
 
 
 def check_show_progress(show_progress: object) -> bool | None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rank_rerank.documents import Documents, as_documents
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking
+from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
@@ -117,6 +119,30 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
     if request.text_key is not None:
         documents = as_documents(documents, text_key=request.text_key)
     return reranker.rerank(request.query, documents, top_k=request.top_k)
+
+
+async def aanswer(reranker: Reranker, request: RerankRequest) -> Ranking:
+    """As answer, without holding up the event loop; when the waiting task is cancelled, the work ends early.
+
+    Calls of one ColbertReranker that wait at the same time are answered together, with the bits each would get alone.
+
+    Raises:
+        InvalidArgumentError: as answer.
+        RankRerankError: as the reranker's ``rerank``.
+    """
+    check_request(reranker, request)
+    if isinstance(reranker, ColbertReranker):
+        return await reranker.arerank(
+            request.query,
+            request.documents,
+            top_k=request.top_k,
+            store=request.store,
+            spans=request.spans,
+            long_documents=request.long_documents,
+            text_key=request.text_key,
+            show_progress=request.show_progress,
+        )
+    return await run_in_thread(partial(answer, reranker, request))
 
 
 def check_request(reranker: Reranker, request: RerankRequest) -> None:

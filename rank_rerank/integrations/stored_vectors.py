@@ -1,0 +1,46 @@
+"""Candidates whose token vectors a vector database has kept: only the query is encoded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray
+from rank_rerank.documents import Document
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError, ShapeError
+from rank_rerank.rankings import Ranking, Usage
+from rank_rerank.rerankers import ColbertReranker, Reranker
+from rank_rerank.scoring.maxsim import maxsim
+
+
+def rank_vectors(reranker: Reranker, query: str, matrices: Sequence[AnyArray], top_k: int | None = None) -> Ranking:
+    """Rank stored documents; vectors as the encoder gave them have the scores of ``rerank``, to the bit.
+
+    Args:
+        reranker: of the model that made the vectors, which is for the caller to know.
+        query: a text with at least one word.
+        matrices: for each a [num_tokens, dim] array; a document without vectors comes last.
+        top_k: how many hits to return; None for all.
+
+    Raises:
+        InvalidArgumentError: the reranker is not a late-interaction one.
+        ShapeError: a matrix has another dim than the model, or not two axes.
+        EmptyQueryError: the query has no words.
+    """
+    if not isinstance(reranker, ColbertReranker):
+        raise InvalidArgumentError(
+            f"stored token vectors are ranked by a late-interaction model, not by a {type(reranker).__name__}"
+        )
+    asked = reranker.encoder.encode_query(query)[0]
+    dim = asked.shape[1]
+    for index, matrix in enumerate(matrices):
+        if matrix.ndim != 2 or matrix.shape[1] != dim:  # noqa: PLR2004
+            raise ShapeError(
+                f"the vectors of candidate {index} need the axes [num_tokens, {dim}]; these are {matrix.shape}. "
+                "They must be of the reranker's model"
+            )
+    packed = TokenEmbeddings.from_list([np.asarray(each, np.float32) for each in matrices])
+    sums = maxsim(asked, packed, num_threads=reranker.num_threads) if matrices else np.empty(0, np.float32)
+    scored = reranker.scale.apply(sums, len(asked), np.zeros(len(matrices), np.bool_))
+    name = reranker.encoder.checkpoint.name
+    return Ranking(query, usage=Usage(len(asked), 0), model=name).filled([Document("")] * len(matrices), scored, top_k)
