@@ -77,10 +77,6 @@ def _end_without_output(error: OSError) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # the commands pull in the runtimes, which --help should not wait for
     match arguments.command:
-        case "doctor":
-            from rank_rerank.cli.doctor import DoctorOptions, run_doctor  # noqa: PLC0415
-
-            return run_doctor(_fill(DoctorOptions, arguments))
         case "encode":
             from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
 
@@ -101,6 +97,18 @@ def _run(arguments: argparse.Namespace) -> int:
             from rank_rerank.cli.mcp_command import McpOptions, run_mcp  # noqa: PLC0415
 
             run_mcp(_fill(McpOptions, arguments))
+        case "rerank":
+            from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
+
+            run_rerank(_fill(RerankOptions, arguments))
+        case _:
+            return _run_tool(arguments)
+    return EXIT_DONE
+
+
+def _run_tool(arguments: argparse.Namespace) -> int:
+    """The commands around models, stores and the server."""
+    match arguments.command:
         case "export":
             from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
 
@@ -116,9 +124,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
             run_serve({name: value for name, value in vars(arguments).items() if name != "command"})
         case _:
-            from rank_rerank.cli.rerank_command import RerankOptions, run_rerank  # noqa: PLC0415
+            from rank_rerank.cli.doctor import DoctorOptions, run_doctor  # noqa: PLC0415
 
-            run_rerank(_fill(RerankOptions, arguments))
+            return run_doctor(_fill(DoctorOptions, arguments))
     return EXIT_DONE
 
 

@@ -1,14 +1,20 @@
 """The command's arguments."""
 
 import argparse
-from pathlib import Path
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
+from rank_rerank.cli.model_arguments import (
+    add_hub_arguments,
+    add_model_arguments,
+    add_runtime_arguments,
+    path,
+    positive,
+)
 from rank_rerank.cli.serve_arguments import add_serve_arguments
 from rank_rerank.cli.suggestions import SuggestingParser
-from rank_rerank.devices import PRECISIONS, RUNTIMES, installed_version
+from rank_rerank.devices import installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
 
 
@@ -52,10 +58,10 @@ def _add_rerank(commands: _Commands) -> None:
         ),
     )
     _add_candidates(rerank, "how many hits to show (all)")
-    rerank.add_argument("--output", type=_path, metavar="FILE", help="write JSON lines to FILE instead")
-    rerank.add_argument("--store", type=_path, metavar="DIR", help="a store: candidates it holds are not encoded again")
+    rerank.add_argument("--output", type=path, metavar="FILE", help="write JSON lines to FILE instead")
+    rerank.add_argument("--store", type=path, metavar="DIR", help="a store: candidates it holds are not encoded again")
     rerank.add_argument(
-        "--ids", type=_path, metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
+        "--ids", type=path, metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
     )
     rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
     rerank.add_argument(
@@ -65,10 +71,10 @@ def _add_rerank(commands: _Commands) -> None:
         help="of what is longer than the model reads, read the beginning (the default), all in chunks, or refuse it",
     )
     rerank.add_argument(
-        "--chunk-length", type=_positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
+        "--chunk-length", type=positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
     )
     rerank.add_argument("--instruction", metavar="TEXT", help="what a causal reranker judges documents by (its own)")
-    _add_shared(rerank)
+    add_model_arguments(rerank)
 
 
 def _add_explain(commands: _Commands) -> None:
@@ -83,9 +89,9 @@ def _add_explain(commands: _Commands) -> None:
     )
     _add_candidates(explain, "how many hits to explain (10)")
     explain.add_argument(
-        "--html", type=_path, metavar="FILE", help="write a page with marked texts and heat maps to FILE"
+        "--html", type=path, metavar="FILE", help="write a page with marked texts and heat maps to FILE"
     )
-    _add_shared(explain)
+    add_model_arguments(explain)
 
 
 def _add_search(commands: _Commands) -> None:
@@ -100,13 +106,13 @@ def _add_search(commands: _Commands) -> None:
     )
     search.add_argument("query", help="what is searched for")
     search.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where (the current folder)")
-    search.add_argument("--top-k", type=_positive, default=10, metavar="K", help="how many passages to show (10)")
+    search.add_argument("--top-k", type=positive, default=10, metavar="K", help="how many passages to show (10)")
     search.add_argument(
-        "--candidates", type=_positive, default=100, metavar="N", help="how many passages the model reads (100)"
+        "--candidates", type=positive, default=100, metavar="N", help="how many passages the model reads (100)"
     )
     search.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
     search.add_argument("--store", metavar="DIR", help="keep the index and the vectors in DIR")
-    _add_shared(search)
+    add_model_arguments(search)
 
 
 def _add_mcp(commands: _Commands) -> None:
@@ -126,14 +132,14 @@ def _add_mcp(commands: _Commands) -> None:
         help="a folder that may be searched, with all in it; may be given again (the current folder)",
     )
     mcp.add_argument("--store", metavar="DIR", help="keep indexes and vectors in DIR")
-    _add_shared(mcp)
+    add_model_arguments(mcp)
 
 
 def _add_candidates(command: argparse.ArgumentParser, top_k: str) -> None:
     """A query and what is ranked for it; top_k: the help of --top-k."""
     command.add_argument("query", help="what is searched for")
     command.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    command.add_argument("--top-k", type=_positive, metavar="K", help=top_k)
+    command.add_argument("--top-k", type=positive, metavar="K", help=top_k)
     command.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
     _add_format(command)
 
@@ -161,12 +167,12 @@ def _add_encode(commands: _Commands) -> None:
         ),
     )
     encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
-    encode.add_argument("--store", type=_path, metavar="DIR", required=True, help="the store")
+    encode.add_argument("--store", type=path, metavar="DIR", required=True, help="the store")
     encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
     encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
-    encode.add_argument("--pool", type=_positive, metavar="N", help="keep one of N vectors of a document (all)")
+    encode.add_argument("--pool", type=positive, metavar="N", help="keep one of N vectors of a document (all)")
     encode.add_argument("--pool-method", choices=("hierarchical", "sequential"), help="which to join (hierarchical)")
-    encode.add_argument("--dims", type=_positive, metavar="N", help="keep N numbers of each vector (all)")
+    encode.add_argument("--dims", type=positive, metavar="N", help="keep N numbers of each vector (all)")
     encode.add_argument(
         "--dims-method",
         choices=("rotation", "first"),
@@ -174,7 +180,7 @@ def _add_encode(commands: _Commands) -> None:
     )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
     _add_format(encode)
-    _add_shared(encode)
+    add_model_arguments(encode)
 
 
 def _add_store(commands: _Commands) -> None:
@@ -203,9 +209,9 @@ def _add_store(commands: _Commands) -> None:
     )
     advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
     advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
-    advise.add_argument("--sample", type=_positive, default=300, metavar="N", help="how many documents (300)")
+    advise.add_argument("--sample", type=positive, default=300, metavar="N", help="how many documents (300)")
     advise.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
-    _add_shared(advise)
+    add_model_arguments(advise)
 
 
 def _add_evaluate(commands: _Commands) -> None:
@@ -219,7 +225,7 @@ def _add_evaluate(commands: _Commands) -> None:
         ),
     )
     add_evaluate_arguments(evaluate)
-    _add_runtime(evaluate)
+    add_runtime_arguments(evaluate)
 
 
 def _add_serve(commands: _Commands) -> None:
@@ -266,7 +272,7 @@ def _add_export(commands: _Commands) -> None:
             "model", metavar="MODEL", help="a model folder" + (" or a Hub name" if command is export else "")
         )
         command.add_argument("output", metavar="OUTPUT", help="the folder to make")
-    _add_hub(export)
+    add_hub_arguments(export)
 
 
 def _add_doctor(commands: _Commands) -> None:
@@ -277,43 +283,4 @@ def _add_doctor(commands: _Commands) -> None:
     )
     doctor.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
-    _add_shared(doctor)
-
-
-def _add_shared(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", metavar="MODEL", help="a model folder or a Hub name (the bundled model)")
-    _add_runtime(command)
-
-
-def _add_runtime(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--threads", dest="num_threads", type=_positive, metavar="N", help="threads that work (all processors)"
-    )
-    command.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, mps, several with commas between, or an execution provider of ONNX Runtime (auto)",
-    )
-    command.add_argument("--precision", choices=PRECISIONS, default="auto", help="what numbers are computed in (auto)")
-    command.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what computes the model (auto)")
-    _add_hub(command)
-
-
-def _add_hub(command: argparse.ArgumentParser) -> None:
-    hub = command.add_argument_group("models of the Hub")
-    hub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (the main branch)")
-    hub.add_argument("--token", metavar="TOKEN", help="for models that are not public (HF_TOKEN, or that of hf login)")
-    hub.add_argument("--local-files-only", action="store_true", help="take what the cache has; no network")
-    hub.add_argument("--cache-dir", type=_path, metavar="DIR", help="the folder of the cache (huggingface-hub's)")
-
-
-def _path(text: str) -> str:
-    """A path, with "~" read as a shell reads it that stands at the beginning of a word."""
-    return str(Path(text).expanduser()) if text.startswith("~") else text
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
+    add_model_arguments(doctor)

@@ -8,8 +8,9 @@ from rank_rerank.arrays import AnyArray
 from rank_rerank.documents import Document
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, ShapeError
-from rank_rerank.rankings import Ranking, Usage
+from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import ColbertReranker, Reranker
+from rank_rerank.rerankers.tasks import Task
 from rank_rerank.scoring.maxsim import maxsim
 
 
@@ -31,8 +32,9 @@ def rank_vectors(reranker: Reranker, query: str, matrices: Sequence[AnyArray], t
         raise InvalidArgumentError(
             f"stored token vectors are ranked by a late-interaction model, not by a {type(reranker).__name__}"
         )
-    asked = reranker.encoder.encode_query(query)[0]
-    dim = asked.shape[1]
+    stand_ins = [Document("")] * len(matrices)
+    task = Task(query, reranker.encoder.encode_query(query), stand_ins, "the candidates")
+    dim = task.vectors.shape[1]
     for index, matrix in enumerate(matrices):
         if matrix.ndim != 2 or matrix.shape[1] != dim:  # noqa: PLR2004
             raise ShapeError(
@@ -40,7 +42,6 @@ def rank_vectors(reranker: Reranker, query: str, matrices: Sequence[AnyArray], t
                 "They must be of the reranker's model"
             )
     packed = TokenEmbeddings.from_list([np.asarray(each, np.float32) for each in matrices])
-    sums = maxsim(asked, packed, num_threads=reranker.num_threads) if matrices else np.empty(0, np.float32)
-    scored = reranker.scale.apply(sums, len(asked), np.zeros(len(matrices), np.bool_))
-    name = reranker.encoder.checkpoint.name
-    return Ranking(query, usage=Usage(len(asked), 0), model=name).filled([Document("")] * len(matrices), scored, top_k)
+    sums = maxsim(task.vectors, packed, num_threads=reranker.num_threads) if matrices else np.empty(0, np.float32)
+    scored = reranker.scale.apply(sums, task, np.zeros(len(matrices), np.bool_))
+    return task.ranking(reranker.encoder.checkpoint.name, 0).filled(stand_ins, scored, top_k)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.documents import Documents
+from rank_rerank.documents import Document, Documents
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder

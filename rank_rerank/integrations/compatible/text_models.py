@@ -38,7 +38,7 @@ class TextCrossEncoder:
             documents: texts.
             batch_size: changes nothing.
         """
-        ranking = self.reranker.rerank(query, documents)
+        ranking = self.reranker.rerank(query, list(documents))
         return iter([hit.score for hit in sorted(ranking, key=lambda hit: hit.index)])
 
     @with_hints
