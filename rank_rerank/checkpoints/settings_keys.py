@@ -19,7 +19,8 @@ TOKENIZER = KeyTable().with_keys(
     without_effect="""
         tokenizer_class backend is_local name_or_path special_tokens_map_file tokenizer_file vocab_file merges_file
         processor_class files_loaded use_fast clean_up_tokenization_spaces errors legacy sp_model_kwargs
-        spaces_between_special_tokens
+        spaces_between_special_tokens local_files_only token use_auth_token revision cache_dir force_download proxies
+        subfolder trust_remote_code _commit_hash _from_auto
         cls_token sep_token unk_token bos_token mask_token eos_token pad_token added_tokens_decoder
         additional_special_tokens extra_special_tokens model_specific_special_tokens split_special_tokens
         add_bos_token add_eos_token trim_offsets do_basic_tokenize never_split do_word_tokenize wordpieces_prefix

@@ -60,11 +60,9 @@ def _typed(wrong: str) -> Generator[None]:
     """Turn a failure of the package into a typed error, which does not say what it failed on."""
     try:
         yield
-    except MemoryError:
-        raise
-    except Exception as error:  # the binding raises plain Exception
-        raise CheckpointFormatError(f"{wrong} ({type(error).__name__}); fetch the model's file again") from error
     except BaseException as error:
-        if type(error).__name__ != PANIC:
-            raise
-        raise CheckpointFormatError(f"{wrong} (a pattern of it gave up); fetch the model's file again") from error
+        if type(error).__name__ == PANIC:
+            wrong = f"{wrong}: a pattern of it gave up"
+        elif type(error) is not Exception and not isinstance(error, ValueError):
+            raise  # no failure of the package, whose binding raises plain Exception
+        raise CheckpointFormatError(f"{wrong}. Fetch the model's file again") from error

@@ -54,3 +54,11 @@ def base_folder(tmp_path_factory):
         return made[kind]
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_reported(caplog):
+    """What these libraries save holds no key that this library does not know."""
+    yield
+    said = [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)]
+    assert not [line for line in said if "is not followed" in line]
