@@ -88,6 +88,7 @@ def make_targets(folder):
         *cross_encoders(folder),
         *encoders(reranker.encoder),
         *others(reranker),
+        *made_by_users(reranker),
     ]
 
 
@@ -230,20 +231,6 @@ def others(reranker):
     explained = reranker.explain("capital of France", "Paris is the capital of France.")
     return [
         Target(
-            "DenseReranker",
-            DenseReranker,
-            {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
-            fixed=("encode_query",),
-            weight=0.1,
-        ),
-        Target(
-            "Document",
-            lambda **given: reranker.rerank("whale", [Document(**given)]),
-            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
-            check_dict,
-            weight=0.3,
-        ),
-        Target(
             "find_snippet",
             find_snippet,
             {"text": words, "spans": passages, "max_characters": one_of(10, 240)},
@@ -275,4 +262,23 @@ def others(reranker):
             ("explanations",),
         ),
         Target("get_gpu_device", rank_rerank.get_gpu_device, {}, check_type(str), weight=0.02),
+    ]
+
+
+def made_by_users(reranker):
+    return [
+        Target(
+            "DenseReranker",
+            DenseReranker,
+            {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
+            fixed=("encode_query",),
+            weight=0.1,
+        ),
+        Target(
+            "Document",
+            lambda **given: reranker.rerank("whale", [Document(**given)]),
+            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
+            check_dict,
+            weight=0.3,
+        ),
     ]
