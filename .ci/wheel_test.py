@@ -39,6 +39,9 @@ def check_contents(wheel: Path) -> None:
     for name in ("LICENSE", "README.md", "provenance.json", "tokenizer.json", "onnx_config.json"):
         check(f"rank_rerank/bundled/{name}" in names, f"{name} of the bundled model is missing")
     check("rank_rerank/py.typed" in names, "py.typed is missing")
+    trusted = "haystack_integrations/components/rankers/rank_rerank/__init__.py"
+    packages = {str(Path(name).parent) for name in names if name.startswith("haystack_integrations/")}
+    check(trusted in names and packages == {str(Path(trusted).parent)}, "the package that Haystack trusts is missing")
     check(not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))], "stray files")
     check(wheel.stat().st_size < 30e6, f"the wheel has {wheel.stat().st_size / 1e6:.0f} MB")  # noqa: PLR2004
 

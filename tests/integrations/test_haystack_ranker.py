@@ -145,10 +145,10 @@ def test_a_reranker_object_is_used_and_never_lost_in_silence(reranker):
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
-def test_a_top_k_that_is_not_above_0_is_refused(top_k):
-    with pytest.raises(ValueError, match="above 0"):
+def test_a_top_k_that_is_below_1_is_refused(top_k):
+    with pytest.raises(ValueError, match="must be a whole number of 1 or more"):
         RankRerankRanker(top_k=top_k)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="must be a whole number of 1 or more"):
         RankRerankRanker().run(QUERY, [], top_k=top_k)
 
 

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Unpack
 
 from rank_rerank.arrays import AnyArray
+from rank_rerank.documents import Documents
 from rank_rerank.inference.load_options import LoadKeywords
 from rank_rerank.integrations.compatible.opening import Model, open_late_interaction, open_reranker, score_pairs
 from rank_rerank.rerankers.argument_hints import with_hints
@@ -28,7 +29,7 @@ class TextCrossEncoder:
     def rerank(
         self,
         query: str,
-        documents: Iterable[str],
+        documents: Documents,
         batch_size: int = 64,  # noqa: ARG002 - no score depends on it
     ) -> Iterator[float]:
         """Score documents, in the order given; errors are as in rerank.

@@ -1,14 +1,13 @@
 import json
 import os
 import shutil
-from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[search]"')
 pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install "rank-rerank[search]"')
 
-from rank_rerank import CascadeReranker, CascadeStage
+from rank_rerank import CascadeReranker, CascadeStage, TokenEncoder
 from rank_rerank.errors import EmptyQueryError, FileFormatError, InvalidArgumentError
 from rank_rerank.integrations.folder_search import search_place
 from rank_rerank.integrations.folder_search.folder_search import FolderQuery, search_folder
@@ -34,23 +33,18 @@ def folder(tmp_path):
     return folder
 
 
-class CountingEncoder:
-    """The encoder, with how many documents it was given."""
-
-    def __init__(self, encoder):
-        self._encoder, self.count = encoder, 0
-
-    def __getattr__(self, name):
-        return getattr(self._encoder, name)
-
-    def encode_documents(self, documents):
-        self.count += len(documents)
-        return self._encoder.encode_documents(documents)
-
-
 @pytest.fixture
-def counted(reranker):
-    return replace(reranker, encoder=CountingEncoder(reranker.encoder))
+def encoded(monkeypatch):
+    """Every text that is encoded."""
+    texts = []
+    encode = TokenEncoder.encode_documents
+
+    def count(self, documents):
+        texts.extend(documents)
+        return encode(self, documents)
+
+    monkeypatch.setattr(TokenEncoder, "encode_documents", count)
+    return texts
 
 
 def test_the_passage_that_answers_comes_first_with_its_place(reranker, folder):
@@ -66,26 +60,26 @@ def test_the_passage_that_answers_comes_first_with_its_place(reranker, folder):
     json.dumps(best.to_dict())
 
 
-def test_the_second_search_encodes_and_indexes_nothing(counted, folder, monkeypatch):
-    first = search_folder(counted, folder, FolderQuery(QUERY))
-    assert counted.encoder.count == first.num_read > 0
+def test_the_second_search_encodes_and_indexes_nothing(reranker, encoded, folder, monkeypatch):
+    first = search_folder(reranker, folder, FolderQuery(QUERY))
+    assert len(encoded) == first.num_read > 0
     monkeypatch.setattr("rank_rerank.integrations.folder_search.passage_index._build", None)
-    again = search_folder(counted, folder, FolderQuery(QUERY))
+    again = search_folder(reranker, folder, FolderQuery(QUERY))
     assert again.hits == first.hits
-    assert counted.encoder.count == first.num_read
-    other = search_folder(counted, folder, FolderQuery("yellow fruit"))
+    assert len(encoded) == first.num_read
+    other = search_folder(reranker, folder, FolderQuery("yellow fruit"))
     assert other.hits[0].path == "fruit.txt"
-    assert counted.encoder.count == first.num_read
+    assert len(encoded) == first.num_read
 
 
-def test_a_changed_file_is_read_again_and_nothing_else_is_encoded(counted, folder):
-    before = search_folder(counted, folder, FolderQuery(QUERY)).num_read
+def test_a_changed_file_is_read_again_and_nothing_else_is_encoded(reranker, encoded, folder):
+    before = search_folder(reranker, folder, FolderQuery(QUERY)).num_read
     (folder / "new.txt").write_text("Paris, the capital of France, lies on the Seine.")
     (folder / "fruit.txt").unlink()
-    found = search_folder(counted, folder, FolderQuery(QUERY))
+    found = search_folder(reranker, folder, FolderQuery(QUERY))
     assert found.hits[0].path == "new.txt"
     assert all(hit.path != "fruit.txt" for hit in found)
-    assert counted.encoder.count == before + 1
+    assert len(encoded) == before + 1
 
 
 def test_the_index_lies_in_the_folder_where_git_and_the_search_ignore_it(reranker, folder):
