@@ -145,13 +145,9 @@ def test_the_first_command_ranks_the_abstract_that_bears_on_the_claim_first(rera
 @every_page
 def test_every_path_and_link_leads_somewhere(page):
     for path in set(re.findall(r"`((?:benchmarks|examples|tests|rank_rerank)/[\w./]+)[` ]", read(page))):
-        assert (ROOT / path).exists() or path in PLANNED, path
+        assert (ROOT / path).exists(), path
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", read(page)):
         assert (page.parent / target).exists(), target
-
-
-# rooms that the plan of the house names and that are not built yet
-PLANNED = {"rank_rerank/serving/dialects/", "rank_rerank/integrations/"}
 
 
 @every_page
