@@ -5,8 +5,9 @@
     rank-rerank export tuned tuned-onnx --int8 --texts texts.txt
     rank-rerank evaluate COLLECTION --split test --model MODEL --model tuned-onnx --report report.html
 
-MODEL is a folder that PyLate reads, as `examples/bundled_model/unpack.py` writes of the bundled model. Each step takes one
-query with its best documents by the teacher, and pulls the student's distribution over them to the teacher's. Needs PyLate.
+MODEL is a folder that PyLate reads, as `examples/bundled_model/unpack.py` writes of the bundled model. Each step takes
+one query with its best documents by the teacher, and pulls the student's distribution over them to the teacher's. Needs
+PyLate.
 """
 
 import argparse
