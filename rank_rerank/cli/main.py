@@ -77,14 +77,12 @@ def _end_without_output(error: OSError) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # the commands pull in the runtimes, which --help should not wait for
     match arguments.command:
+        case "doctor" | "evaluate":
+            return _run_check(arguments)
         case "encode":
             from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
 
             run_encode(_fill(EncodeOptions, arguments))
-        case "evaluate":
-            from rank_rerank.cli.evaluate_command import EvaluateOptions, run_evaluate  # noqa: PLC0415
-
-            return run_evaluate(_fill(EvaluateOptions, arguments))
         case "explain":
             from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
 
@@ -119,15 +117,22 @@ def _run_tool(arguments: argparse.Namespace) -> int:
             run_convert(arguments.model, arguments.output)
         case "store":
             return _run_store(arguments)
-        case "serve":
+        case _:
             from rank_rerank.cli.serve_command import run_serve  # noqa: PLC0415
 
             run_serve({name: value for name, value in vars(arguments).items() if name != "command"})
-        case _:
-            from rank_rerank.cli.doctor import DoctorOptions, run_doctor  # noqa: PLC0415
-
-            return run_doctor(_fill(DoctorOptions, arguments))
     return EXIT_DONE
+
+
+def _run_check(arguments: argparse.Namespace) -> int:
+    """The commands whose exit code says whether a check has failed."""
+    if arguments.command == "doctor":
+        from rank_rerank.cli.doctor import DoctorOptions, run_doctor  # noqa: PLC0415
+
+        return run_doctor(_fill(DoctorOptions, arguments))
+    from rank_rerank.cli.evaluate_command import EvaluateOptions, run_evaluate  # noqa: PLC0415
+
+    return run_evaluate(_fill(EvaluateOptions, arguments))
 
 
 def _run_store(arguments: argparse.Namespace) -> int:
