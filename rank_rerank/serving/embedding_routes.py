@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.explanation.html_report import render_report
 from rank_rerank.serving.dialects.embeddings import EncodeBody, PoolingBody, encode_reply, pooling_reply
 from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
@@ -22,46 +23,48 @@ def embedding_router(service: Service) -> APIRouter:
 
     @router.post("/encode", summary="Token embeddings of texts", openapi_extra=bodies(EncodeBody))
     async def encode(request: Request) -> Response:
-        notes = notes_of(request)
         body = EncodeBody.model_validate(body_of(request))
-        _check_count(service, len(body.all_texts))
-        model = service.catalog.find(body.model)
-        notes.model = model.name
-        job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
-        embeddings = await service.wait(job, request)
+        model, embeddings = await _encode(service, request, body)
         # numbers of a large answer are written in a thread, so that other requests are heard meanwhile
-        return as_json(await asyncio.to_thread(encode_reply, body, embeddings, body.model or model.name))
+        return as_json(await asyncio.to_thread(encode_reply, body, embeddings, model))
 
     @router.post("/pooling", summary="Token embeddings in vLLM's form", openapi_extra=bodies(PoolingBody))
     async def pooling(request: Request) -> Response:
-        notes = notes_of(request)
         body = PoolingBody.model_validate(body_of(request))
-        _check_count(service, len(body.all_texts))
-        model = service.catalog.find(body.model)
-        notes.model = model.name
-        job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
-        embeddings = await service.wait(job, request)
-        shown = body.model or model.name
-        return as_json(await asyncio.to_thread(pooling_reply, body, embeddings, shown, notes.request_id))
+        model, embeddings = await _encode(service, request, body)
+        return as_json(await asyncio.to_thread(pooling_reply, body, embeddings, model, notes_of(request).request_id))
 
-    @router.post(
-        "/explain", summary="Which words of a document a query's words found", openapi_extra=bodies(ExplainBody)
-    )
+    summary = "Which words of a document a query's words found"
+
+    @router.post("/explain", summary=summary, openapi_extra=bodies(ExplainBody))
     async def explain(request: Request) -> Response:
-        notes = notes_of(request)
-        body = ExplainBody.model_validate(body_of(request))
-        documents = documents_of(body.documents, "documents")
-        _check_count(service, len(documents))
-        model = service.catalog.find(body.model)
-        notes.model = model.name
-        job = service.core.explain(model, body.query, documents, service.wishes(body, notes))
-        explanations = await service.wait(job, request)
-        if body.format == "html":
-            page = await asyncio.to_thread(render_report, body.query, explanations)
-            return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
-        return as_json(await asyncio.to_thread(explain_reply, body, explanations, body.model or model.name))
+        return await _explain(service, request, ExplainBody.model_validate(body_of(request)))
 
     return router
+
+
+async def _encode(service: Service, request: Request, body: EncodeBody | PoolingBody) -> tuple[str, TokenEmbeddings]:
+    """The model's name for the client, and the embeddings."""
+    notes = notes_of(request)
+    _check_count(service, len(body.all_texts))
+    model = service.catalog.find(body.model)
+    notes.model = model.name
+    job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
+    return body.model or model.name, await service.wait(job, request)
+
+
+async def _explain(service: Service, request: Request, body: ExplainBody) -> Response:
+    notes = notes_of(request)
+    documents = documents_of(body.documents, "documents")
+    _check_count(service, len(documents))
+    model = service.catalog.find(body.model)
+    notes.model = model.name
+    job = service.core.explain(model, body.query, documents, service.wishes(body, notes))
+    explanations = await service.wait(job, request)
+    if body.format == "html":
+        page = await asyncio.to_thread(render_report, body.query, explanations)
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+    return as_json(await asyncio.to_thread(explain_reply, body, explanations, body.model or model.name))
 
 
 def _check_count(service: Service, count: int) -> None:

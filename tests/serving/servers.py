@@ -122,7 +122,8 @@ def server_process(*flags, env=None, python=sys.executable):
     def read():
         for line in process.stdout:
             log.append(line)
-            announced.set()
+            if "://" in line:
+                announced.set()
         announced.set()
 
     reader = threading.Thread(target=read, daemon=True)
