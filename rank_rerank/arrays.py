@@ -49,7 +49,9 @@ def as_array(value: Any, name: str) -> AnyArray:
             f"{name} must be an array of numbers in main memory, not {type(value).__name__}"
         ) from error
     if array.dtype.kind not in "fiub":
-        raise InvalidItemError(f"{name} must hold real numbers, not {array.dtype}")
+        # a column of arrays, as of a data frame, has no second axis yet
+        way = ". To join arrays of one length pass np.stack(values)" if array.dtype == np.object_ else ""
+        raise InvalidItemError(f"{name} must hold real numbers, not {array.dtype}{way}")
     return array
 
 

@@ -70,8 +70,8 @@ def estimate(
         store: the folder that is there or will be made.
         keep_texts: whether the store keeps texts.
     """
-    tokens = encoder.tokenizer.tokenize_documents([document.text for document in first])
-    num_vectors = float(np.count_nonzero(tokens.scoring_mask)) / max(len(first), 1)
+    read = [encoder.tokenizer.read_document(document.text) for document in first]
+    num_vectors = sum(int(np.count_nonzero(text.scoring_mask)) for text in read) / max(len(first), 1)
     if compression.pooling is not None:
         num_vectors /= compression.pooling.factor
     text = sum(len(document.text.encode()) for document in first) / max(len(first), 1) if keep_texts else 0

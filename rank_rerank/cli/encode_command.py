@@ -28,6 +28,8 @@ from rank_rerank.storage.manifest import MANIFEST_FILE
 
 # texts that a rotation is fitted on: their tokens are a hundred times as many as the dims
 FITTING_DOCUMENTS = 500
+# of fewer the size is told on a terminal only
+MANY_DOCUMENTS = 1000
 
 DimsMethod: TypeAlias = Literal["rotation", "first"]
 
@@ -98,7 +100,8 @@ def run_encode(options: EncodeOptions) -> None:
 def _tell_size(
     store: EmbeddingStore, encoder: TokenEncoder, first: Sequence[Document], num_documents: int | None
 ) -> None:
-    if not first:
+    is_long = num_documents is None or num_documents >= MANY_DOCUMENTS
+    if not first or not (is_long or sys.stderr.isatty()):
         return
     keep_texts = store.snapshot.manifest.keep_texts
     expected = estimate(encoder, store.compression, first, num_documents, store.folder, keep_texts=keep_texts)

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +49,10 @@ class SuggestingParser(argparse.ArgumentParser):
             if near:
                 return f". Did you mean {by_letters[near[0]]}?"
         return ""
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help; unlike argparse's, an output that cannot be written is an error."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and leave with exit code 2."""

@@ -12,12 +12,13 @@ from rank_rerank.explanation.html_style import STYLE
 from rank_rerank.explanation.marked_text import escaped, marked_text, strength_class
 from rank_rerank.explanation.words import TextWord
 from rank_rerank.rankings import RankedDocument
+from rank_rerank.tokenization.known_words import FUNCTION_WORDS
 
 # a heat map with more columns says nothing to the eye
 MAX_HEAT_MAP_WORDS = 400
 MAX_HEAT_MAPS = 20
 LEGEND = (
-    'Marked: words that a word of the query found, <mark class="s9">darker</mark> where they are more similar. '
+    'Marked: words that a word of the query found, <mark class="s9">more strongly</mark> where they are more similar. '
     '<span class="passage">Underlined</span>: the passages they make up; '
     '<span class="passage best">shaded</span> the one that answers best.'
 )
@@ -117,11 +118,15 @@ def _not_found(explanation: Explanation) -> str:
     """The words of the query that found nothing in the document."""
     found: list[bool] = [bool(row.any()) for row in explanation.matches]
     missing = [
-        escaped(explanation.query[word.start : word.end])
+        escaped(_word(explanation, word))
         for word, is_found in zip(explanation.query_words, found, strict=True)
-        if word.says_something and not is_found
+        if word.says_something and not is_found and _word(explanation, word) not in FUNCTION_WORDS
     ]
     return f'<p class="note">Not found: <span dir="auto">{", ".join(missing)}</span></p>' if missing else ""
+
+
+def _word(explanation: Explanation, word: TextWord) -> str:
+    return explanation.query[word.start : word.end]
 
 
 def _heat_map(explanation: Explanation) -> str:

@@ -66,8 +66,8 @@ font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.3rem;line-height:1.35;margin:.4rem 0}
 article{border-bottom:1px solid var(--line);padding:.6rem 0}
 h2{font-size:1rem;margin:.3rem 0;display:flex;gap:.7rem;align-items:baseline}
-.id{color:var(--soft);font-weight:normal}
-.score{margin-left:auto;font-variant-numeric:tabular-nums}
+.id{color:var(--soft);font-weight:normal;flex:none;max-width:40%}
+.score{margin-left:auto;flex:none;font-variant-numeric:tabular-nums}
 .text{margin:.3rem 0;white-space:pre-wrap}
 .note{color:var(--soft);margin:.2rem 0}
 main>.note{margin:.7rem 0;font-size:.9rem}

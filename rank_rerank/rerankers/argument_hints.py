@@ -19,7 +19,9 @@ _MODEL = "the model's name or folder is the first argument"
 
 ELSEWHERE: dict[str, str] = {
     "top_n": _TOP_K,
+    "topk": _TOP_K,
     "k": _TOP_K,
+    "num_results": _TOP_K,
     "limit": _TOP_K,
     "return_documents": "leave it out: every hit has its document, as hit.text and hit.document",
     "return_text": "leave it out: every hit has its document, as hit.text and hit.document",
@@ -31,6 +33,7 @@ ELSEWHERE: dict[str, str] = {
     "doc_ids": _PER_DOCUMENT,
     "ids": _PER_DOCUMENT,
     "metadata": _PER_DOCUMENT,
+    "text_field": "the key of the texts in mappings is text_key",
     "rank_fields": 'put the fields to be read into "text"',
     "max_length": _LENGTH,
     "max_chunks_per_doc": _LENGTH,

@@ -29,16 +29,22 @@ class StoredCandidates:
     num_tokens_read: int = 0
 
 
-def read_query(query: object, name: str = "the query") -> str:
+def read_query(query: object, documents: object) -> str:
     """Read one query.
+
+    Args:
+        query: what the caller passed.
+        documents: what the caller passed with it, for a hint.
 
     Raises:
         InvalidItemError: it is no str.
         InvalidTextError: it holds lone surrogates.
     """
+    if not isinstance(query, str) and isinstance(documents, str):
+        raise InvalidItemError("query and documents are the wrong way round: the query, a str, comes first")
     if isinstance(query, list | tuple):
-        raise InvalidItemError(f"{name} must be a str, this is a list. For several queries use rerank_many")
-    return check_text(query, name)
+        raise InvalidItemError("the query must be a str, this is a list. For several queries use rerank_many")
+    return check_text(query, "the query")
 
 
 def read_documents(documents: object, name: str, text_key: str | None = None) -> list[Document]:

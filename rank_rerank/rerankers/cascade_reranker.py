@@ -168,7 +168,7 @@ class CascadeReranker:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
         top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
         candidates = read_documents(documents, "documents", text_key)
-        first = _rerank(self.first, read_query(query), candidates, show_progress)
+        first = _rerank(self.first, read_query(query, documents), candidates, show_progress)
         ranking = self._finish(first, show_progress)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 

@@ -103,7 +103,7 @@ class ColbertReranker:
             StoreWriteError: new texts cannot be kept in the store.
         """
         options = RankOptions(top_k, store, spans, long_documents, show_progress)
-        query = read_query(query)
+        query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
         return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
 

@@ -61,7 +61,7 @@ class CrossEncoderReranker:
             InvalidArgumentError: top_k is not a whole number above 0, or another option is of a wrong type.
         """
         top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
-        query = read_query(query)
+        query = read_query(query, documents)
         candidates = read_documents(documents, "documents", text_key)
         with progress_bar(len(candidates), "pair", show_progress) as bar:
             return self._rerank(query, candidates, top_k, "the query", bar.update)

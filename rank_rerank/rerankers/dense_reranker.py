@@ -64,8 +64,8 @@ class DenseReranker:
             InvalidArgumentError: top_k is not a whole number above 0, or the vectors have fewer than ``dims`` numbers.
         """
         top_k = check_top_k(top_k)
-        candidates = as_documents(documents, "documents")
-        return self._rerank(read_query(query), candidates, "documents", top_k)
+        query = read_query(query, documents)
+        return self._rerank(query, as_documents(documents), "documents", top_k)
 
     @with_hints
     def rerank_many(

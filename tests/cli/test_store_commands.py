@@ -146,7 +146,7 @@ def test_verify_and_repair(run, store):
         (["store", "info", "missing"], "holds no store"),
         (["store", "verify", "missing"], "holds no store"),
         (["store", "repair", "missing"], "holds no store"),
-        (["store", "advise", "NOTHING"], "hold no document"),
+        (["store", "advise", "NOTHING"], "holds no document"),
     ],
 )
 def test_bad_input_ends_with_one_line(run, corpus, store, tmp_path, arguments, message):

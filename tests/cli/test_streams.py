@@ -1,0 +1,196 @@
+"""Output that cannot be written, input in the wrong place, and what of both reaches a terminal."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rank_rerank.cli.corpus_estimate import Estimate, estimate, in_units
+from rank_rerank.cli.terminal import shown
+from rank_rerank.documents import Document
+from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.pooling import Pooling
+from rank_rerank.storage.embedding_store import EmbeddingStore
+
+QUERY = "What is the capital of France?"
+COMMAND = [sys.executable, "-m", "rank_rerank"]
+FULL = Path("/dev/full")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+
+
+@pytest.fixture
+def candidates(tmp_path):
+    path = tmp_path / "candidates.txt"
+    path.write_text("Bananas are yellow.\nParis is the capital of France.\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["rerank", QUERY], ["explain", QUERY], ["--help"]])
+def test_a_full_disk_is_one_line(candidates, arguments):
+    files = [] if arguments == ["--help"] else [candidates]
+    with FULL.open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, *arguments, *files], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "rank-rerank: error: standard output cannot be written: No space left on device\n"
+
+
+@POSIX
+def test_closed_streams(candidates):
+    for closed, code, error in ((">&-", 2, "standard output is closed"), ("2>&-", 0, ""), ("<&-", 0, "")):
+        command = f'"{sys.executable}" -m rank_rerank rerank "$0" "$1" {closed}'
+        ended = subprocess.run(
+            ["/bin/sh", "-c", command, QUERY, candidates], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == code, closed
+        assert error in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert (code == 0) == ("Paris" in ended.stdout)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--topk", "--top-k"),
+        ("--top_k", "--top-k"),
+        ("--top-n", "--top-k"),
+        ("--limit", "--top-k"),
+        ("--textcolumn", "--text-column"),
+        ("--text_field", "--text-column"),
+        ("--out", None),  # a beginning of --output, which argparse takes
+        ("--xyz", None),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(run, candidates, tmp_path, given, meant):
+    code, out, err = run("rerank", QUERY, candidates, given, str(tmp_path / "3"))
+    if meant is None:
+        assert "Did you mean" not in err
+        return
+    assert (code, out) == (2, "")
+    assert err.endswith(f"unrecognized arguments: {given} {tmp_path / '3'}. Did you mean {meant}?\n")
+
+
+def test_swapped_arguments(run, candidates):
+    for command in ("rerank", "explain"):
+        code, out, err = run(command, candidates, QUERY)
+        assert (code, out) == (2, "")
+        assert err == ("rank-rerank: error: the query comes first, and then the files: rank-rerank rerank QUERY FILE\n")
+    assert "No such file" in run("rerank", QUERY, "missing.txt")[2]
+    # a query may be the name of a file all the same
+    assert run("rerank", candidates, candidates)[0] == 0
+
+
+@POSIX
+def test_control_characters_of_paths_do_not_reach_the_terminal(run, tmp_path):
+    for name in ("a\x1b[31m.txt", "b\x9b2J.txt", "c\u202e.txt", "d\udcff.txt"):
+        assert shown(name).isprintable()
+        missing = str(tmp_path / name)
+        for arguments in (("rerank", QUERY, missing), ("store", "info", missing), ("encode", missing, "--store", "s")):
+            code, _, err = run(*arguments)
+            assert code == 2
+            assert err.rstrip("\n").isprintable()
+        Path(missing).write_text("Paris\n", encoding="utf-8")
+        code, out, err = run("rerank", QUERY, missing)
+        assert code == 0
+        assert out.rstrip("\n").isprintable() or "\u202e" in out
+        assert json.loads(out)["file"] == missing
+
+
+def test_a_page_of_ids_with_lone_surrogates(run, tmp_path):
+    path, page = tmp_path / "c.jsonl", tmp_path / "page.html"
+    path.write_text('{"text": "Paris", "id": "\\ud800"}\n', encoding="ascii")
+    assert run("explain", QUERY, str(path), "--html", str(page))[0] == 0
+    assert "\ufffd" in page.read_text(encoding="utf-8")
+    assert json.loads(run("rerank", QUERY, str(path))[1])["id"] == "\ud800"
+
+
+def test_a_refused_store_leaves_no_folder(run, candidates, tmp_path):
+    for arguments in (
+        [candidates, "--dims", "1000"],
+        [candidates, "--dims", "0"],
+        [candidates, "--dims", "7", "--dims-method", "first", "--dtype", "binary"],
+        [candidates, "--rescore", "int8"],
+        [candidates, "--dims-method", "first"],
+        [candidates, "--dims", "128"],  # too few texts to fit a rotation on
+        [str(tmp_path / "missing.txt")],
+        [candidates, "--format", "jsonl"],
+    ):
+        code, out, _ = run("encode", *arguments, "--store", str(tmp_path / "new" / "store"))
+        assert (code, out) == (2, ""), arguments
+        assert not (tmp_path / "new").exists(), arguments
+
+
+def write_corpus(path, count):
+    lines = [json.dumps({"id": str(number), "text": f"document {number} of a corpus " * 40}) for number in range(count)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@POSIX
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, code):
+    corpus, folder = write_corpus(tmp_path / "corpus.jsonl", 1500), str(tmp_path / "store")
+    process = subprocess.Popen([*COMMAND, "encode", corpus, "--store", folder], stderr=subprocess.PIPE, text=True)
+    first = process.stderr.readline()
+    assert "1,500 documents will take about" in first
+    # a chunk of documents is encoded in less; how many are kept is for the command to say
+    time.sleep(0.5)
+    process.send_signal(number)
+    rest = process.communicate()[1]
+    assert process.returncode == code
+    assert "Traceback" not in rest
+    kept = len(EmbeddingStore.open(folder, read_only=True))
+    assert rest.endswith(
+        f"stopped: {kept:,} documents were added to {folder}, which holds {kept:,}; "
+        "the same command goes on from there\n"
+    )
+
+
+def test_the_estimate_is_near_the_size(encoder, tmp_path):
+    documents = [
+        Document(f"document {number} of a corpus, with words like {number * 7}", str(number)) for number in range(64)
+    ]
+    for compression in (Compression("int8"), Compression("float16"), Compression("int8", pooling=Pooling(2))):
+        folder = tmp_path / f"{compression.dtype}-{compression.pooling}"
+        expected = estimate(encoder, compression, documents[:20], 64, folder, keep_texts=True)
+        store = EmbeddingStore.create(folder, encoder, compression)
+        store.encode(documents)
+        size = sum(file.stat().st_size for file in folder.rglob("*"))
+        assert expected.num_bytes == pytest.approx(size, rel=0.25)
+
+
+def test_sizes_in_words():
+    assert [in_units(size) for size in (999, 1500, 2.5e6, 3e9, 4.2e13)] == [
+        "999 bytes",
+        "1.5 kB",
+        "2.5 MB",
+        "3.0 GB",
+        "42.0 TB",
+    ]
+    known = Estimate(1e6, 2000, 10**9)
+    assert (
+        known.sentence("s") == "s: 2,000 documents will take about 2.0 GB (about 1.0 MB per document); 1.0 GB are free"
+    )
+    assert known.is_too_large
+    unknown = Estimate(1e6, None, 10**9)
+    assert unknown.sentence("s") == "s: about 1.0 MB per document; 1.0 GB are free"
+    assert not unknown.is_too_large
+
+
+def test_a_bar_tells_total_share_rate_and_time_left(encoder, tmp_path, monkeypatch):
+    store = EmbeddingStore.create(tmp_path / "store", encoder)
+    monkeypatch.setattr(sys, "stderr", written := io.StringIO())
+    store.encode([Document(f"text {number}", str(number)) for number in range(130)], show_progress=True)
+    bars = written.getvalue()
+    # a share of the total, the time that is left, and the rate
+    assert "0%|" in bars
+    assert "/130 [00:00<" in bars
+    assert "doc/s]" in bars
