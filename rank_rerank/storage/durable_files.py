@@ -123,6 +123,7 @@ def hash_file(path: Path, progress: Callable[[int], object] | None = None) -> tu
     """The length and the SHA-256 of a file.
 
     Raises:
+        FileNotFoundError: it is missing, as when a writer has just replaced it by a newer one.
         StoreFormatError: it cannot be read.
     """
     digest = hashlib.sha256()
@@ -134,6 +135,8 @@ def hash_file(path: Path, progress: Callable[[int], object] | None = None) -> tu
                 num_bytes += len(piece)
                 if progress is not None:
                     progress(len(piece))
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise StoreFormatError(f"{path.name} cannot be read: {error.strerror}. Restore it from a copy") from error
     return num_bytes, digest.hexdigest()

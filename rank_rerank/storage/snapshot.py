@@ -247,9 +247,7 @@ def _check_hash(folder: Path, file: FileEntry) -> None:
         FileNotFoundError: it is missing.
         StoreFormatError: it is damaged.
     """
-    path = folder / file.name
-    path.stat()
-    if hash_file(path) != (file.num_bytes, file.sha256):
+    if hash_file(folder / file.name) != (file.num_bytes, file.sha256):
         raise StoreFormatError(
             f"{file.name} is damaged: it does not fit its checksum. Restore it from a copy, or drop what is lost with: "
             "rank-rerank store repair"

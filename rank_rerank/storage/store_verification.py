@@ -86,6 +86,8 @@ def check_file(
         return f"{entry.name} is missing", 0
     try:
         num_bytes, checksum = hash_file(path, progress)
+    except FileNotFoundError:
+        return f"{entry.name} is missing", 0
     except RankRerankError as error:
         return str(error), 0
     if num_bytes != entry.num_bytes:

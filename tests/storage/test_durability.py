@@ -17,7 +17,7 @@ import pytest
 from small_stores import DIM, content, embeddings_of, fill
 
 from rank_rerank.errors import StoreError, StoreLockedError, StoreWriteError
-from rank_rerank.storage import durable_files, embedding_store, writer_lock
+from rank_rerank.storage import durable_files, embedding_store, snapshot, writer_lock
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 WRITER = Path(__file__).with_name("endless_writer.py")
@@ -176,6 +176,20 @@ def test_two_writers_lose_nothing(store, tmp_path):
     other.add(["b"], embeddings=embeddings_of(1))
     store.delete(["b"])
     assert set(content(tmp_path / "store")) == {"a", *(f"d{number}" for number in range(7))}
+
+
+def test_a_file_that_a_writer_replaces_while_it_is_opened_is_no_damage(tmp_path, monkeypatch):
+    fill(tmp_path / "s").delete(["d1"])
+    hash_file = snapshot.hash_file
+
+    def after_another_deletion(path):
+        monkeypatch.setattr(snapshot, "hash_file", hash_file)
+        EmbeddingStore.open(tmp_path / "s").delete(["d2"])
+        assert not path.exists()
+        return hash_file(path)
+
+    monkeypatch.setattr(snapshot, "hash_file", after_another_deletion)
+    assert set(EmbeddingStore.open(tmp_path / "s")) == {"d0", "d3", "d4", "d5", "d6"}
 
 
 def start(arguments):
