@@ -30,7 +30,8 @@ NOT_CALLED = {
     "EmbeddingStore.refresh EmbeddingStore.verify Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
     "Ranking.to_dataframe Ranking.to_jina Ranking.to_tei",
     "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts ModelIdentity.of "
-    "CascadeReranker.later_stages Ranking.filled StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
+    "CascadeReranker.later_stages Ranking.filled "
+    "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
     "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
     "CrossEncoder.with_instruction ExecutionProvider ExecutionProvider.session_arguments",
     "rerank and rerank_many, which are called, on a thread": "CascadeReranker.arerank CascadeReranker.arerank_many "
