@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.model_files import find_file, open_regular
 from rank_rerank.errors import CheckpointFormatError
 
 PROVENANCE_FILE = "provenance.json"
@@ -35,8 +36,8 @@ def check_hashes(folder: Path, *, required: bool = False) -> None:
             raise CheckpointFormatError(f"{PROVENANCE_FILE} is missing, or lists no files. {_CURE}")
         return
     for name, expected in listed.items():
-        path = folder / name
-        if path.suffix in READ_SUFFIXES and path.is_file() and _hash(path) != expected:
+        path = find_file(folder, name) if Path(name).suffix in READ_SUFFIXES else None
+        if path is not None and _hash(path) != expected:
             raise CheckpointFormatError(
                 f"{name} is not the file that was built: its SHA-256 differs from the one in {PROVENANCE_FILE}. {_CURE}"
             )
@@ -49,9 +50,7 @@ _CURE = (
 
 
 def _read(folder: Path) -> dict[str, str] | None:
-    if not (folder / PROVENANCE_FILE).is_file():
-        return None
-    listed = JsonSettings(folder / PROVENANCE_FILE).get_object("files_sha256")
+    listed = JsonSettings.read_if_there(folder, PROVENANCE_FILE).get_object("files_sha256")
     if listed is None:
         return None
     names = listed.keys()
@@ -69,7 +68,7 @@ def _hash(path: Path) -> str:
 def _hash_once(path: Path, size: int, changed_ns: int, number: int) -> str:  # noqa: ARG001 - what tells one content
     digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             while piece := file.read(PIECE_BYTES):
                 digest.update(piece)
     except OSError as error:
