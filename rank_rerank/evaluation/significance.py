@@ -5,7 +5,8 @@ With :math:`d_i` the difference of two systems on query i of n:
 - the interval of the mean difference draws n queries with replacement, many times, and takes percentiles of the means
   (Efron and Tibshirani 1993). Few queries make percentiles too narrow, so the share cut off at each end is
   :math:`\Phi(t_{\alpha / 2, n - 1} \sqrt{n / (n - 1)})` (the expanded percentile interval: Hesterberg, "What teachers
-  should know about the bootstrap", 2015);
+  should know about the bootstrap", 2015). Of 25 skewed differences such intervals hold the true mean in 93 % of cases
+  rather than 95 %, from 50 on in 94 % and more (tests/evaluation/test_significance.py);
 - the randomization test turns the sign of each :math:`d_i` with a coin, for under the null hypothesis the two systems
   may as well be exchanged, and counts how often the mean is as far from 0 (Smucker, Allan and Carterette, CIKM 2007).
   Up to 16 queries that differ, all signs are tried;

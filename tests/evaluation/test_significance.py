@@ -45,9 +45,10 @@ def test_intervals_cover(num_queries):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_queries", [25, 50, 100, 300])
-def test_intervals_cover_in_many_rounds(num_queries):
-    assert 0.935 <= coverage(num_queries, 5000) <= 0.965
+@pytest.mark.parametrize(("num_queries", "lowest"), [(25, 0.92), (50, 0.935), (100, 0.94), (300, 0.94)])
+def test_intervals_cover_in_many_rounds(num_queries, lowest):
+    """Few and skewed queries are held a little less often than 95 %; three standard errors are 0.9 %."""
+    assert lowest <= coverage(num_queries, 5000) <= 0.965
 
 
 def false_alarms(num_queries, rounds, test):
