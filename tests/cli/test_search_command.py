@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[search]"')
-pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install "rank-rerank[search]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[search]"')
+pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install ".[search]"')
 
 
 @pytest.fixture

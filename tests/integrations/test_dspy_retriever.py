@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-pytest.importorskip("dspy", reason='needs DSPy: pip install "rank-rerank[dspy]"')
+pytest.importorskip("dspy", reason='needs DSPy: pip install ".[dspy]"')
 
 # litellm, which DSPy uses, would fetch a price list
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

@@ -3,7 +3,7 @@ from importlib.util import find_spec
 
 import pytest
 
-pytest.importorskip("haystack", reason='needs Haystack: pip install "rank-rerank[haystack]"')
+pytest.importorskip("haystack", reason='needs Haystack: pip install ".[haystack]"')
 
 from adapter_properties import QUERY, THOUSAND, Got, Unchanged, assert_as_reranked, documents, quick, top_ks
 from hypothesis import given

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("lancedb", reason='needs LanceDB: pip install "rank-rerank[lancedb]"')
+pytest.importorskip("lancedb", reason='needs LanceDB: pip install ".[lancedb]"')
 
 import lancedb
 import pyarrow as pa

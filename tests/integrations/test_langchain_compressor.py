@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-pytest.importorskip("langchain_core", reason='needs LangChain: pip install "rank-rerank[langchain]"')
+pytest.importorskip("langchain_core", reason='needs LangChain: pip install ".[langchain]"')
 
 from adapter_properties import QUERY, THOUSAND, Given, Got, Unchanged, assert_as_reranked, documents, quick, top_ks
 from hypothesis import given

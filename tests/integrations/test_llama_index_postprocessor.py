@@ -4,7 +4,7 @@ import pickle  # noqa: TID251 - our own object, as another process is sent it
 
 import pytest
 
-pytest.importorskip("llama_index.core", reason='needs LlamaIndex: pip install "rank-rerank[llamaindex]"')
+pytest.importorskip("llama_index.core", reason='needs LlamaIndex: pip install ".[llamaindex]"')
 
 from adapter_properties import QUERY, THOUSAND, Got, Unchanged, assert_as_reranked, documents, quick, top_ks
 from hypothesis import given

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mcp.server.mcpserver", reason='needs mcp: pip install "rank-rerank[mcp]"')
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[search]"')
+pytest.importorskip("mcp.server.mcpserver", reason='needs mcp: pip install ".[mcp]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[search]"')
 
 from mcp import StdioServerParameters
 from mcp.client import Client

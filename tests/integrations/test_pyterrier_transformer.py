@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyterrier", reason='needs PyTerrier: pip install "rank-rerank[pyterrier]"')
+pytest.importorskip("pyterrier", reason='needs PyTerrier: pip install ".[pyterrier]"')
 
 import pandas as pd
 import pyterrier as pt

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("qdrant_client", reason='needs qdrant-client: pip install "rank-rerank[qdrant]"')
+pytest.importorskip("qdrant_client", reason='needs qdrant-client: pip install ".[qdrant]"')
 
 from adapter_properties import QUERY, THOUSAND, Got, Unchanged, assert_as_reranked, documents, quick, top_ks
 from hypothesis import given

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-pytest.importorskip("bm25s", reason='needs bm25s: pip install "rank-rerank[search]"')
-pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install "rank-rerank[search]"')
+pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[search]"')
+pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install ".[search]"')
 
 from rank_rerank import CascadeReranker, CascadeStage, TokenEncoder
 from rank_rerank.errors import EmptyQueryError, FileFormatError, InvalidArgumentError

@@ -131,6 +131,6 @@ def test_the_end_of_a_broken_page_is_not_lost():
     ],
 )
 def test_words_of_prose_and_of_names(text, wanted):
-    pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install "rank-rerank[search]"')
+    pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install ".[search]"')
     assert wanted <= set(words_of(text))
     assert all(re.fullmatch(r"\S+", word) for word in words_of(text))
