@@ -235,7 +235,7 @@ class ColbertReranker:
         def alone() -> list[Ranking]:
             return [self.rerank(query, candidates, **vars(options))]
 
-        call = Call([read_query(query)], [candidates], options, partial(self.rerank_many, **vars(options)), alone)
+        call = Call([read_query(query, documents)], [candidates], options, partial(self.rerank_many, **vars(options)), alone)
         return (await self._calls.rank(call))[0]
 
     @with_hints
