@@ -1,6 +1,11 @@
-"""What the tests with real clients share: a server in a process of its own, and what rerank gives in this one."""
+"""What the tests with real clients share: a server in a process of its own, and what rerank gives in this one.
+
+Clients leave sockets open, which Python may notice outside of any test. So these tests are run with
+``-W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning``.
+"""
 
 import pytest
+from installed_clients import Known
 from servers import allow_loopback, need_server, server_process
 
 KEY = "sesame"
@@ -12,7 +17,7 @@ TEXTS = [
     "A river carries water from the mountains to the sea.",
     "The bridge over the river was built of stone.",
     "",
-    "Ein Fluss trägt Wasser und Sand – auch 🐟.",
+    "Ein Fluss trägt Wasser und Sand, auch 🐟.",
 ]
 
 
@@ -20,22 +25,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent.name == "clients":
             # warnings of other people's packages are theirs to mend
-            item.add_marker(pytest.mark.filterwarnings("default"))
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture
 def key():
     return KEY
-
-
-@pytest.fixture
-def query():
-    return QUERY
-
-
-@pytest.fixture
-def texts():
-    return list(TEXTS)
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +55,5 @@ def open_url():
 
 
 @pytest.fixture(scope="session")
-def ranking(reranker):
-    """What every client must get."""
-    return reranker.rerank(QUERY, TEXTS)
-
-
-@pytest.fixture(scope="session")
-def expected(ranking):
-    """Index and relevance of each hit, to the bit."""
-    return [(hit.index, hit.relevance) for hit in ranking]
+def known(reranker):
+    return Known(QUERY, TEXTS, reranker.rerank(QUERY, TEXTS))

@@ -9,16 +9,17 @@ from infinity_client.api.default import rerank
 from infinity_client.models import RerankInput
 
 
-def test_rerank(open_url, query, texts, expected, ranking):
+def test_rerank(open_url, known):
     with Client(base_url=open_url) as client:
-        bare = rerank.sync(client=client, body=RerankInput(query=query, documents=texts, model="any"))
+        bare = rerank.sync(client=client, body=RerankInput(query=known.query, documents=known.texts, model="any"))
         full = rerank.sync(
-            client=client, body=RerankInput(query=query, documents=texts, model="any", return_documents=True, top_n=2)
+            client=client,
+            body=RerankInput(query=known.query, documents=known.texts, model="any", return_documents=True, top_n=2),
         )
-    assert [(each.index, each.relevance_score) for each in bare.results] == expected
+    assert [(each.index, each.relevance_score) for each in bare.results] == known.hits
     assert (bare.model, bare.object_) == ("any", "rerank")
-    tokens = ranking.usage.total_tokens
+    tokens = known.ranking.usage.total_tokens
     assert (bare.usage.prompt_tokens, bare.usage.total_tokens) == (tokens, tokens)
     assert [(each.index, each.relevance_score, each.document) for each in full.results] == [
-        (hit.index, hit.relevance, hit.text) for hit in ranking[:2]
+        (hit.index, hit.relevance, hit.text) for hit in known.ranking[:2]
     ]

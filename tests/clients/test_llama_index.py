@@ -31,13 +31,13 @@ def make(name, url, open_url, key, top_n):
 
 @pytest.mark.parametrize("top_n", [ALL, 2])
 @pytest.mark.parametrize("name", ["cohere", "jinaai", "tei", "tei with a scheme", "xinference"])
-def test_nodes_are_ranked(url, open_url, key, query, texts, expected, name, top_n):
-    nodes = [NodeWithScore(node=TextNode(text=text, id_=str(index))) for index, text in enumerate(texts)]
-    found = make(name, url, open_url, key, top_n).postprocess_nodes(nodes, query_str=query)
-    assert [(int(each.node.node_id), each.score) for each in found] == expected[:top_n]
+def test_nodes_are_ranked(url, open_url, key, known, name, top_n):
+    nodes = [NodeWithScore(node=TextNode(text=text, id_=str(index))) for index, text in enumerate(known.texts)]
+    found = make(name, url, open_url, key, top_n).postprocess_nodes(nodes, query_str=known.query)
+    assert [(int(each.node.node_id), each.score) for each in found] == known.hits[:top_n]
 
 
-def test_jinas_reads_the_reason_of_a_refusal(url, texts):
-    nodes = [NodeWithScore(node=TextNode(text=text)) for text in texts]
+def test_jinas_reads_the_reason_of_a_refusal(url, known):
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in known.texts]
     with pytest.raises(RuntimeError, match="key"):
         JinaRerank(api_key="wrong", base_url=f"{url}/v1").postprocess_nodes(nodes, query_str="a")
