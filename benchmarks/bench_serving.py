@@ -15,8 +15,8 @@ slow        sockets that send a byte per second, while one client asks as usual
 leaving     a client sends a long request and leaves: how long its work stays
 mixed       short requests alone, and beside two clients that rank a thousand documents each
 
---seconds is the length of overload and of slow; other parts take a fifth of it or a number of rounds. A figure that does
-not keep to its limit is marked. The command ends with 1 after an answer that is wrong or 5xx.
+--seconds is the length of overload and of slow; other parts take a fifth of it or a number of rounds. A figure that
+breaks its limit is marked. The command ends with 1 after an answer that is wrong or 5xx.
 """
 
 import argparse
