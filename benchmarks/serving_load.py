@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Tally:
 
 
 @contextmanager
-def running_server(*flags: str) -> Iterator[tuple[int, int]]:
+def running_server(*flags: str) -> Generator[tuple[int, int]]:
     """A server of the bundled model in a process of its own: its port and its process id."""
     sys.path.insert(0, str(ROOT / "tests"))
     from servers import server_process
