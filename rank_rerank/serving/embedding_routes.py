@@ -36,7 +36,12 @@ def embedding_router(service: Service) -> APIRouter:
 
     summary = "Which words of a document a query's words found"
 
-    @router.post("/explain", summary=summary, openapi_extra=bodies(ExplainBody))
+    @router.post(
+        "/explain",
+        summary=summary,
+        openapi_extra=bodies(ExplainBody),
+        responses={200: {"content": {"text/html": {}}}},
+    )
     async def explain(request: Request) -> Response:
         return await _explain(service, request, ExplainBody.model_validate(body_of(request)))
 

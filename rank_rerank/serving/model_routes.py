@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from rank_rerank.devices import installed_version
 from rank_rerank.serving.catalog import ServedModel
@@ -48,7 +49,7 @@ def model_router(service: Service) -> APIRouter:
 
     if service.settings.metrics != "off":
 
-        @router.get("/metrics", summary="Counts for Prometheus")
+        @router.get("/metrics", summary="Counts for Prometheus", response_class=PlainTextResponse)
         async def metrics(_: Request) -> Response:
             return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -1,10 +1,8 @@
 """What tests of the server share: a server of the bundled model, and loopback as the only network."""
 
-import socket
-
 import pytest
 from model_folders import write_cross_encoder
-from servers import server_thread
+from servers import allow_loopback, server_thread
 
 from rank_rerank.rerankers import CascadeReranker, CascadeStage, load
 from rank_rerank.serving.catalog import ServedModel
@@ -12,14 +10,7 @@ from rank_rerank.serving.catalog import ServedModel
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    connect = socket.socket.connect
-
-    def only_loopback(self, address, *rest):
-        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
-            raise AssertionError(f"a test reached for the network: {address}")
-        return connect(self, address, *rest)
-
-    monkeypatch.setattr(socket.socket, "connect", only_loopback)
+    allow_loopback(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The queue with a clock that the test moves, and work that takes the time the test says."""
 
+from contextlib import suppress
 from itertools import combinations
 
 import pytest
@@ -73,6 +74,19 @@ def test_ten_documents_do_not_wait_for_a_thousand():
     assert work.finished_at["large"] == pytest.approx(6.1)
     assert len(work.queue) == 0
     assert sum(work.computed) == 6100
+
+
+def test_who_is_late_is_told_at_once_however_much_comes_after():
+    work = Work(deadline_s=9)
+    large = work.send("large", 6000)
+    # the machine becomes three times slower than it was measured, and short requests keep coming
+    large.pieces = work.pieces("large", 18000, 150, None)
+    while not large.result.done():
+        with suppress(OverloadedError):
+            work.send("short", 50, piece=150).pieces = work.pieces("short", 150, 150, None)
+        assert work.engine.work_once(0)
+        assert work.clock.now < large.deadline + 0.5
+    assert isinstance(large.result.exception(), OverloadedError)
 
 
 def test_a_thousand_do_not_wait_for_ever():

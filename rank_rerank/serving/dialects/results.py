@@ -69,7 +69,7 @@ def object_of(results: Sequence[dict[str, Any]], answered: Answered, version: st
     """The object that Jina's, vLLM's, Xinference's, LocalAI's and Cohere's clients all find their fields in."""
     return {
         "id": answered.request_id,
-        "object": "list",
+        "object": "rerank",  # infinity_client takes no other word
         "model": answered.model,
         "results": list(results),
         "usage": usage_of(answered.ranking),

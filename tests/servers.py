@@ -16,12 +16,25 @@ from dataclasses import dataclass, field
 import pytest
 
 START_TIMEOUT_S = 120
+LOOPBACK = ("127.0.0.1", "::1")
 
 
 def need_server():
     """Skip a file of tests where the server's packages are not installed."""
     for package in ("fastapi", "uvicorn", "prometheus_client", "pydantic_settings"):
         pytest.importorskip(package, reason='needs the server extra: pip install "rank-rerank[server]"')
+
+
+def allow_loopback(monkeypatch):
+    """Put loopback in reach of a test that shares the fixture which keeps it from the network."""
+    connect = socket.socket.connect
+
+    def only_loopback(self, address, *rest):
+        if self.family != socket.AF_UNIX and address[0] not in LOOPBACK:
+            raise AssertionError(f"a test reached for the network: {address}")
+        return connect(self, address, *rest)
+
+    monkeypatch.setattr(socket.socket, "connect", only_loopback)
 
 
 @dataclass
