@@ -233,9 +233,11 @@ class ColbertReranker:
         candidates = read_candidates(documents, "documents", store, text_key)
 
         def alone() -> list[Ranking]:
-            return [self.rerank(query, candidates, **vars(options))]
+            return [self.rerank(query, candidates, **vars(options))]  # pyright: ignore[reportCallIssue] - decorated
 
-        call = Call([read_query(query, documents)], [candidates], options, partial(self.rerank_many, **vars(options)), alone)
+        call = Call(
+            [read_query(query, documents)], [candidates], options, partial(self.rerank_many, **vars(options)), alone
+        )
         return (await self._calls.rank(call))[0]
 
     @with_hints
