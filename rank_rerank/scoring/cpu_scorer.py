@@ -1,7 +1,7 @@
 """CpuScorer: checked queries against checked documents in main memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,24 +14,10 @@ from rank_rerank.errors import NonFiniteError, ShapeError
 from rank_rerank.scoring.document_view import DocumentView, read_document, storage_of
 from rank_rerank.scoring.maxsim_inputs import DocumentSource, check_dims, read_query, read_weights
 from rank_rerank.scoring.maxsim_reference import best_matches_reference
+from rank_rerank.scoring.score_arrays import ScoreArrays
 
 # kernels sum products of bytes in 32 bits: 127 * 128 * dim must stay below 2 ** 31
 MAX_INT8_DIM = 131_072
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreArrays:
-    """What a scorer gives; similarities and indices are None unless asked for.
-
-    Attributes:
-        scores: [num_queries, num_documents] float32.
-        similarities: [num_documents, num_query_tokens] float32.
-        indices: [num_documents, num_query_tokens] int32.
-    """
-
-    scores: Any
-    similarities: Any
-    indices: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +115,9 @@ class CpuScorer:
         found = maxsim_numba(
             panels, view, queries.weights, num_threads=self.num_threads, with_matches=with_matches, path=path
         )
-        result = ScoreArrays(found.scores, found.similarities, found.indices)
         if found.is_suspect.any():
-            self._settle(view, np.flatnonzero(found.is_suspect).tolist(), first, result)
-        return result
+            self._settle(view, np.flatnonzero(found.is_suspect).tolist(), first, found)
+        return replace(found, is_suspect=None)
 
     def _form(self, view: DocumentView) -> Literal["float32", "int8", "bits"]:
         if storage_of(self.queries.vectors) == "signs":
@@ -146,7 +131,7 @@ class CpuScorer:
     def _fill(self, num_documents: int, value: float, *, with_matches: bool) -> ScoreArrays:
         scores: Float32Matrix = np.full((len(self.queries.offsets) - 1, num_documents), value, np.float32)
         if not with_matches:
-            return ScoreArrays(scores, None, None)
+            return ScoreArrays(scores)
         shape = (num_documents, len(self.queries.weights))
         indices: Int32Matrix = np.full(shape, -1, np.int32)
         return ScoreArrays(scores, np.full(shape, value, np.float32), indices)

@@ -17,8 +17,9 @@ from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.scoring.array_families import Family, family_of, is_in_main_memory, to_numpy
-from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries, ScoreArrays
+from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries
 from rank_rerank.scoring.maxsim_inputs import DocumentEmbeddings, QueryEmbeddings, read_documents
+from rank_rerank.scoring.score_arrays import ScoreArrays
 
 DEVICE_KERNELS = ("torch", "triton", "cupy")
 TOP_K_BLOCK_DOCUMENTS = 32_768

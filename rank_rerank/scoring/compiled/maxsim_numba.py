@@ -12,39 +12,21 @@ A similarity does not depend on its neighbors, so scores are bit-identical for a
 Cost: 2 * num_query_tokens * num_tokens * dim operations; every document vector is read once.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int32Matrix
+from rank_rerank.arrays import Float32Vector
 from rank_rerank.devices import default_num_threads
 from rank_rerank.kernels.processor import STEP_BYTES, VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.scoring.compiled.loading import load_scorer
 from rank_rerank.scoring.compiled.query_panels import QueryPanels
 from rank_rerank.scoring.document_view import DocumentView, ScorerName, address_of
+from rank_rerank.scoring.score_arrays import ScoreArrays
 
 TASKS_PER_THREAD = 4
 SERIAL_OPERATIONS = 45_000_000  # about 0.25 ms of one core: a thread that has to wake costs a good part of that
 SERIAL_BYTES = 3_000_000
 CACHE_LINE_BYTES = 64
-
-
-@dataclass(frozen=True)
-class NumbaScores:
-    """What the kernel writes.
-
-    Attributes:
-        scores: [num_queries, num_documents] float32; minus infinity for a document without tokens.
-        is_suspect: [num_documents]: some similarity was NaN or infinite, so the scores of this document mean nothing.
-        similarities: [num_documents, num_query_tokens] float32, the best for each query token; None unless asked for.
-        indices: [num_documents, num_query_tokens] int32, the document token it belongs to, −1 where there is none.
-    """
-
-    scores: Float32Matrix
-    is_suspect: BoolVector
-    similarities: Float32Matrix | None
-    indices: Int32Matrix | None
 
 
 def maxsim_numba(
@@ -55,7 +37,7 @@ def maxsim_numba(
     num_threads: int | None = None,
     with_matches: bool = False,
     path: VectorPath | None = None,
-) -> NumbaScores:
+) -> ScoreArrays:
     """Score documents for one query or several; everything has been checked.
 
     Args:
@@ -102,7 +84,7 @@ def maxsim_numba(
         kernel.call(*shared, best, index, check, staged, *results, *sizes, bounds[task], bounds[task + 1])
 
     run_tasks(score_part, len(bounds) - 1, threads)
-    return NumbaScores(scores, is_suspect, *((similarities, indices) if with_matches else (None, None)))
+    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect)
 
 
 def scorer_name(panels: QueryPanels, documents: DocumentView) -> ScorerName:

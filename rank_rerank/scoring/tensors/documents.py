@@ -1,13 +1,12 @@
-"""Documents in tensors, on a GPU or wherever their library puts them, and what kernels give for them."""
+"""Documents in tensors, on a GPU or wherever their library puts them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from rank_rerank.arrays import Float32Vector, Int64Vector
-
-DeviceStorage: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "signs"]
+from rank_rerank.scoring.document_view import VectorStorage
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,7 @@ class DeviceDocuments:
     vectors: Any
     starts: Int64Vector
     lengths: Int64Vector
-    storage: DeviceStorage
+    storage: VectorStorage
     token_scales: Any = None
     document_scales: Float32Vector | None = None
 
@@ -39,23 +38,6 @@ class DeviceDocuments:
     def dim(self) -> int:
         """Numbers per vector."""
         return int(self.vectors.shape[1]) * (8 if self.storage == "signs" else 1)
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceScores:
-    """What a kernel on a device gives; arrays are the device's own.
-
-    Attributes:
-        scores: [num_queries, num_documents] float32; minus infinity for a document without tokens.
-        is_suspect: [num_documents]: some similarity was NaN or infinite.
-        similarities: [num_documents, num_query_tokens] float32; None unless asked for.
-        indices: [num_documents, num_query_tokens] int32; None unless asked for.
-    """
-
-    scores: Any
-    is_suspect: Any
-    similarities: Any = None
-    indices: Any = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.scoring.tensors.documents import Block, DeviceDocuments, DeviceScores, plan_blocks
+from rank_rerank.scoring.score_arrays import ScoreArrays
+from rank_rerank.scoring.tensors.documents import Block, DeviceDocuments, plan_blocks
 
 BUDGET_BYTES = 48 * 2**20
 THREADS = 128
@@ -60,7 +61,7 @@ def maxsim_cupy(
     *,
     with_matches: bool = False,
     cupy: Any = None,
-) -> DeviceScores:
+) -> ScoreArrays:
     """Score documents for one query or several; arguments and result as for `maxsim_torch`.
 
     ``cupy`` is for tests: a module that looks like CuPy.
@@ -83,7 +84,7 @@ def maxsim_cupy(
             similarities[block.first : block.last] = best
             indices[block.first : block.last] = index
     scores[:, cp.asarray(documents.lengths == 0)] = -np.inf
-    return DeviceScores(scores, odd.astype(np.bool_), *((similarities, indices) if with_matches else ()))
+    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), odd.astype(np.bool_))
 
 
 def _best_of_block(  # noqa: PLR0913, PLR0917

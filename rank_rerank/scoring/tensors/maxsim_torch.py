@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.scoring.tensors.documents import Block, DeviceDocuments, DeviceScores, plan_blocks
+from rank_rerank.scoring.score_arrays import ScoreArrays
+from rank_rerank.scoring.tensors.documents import Block, DeviceDocuments, plan_blocks
 
 BUDGET_BYTES = 32 * 2**20
 BUDGET_BYTES_IN_MAIN_MEMORY = 16 * 2**20  # what says where documents begin and end lies there too
@@ -32,7 +33,7 @@ def maxsim_torch(
     *,
     with_matches: bool = False,
     budget_bytes: int | None = None,
-) -> DeviceScores:
+) -> ScoreArrays:
     """Score documents for one query or several; everything has been checked.
 
     Args:
@@ -63,7 +64,7 @@ def maxsim_torch(
                 similarities[block.first : block.last] = best
                 indices[block.first : block.last] = index
         scores[:, torch.from_numpy(documents.lengths == 0).to(query.device)] = -torch.inf
-    return DeviceScores(scores, is_suspect, *((similarities, indices) if with_matches else ()))
+    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect)
 
 
 def _max_tokens(num_query_tokens: int, dim: int, budget_bytes: int) -> int:

@@ -24,7 +24,8 @@ import triton
 import triton.language as tl
 
 from rank_rerank.arrays import Int64Vector
-from rank_rerank.scoring.tensors.documents import DeviceDocuments, DeviceScores
+from rank_rerank.scoring.score_arrays import ScoreArrays
+from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
 MAX_BLOCK_QUERY = 64
 BLOCK_TOKENS = 64
@@ -110,7 +111,7 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
 
 def maxsim_triton(
     query: Any, query_offsets: Int64Vector, documents: DeviceDocuments, weights: Any, *, with_matches: bool = False
-) -> DeviceScores:
+) -> ScoreArrays:
     """Score documents for one query or several; arguments and result as for `maxsim_torch`."""
     device, num_query_tokens, num_documents = query.device, int(query.shape[0]), documents.num_documents
     num_queries = len(query_offsets) - 1
@@ -135,7 +136,7 @@ def maxsim_triton(
         BLOCK_QUERY=min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(widest))), BLOCK_TOKENS=BLOCK_TOKENS,
         enable_fp_fusion=True, BLOCK_DIM=min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim))),
     )  # fmt: skip
-    return DeviceScores(scores, is_suspect.to(torch.bool), *((similarities, indices) if with_matches else ()))
+    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect.to(torch.bool))
 
 
 def split_query(query: Any, storage: str) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """DeviceScorer: checked queries against checked documents in tensors: on a GPU, or wherever their library puts them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -14,8 +14,9 @@ from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
 from rank_rerank.scoring.array_families import Family, storage_of_tensor, to_numpy
-from rank_rerank.scoring.cpu_scorer import Queries, ScoreArrays, refuse_infinite, settle_document
+from rank_rerank.scoring.cpu_scorer import Queries, refuse_infinite, settle_document
 from rank_rerank.scoring.packed_documents import PackedDocuments
+from rank_rerank.scoring.score_arrays import ScoreArrays
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
 MATRIX_AXES = 2
@@ -62,7 +63,7 @@ class DeviceScorer:
             query = query[:, : documents.dim]
         run: Any = getattr(import_module(f"rank_rerank.scoring.tensors.maxsim_{self.kernel}"), f"maxsim_{self.kernel}")
         found = run(query, self.queries.offsets, documents, weights, with_matches=with_matches)
-        result = ScoreArrays(found.scores, found.similarities, found.indices)
+        result = replace(found, is_suspect=None)
         if self.trusted:
             return result
         if bool(found.is_suspect.any()):
