@@ -151,7 +151,7 @@ def _run_store(arguments: argparse.Namespace) -> int:
 
 
 def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
-    """A command's options from the arguments of the same names; what is said of the model is in ``loading``."""
+    """A command's options from the arguments of the same names; what describes the model is in ``loading``."""
     from rank_rerank.cli.candidate_files import FileFormat  # noqa: PLC0415
     from rank_rerank.cli.model_options import read_load_options  # noqa: PLC0415 - pulls in the runtimes
     from rank_rerank.cli.records import read_columns  # noqa: PLC0415

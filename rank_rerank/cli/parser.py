@@ -246,7 +246,7 @@ def _add_export(commands: _Commands) -> None:
         "export",
         help="turn a model with weights into an ONNX folder, checked against its source",
         description=(
-            "Write MODEL as an ONNX folder OUTPUT. The result is held against the source before it is kept; if it "
+            "Write MODEL as an ONNX folder OUTPUT. The result is compared with the source before it is kept. If it "
             'differs too much nothing is written. Needs the extra "export".'
         ),
     )

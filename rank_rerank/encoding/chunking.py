@@ -87,7 +87,7 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
 
 
 def _end_of_chunk(piece: str, spans: list[tuple[int, int]]) -> int:
-    """Where a chunk ends: behind the last sentence, or the last whole word, of what was read."""
+    """Where a chunk ends: after the last sentence, or the last whole word, of what was read."""
     last = spans[-1][1]
     earliest = spans[int(EARLIEST_END * (len(spans) - 1))][1]
     ends = [match.end() for match in SENTENCE_END.finditer(piece, earliest, last)]

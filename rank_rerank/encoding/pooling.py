@@ -1,4 +1,4 @@
-"""Token pooling: fewer vectors a document, each the mean of similar or neighbouring ones.
+"""Token pooling: fewer vectors per document, each the mean of similar or neighbouring ones.
 
 Clavié, Chaffin and Adams, "Reducing the footprint of multi-vector retrieval with minimal performance impact via token
 pooling" (2024). Rules as PyLate has them (Ward's method on 1 − cosine, the first vectors protected), and the means are

@@ -172,7 +172,7 @@ def _from_files(files: CollectionFiles) -> Collection:
 
 
 def _judged(collection: Collection, queries: dict[str, str], qrels: Qrels, notices: list[str]) -> Collection:
-    """The collection with the queries that can be judged; of the others it is said how many there are."""
+    """The collection with the queries that can be judged; how many others there are is reported."""
     judged = {key: text for key, text in queries.items() if key in qrels}
     wordless = [key for key, text in judged.items() if not text.strip()]
     unknown = [key for key in qrels if key not in queries]

@@ -1,7 +1,7 @@
 """Corpus: the documents of a collection, read as a stream; and CandidateTexts, those of them that are needed.
 
 A corpus may be larger than memory. One pass keeps, of every id, a key of 64 bits (to find ids that come twice), and
-writes the texts that are wanted into a temporary file, where they are found by a binary search of 16 bytes a text.
+writes the texts that are wanted into a temporary file, where they are found by a binary search of 16 bytes per text.
 """
 
 import tempfile

@@ -245,7 +245,7 @@ class RankRerankRanker:
 
 
 def _deduplicate(documents: list[Document]) -> list[Document]:
-    """One document for each id, at the place of the first, with the best score of the search."""
+    """One document for each id, where the first one is, with the best score of the search."""
     best: dict[str, Document] = {}
     for document in documents:
         if not isinstance(document, Document):  # pyright: ignore[reportUnnecessaryIsInstance]

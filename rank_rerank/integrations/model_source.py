@@ -9,7 +9,7 @@ from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rerankers import Reranker, load_with
 
 _lock = Lock()
-# what is loaded already, by everything that was said about it; forgotten with the last adapter that uses it
+# what is loaded already, by all the options it was loaded with; forgotten with the last adapter that uses it
 _loaded: WeakValueDictionary[str, Reranker] = WeakValueDictionary()
 
 

@@ -29,12 +29,12 @@ def calibrate(
 ) -> Calibration:
     """Fit the map from score to probability, for ``dataclasses.replace(reranker, calibration=…)``.
 
-    Pairs that nobody has judged will do, several a query: they are then taken to hold one answer a query at most, and
-    what is one is guessed from the scores (scoring/unlabelled_calibration.py says what else that assumes).
+    Pairs that nobody has judged will do, several per query. They are then taken to hold at most one answer per query,
+    which is guessed from the scores (calibration/unlabelled.py says what else that assumes).
 
     Args:
         reranker: whose scores; a calibration it has already is not used.
-        pairs: query, document, and whether the document answers the query; or None in the place of every label. Give
+        pairs: query, document, and whether the document answers the query; or None instead of every label. Give
             wrong documents of the kind that a search really finds: the probabilities hold for documents like those.
         held_out: the share of queries, from 0 to below 1, that the error is measured on; the map is fitted on the rest.
             Without labels the map is fitted on all, for nothing can be measured.

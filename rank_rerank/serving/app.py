@@ -1,4 +1,4 @@
-"""The application: routes behind the gate."""
+"""The application: routes that a gate protects."""
 
 from collections.abc import Callable
 from typing import Any

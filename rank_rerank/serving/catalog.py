@@ -231,7 +231,7 @@ class ServedStore:
         self._lock = Lock()
 
     def newest(self) -> EmbeddingStore:
-        """The store at its newest generation, or one a second older."""
+        """The store at its newest generation, or at one that is a second older."""
         with self._lock:
             if time.monotonic() - self._looked_at > REFRESH_S:
                 self.store.refresh()

@@ -86,7 +86,7 @@ class _Run:
     report: EncodeReport = field(default_factory=EncodeReport)
     documents: list[Document] = field(default_factory=list[Document])
     windows: list[TokenEmbeddings] = field(default_factory=list[TokenEmbeddings])
-    # 64-bit keys of ids and texts: about a hundred bytes a document
+    # 64-bit keys of ids and texts: about a hundred bytes per document
     seen: dict[int, int] = field(default_factory=dict[int, int])
     last_commit: float = field(default_factory=monotonic)
 

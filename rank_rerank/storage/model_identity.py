@@ -23,7 +23,7 @@ class ModelIdentity:
 
     Attributes:
         name: what the user asked for, for people; it is not compared.
-        dim: numbers a vector.
+        dim: numbers per vector.
         weights_sha256: of the model file; for vectors made elsewhere, any text that names the model and its revision.
         tokenizer_sha256: of tokenizer.json.
         settings: how documents are encoded, as canonical JSON.
@@ -46,7 +46,7 @@ class ModelIdentity:
 
         Args:
             name: of the model.
-            dim: numbers a vector.
+            dim: numbers per vector.
             revision: of the model.
 
         Raises:
