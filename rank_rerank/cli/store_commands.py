@@ -60,7 +60,7 @@ def _info(store: EmbeddingStore) -> dict[str, Any]:
         else ", ".join(f"{name} {value}" for name, value in asdict(pooling).items()),
         "texts": "stored" if manifest.keep_texts else "not stored",
         "bytes": num_bytes,
-        "bytes a document": round(num_bytes / max(len(store), 1)),
+        "bytes per document": round(num_bytes / max(len(store), 1)),
         "segments": len(manifest.segments),
         "generation": manifest.generation,
     }
@@ -124,7 +124,7 @@ def run_advise(options: AdviseOptions) -> None:
         return
     made = "your queries" if options.queries else "queries made of sentences of the documents"
     sys.stdout.write(f"{len(documents)} documents, {len(queries)} {made}\n\n")
-    sys.stdout.write(f"{'encode …':<44} {'bytes a document':>16} {'size':>6} {'top 10 kept':>12} {'first kept':>11}\n")
+    sys.stdout.write(f"{'encode …':<44} {'bytes/document':>16} {'size':>6} {'top 10 kept':>12} {'first kept':>11}\n")
     for row in rows:
         size = row.bytes_per_document / rows[0].bytes_per_document
         sys.stdout.write(

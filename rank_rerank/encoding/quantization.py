@@ -93,7 +93,7 @@ def check_binary_dim(dim: int) -> None:
         ShapeError: it is not a multiple of 8.
     """
     if dim % 8:
-        raise ShapeError(f'"binary" packs eight numbers a byte; the dim must be a multiple of 8, this is {dim}')
+        raise ShapeError(f'"binary" packs eight numbers per byte; the dim must be a multiple of 8, this is {dim}')
 
 
 def check_stored_dtype(dtype: str, name: str = "dtype") -> None:

@@ -121,7 +121,7 @@ class TokenEmbeddings:
 
     @classmethod
     def from_list(cls, matrices: Sequence[AnyArray]) -> "TokenEmbeddings":
-        """Pack a list of [num_tokens, dim] arrays, one a text (what PyLate and sentence-transformers return).
+        """Pack a list of [num_tokens, dim] arrays, one per text (what PyLate and sentence-transformers return).
 
         Raises:
             ShapeError: an array has not two axes, or its dim differs from the first one's.

@@ -31,7 +31,7 @@ class LabelledCandidates:
 
     Attributes:
         queries: texts by id.
-        qrels: grades of the documents that are said to be relevant.
+        qrels: grades of the documents that are marked as relevant.
         candidates: the documents of each query in the order of the file.
         texts: of all documents.
     """

@@ -1,4 +1,4 @@
-"""Candidates whose token vectors a vector database has kept: only the query is encoded."""
+"""Candidates whose token vectors stand in a vector database: only the query is encoded."""
 
 from collections.abc import Sequence
 

@@ -51,5 +51,5 @@ class ScoreScale:
         return mean_similarity(sums, num_query_tokens)
 
     def sum_of(self, score: float, num_query_tokens: int) -> float:
-        """The sum behind a score that a hit shows: what a calibration is fitted on."""
+        """The sum that a hit's score was made of: what a calibration is fitted on."""
         return score * num_query_tokens if self.is_mean else score

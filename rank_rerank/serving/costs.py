@@ -16,7 +16,7 @@ MEMORY_S = 5.0
 
 
 def estimate_tokens(text: str, limit: int | None = None) -> int:
-    """About how many tokens a text has, from its length alone.
+    """An estimate of a text's number of tokens, from its length alone.
 
     Args:
         text: of any length; only what the limit lets through is looked at.
@@ -44,7 +44,7 @@ def end_of_piece(costs: Sequence[int], first: int, largest: int) -> int:
 
 
 class Meter:
-    """How many tokens a second a kind of work does, as it was measured lately.
+    """How many tokens per second a kind of work does, as it was measured lately.
 
     Args:
         tokens_per_s: what to believe before anything was measured.

@@ -79,7 +79,7 @@ class Gate:
     """Wraps the application.
 
     Args:
-        app: what is behind the gate.
+        app: what the gate protects.
         keys: that open it.
         limits: of bodies.
         metrics: where requests are counted.

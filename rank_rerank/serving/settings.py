@@ -168,7 +168,7 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
 
 
 def check_exposure(settings: Settings, *, has_keys: bool) -> None:
-    """Refuse to listen beyond this machine without a key, unless that was said to be meant.
+    """Refuse to listen beyond this machine without a key, unless a flag says that this is meant.
 
     Raises:
         InvalidArgumentError: it was not.

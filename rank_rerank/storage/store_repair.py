@@ -45,7 +45,7 @@ def repair_store(folder: str | Path, timeout_s: float) -> Repair:
     A damaged manifest is taken from its copy. Of a damaged segment the documents that fit their checksums are written
     into a new one; where nothing can be read, all of its documents are gone from the store. The damaged file is put
     aside under a name that ends in ".damaged". Where the list of a segment's deleted documents is damaged, they are
-    back unless a newer version of them is there. Files that a crash left behind are removed.
+    back unless a newer version of them is there. What a crash has left is removed.
 
     Args:
         folder: the store's.
@@ -63,7 +63,7 @@ def repair_store(folder: str | Path, timeout_s: float) -> Repair:
         sound = _Salvage(folder, manifest, actions)
         snapshot = sound.snapshot()
         if leftovers:
-            actions.append(f"removed {len(leftovers)} files that an interrupted write left behind")
+            actions.append(f"removed {len(leftovers)} files that an interrupted write has left")
         if read_copy(folder) != manifest:
             actions.append(f"wrote {MANIFEST_COPY} anew")
         if not actions:

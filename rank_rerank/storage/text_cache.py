@@ -23,7 +23,7 @@ class CachedTexts:
     """Texts with their stored vectors.
 
     Attributes:
-        documents: one a text, in the order of the texts.
+        documents: one per text, in the order of the texts.
         num_tokens_read: [num_texts] int64: tokens the model read for it now, 0 where the store had it already.
     """
 

@@ -37,7 +37,7 @@ class ScoreQuestion:
     """What is asked: a request for each query, and how the scores of all of them come out.
 
     Attributes:
-        requests: one for a query with many documents; one a pair for lists of one length.
+        requests: one for a query with many documents; one per pair for lists of one length.
         num_documents: of all requests.
         wanted: model, priority, deadline.
         raw: the model's score is asked for.
