@@ -37,7 +37,7 @@ def open_output(path: Path) -> Generator[IO[bytes]]:
 
 
 def _find(path: Path) -> tuple[Path, int | None]:
-    """The file that links lead to, and the mode to give it: −1 for the usual one, None where it is written to directly."""
+    """The file that links lead to, and its mode: −1 for the usual one, None where it is written to directly."""
     for _ in range(MAX_LINKS):
         if _OPEN_FILES.fullmatch(os.path.realpath(path.parent)):
             return path, None
