@@ -1,5 +1,6 @@
 """INT8 cross-encoders: every architecture of the BERT kind, its bits in any batch, and what is refused."""
 
+import json
 from dataclasses import replace
 
 import model_folders as folders
@@ -9,7 +10,6 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.cli.main import main
-from rank_rerank.documents import Document
 from rank_rerank.errors import ExportError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -76,10 +76,11 @@ def test_both_files_are_judged(tmp_path, monkeypatch):
     from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 
     monkeypatch.setattr("rank_rerank.export.quality_gate.MAX_DROP", 1.0)  # random models rank by chance
-    documents = {str(number): Document(text, id=str(number)) for number, text in enumerate(TEXTS)}
-    queries, qrels = {"q": "the capital city of France"}, {"q": {"3": 1, "8": 2}}
-    collection = JudgedCandidates(queries, documents, qrels, {"q": list(documents)})
-    result = export(build(tmp_path / "source", "Bert"), tmp_path / "onnx", judge=collection)
+    documents = [{"id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+    line = {"query": "the capital city of France", "documents": documents, "relevant": ["3", "8"]}
+    (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    judge = JudgedCandidates.read(tmp_path / "log.jsonl")
+    result = export(build(tmp_path / "source", "Bert"), tmp_path / "onnx", judge=judge)
     assert list(result.quality) == ["model.onnx", "model_int8.onnx"]
     assert result.quality["model.onnx"].exported == pytest.approx(result.quality["model.onnx"].source)
 
