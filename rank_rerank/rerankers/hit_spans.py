@@ -112,9 +112,9 @@ class BestSoFar:
 
     def among(self, scores: Float32Vector) -> Int64Vector:
         """Take some scores in; the positions of those that are among the best so far, equal ones included."""
-        self.scores = np.sort(np.concatenate([self.scores, scores]))[::-1][: self.limit]
-        if self.limit == 0 or len(self.scores) == 0:
+        if self.limit == 0 or len(scores) == 0:
             return np.empty(0, np.int64)
+        self.scores = np.sort(np.concatenate([self.scores, scores]))[::-1][: self.limit]
         return np.flatnonzero(scores >= self.scores[-1])
 
 
