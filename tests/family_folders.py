@@ -62,6 +62,15 @@ def write_cross_encoder(folder):
     return with_tokenizer_files(folder)
 
 
+def write_modular(folder):
+    prompts = {"prompts": {"query": "find: "}, "default_prompt_name": "query"}
+    folders.write_modular_cross_encoder(folder, activation_fn=None, **prompts)
+    # as older versions say it
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 16, "pooling_mode_cls_token": True})
+    write_json(folder / "sentence_bert_config.json", {"do_lower_case": False})
+    return with_tokenizer_files(folder)
+
+
 def write_modernbert(folder):
     """A ModernBERT cross-encoder as far as settings go: its weights are BERT's, which only a runtime finds out."""
     config = {
@@ -151,6 +160,7 @@ WRITERS = {
     "multi-vector": write_multi_vector,
     "plain encoder": write_plain,
     "cross-encoder": write_cross_encoder,
+    "cross-encoder in modules": write_modular,
     "ModernBERT": write_modernbert,
     "DistilBERT": write_distilbert,
     "ELECTRA": write_electra,

@@ -136,3 +136,36 @@ def write_cross_encoder(folder, **config):
     }
     labels = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
     return write_bert(folder, bert_tensors("bert.") | head, {**BERT_CONFIG, **labels, **config})
+
+
+def write_modular_cross_encoder(folder, pooling="mean", chain=None, **config):
+    """An encoder with modules that make a score, as sentence-transformers saves it: Ettin's chain."""
+    base, identity, gelu = (
+        "sentence_transformers",
+        "torch.nn.modules.linear.Identity",
+        "torch.nn.modules.activation.GELU",
+    )
+    write_bert(folder)
+    write_json(folder / "1_Pooling" / "config.json", {"embedding_dimension": HIDDEN, "pooling_mode": pooling})
+    write_dense(folder, "2_Dense", (HIDDEN, HIDDEN), activation_function=gelu)
+    rng = np.random.default_rng(3)
+    norm = {"norm.weight": rng.normal(size=HIDDEN), "norm.bias": rng.normal(size=HIDDEN)}
+    write_safetensors(folder / "3_LayerNorm" / "model.safetensors", norm)
+    write_json(folder / "3_LayerNorm" / "config.json", {"dimension": HIDDEN})
+    last = {"linear.weight": rng.normal(size=(1, HIDDEN)), "linear.bias": rng.normal(size=1)}
+    write_safetensors(folder / "4_Dense" / "model.safetensors", last)
+    scores = {"module_input_name": "sentence_embedding", "module_output_name": "scores"}
+    settings = {"in_features": HIDDEN, "out_features": 1, "bias": True, "activation_function": identity, **scores}
+    write_json(folder / "4_Dense" / "config.json", settings)
+    modules = {
+        "1_Pooling": f"{base}.sentence_transformer.modules.pooling.Pooling",
+        "2_Dense": f"{base}.base.modules.dense.Dense",
+        "3_LayerNorm": f"{base}.sentence_transformer.modules.layer_norm.LayerNorm",
+        "4_Dense": f"{base}.base.modules.dense.Dense",
+    }
+    write_modules(folder, *((name, modules[name]) for name in (modules if chain is None else chain)))
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "CrossEncoder", "activation_fn": identity, "prompts": {}, **config},
+    )
+    return folder

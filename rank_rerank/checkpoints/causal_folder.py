@@ -48,11 +48,6 @@ ANSWERS = ("yes", "no")
 TEMPLATE_DEFAULT = re.compile(r"""default\(\s*(["'])(.{1,2000}?)\1""", re.DOTALL)
 
 
-def is_causal(config: JsonSettings) -> bool:
-    """Whether a config.json describes a causal language model."""
-    return any(word.endswith("ForCausalLM") for word in config.get_words("architectures"))
-
-
 def read_causal_reranker(
     folder: Path, name: str, modules: tuple[Module, ...], instruction: str | None = None
 ) -> CrossEncoderCheckpoint:

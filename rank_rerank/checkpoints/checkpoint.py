@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.classifier_head import ClassifierHead
 from rank_rerank.checkpoints.decoder_config import DecoderConfig
 from rank_rerank.checkpoints.safetensors_file import weight_files
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
@@ -191,6 +192,7 @@ class CrossEncoderCheckpoint:
         has_token_types: tell the model which tokens are the query's and which the document's, if it has types.
         decoder: the shape of a causal language model, used instead of ``transformer`` and ``head``.
         prompt: how a causal language model is asked.
+        query_prompt: text before every query.
     """
 
     name: str
@@ -201,11 +203,12 @@ class CrossEncoderCheckpoint:
     activation: str
     precision: str
     transformer: TransformerConfig | None = None
-    head: "ClassifierHead | None" = None
+    head: ClassifierHead | None = None
     do_lower_case: bool = False
     has_token_types: bool = True
     decoder: DecoderConfig | None = None
     prompt: "YesNoPrompt | None" = None
+    query_prompt: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_length <= MAX_LENGTH:
@@ -214,27 +217,14 @@ class CrossEncoderCheckpoint:
     @property
     def family(self) -> str:
         """The kind of model, for people."""
-        return "cross-encoder" if self.prompt is None else "causal reranker"
+        if self.prompt is not None:
+            return "causal reranker"
+        return "modular cross-encoder" if self.head is not None and self.head.is_modular else "cross-encoder"
 
     @property
     def is_onnx(self) -> bool:
         """Whether model_file is an ONNX graph."""
         return self.model_file.suffix == ".onnx"
-
-
-@dataclass(frozen=True)
-class ClassifierHead:
-    """What of a classification head is a matter of configuration; the rest follows from the architecture.
-
-    Attributes:
-        pooling: "cls", or "mean" over the tokens (ModernBERT only).
-        activation: of the dense layer before the classifier, one of transformer_config.ACTIVATIONS.
-        has_bias: whether that dense layer has a bias.
-    """
-
-    pooling: str = "cls"
-    activation: str = "tanh"
-    has_bias: bool = True
 
 
 @dataclass(frozen=True)

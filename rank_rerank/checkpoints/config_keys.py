@@ -95,7 +95,8 @@ BY_MODEL_TYPE = {
     "qwen2": DECODER.with_keys(without_effect="mlp_bias attention_bias"),
     "llama": DECODER,
 }
-# of a ...ForSequenceClassification
-CROSS_ENCODER_FOLLOWED = "num_labels id2label sentence_transformers.activation_fn sbert_ce_default_activation_function"
+# of a cross-encoder; the labels count in a ...ForSequenceClassification only
+CROSS_ENCODER_ACTIVATION = "sentence_transformers.activation_fn sbert_ce_default_activation_function"
+CROSS_ENCODER_LABELS = "num_labels id2label"
 CROSS_ENCODER_WITHOUT_EFFECT = "sentence_transformers.version"
 MODERNBERT_HEAD = "classifier_pooling classifier_bias classifier_activation"

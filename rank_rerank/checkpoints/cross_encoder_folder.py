@@ -1,18 +1,28 @@
-"""Read a cross-encoder's folder: a ...ForSequenceClassification with one label, as safetensors or ONNX."""
+"""Read a cross-encoder's folder, as safetensors or ONNX.
+
+It is a ...ForSequenceClassification with one label, or an encoder with modules that make a score of its output.
+"""
 
 from pathlib import Path
+from typing import TypedDict
 
-from rank_rerank.checkpoints.checkpoint import ClassifierHead, CrossEncoderCheckpoint
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.classifier_head import ClassifierHead, architecture_head
+from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.dense_layers import read_activation
 from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
     TRANSFORMER_CONFIG_FILE,
+    Module,
     longest_text,
     onnx_length,
+    read_modules,
+    read_prompt,
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.judged_int8 import find_judged_int8
 from rank_rerank.checkpoints.model_files import find_file, find_weights, has_weights
+from rank_rerank.checkpoints.modular_head import read_modular_head, says_cross_encoder
 from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types
 from rank_rerank.checkpoints.transformer_config import (
     TransformerConfig,
@@ -38,9 +48,11 @@ ONNX_FILES = {
 }
 
 
-def is_cross_encoder(config: JsonSettings) -> bool:
-    """Whether a config.json describes one."""
-    return any(word.endswith(SUFFIX) for word in config.get_words("architectures"))
+def is_cross_encoder(folder: Path, config: JsonSettings) -> bool:
+    """Whether a folder holds one, by its config.json or by what sentence-transformers says of it."""
+    if any(word.endswith(SUFFIX) for word in config.get_words("architectures")):
+        return True
+    return not is_causal(config) and says_cross_encoder(folder)
 
 
 def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) -> CrossEncoderCheckpoint:
@@ -57,40 +69,55 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         CheckpointFormatError: a file is missing or damaged, or the model gives more than one number.
     """
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
-    _check_num_labels(config, name)
+    modules = read_modules(folder) if _is_modular(config) else ()
+    if not _is_modular(config):
+        _check_num_labels(config, name)
     onnx = find_onnx(folder, precision)
     is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights(folder)))
+    sentence = JsonSettings.read_if_there(folder, CONFIG_FILE)
+    common: _Common = {
+        "name": name,
+        "folder": folder,
+        "tokenizer_file": find_tokenizer(folder),
+        "activation": read_activation_name(folder),
+        "do_lower_case": JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get(
+            "do_lower_case", default=False
+        ),
+        "query_prompt": read_prompt(sentence, ()),
+    }
     if onnx is not None and is_onnx_wanted:
         return CrossEncoderCheckpoint(
-            name=name,
-            folder=folder,
+            **common,
             model_file=onnx[1],
-            tokenizer_file=find_tokenizer(folder),
             max_length=onnx_length(folder, config),
-            activation=read_activation_name(folder),
             precision=onnx[0],
-            do_lower_case=JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get(
-                "do_lower_case", default=False
-            ),
+            head=read_modular_head(folder, name, modules, config.get("hidden_size", 0)) if modules else None,
             has_token_types=gives_token_types(folder),
         )
     if runtime == "onnx" or (precision == "int8" and not has_weights(folder)):
         raise CheckpointFormatError(f"{name}: the model folder has no ONNX file of the precision {precision}")
     transformer = read_transformer_config(folder)
     return CrossEncoderCheckpoint(
-        name=name,
-        folder=folder,
+        **common,
         model_file=find_weights(folder),
-        tokenizer_file=find_tokenizer(folder),
         max_length=longest_text(folder, transformer),
-        activation=read_activation_name(folder),
         precision="fp32",
         transformer=transformer,
-        head=_read_head(config, transformer),
-        do_lower_case=JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get("do_lower_case", default=False),
+        head=_read_head(folder, name, config, transformer, modules),
         # a table of one type, as RoBERTa's, tells nothing apart
         has_token_types=gives_token_types(folder) and transformer.type_vocab_size > 1,
     )
+
+
+class _Common(TypedDict):
+    """What a checkpoint of weights and one of an ONNX file are both told."""
+
+    name: str
+    folder: Path
+    tokenizer_file: Path
+    activation: str
+    do_lower_case: bool
+    query_prompt: str
 
 
 def find_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
@@ -138,14 +165,22 @@ def read_activation_name(folder: Path, default: str = "Sigmoid") -> str:
     return found
 
 
-def _read_head(config: JsonSettings, transformer: TransformerConfig) -> ClassifierHead:
+def _is_modular(config: JsonSettings) -> bool:
+    return not any(word.endswith(SUFFIX) for word in config.get_words("architectures"))
+
+
+def _read_head(
+    folder: Path, name: str, config: JsonSettings, transformer: TransformerConfig, modules: tuple[Module, ...]
+) -> ClassifierHead:
+    if _is_modular(config):
+        return read_modular_head(folder, name, modules, transformer.hidden_size)
     if transformer.model_type == "modernbert":
         pooling = config.get("classifier_pooling", "cls")
         if pooling not in ("cls", "mean"):
             raise CheckpointFormatError(f'{HF_CONFIG_FILE}: "classifier_pooling" must be "cls" or "mean"')
-        return ClassifierHead(
-            pooling=pooling,
-            activation=check_activation(config.get("classifier_activation", "gelu"), "classifier_activation"),
-            has_bias=config.get("classifier_bias", default=False),
+        activation = check_activation(config.get("classifier_activation", "gelu"), "classifier_activation")
+        return architecture_head(
+            transformer, pooling, activation, has_bias=config.get("classifier_bias", default=False)
         )
-    return ClassifierHead(activation={"distilbert": "relu", "electra": "gelu"}.get(transformer.model_type, "tanh"))
+    activation = {"distilbert": "relu", "electra": "gelu"}.get(transformer.model_type, "tanh")
+    return architecture_head(transformer, activation=activation)

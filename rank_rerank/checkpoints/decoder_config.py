@@ -65,6 +65,11 @@ class DecoderConfig:
     mlp_bias: bool
 
 
+def is_causal(config: JsonSettings) -> bool:
+    """Whether a config.json describes a causal language model."""
+    return any(word.endswith("ForCausalLM") for word in config.get_words("architectures"))
+
+
 def read_decoder_config(folder: Path) -> DecoderConfig:
     """Read config.json of a model folder.
 

@@ -9,7 +9,6 @@ there is one, ``.bias``. Matrices are [out, in], as stored.
 from collections.abc import Iterator, Mapping
 
 from rank_rerank.arrays import AnyArray
-from rank_rerank.checkpoints.checkpoint import ClassifierHead
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
@@ -69,34 +68,20 @@ def unread_tensors(tensors: TensorFiles, config: TransformerConfig) -> tuple[str
     return tuple(name for name, short in bare.items() if short not in wanted and not short.endswith(BESIDE_ENCODER))
 
 
-def read_head_tensors(tensors: TensorFiles, config: TransformerConfig, head: ClassifierHead) -> dict[str, AnyArray]:
-    """Read the classification head of a cross-encoder: ``head.dense``, ``classifier``, for ModernBERT ``head.norm``.
-
-    Raises:
-        CheckpointFormatError: as read_encoder_tensors.
-    """
-    hidden = config.hidden_size
-    if config.model_type == "bert":
-        prefix = find_prefix(tensors, "embeddings.word_embeddings.weight")
-        names = (f"{prefix}pooler.dense", "classifier")
-    elif config.model_type == "distilbert":
-        names = ("pre_classifier", "classifier")
-    else:
-        names = ("head.dense", "classifier") if config.rotary else ("classifier.dense", "classifier.out_proj")
-    wanted = [
-        *with_bias("head.dense", names[0], (hidden, hidden), has_bias=head.has_bias),
-        *with_bias("classifier", names[1], (1, hidden)),
-    ]
-    if config.rotary is not None:
-        wanted += with_bias("head.norm", "head.norm", (hidden,), has_bias=config.rotary.norm_bias)
-    return {found: read_tensor(tensors, source, shape) for found, source, shape in wanted}
-
-
 def read_tensor(tensors: TensorFiles, name: str, shape: Shape) -> AnyArray:
     """Read one tensor.
 
     Raises:
         CheckpointFormatError: it is missing, has another shape, or holds NaN or infinity.
+    """
+    return tensors[check_tensor(tensors, name, shape)]
+
+
+def check_tensor(tensors: TensorFiles, name: str, shape: Shape) -> str:
+    """The name under which a tensor is stored.
+
+    Raises:
+        CheckpointFormatError: it is missing, or has another shape.
     """
     if name not in tensors:
         # the names that TensorFlow's models had
@@ -110,7 +95,7 @@ def read_tensor(tensors: TensorFiles, name: str, shape: Shape) -> AnyArray:
             f'{tensors.paths[0].name}: the tensor "{name}" has the shape {list(tensors.shape(name))}, '
             f"config.json says {list(shape)}"
         )
-    return tensors[name]
+    return name
 
 
 def find_prefix(tensors: Mapping[str, AnyArray], name: str) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rank_rerank.checkpoints.causal_folder import is_causal, read_causal_reranker
+from rank_rerank.checkpoints.causal_folder import read_causal_reranker
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.cross_encoder_folder import find_onnx, is_cross_encoder, read_cross_encoder
+from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_check import check_settings
@@ -59,7 +60,7 @@ def _read(
             f"{name}: no onnx_config.json and no config.json in the model folder, so it is no model of a known family"
         )
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
-    if is_cross_encoder(config):
+    if is_cross_encoder(folder, config):
         return read_cross_encoder(folder, name, precision, runtime)
     modules = read_modules(folder)
     for module in modules:

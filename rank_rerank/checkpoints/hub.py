@@ -77,7 +77,7 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
     if precision == "auto" and runtime in ("auto", "onnx") and has_judged_int8(folder):
         return _fetch_first(name, options, folder, (INT8_FILE,))
     # an INT8 file is chosen for a cross-encoder only; other weights are rounded where they are read
-    wants_int8 = precision == "int8" and is_cross_encoder(JsonSettings.read_if_there(folder, HF_CONFIG_FILE))
+    wants_int8 = precision == "int8" and is_cross_encoder(folder, JsonSettings.read_if_there(folder, HF_CONFIG_FILE))
     if runtime == "onnx" or (runtime == "auto" and wants_int8):
         _fetch_first(name, options, folder, INT8_ONNX if precision == "int8" else FP32_ONNX)
         if runtime == "onnx" or any(folder.rglob("*.onnx")):

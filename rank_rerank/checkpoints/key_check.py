@@ -6,7 +6,8 @@ from pathlib import Path
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.config_keys import (
     BY_MODEL_TYPE,
-    CROSS_ENCODER_FOLLOWED,
+    CROSS_ENCODER_ACTIVATION,
+    CROSS_ENCODER_LABELS,
     CROSS_ENCODER_WITHOUT_EFFECT,
     MODERNBERT_HEAD,
 )
@@ -14,7 +15,7 @@ from rank_rerank.checkpoints.encoder_folder import read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_table import KeyTable, check_keys, report_keys
 from rank_rerank.checkpoints.model_files import find_file
-from rank_rerank.checkpoints.settings_keys import BY_FAMILY, CROSS_ENCODER, MODULES_BY_FAMILY
+from rank_rerank.checkpoints.settings_keys import BY_FAMILY, CROSS_ENCODER, MODULAR, MODULES_BY_FAMILY
 from rank_rerank.checkpoints.stanford_folder import METADATA_FILE, read_metadata
 from rank_rerank.checkpoints.tokenizer_agreement import check_tokenizer_agrees
 from rank_rerank.checkpoints.transformer_config import CONFIG_FILE
@@ -48,10 +49,12 @@ def key_tables(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Iterator[tupl
 def config_table(family: str, model_type: str) -> KeyTable:
     """The table of config.json for an architecture in a family."""
     table = BY_MODEL_TYPE[model_type]
-    if family != CROSS_ENCODER:
+    if family not in (CROSS_ENCODER, MODULAR):
         return table
-    head = MODERNBERT_HEAD if model_type == "modernbert" else ""
-    return table.with_keys(f"{CROSS_ENCODER_FOLLOWED} {head}", CROSS_ENCODER_WITHOUT_EFFECT)
+    table = table.with_keys(CROSS_ENCODER_ACTIVATION, CROSS_ENCODER_WITHOUT_EFFECT)
+    if family == MODULAR:
+        return table
+    return table.with_keys(f"{CROSS_ENCODER_LABELS} {MODERNBERT_HEAD if model_type == 'modernbert' else ''}")
 
 
 def _read(folder: Path, file_name: str) -> JsonSettings:

@@ -60,7 +60,6 @@ MODULES = {
 }
 MODEL_TYPES = {
     "SparseEncoder": "a sparse encoder, which gives weights of words",
-    "CrossEncoder": "a cross-encoder saved in modules, which is not read",
 }
 
 

@@ -11,7 +11,7 @@ from rank_rerank.checkpoints.checkpoint import FAMILIES
 from rank_rerank.checkpoints.key_table import KeyTable
 
 TOKENS = ("token_embeddings",)
-CROSS_ENCODER, CAUSAL = "cross-encoder", "causal reranker"
+CROSS_ENCODER, MODULAR, CAUSAL = "cross-encoder", "modular cross-encoder", "causal reranker"
 
 # tokenizer.json holds the vocabulary, the special tokens and the rules, and is what is used; what is stated here a
 # second time must agree with it: see tokenizer_agreement.py
@@ -95,11 +95,11 @@ PYLATE = SENTENCE.with_keys(followed=f"{PYLATE_KEYS} {PROMPTS}")
 MULTI_VECTOR = SENTENCE.with_keys(followed=f"similarity_fn_name {PROMPTS}", refused=NO_PYLATE_KEYS)
 PLAIN = SENTENCE.with_keys(followed=PROMPTS)
 CROSS_ENCODER_SENTENCE = SENTENCE.with_keys(
-    followed="activation_fn",
-    without_effect="model_type prompts keep_in_fp32_modules",
-    refused={"default_prompt_name": ()},
+    followed=f"activation_fn {PROMPTS}",
+    without_effect="model_type keep_in_fp32_modules",
 )
-CAUSAL_SENTENCE = CROSS_ENCODER_SENTENCE.with_keys(followed=PROMPTS)
+MODULAR_SENTENCE = CROSS_ENCODER_SENTENCE.with_keys(followed="model_type")
+CAUSAL_SENTENCE = CROSS_ENCODER_SENTENCE
 
 # artifact.metadata; the rest is of colbert-ai's training, index and search
 STANFORD = KeyTable().with_keys(
@@ -147,6 +147,16 @@ MASK = KeyTable().with_keys(followed="skiplist_words skiplist_tasks", refused_by
 TOKEN_POOLING = KeyTable().with_keys(
     followed="pool_factor num_protected_tokens normalize_embeddings", refused_by_reader="tasks"
 )
+# of a cross-encoder in modules
+HEAD_DENSE = DENSE.with_keys(followed="module_output_name", refused={"module_input_name": ("sentence_embedding",)})
+HEAD_POOLING = POOLING.with_keys(
+    followed="pooling_mode pooling_mode_cls_token pooling_mode_mean_tokens",
+    refused_by_reader="""
+        pooling_mode_max_tokens pooling_mode_mean_sqrt_len_tokens pooling_mode_weightedmean_tokens
+        pooling_mode_lasttoken include_prompt
+    """,
+)
+LAYER_NORM = KeyTable().with_keys(followed="dimension")
 LOGIT_SCORE = KeyTable().with_keys(
     followed="true_token_id false_token_id", refused={"module_input_name": ("causal_logits",)}
 )
@@ -175,6 +185,12 @@ BY_FAMILY = MappingProxyType(
             S: CROSS_ENCODER_TRANSFORMER,
             C: CROSS_ENCODER_SENTENCE,
         },
+        MODULAR: {
+            T: TOKENIZER.with_keys(followed=f"{LENGTH} model_input_names"),
+            M: SPECIAL_TOKENS,
+            S: CROSS_ENCODER_TRANSFORMER,
+            C: MODULAR_SENTENCE,
+        },
         CAUSAL: {
             T: TOKENIZER.with_keys(followed=f"{LENGTH} chat_template"),
             M: SPECIAL_TOKENS,
@@ -193,6 +209,7 @@ MODULES_BY_FAMILY = MappingProxyType(
             "HierarchicalTokenPooling": TOKEN_POOLING,
         },
         PLAIN_FAMILY: {"Pooling": POOLING, "Normalize": NORMALIZE},
+        MODULAR: {"Pooling": HEAD_POOLING, "Dense": HEAD_DENSE, "LayerNorm": LAYER_NORM},
         CAUSAL: {"LogitScore": LOGIT_SCORE},
     }
 )

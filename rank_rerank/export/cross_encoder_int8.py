@@ -1,7 +1,8 @@
 """A cross-encoder of the BERT kind → an INT8 ONNX graph: the encoder by the recipe of int8_rewriting, the head in fp32.
 
-The head reads the first token of each pair. It is computed a pair at a time in one order, by sums of products rather
-than by matrix products, whose order may change with the number of rows: a pair's logit has the same bits in any batch.
+The head reads the first token of each pair, or the mean of all. It is computed a pair at a time in one order, by sums
+of products rather than by matrix products, whose order may change with the number of rows: a pair's logit has the same
+bits in any batch.
 """
 
 import warnings
@@ -11,8 +12,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.encoder_tensors import read_head_tensors
-from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep, read_head_tensors
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
@@ -24,7 +24,8 @@ from rank_rerank.export.trial_session import OnnxSession
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 OUTPUT = "logits"
-OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu"}
+FLOAT = 1  # onnx.TensorProto.FLOAT
+OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu", "sigmoid": "Sigmoid"}
 
 
 def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
@@ -60,8 +61,7 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
     expected = _unit_rows(serialize(model), pairs)
     quantize(model, pairs)
     check_int8(compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs)))
-    tensors = read_head_tensors(TensorFiles(checkpoint.model_file), transformer, head)
-    _append_head(model, tensors, OPERATORS[head.activation])
+    _append_head(model, read_head_tensors(checkpoint.model_file, head), head)
     graph_editing.remove_unused(model)
     return serialize(model)
 
@@ -88,22 +88,55 @@ def pair_texts(batch: TokenBatch) -> list[Int64Vector]:
     return [rows[:, a:b] for a, b in bounds if b > a]
 
 
-def _append_head(model: Any, tensors: dict[str, AnyArray], activation: str) -> None:
+def _append_head(model: Any, tensors: dict[str, AnyArray], head: ClassifierHead) -> None:
     hidden = model.graph.outputs[0]
     graph = graph_editing.GraphBuilder(model, before=None)
-    first = graph.node("Gather", [hidden, graph.integers("first_token", 0)], axis=1)  # [batch, 1, hidden_size]
-    first = graph.node("Squeeze", [first, graph.integers("middle_axis", 1)])
-    rows = _linear(graph, "head.dense", first, tensors)
-    logits = _linear(graph, "classifier", graph.node(activation, [rows]), tensors)
-    logits.name, logits.dtype = OUTPUT, hidden.dtype
-    logits.shape = import_optional("onnx_ir", "export", PURPOSE).Shape([hidden.shape[0], 1])
-    model.graph.outputs[0] = logits
+    rows = _pool(graph, model, hidden, head.pooling)
+    for step in head.steps:
+        rows = _norm(graph, step, rows, tensors) if step.is_norm else _dense(graph, step, rows, tensors)
+    rows.name, rows.dtype = OUTPUT, hidden.dtype
+    rows.shape = import_optional("onnx_ir", "export", PURPOSE).Shape([hidden.shape[0], 1])
+    model.graph.outputs[0] = rows
 
 
-def _linear(graph: graph_editing.GraphBuilder, name: str, rows: Any, tensors: dict[str, AnyArray]) -> Any:
+def _pool(graph: graph_editing.GraphBuilder, model: Any, hidden: Any, pooling: str) -> Any:
+    """[batch, length, hidden_size] → [batch, hidden_size]."""
+    middle = graph.integers("middle_axis", 1)
+    if pooling == "cls":
+        return graph.node("Squeeze", [graph.node("Gather", [hidden, graph.integers("first_token", 0)], axis=1), middle])
+    mask = next(value for value in model.graph.inputs if value.name == "attention_mask")
+    kept = graph.node("Cast", [graph.node("Unsqueeze", [mask, graph.integers("last_axis", -1)])], to=FLOAT)
+    # token after token: a reduction's order may depend on the padding
+    sums = graph.node("CumSum", [graph.node("Mul", [hidden, kept]), graph.weight("length_axis", np.array(1, np.int64))])
+    last = graph.node("Squeeze", [graph.node("Gather", [sums, graph.integers("last_token", -1)], axis=1), middle])
+    return graph.node("Div", [last, graph.node("ReduceSum", [kept, middle], keepdims=0)])
+
+
+def _dense(graph: graph_editing.GraphBuilder, step: HeadStep, rows: Any, tensors: dict[str, AnyArray]) -> Any:
+    """[batch, in] → [batch, out]."""
+    result = _product(graph, f"{step.name}.weight", rows, tensors)
+    if step.has_bias:
+        result = graph.node("Add", [result, graph.weight(f"{step.name}.bias", tensors[f"{step.name}.bias"])])
+    if step.activation in ("gelu_new", "gelu_pytorch_tanh"):
+        result = graph.node("Gelu", [result], approximate="tanh")
+    elif step.activation == "silu":
+        result = graph.node("Mul", [result, graph.node("Sigmoid", [result])])
+    elif step.activation != "identity":
+        result = graph.node(OPERATORS[step.activation], [result])
+    if not step.is_residual:
+        return result
+    added = _product(graph, f"{step.name}.residual", rows, tensors) if step.has_residual_weight else rows
+    return graph.node("Add", [result, added])
+
+
+def _norm(graph: graph_editing.GraphBuilder, step: HeadStep, rows: Any, tensors: dict[str, AnyArray]) -> Any:
+    names = [name for name in (f"{step.name}.weight", f"{step.name}.bias") if name in tensors]
+    inputs = [rows, *(graph.weight(name, tensors[name]) for name in names)]
+    return graph.node("LayerNormalization", inputs, axis=-1, epsilon=step.epsilon)
+
+
+def _product(graph: graph_editing.GraphBuilder, name: str, rows: Any, tensors: dict[str, AnyArray]) -> Any:
     """[batch, in] → [batch, out] as sums over the last axis of [batch, out, in]."""
     wide = graph.node("Unsqueeze", [rows, graph.integers("middle_axis", 1)])  # [batch, 1, in]
-    products = graph.node("Mul", [wide, graph.weight(f"{name}.weight", tensors[f"{name}.weight"])])
-    sums = graph.node("ReduceSum", [products, graph.integers("last_axis", -1)], keepdims=0)
-    bias = tensors.get(f"{name}.bias")
-    return sums if bias is None else graph.node("Add", [sums, graph.weight(f"{name}.bias", bias)])
+    products = graph.node("Mul", [wide, graph.weight(name, tensors[name])])
+    return graph.node("ReduceSum", [products, graph.integers("last_axis", -1)], keepdims=0)

@@ -15,8 +15,9 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
+from rank_rerank.checkpoints.classifier_head import read_head_tensors
 from rank_rerank.checkpoints.dense_layers import dense_shapes
-from rank_rerank.checkpoints.encoder_tensors import PREFIXES, read_encoder_tensors, read_head_tensors, read_tensor
+from rank_rerank.checkpoints.encoder_tensors import PREFIXES, read_encoder_tensors, read_tensor
 from rank_rerank.checkpoints.json_files import parse_json
 from rank_rerank.checkpoints.model_files import MAX_SETTINGS_BYTES, file_inside, read_bounded
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
@@ -58,8 +59,10 @@ def build_classifier(checkpoint: CrossEncoderCheckpoint) -> Any:
     transformer, head = checkpoint.transformer, checkpoint.head
     if transformer is None or head is None:
         raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
-    tensors = TensorFiles(checkpoint.model_file)
-    weights = {**read_encoder_tensors(tensors, transformer), **read_head_tensors(tensors, transformer, head)}
+    weights = {
+        **read_encoder_tensors(TensorFiles(checkpoint.model_file), transformer),
+        **read_head_tensors(checkpoint.model_file, head),
+    }
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -69,7 +72,7 @@ def build_classifier(checkpoint: CrossEncoderCheckpoint) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             named, mask = _named(self.weights, weights), attention_mask.to(torch.bool)
             hidden = hidden_states(named, transformer, input_ids, mask, token_type_ids)
-            return logits(named, transformer, head, hidden, mask)[:, None]
+            return logits(named, head, hidden, mask)[:, None]
 
     return Logits().eval()
 

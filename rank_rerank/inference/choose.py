@@ -6,11 +6,13 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
+from rank_rerank.checkpoints.classifier_head import read_head_tensors
 from rank_rerank.checkpoints.cross_encoder_folder import find_onnx
 from rank_rerank.devices import Precision, import_optional, suggest_device
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
+from rank_rerank.inference.float_head import FloatHead
 from rank_rerank.inference.load_options import Device, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 
@@ -108,7 +110,9 @@ def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions
     provider = _choose_provider(checkpoint, options.device)
     from rank_rerank.inference.onnx_runtime.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415 - chosen here
 
-    return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, options.num_threads, provider)
+    head = checkpoint.head
+    float_head = None if head is None else FloatHead(head, read_head_tensors(checkpoint.model_file, head))
+    return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, options.num_threads, provider, float_head)
 
 
 def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: Precision) -> PairTransformer:

@@ -137,6 +137,7 @@ def _open_tokenizer(checkpoint: CrossEncoderCheckpoint) -> PairTokenizer | Promp
             checkpoint.max_length,
             do_lower_case=checkpoint.do_lower_case,
             has_token_types=checkpoint.has_token_types,
+            query_prompt=checkpoint.query_prompt,
         )
     else:
         tokenizer = PromptTokenizer(checkpoint.tokenizer_file, checkpoint.max_length, checkpoint.prompt)

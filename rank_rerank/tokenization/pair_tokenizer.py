@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +43,24 @@ class PairTokenizer:
         max_length: the most tokens a pair may have, special ones included.
         do_lower_case: lower-case texts first.
         has_token_types: give the tokens' types; otherwise all are 0.
+        query_prompt: text before every query; its tokens count as the query's.
 
     Raises:
         CheckpointFormatError: the file is damaged, has no template for pairs, or max_length leaves no room.
     """
 
     def __init__(
-        self, tokenizer_file: Path, max_length: int, *, do_lower_case: bool = False, has_token_types: bool = True
+        self,
+        tokenizer_file: Path,
+        max_length: int,
+        *,
+        do_lower_case: bool = False,
+        has_token_types: bool = True,
+        query_prompt: str = "",
     ) -> None:
-        self._arguments = (tokenizer_file, max_length, do_lower_case, has_token_types)
+        keywords = {"do_lower_case": do_lower_case, "has_token_types": has_token_types, "query_prompt": query_prompt}
+        self._arguments = (tokenizer_file, max_length, keywords)
+        self._query_prompt = query_prompt
         self._do_lower_case = do_lower_case
         self._has_token_types = has_token_types
         self._tokenizer = open_tokenizer(tokenizer_file)
@@ -74,7 +84,8 @@ class PairTokenizer:
         Raises:
             EmptyQueryError: the query has no words.
         """
-        words = self._encode(query)
+        prompted = self._query_prompt + query
+        words = self._encode(prompted if query.strip() else "")
         if len(words.token_ids) == 0:
             raise EmptyQueryError(f"{name} has no words: there is nothing to rank by")
         documents_words = [self._encode(document) for document in documents]
@@ -92,7 +103,7 @@ class PairTokenizer:
             ),
             num_query_tokens=len(words.token_ids),
             query_truncated=words.truncated or shortest < len(words.token_ids),
-            query_unknown_words=self._share(words, query),
+            query_unknown_words=self._share(words, prompted),
         )
 
     def check_vocabulary(self, num_embeddings: int) -> None:
@@ -160,5 +171,5 @@ class PairTokenizer:
         return [(pair.ids[start:end], pair.type_ids[start:end]) for start, end in bounds]
 
 
-def _reopen(tokenizer_file: Path, max_length: int, *flags: bool) -> PairTokenizer:
-    return PairTokenizer(tokenizer_file, max_length, do_lower_case=flags[0], has_token_types=flags[1])
+def _reopen(tokenizer_file: Path, max_length: int, keywords: dict[str, Any]) -> PairTokenizer:
+    return PairTokenizer(tokenizer_file, max_length, **keywords)

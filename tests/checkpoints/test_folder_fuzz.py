@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.checkpoints.onnx_external_data import check_external_data
 from rank_rerank.checkpoints.onnx_tensors import read_onnx_outputs, read_onnx_tensors
@@ -49,7 +50,7 @@ def use(folder):
         check_external_data(checkpoint.model_file)
     else:
         TensorFiles(checkpoint.model_file)
-    if checkpoint.family in ("cross-encoder", "causal reranker"):
+    if isinstance(checkpoint, CrossEncoderCheckpoint):
         _open_tokenizer(checkpoint).tokenize("a query", ["a document", ""])
     else:
         tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings)

@@ -89,7 +89,9 @@ def test_other_modules_are_named(tmp_path, kind, what):
         find_model(folder)
 
 
-@pytest.mark.parametrize(("kind", "what"), [("SparseEncoder", "sparse"), ("CrossEncoder", "saved in modules")])
+@pytest.mark.parametrize(
+    ("kind", "what"), [("SparseEncoder", "sparse"), ("CrossEncoder", "a cross-encoder in modules")]
+)
 def test_other_model_types_are_named(tmp_path, kind, what):
     folder = write(tmp_path)
     folders.write_json(folder / "config_sentence_transformers.json", {"model_type": kind})

@@ -1,5 +1,6 @@
 """INT8 cross-encoders: every architecture of the BERT kind, its bits in any batch, and what is refused."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 import rank_rerank
 from rank_rerank.checkpoints.find import find_model
 from rank_rerank.cli.main import main
-from rank_rerank.errors import ExportError
+from rank_rerank.errors import CheckpointFormatError, ExportError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WORDS = ("the", "city", "of", "France", "is", "a", "capital", "with", "rivers", "and", "bridges", "over", "them")
@@ -103,3 +104,50 @@ def test_what_has_no_int8_form_says_what_to_use(tmp_path, capsys):
     assert main(arguments) == 2
     assert "calibrated" in capsys.readouterr().err
     assert not (tmp_path / "onnx").exists()
+
+
+def build_modules(folder, monkeypatch, pooling):
+    """A random cross-encoder in modules, large enough that rounding it to INT8 is a small step."""
+    for name, key, size in (("HIDDEN", "hidden_size", 64), ("INNER", "intermediate_size", 128)):
+        monkeypatch.setattr(folders, name, size)
+        monkeypatch.setitem(folders.BERT_CONFIG, key, size)
+    return folders.write_modular_cross_encoder(folder, pooling)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_models_in_modules(tmp_path, monkeypatch, pooling):
+    source_folder = build_modules(tmp_path / "source", monkeypatch, pooling)
+    assert export(source_folder, tmp_path / "onnx").int8_correlation > 0.9
+    source = rank_rerank.load(source_folder, device="cpu", precision="fp32").cross_encoder
+    exported = rank_rerank.load(tmp_path / "onnx").cross_encoder
+    assert exported.checkpoint.model_file.name == "model_int8.onnx"
+    expected, together = source.score("a query", TEXTS).scores, exported.score("a query", TEXTS).scores
+    assert np.corrcoef(expected, together)[0, 1] > 0.98
+    alone = [exported.score("a query", [text]).scores[0] for text in TEXTS]
+    assert together.tobytes() == np.array(alone).tobytes()
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_an_encoders_onnx_file_with_the_head_beside_it(tmp_path, monkeypatch, pooling):
+    """As sentence-transformers exports such a model: the file ends with the encoder's rows."""
+    import torch
+
+    from rank_rerank.export.int8_export import serialize
+    from rank_rerank.export.onnx_export import export_onnx
+    from rank_rerank.export.source_model import build_encoder
+
+    folder = build_modules(tmp_path, monkeypatch, pooling)
+    model = export_onnx(build_encoder(find_model(folder)), 64, torch.nn.Identity(), has_token_types=True)
+    model.graph.outputs[0].name = "last_hidden_state"
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(serialize(model))
+    ours = rank_rerank.load(folder, runtime="onnx").cross_encoder
+    assert ours.transformer.description.startswith("ONNX Runtime")
+    expected = rank_rerank.load(folder, runtime="torch", precision="fp32").cross_encoder.score("a query", TEXTS).scores
+    assert ours.score("a query", TEXTS).scores == pytest.approx(expected, abs=1e-4)
+    again = copy.deepcopy(ours.transformer)
+    batch = ours.tokenizer.tokenize("a query", TEXTS).batch
+    assert again.logits(batch).tobytes() == ours.transformer.logits(batch).tobytes()
+    (folder / "onnx" / "model.onnx").unlink()
+    with pytest.raises(CheckpointFormatError, match="no ONNX file"):
+        rank_rerank.load(folder, runtime="onnx")

@@ -55,6 +55,51 @@ def test_modernbert_pools_as_it_says(tmp_path, pooling):
     assert_same(tmp_path / "model", theirs)
 
 
+def modular(base, kind, target, pooling, *, short, **options):
+    """A folder of modules as sentence-transformers saves it, and its model."""
+    import torch
+    from sentence_transformers import CrossEncoder as Theirs
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(kind)
+    tokenizer.save_pretrained(base)
+    make_encoder(kind, len(tokenizer)).save_pretrained(base)
+    transformer = Transformer(str(base))
+    size = transformer.get_embedding_dimension()
+    scores = Dense(size, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
+    chain = [Dense(size, size, bias=False, activation_function=torch.nn.GELU()), LayerNorm(size)]
+    residual = [Dense(size, size, activation_function=torch.nn.Tanh(), use_residual=True)]
+    modules = [transformer, Pooling(size, pooling), *([] if short else [*chain, *residual]), scores]
+    Theirs(modules=modules, device="cpu", **options).save_pretrained(str(target))
+    return Theirs(str(target), device="cpu")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_models_in_modules(tmp_path, kind, pooling):
+    theirs = modular(tmp_path / "base", kind, tmp_path / "model", pooling, short=False)
+    ours, found = assert_same(tmp_path / "model", theirs)
+    assert ours.checkpoint.family == "modular cross-encoder"
+    assert ours.checkpoint.activation == "sigmoid"
+    assert np.ptp(found.scores) > 1e-3
+
+
+def test_models_in_modules_with_a_prompt_and_raw_scores(tmp_path):
+    import torch
+
+    options = {
+        "prompts": {"query": "find this: "},
+        "default_prompt_name": "query",
+        "activation_fn": torch.nn.Identity(),
+    }
+    theirs = modular(tmp_path / "base", "bert", tmp_path / "model", "mean", short=True, **options)
+    ours, _ = assert_same(tmp_path / "model", theirs)
+    assert ours.checkpoint.activation == "identity"
+    assert ours.checkpoint.query_prompt == "find this: "
+
+
 def test_raw_logits(tmp_path):
     import torch
 

@@ -3,14 +3,16 @@
 import numpy as np
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
+from rank_rerank.checkpoints.classifier_head import read_head_tensors
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_head_tensors
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.compiled.loading import is_supported
 from rank_rerank.inference.compiled.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
+from rank_rerank.inference.float_head import FloatHead
 from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
 from rank_rerank.inference.int8_weights.encoder_weights import check_supported
 from rank_rerank.inference.int8_weights.from_onnx import check_dim
@@ -59,10 +61,9 @@ def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | N
     reason, config, head = why_not_compiled(checkpoint), checkpoint.transformer, checkpoint.head
     if reason is not None or config is None or head is None:
         raise CheckpointFormatError(f"{checkpoint.name}: {reason}; use another runtime")
-    tensors = TensorFiles(checkpoint.model_file)
-    weights = read_encoder_tensors(tensors, config)
+    weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
     transformer = NumbaTransformer.from_tensors(weights, config, (), num_threads, vector_path())
-    return NumbaCrossEncoder(transformer, config, head, read_head_tensors(tensors, config, head))
+    return NumbaCrossEncoder(transformer, FloatHead(head, read_head_tensors(checkpoint.model_file, head)))
 
 
 def why_not_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | None:

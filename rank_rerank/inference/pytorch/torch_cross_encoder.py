@@ -3,7 +3,8 @@
 from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors, read_head_tensors
+from rank_rerank.checkpoints.classifier_head import read_head_tensors
+from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.pytorch.torch_batches import to_device
@@ -29,13 +30,12 @@ class TorchCrossEncoder(TorchPairs):
             raise CheckpointFormatError(f"{checkpoint.name} has no weights that PyTorch could compute with")
         super().__init__(checkpoint, checkpoint.transformer, device, precision)
         self._config, self._head = checkpoint.transformer, checkpoint.head
-        tensors = TensorFiles(checkpoint.model_file)
         weights = {
-            **read_encoder_tensors(tensors, self._config),
-            **read_head_tensors(tensors, self._config, self._head),
+            **read_encoder_tensors(TensorFiles(checkpoint.model_file), self._config),
+            **read_head_tensors(checkpoint.model_file, self._head),
         }
         self._weights = to_device(weights, self._device, self._precision)
 
     def _compute(self, token_ids: Any, attention_mask: Any, token_types: Any) -> Any:
         hidden = hidden_states(self._weights, self._config, token_ids, attention_mask, token_types)
-        return logits(self._weights, self._config, self._head, hidden, attention_mask)
+        return logits(self._weights, self._head, hidden, attention_mask)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from rank_rerank.checkpoints.checkpoint import ClassifierHead
+from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep
 from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
 
 Weights = Mapping[str, Any]
@@ -131,12 +131,11 @@ def rotate(heads: Any, cosines: Any, sines: Any) -> Any:
     return (heads.float() * cosines + torch.cat([-second, first], dim=-1) * sines).to(heads.dtype)
 
 
-def logits(weights: Weights, config: TransformerConfig, head: ClassifierHead, hidden: Any, attention_mask: Any) -> Any:
+def logits(weights: Weights, head: ClassifierHead, hidden: Any, attention_mask: Any) -> Any:
     """What a classifier of one label makes of the last layer's output.
 
     Args:
-        weights: with ``head.dense``, ``classifier`` and, for ModernBERT, ``head.norm``.
-        config: of the encoder.
+        weights: with the tensors of the head's steps.
         head: of the classifier.
         hidden: [batch, length, hidden_size].
         attention_mask: [batch, length] bool.
@@ -144,14 +143,25 @@ def logits(weights: Weights, config: TransformerConfig, head: ClassifierHead, hi
     Returns:
         [batch] float32.
     """
-    pooled = hidden[:, 0]
+    rows = hidden[:, 0]
     if head.pooling == "mean":
         kept = attention_mask[:, :, None].to(hidden.dtype)
-        pooled = (hidden * kept).sum(1) / kept.sum(1)  # [batch, hidden_size]
-    pooled = activate(head.activation, linear(weights, "head.dense", pooled))
-    if "head.norm.weight" in weights:
-        pooled = _norm(weights, "head.norm", config, pooled)
-    return linear(weights, "classifier", pooled)[:, 0].float()
+        rows = (hidden * kept).sum(1) / kept.sum(1)  # [batch, hidden_size]
+    for step in head.steps:
+        rows = _apply_step(weights, step, rows)
+    return rows[:, 0].float()
+
+
+def _apply_step(weights: Weights, step: HeadStep, rows: Any) -> Any:
+    """[batch, in_features] → [batch, out_features]."""
+    if step.is_norm:
+        weight, bias = weights[f"{step.name}.weight"], weights.get(f"{step.name}.bias")
+        return functional.layer_norm(rows, weight.shape, weight, bias, step.epsilon)
+    result = activate(step.activation, linear(weights, step.name, rows))
+    if not step.is_residual:
+        return result
+    residual = weights.get(f"{step.name}.residual")
+    return result + (rows if residual is None else functional.linear(rows, residual))
 
 
 def activate(name: str, values: Any) -> Any:

@@ -9,16 +9,17 @@ import pytest
 import small_bert
 import small_modernbert
 from compiled_paths import PATHS
-from small_bert import make_batch, normalize
+from small_bert import make_batch
 
 import rank_rerank
 from rank_rerank import CrossEncoder
-from rank_rerank.checkpoints.checkpoint import ClassifierHead
+from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep, architecture_head
 from rank_rerank.cli.main import main
 from rank_rerank.errors import CheckpointFormatError, DeviceError, InvalidArgumentError
 from rank_rerank.inference import choose
 from rank_rerank.inference.compiled.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
+from rank_rerank.inference.float_head import FloatHead
 
 pytestmark = pytest.mark.skipif(not PATHS, reason="this processor has no instruction that the compiled runtime needs")
 
@@ -26,57 +27,85 @@ LENGTHS = (2, 3, 12, 13, 33, 64, 65, 96, 97, 129, 200, 300) * 3
 FUNCTIONS = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
+    "identity": lambda x: x,
     "gelu": lambda x: 0.5 * x * (1 + small_bert.ERF(x / math.sqrt(2))),
 }
+
+
+def chain_head(config):
+    """The modules of the Ettin rerankers: Dense, LayerNorm, Dense; here with a residual step and one more size."""
+    hidden = config.hidden_size
+    steps = (
+        HeadStep("head.0", "linear", hidden, hidden, has_bias=False, activation="gelu", is_residual=True),
+        HeadStep("head.1", "norm", hidden, hidden, is_norm=True),
+        HeadStep("head.2", "linear", hidden, 8, activation="relu", is_residual=True),
+        HeadStep("head.3", "linear", 8, 1),
+    )
+    return ClassifierHead(steps, "mean")
+
+
+ROBERTA = {"model_type": "xlm-roberta", "pad_token_id": 1, "position_offset": 2, "type_vocab_size": 1}
 KINDS = {
-    "BERT": (small_bert, {}, ClassifierHead()),
-    "XLM-RoBERTa": (
+    "BERT": (small_bert, {}, architecture_head),
+    "XLM-RoBERTa": (small_bert, ROBERTA, architecture_head),
+    "DistilBERT": (
         small_bert,
-        {"model_type": "xlm-roberta", "pad_token_id": 1, "position_offset": 2, "type_vocab_size": 1},
-        ClassifierHead(),
+        {"model_type": "distilbert", "type_vocab_size": 0},
+        lambda config: architecture_head(config, activation="relu"),
     ),
-    "DistilBERT": (small_bert, {"model_type": "distilbert", "type_vocab_size": 0}, ClassifierHead(activation="relu")),
-    "ModernBERT": (small_modernbert, {}, ClassifierHead(activation="gelu", has_bias=False)),
+    "ModernBERT": (
+        small_modernbert,
+        {},
+        lambda config: architecture_head(config, activation="gelu", has_bias=False),
+    ),
     "ModernBERT, mean": (
         small_modernbert,
         {"norm_bias": True},
-        ClassifierHead(pooling="mean", activation="gelu", has_bias=True),
+        lambda config: architecture_head(config, pooling="mean", activation="gelu"),
     ),
+    "BERT, modules": (small_bert, {}, chain_head),
+    "ModernBERT, modules": (small_modernbert, {}, chain_head),
 }
 
 
-def head_tensors(config, head):
+def head_tensors(head):
     random = np.random.default_rng(7)
-    hidden = config.hidden_size
 
     def normal(*shape, scale=1.0):
         return (random.standard_normal(shape) * scale).astype(np.float32)
 
-    tensors = {"head.dense.weight": normal(hidden, hidden, scale=1 / math.sqrt(hidden))}
-    if head.has_bias:
-        tensors["head.dense.bias"] = normal(hidden, scale=0.2)
-    if config.rotary is not None:
-        tensors["head.norm.weight"] = 1 + normal(hidden, scale=0.2)
-        if config.rotary.norm_bias:
-            tensors["head.norm.bias"] = normal(hidden, scale=0.2)
-    return tensors | {"classifier.weight": normal(1, hidden), "classifier.bias": normal(1)}
+    tensors = {}
+    for step in head.steps:
+        for name, _, shape in step.tensors():
+            scale = (
+                1 / math.sqrt(shape[-1]) if len(shape) == 2 and shape[0] > 1 else 1 if step.out_features == 1 else 0.2
+            )
+            tensors[name] = normal(*shape, scale=scale) + (step.is_norm and name.endswith("weight"))
+    return tensors
 
 
-def reference_logit(tensors, config, head, hidden):
+def reference_logit(tensors, head, hidden):
     """In float64, as the architecture's authors write it."""
-    pooled = hidden.mean(axis=0) if head.pooling == "mean" else hidden[0]
-    dense = FUNCTIONS[head.activation](tensors["head.dense.weight"] @ pooled + tensors.get("head.dense.bias", 0))
-    if "head.norm.weight" in tensors:
-        dense = normalize(dense[None], config)[0] * tensors["head.norm.weight"] + tensors.get("head.norm.bias", 0)
-    return tensors["classifier.weight"][0] @ dense + tensors["classifier.bias"][0]
+    values = hidden.mean(axis=0) if head.pooling == "mean" else hidden[0]
+    for step in head.steps:
+        weight, bias = tensors[f"{step.name}.weight"], tensors.get(f"{step.name}.bias", 0)
+        if step.is_norm:
+            values = (values - values.mean()) / np.sqrt(values.var() + step.epsilon) * weight + bias
+            continue
+        result = FUNCTIONS[step.activation](weight @ values + bias)
+        if step.is_residual:
+            result = result + tensors.get(f"{step.name}.residual", np.eye(len(result))) @ values
+        values = result
+    return values[0]
 
 
 @pytest.fixture(params=KINDS, scope="module")
 def model(request):
     """Module with the formulas, config, tensors of encoder and head, head."""
-    source, changes, head = KINDS[request.param]
+    source, changes, make_head = KINDS[request.param]
     config = source.make_config(**changes)
-    return source, config, source.make_tensors(config), head_tensors(config, head), head
+    head = make_head(config)
+    return source, config, source.make_tensors(config), head_tensors(head), head
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +117,7 @@ def texts(model):
 
 def compiled(model, **options):
     _, config, tensors, of_head, head = model
-    return NumbaCrossEncoder(NumbaTransformer.from_tensors(tensors, config, **options), config, head, of_head)
+    return NumbaCrossEncoder(NumbaTransformer.from_tensors(tensors, config, **options), FloatHead(head, of_head))
 
 
 def ranks(values):
@@ -98,7 +127,7 @@ def ranks(values):
 def test_logits_and_their_order_are_those_of_the_formulas(model, texts):
     source, config, tensors, of_head, head = model
     hidden = [source.reference_hidden(tensors, config, text) for text in texts]
-    expected = np.array([reference_logit(of_head, config, head, rows) for rows in hidden])
+    expected = np.array([reference_logit(of_head, head, rows) for rows in hidden])
     found = compiled(model).logits(make_batch(texts))
     assert np.abs(found - expected).max() < 0.15 * expected.std()
     assert np.abs(found - expected).mean() < 0.05 * expected.std()
@@ -106,11 +135,11 @@ def test_logits_and_their_order_are_those_of_the_formulas(model, texts):
 
 
 def test_the_head_is_computed_in_float32(model, texts):
-    _, config, _, of_head, head = model
+    *_, of_head, head = model
     encoder = compiled(model)
     for text in texts[:12]:
         hidden = encoder._transformer.hidden_states(make_batch([text])).astype(np.float64)
-        expected = reference_logit(of_head, config, head, hidden)
+        expected = reference_logit(of_head, head, hidden)
         assert encoder.logits(make_batch([text]))[0] == pytest.approx(expected, rel=1e-5, abs=2e-5)
 
 
@@ -136,16 +165,14 @@ def test_empty_pairs_masks_and_copies(model, texts):
     assert masked.tolist() == encoder.logits(make_batch([texts[3]])).tolist()
 
 
-@pytest.mark.parametrize("name", ["head.dense.weight", "classifier.weight", "classifier.bias"])
-def test_damaged_heads_are_refused(model, name):
-    _, config, tensors, of_head, head = model
-    transformer = NumbaTransformer.from_tensors(tensors, config)
-    for broken in (np.full_like(of_head[name], np.nan), np.zeros((3, 3), np.float32)):
-        with pytest.raises(CheckpointFormatError, match=name.replace(".", r"\.")):
-            NumbaCrossEncoder(transformer, config, head, of_head | {name: broken})
-    without = {key: tensor for key, tensor in of_head.items() if key != name}
-    with pytest.raises(CheckpointFormatError, match="missing"):
-        NumbaCrossEncoder(transformer, config, head, without)
+def test_damaged_heads_are_refused(model):
+    *_, of_head, head = model
+    for name in of_head:
+        for broken in (np.full_like(of_head[name], np.nan), np.zeros((3, 3), np.float32)):
+            with pytest.raises(CheckpointFormatError, match=name.replace(".", r"\.")):
+                FloatHead(head, of_head | {name: broken})
+        with pytest.raises(CheckpointFormatError, match="missing"):
+            FloatHead(head, {key: tensor for key, tensor in of_head.items() if key != name})
 
 
 QUERY = "Where do whales live?"

@@ -9,7 +9,7 @@ from rank_rerank.arrays import AnyArray
 
 
 def activate(name: str, values: AnyArray) -> AnyArray:
-    """Apply an activation of transformer_config.ACTIVATIONS.
+    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS.
 
     Args:
         name: one of them.
@@ -40,11 +40,21 @@ def _relu(x: AnyArray) -> AnyArray:
     return np.maximum(x, 0)
 
 
+def _sigmoid(x: AnyArray) -> AnyArray:
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def _identity(x: AnyArray) -> AnyArray:
+    return x
+
+
 _FUNCTIONS: dict[str, Callable[[AnyArray], AnyArray]] = {
     "gelu": _gelu,
     "gelu_new": _gelu_by_tanh,
     "gelu_pytorch_tanh": _gelu_by_tanh,
+    "identity": _identity,
     "relu": _relu,
+    "sigmoid": _sigmoid,
     "silu": _silu,
     "tanh": np.tanh,
 }
