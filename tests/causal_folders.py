@@ -115,6 +115,16 @@ def write_causal(folder, kind="qwen3", tensors=None, **options):
     return folder
 
 
+def write_converted(folder, kind="qwen3", **options):
+    """The same, converted to a classifier of one label: the difference of the two answers' rows is all that is kept."""
+    tensors = tensors_of(config_of(kind))
+    yes, no = (tensors["model.embed_tokens.weight"][number] for number in answer_ids())
+    tensors["score.weight"] = (yes - no)[None]
+    architecture = config_of(kind)["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")
+    labels = {"architectures": [architecture], "id2label": {"0": "LABEL_0"}, "pad_token_id": 0}
+    return write_causal(folder, kind, tensors, **labels, **options)
+
+
 def answer_ids():
     from tokenizers import Tokenizer
 

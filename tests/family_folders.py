@@ -122,6 +122,11 @@ def write_llama(folder):
     return folder.rename(folder.with_name("rerank-llama"))
 
 
+def write_converted(folder):
+    causal_folders.write_converted(folder)
+    return folder.rename(folder.with_name("rerank-seq-cls"))
+
+
 def write_onnx(folder):
     write_json(folder / "onnx_config.json", {"embedding_dim": 8, "query_prefix": "[unused0]"})
     (folder / "model.onnx").write_bytes(graph_bytes("output"))
@@ -166,6 +171,7 @@ WRITERS = {
     "ELECTRA": write_electra,
     "causal reranker": write_causal,
     "Llama": write_llama,
+    "converted causal reranker": write_converted,
     "next-plaid ONNX": write_onnx,
     "ColBERT ONNX": write_colbert_onnx,
     "plain ONNX": write_plain_onnx,

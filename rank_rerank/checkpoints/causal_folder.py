@@ -2,7 +2,9 @@
 
 Such a model is told in a prompt to judge whether a document answers a query under an instruction. Its authors give the
 prompt in the model's card; sentence-transformers' saves have it as a chat template, with the module LogitScore that
-names the two answers. A template is never run: it is compared with the family's prompt.
+names the two answers. Models that were converted to a classifier (Qwen3ForSequenceClassification with one label) hold
+the difference of the two answers' rows, and are asked in the same words. A template is never run: it is compared with
+the family's prompt.
 """
 
 import re
@@ -10,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, YesNoPrompt
-from rank_rerank.checkpoints.cross_encoder_folder import read_activation_name
-from rank_rerank.checkpoints.decoder_config import DecoderConfig, read_decoder_config
+from rank_rerank.checkpoints.cross_encoder_folder import HF_CONFIG_FILE, check_num_labels, read_activation_name
+from rank_rerank.checkpoints.decoder_config import DecoderConfig, is_causal_classifier, read_decoder_config
 from rank_rerank.checkpoints.encoder_folder import (
     CONFIG_FILE,
     TRANSFORMER_CONFIG_FILE,
@@ -29,6 +31,8 @@ from rank_rerank.errors import CheckpointFormatError
 
 TEMPLATE_FILE = "chat_template.jinja"
 SCORE_MODULE = "LogitScore"
+# of a model that was converted to a classifier of one label
+SCORE_TENSOR = "score.weight"
 # the card's own limit; the positions go further
 DEFAULT_LENGTH = 8192
 TASK = "Judge whether the Document meets the requirements based on the Query and the Instruct provided."
@@ -70,10 +74,14 @@ def read_causal_reranker(
     decoder = read_decoder_config(folder)
     prompt = _read_prompt(folder, name, template, must_have_template=score is not None)
     prompt = replace(prompt, instruction=instruction or prompt.instruction)
-    yes_id, no_id = _read_answers(folder, score)
-    for token in (yes_id, 0 if no_id is None else no_id):
-        if not 0 <= token < decoder.vocab_size:
-            raise CheckpointFormatError(f"{name}: the token of an answer is missing, or outside the vocabulary")
+    config = JsonSettings.read(folder, HF_CONFIG_FILE)
+    is_converted = score is None and is_causal_classifier(config)
+    if is_converted:
+        check_num_labels(config, name)
+        find_token_ids(folder, CONTROL_TOKENS)
+        prompt = replace(prompt, score_tensor=SCORE_TENSOR)
+    else:
+        prompt = _with_answers(folder, name, prompt, score, decoder)
     return CrossEncoderCheckpoint(
         name=name,
         folder=folder,
@@ -81,11 +89,21 @@ def read_causal_reranker(
         tokenizer_file=find_tokenizer(folder),
         max_length=_longest_pair(folder, decoder),
         # sentence-transformers takes the sigmoid where a save of its own says nothing; the card's score is the log-odds
-        activation=read_activation_name(folder, default="Identity" if score is None else "Sigmoid"),
+        activation=read_activation_name(folder, default="Sigmoid" if score or is_converted else "Identity"),
         precision="fp32",
         decoder=decoder,
-        prompt=replace(prompt, yes_id=yes_id, no_id=no_id),
+        prompt=prompt,
     )
+
+
+def _with_answers(
+    folder: Path, name: str, prompt: YesNoPrompt, score: Module | None, decoder: DecoderConfig
+) -> YesNoPrompt:
+    yes_id, no_id = _read_answers(folder, score)
+    for token in (yes_id, 0 if no_id is None else no_id):
+        if not 0 <= token < decoder.vocab_size:
+            raise CheckpointFormatError(f"{name}: the token of an answer is missing, or outside the vocabulary")
+    return replace(prompt, yes_id=yes_id, no_id=no_id)
 
 
 def _read_answers(folder: Path, score: Module | None) -> tuple[int, int | None]:

@@ -243,6 +243,8 @@ class YesNoPrompt:
         instruction: what the document is to be judged by.
         yes_id: the token of the answer yes.
         no_id: the token of the answer no; None where the logit of yes alone is the score.
+        score_tensor: the tensor [1, hidden_size] that gives the log-odds in a model that was converted to a
+            classifier; "" where the two answers' rows of the table of words do.
     """
 
     before: str
@@ -253,3 +255,4 @@ class YesNoPrompt:
     instruction: str
     yes_id: int = 0
     no_id: int | None = None
+    score_tensor: str = ""

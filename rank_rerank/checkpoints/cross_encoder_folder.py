@@ -50,9 +50,9 @@ ONNX_FILES = {
 
 def is_cross_encoder(folder: Path, config: JsonSettings) -> bool:
     """Whether a folder holds one, by its config.json or by what sentence-transformers says of it."""
-    if any(word.endswith(SUFFIX) for word in config.get_words("architectures")):
-        return True
-    return not is_causal(config) and says_cross_encoder(folder)
+    if is_causal(config):
+        return False
+    return any(word.endswith(SUFFIX) for word in config.get_words("architectures")) or says_cross_encoder(folder)
 
 
 def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) -> CrossEncoderCheckpoint:
@@ -71,7 +71,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
     modules = read_modules(folder) if _is_modular(config) else ()
     if not _is_modular(config):
-        _check_num_labels(config, name)
+        check_num_labels(config, name)
     onnx = find_onnx(folder, precision)
     is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights(folder)))
     sentence = JsonSettings.read_if_there(folder, CONFIG_FILE)
@@ -136,7 +136,12 @@ def find_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
     return None
 
 
-def _check_num_labels(config: JsonSettings, name: str) -> None:
+def check_num_labels(config: JsonSettings, name: str) -> None:
+    """Refuse a classifier of several labels.
+
+    Raises:
+        CheckpointFormatError: the message has their number.
+    """
     labels = config.get_object("id2label")
     default = 2 if labels is None else len(labels.keys())
     num_labels = config.get_optional_int("num_labels") or default

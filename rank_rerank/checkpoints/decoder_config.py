@@ -66,8 +66,17 @@ class DecoderConfig:
 
 
 def is_causal(config: JsonSettings) -> bool:
-    """Whether a config.json describes a causal language model."""
-    return any(word.endswith("ForCausalLM") for word in config.get_words("architectures"))
+    """Whether a config.json describes a causal language model, also one that was converted to a classifier."""
+    return is_causal_classifier(config) or _names(config, "ForCausalLM")
+
+
+def is_causal_classifier(config: JsonSettings) -> bool:
+    """Whether the table of words was reduced to one row that gives the score: Qwen3ForSequenceClassification."""
+    return _names(config, "ForSequenceClassification") and config.get("model_type", "") in MODEL_TYPES
+
+
+def _names(config: JsonSettings, suffix: str) -> bool:
+    return any(word.endswith(suffix) for word in config.get_words("architectures"))
 
 
 def read_decoder_config(folder: Path) -> DecoderConfig:

@@ -31,6 +31,9 @@ def read_decoder_tensors(
     refuse_more_layers(tensors, prefix, {source for _, source, _ in wanted})
     for found, source, shape in wanted:
         yield found, read_tensor(tensors, prefix + source, shape)
+    if prompt.score_tensor:
+        yield "answer", read_tensor(tensors, prompt.score_tensor, (1, config.hidden_size))[0].copy()
+        return
     # of the table that scores every word, two rows are read
     name = prefix + WORDS if config.has_tied_embeddings else OUTPUT
     table = read_tensor(tensors, name, (config.vocab_size, config.hidden_size))

@@ -15,7 +15,7 @@ from rank_rerank.checkpoints.encoder_folder import read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_table import KeyTable, check_keys, report_keys
 from rank_rerank.checkpoints.model_files import find_file
-from rank_rerank.checkpoints.settings_keys import BY_FAMILY, CROSS_ENCODER, MODULAR, MODULES_BY_FAMILY
+from rank_rerank.checkpoints.settings_keys import BY_FAMILY, CROSS_ENCODER, MODULES_BY_FAMILY
 from rank_rerank.checkpoints.stanford_folder import METADATA_FILE, read_metadata
 from rank_rerank.checkpoints.tokenizer_agreement import check_tokenizer_agrees
 from rank_rerank.checkpoints.transformer_config import CONFIG_FILE
@@ -37,7 +37,7 @@ def key_tables(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Iterator[tupl
     """The files of a checkpoint's folder that its family reads, each with its table."""
     folder, family = checkpoint.folder, checkpoint.family
     if not checkpoint.is_onnx:  # a graph has its architecture inside
-        yield CONFIG_FILE, config_table(family, JsonSettings.read(folder, CONFIG_FILE).get("model_type", ""))
+        yield CONFIG_FILE, _config_table(checkpoint, JsonSettings.read(folder, CONFIG_FILE).get("model_type", ""))
     yield from BY_FAMILY[family].items()
     tables = MODULES_BY_FAMILY.get(family, {})
     for module in read_modules(folder) if tables else ():
@@ -46,13 +46,14 @@ def key_tables(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Iterator[tupl
             yield file_name, tables[module.kind]
 
 
-def config_table(family: str, model_type: str) -> KeyTable:
-    """The table of config.json for an architecture in a family."""
+def _config_table(checkpoint: Checkpoint | CrossEncoderCheckpoint, model_type: str) -> KeyTable:
     table = BY_MODEL_TYPE[model_type]
-    if family not in (CROSS_ENCODER, MODULAR):
+    if not isinstance(checkpoint, CrossEncoderCheckpoint):
         return table
     table = table.with_keys(CROSS_ENCODER_ACTIVATION, CROSS_ENCODER_WITHOUT_EFFECT)
-    if family == MODULAR:
+    # the modules of a modular one, and the answers of a causal one, give one number whatever the labels say
+    is_converted = checkpoint.prompt is not None and bool(checkpoint.prompt.score_tensor)
+    if checkpoint.family != CROSS_ENCODER and not is_converted:
         return table
     return table.with_keys(f"{CROSS_ENCODER_LABELS} {MODERNBERT_HEAD if model_type == 'modernbert' else ''}")
 

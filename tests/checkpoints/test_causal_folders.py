@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from causal_folders import TEMPLATE, answer_ids, write_causal, write_chat
+from causal_folders import TEMPLATE, answer_ids, write_causal, write_chat, write_converted
 from model_folders import write_bert
 
 from rank_rerank.checkpoints.find import find_model
@@ -28,6 +28,16 @@ def test_a_chat_model_is_not_taken_for_a_reranker_unless_one_says_so(tmp_path):
     assert find_model(folder, instruction="Find answers").prompt.instruction == "Find answers"
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     assert find_model(folder).prompt.instruction == FAMILYS
+
+
+def test_a_model_that_was_converted_to_a_classifier(tmp_path):
+    checkpoint = find_model(write_converted(tmp_path / "reranker-seq-cls"))
+    assert (checkpoint.family, checkpoint.activation) == ("causal reranker", "sigmoid")
+    assert checkpoint.prompt.score_tensor == "score.weight"
+    with pytest.raises(CheckpointFormatError, match="nothing says that it is a reranker"):
+        find_model(write_converted(tmp_path / "classifier"))
+    with pytest.raises(CheckpointFormatError, match="this model gives 2"):
+        find_model(write_converted(tmp_path / "reranker-two", num_labels=2))
 
 
 def test_an_instruction_for_a_model_that_takes_none(tmp_path):

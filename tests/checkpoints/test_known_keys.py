@@ -11,6 +11,7 @@ from rank_rerank.checkpoints.key_check import key_tables
 from rank_rerank.checkpoints.key_table import KeyTable, check_keys
 from rank_rerank.errors import CheckpointFormatError
 
+ACTIVATIONS = ("torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid")
 # a value of each followed key that changes what is read; it may also make the folder one that cannot be read
 FOLLOWED = {
     "model_type": ("electra", "bert", "CrossEncoder", "MultiVectorEncoder"),
@@ -53,9 +54,9 @@ FOLLOWED = {
     "tie_word_embeddings": False,
     "num_labels": 2,
     "id2label": {"0": "a", "1": "b"},
-    "sentence_transformers.activation_fn": "torch.nn.modules.linear.Identity",
-    "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
-    "activation_fn": ("torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"),
+    "sentence_transformers.activation_fn": ACTIVATIONS,
+    "sbert_ce_default_activation_function": ACTIVATIONS,
+    "activation_fn": ACTIVATIONS,
     "classifier_pooling": "mean",
     "classifier_bias": True,
     "classifier_activation": "relu",
@@ -174,6 +175,7 @@ NOT_THERE = {
     "causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
     # a model of that name has the family's prompt without a template
     "Llama": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
+    "converted causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
 }
 # of RoBERTa's tokenizers: see test_tokenizer_agreement
 ELSEWHERE = {"add_prefix_space"}
