@@ -20,7 +20,7 @@ from typing import Any
 
 from workloads import ROOT, describe_machine, version_or_none
 
-PARTS = {"gpu_tests": 0.32, "gpu_scoring": 0.34, "gpu_encoding": 0.19, "gpu_reranking": 0.15}
+PARTS = {"gpu_tests": 0.3, "gpu_scoring": 0.27, "gpu_encoding": 0.17, "gpu_reranking": 0.14, "gpu_peers": 0.12}
 PACKAGES = (
     "torch", "triton", "cupy-cuda13x", "transformers", "sentence-transformers", "flash-maxsim",
     "late-interaction-kernels", "pylate", "hypothesis", "pytest", "safetensors",
@@ -59,8 +59,18 @@ def main() -> None:
     save(options.output, result)
     print(json.dumps({"targets": result["targets"], "seconds": result["seconds"]}, indent=1))
     for name, part in result["parts"].items():
-        wrong = [row["what"] for row in part["rows"] if "error" in row or row.get("failed") or row.get("is_right") is False]
+        wrong = [row["what"] for row in part["rows"] if is_wrong(row)]
         print(f"{name}: {part['status']} in {part['seconds']:.0f} s, {len(part['rows'])} rows, wrong: {wrong}")
+
+
+def is_wrong(row: dict[str, Any]) -> bool:
+    """Whether a row tells of a failure, of what it measured or of itself."""
+    return (
+        "error" in row
+        or bool(row.get("failed"))
+        or row.get("is_right") is False
+        or row.get("exit_code") not in {None, 0, 5}
+    )
 
 
 def run_part(name: str, device: str, seconds: float, output: Path, log: Path) -> dict[str, Any]:
@@ -98,7 +108,10 @@ def run_part(name: str, device: str, seconds: float, output: Path, log: Path) ->
 
 def environment(device: str) -> dict[str, Any]:
     """Machine, versions and card."""
-    found: dict[str, Any] = {**describe_machine(os.cpu_count() or 1), **{name: version_or_none(name) for name in PACKAGES}}
+    found: dict[str, Any] = {
+        **describe_machine(os.cpu_count() or 1),
+        **{name: version_or_none(name) for name in PACKAGES},
+    }
     if device == "cuda":
         names = "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,memory.total,power.limit"
         found["card"] = output_of("nvidia-smi", f"--query-gpu={names}", "--format=csv")
@@ -133,16 +146,19 @@ def targets(parts: dict[str, Any]) -> dict[str, Any]:
     gpu = value(thousands + "triton, trusted, float16", "wall_ms")
     cpu = value(thousands + "compiled on the CPU, float16", "wall_ms")
     return {
-        "100 documents, kernel ≤ 0.1 ms": value(hundred, "kernel_ms"),
+        "100 documents, on the device ≤ 0.1 ms": value(hundred, "device_ms"),
         "100 documents, whole call ≤ 0.1 ms": value(hundred, "wall_ms"),
         "≥ 0.7 of a copy's bandwidth": {
-            storage: value(large + storage, "of_copy") for storage in ("float16", "float32", "bfloat16", "int8", "signs")
+            storage: value(large + storage, "of_copy")
+            for storage in ("float16", "float32", "bfloat16", "int8", "signs")
         },
         "≥ 10 times the CPU's MaxSim": cpu / gpu if cpu and gpu else None,
         "fp16 cosine ≥ 0.999": value("encode bundled: rank_rerank fp16", "mean_cosine"),
         "bf16 cosine ≥ 0.999": value("encode bundled: rank_rerank bf16", "mean_cosine"),
         "encode ≤ 3 ms a document": value("encode bundled: rank_rerank fp16", "ms_a_text"),
-        "encode ≤ 3 ms a document, base size": value("encode modernbert-base, random weights: rank_rerank fp16", "ms_a_text"),
+        "encode ≤ 3 ms a document, base size": value(
+            "encode modernbert-base, random weights: rank_rerank fp16", "ms_a_text"
+        ),
         "rerank 100 documents, times the CPU": value("rerank 100 documents", "times_the_cpu"),
     }
 

@@ -1,7 +1,7 @@
 """Part of bench_gpu.py: encoding in float32, float16 and bfloat16, against sentence-transformers with the same weights.
 
-The bundled model's weights as floats, and a ModernBERT of the base size with seeded random weights. Texts are as long as
-SciFact's abstracts. Rates contain tokenisation; "transformer_ms" does not.
+The bundled model's weights as floats, and a ModernBERT of the base size with seeded random weights. Texts are as long
+as SciFact's abstracts. Rates contain tokenisation; "transformer_ms" does not.
 """
 
 import tempfile
@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import modernbert_source
 import numpy as np
 from dequantized_model import check_parity, write_dequantized_model
 from gpu_parts import Part, cosines, make_texts
@@ -30,8 +29,14 @@ def main() -> None:
         measure_model(part, "bundled", bundled, texts)
         part.attempt("float weights against the INT8 file", lambda: vars(check_parity(bundled)))
         if not part.is_short:
-            random = modernbert_source.make_folder(Path(temporary) / "modernbert")
-            measure_model(part, "modernbert-base, random weights", random, texts[:500])
+            part.attempt("a base model", partial(measure_base, part, Path(temporary) / "modernbert", texts[:200]))
+
+
+def measure_base(part: Part, folder: Path, texts: list[str]) -> None:
+    """ModernBERT of the base size; its weights are random, so cosines only say how precisions compare."""
+    import modernbert_source  # which needs more packages than the rest
+
+    measure_model(part, "modernbert-base, random weights", modernbert_source.make_folder(folder), texts)
 
 
 def measure_model(part: Part, name: str, folder: Path, texts: list[str]) -> None:
@@ -43,13 +48,14 @@ def measure_model(part: Part, name: str, folder: Path, texts: list[str]) -> None
         found = encoder.encode_documents(texts)
         reference.setdefault("vectors", found.vectors)
         row = cosines(found.vectors, reference["vectors"])
-        row["is_right"] = row["mean_cosine"] >= MIN_MEAN_COSINE
+        if name == "bundled":
+            row["is_right"] = row["mean_cosine"] >= MIN_MEAN_COSINE
         row["is_finite"] = bool(np.isfinite(found.vectors).all())
         again = encoder.encode_documents(texts).vectors
         row["same_bits_twice"] = again.tobytes() == found.vectors.tobytes()
         batch = encoder.tokenizer.tokenize_documents(texts)
         row |= rates(part, lambda: encoder.encode_documents(texts), len(texts))
-        row["transformer_ms"] = part.wall_ms(lambda: encoder.transformer.encode(batch), 0.5)["wall_ms"]
+        row["transformer_ms"] = part.wall_ms(lambda: encoder.transformer.encode(batch), 0.3, least=3)["wall_ms"]
         row["one_text_ms"] = part.wall_ms(lambda: encoder.encode_documents(texts[:1]), 0.3)["wall_ms"]
         row["hundred_texts_ms"] = part.wall_ms(lambda: encoder.encode_documents(texts[:100]), 0.3)["wall_ms"]
         row["mean_tokens"] = batch.num_tokens / len(texts)
@@ -69,9 +75,9 @@ def measure_model(part: Part, name: str, folder: Path, texts: list[str]) -> None
         part.attempt(f"encode {name}: compiled INT8 on the CPU", partial(compiled, part, texts))
 
 
-def rates(part: Part, call: Callable[[], Any], count: int, seconds: float = 1.5) -> dict[str, float]:
+def rates(part: Part, call: Callable[[], Any], count: int, seconds: float = 1.0) -> dict[str, float]:
     """Texts per second and milliseconds per text."""
-    times = part.wall_ms(call, 0.1 if part.is_short else seconds)
+    times = part.wall_ms(call, seconds, least=3)
     return {**times, "texts_per_s": 1e3 * count / times["wall_ms"], "ms_a_text": times["wall_ms"] / count}
 
 

@@ -5,6 +5,7 @@ Triton compiles a kernel for each kind of vectors, so the tests are cut by what 
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as Tree
+from xml.etree import ElementTree as ET
 
 from gpu_parts import Part
 from workloads import ROOT
@@ -65,7 +66,7 @@ def main() -> None:
                 running.append(_start(waiting.pop(0), Path(temporary), part))
             still = []
             for each in running:
-                if each[1].poll() is None and part.has_time(3):
+                if each[1].poll() is None and part.has_time(2):
                     still.append(each)
                 else:
                     _finish(part, *each)
@@ -78,7 +79,7 @@ def _start(group: Group, folder: Path, part: Part) -> tuple[Group, subprocess.Po
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "RANK_RERANK_NUM_THREADS": "2"}
     environment.pop("TRITON_INTERPRET", None)
     command = [
-        sys.executable, "-m", "pytest", *group.arguments, "-q", "-rA", "--tb=short", "-n", "0", f"--junitxml={report}",
+        sys.executable, "-m", "pytest", *group.arguments, "-v", "-rA", "--tb=short", f"--junitxml={report}",
         "-p", "no:cacheprovider", "-p", "no:benchmark", "-o", "filterwarnings=default", "-o", "addopts=",
         "--timeout", str(max(30, int(part.seconds))),
     ]  # fmt: skip
@@ -89,8 +90,12 @@ def _start(group: Group, folder: Path, part: Part) -> tuple[Group, subprocess.Po
 def _finish(part: Part, group: Group, process: "subprocess.Popen[str]", report: Path) -> None:
     stopped = process.poll() is None
     if stopped:
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGINT)  # pytest then reports what it has
+        try:
+            process.wait(4)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     log = report.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
     row: dict[str, Any] = {"exit_code": process.returncode, "stopped_for_time": stopped}
     if report.exists():
@@ -102,7 +107,7 @@ def _finish(part: Part, group: Group, process: "subprocess.Popen[str]", report: 
 
 
 def _read_report(report: Path) -> dict[str, Any]:
-    [suite] = Tree.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest wrote it
+    [suite] = ET.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest wrote it
     row: dict[str, Any] = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped", "time")}
     row["failed"] = [
         {"test": f"{case.get('classname')}::{case.get('name')}", "text": (found.text or "")[-MOST_CHARACTERS:]}

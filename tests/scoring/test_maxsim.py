@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-
 from maxsim_kernels import tensor_device
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings

@@ -50,7 +50,8 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
     lengths, token_scales, document_scales, scores, is_suspect, similarities,
     indices, num_documents, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, TOKEN_SCALES: tl.constexpr, DOCUMENT_SCALES: tl.constexpr,  # noqa: N803
-    DIM_BLOCKS: tl.constexpr, WITH_MATCHES: tl.constexpr, BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
+    DIM_BLOCKS: tl.constexpr, WITH_MATCHES: tl.constexpr,  # noqa: N803
+    BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     s = tl.program_id(1)
