@@ -232,7 +232,7 @@ def test_any_text_gives_a_ranking_or_a_typed_error(reranker, documents, query):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"device": "cuda"}, DeviceError),
+        ({"device": "cuda:99"}, DeviceError),
         ({"device": "tpu"}, DeviceError),
         ({"precision": "int4"}, InvalidArgumentError),
         ({"precision": "fp32"}, CheckpointFormatError),

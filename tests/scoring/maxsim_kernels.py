@@ -39,6 +39,7 @@ class KernelUnderTest:
     kernel: str | None = None
     is_bit_exact: bool = True
     is_split: bool = False
+    is_on_tensor_cores: bool = False
     missing: Callable[[], str] = lambda: ""
 
     def scores(self, case: Case, weights: np.ndarray | None = None) -> np.ndarray:
@@ -62,6 +63,8 @@ class KernelUnderTest:
             return 0.0
         query = self.query(case)
         per_token = rounding_bound(query, document)
+        if self.is_on_tensor_cores:
+            per_token += tensor_core_bound(query, document, self.storage)
         if self.rounds_the_query:
             per_token += int8_bound(query, document)
         if self.is_split:
@@ -69,6 +72,18 @@ class KernelUnderTest:
         similarities = (query.astype(np.float64) @ document.astype(np.float64).T).max(axis=1)
         roundings = 4 + (0 if self.kernel and self.kernel.startswith("numba") else len(query))
         return float((factors * (per_token + roundings * UNIT_ROUNDOFF * np.abs(similarities))).sum())
+
+
+def tensor_core_bound(query: np.ndarray, document: np.ndarray, storage: str) -> np.ndarray:
+    """What tensor cores add to the error of float32 sums, per query token: [num_query_tokens].
+
+    They cut off what does not fit instead of rounding it, which doubles the error of a sum (Fasi et al., "Numerical
+    behavior of NVIDIA tensor cores", 2021). float32 numbers are cut into two TF32 numbers of 11 bits: each second part
+    is rounded, and the product of both is left out, which is three times 2**-22 of a product.
+    """
+    magnitudes = np.abs(query.astype(np.float64)) @ np.abs(document.astype(np.float64)).T
+    halves = 3 * 2.0**-22 * magnitudes.max(axis=1) if storage == "float32" else 0.0
+    return rounding_bound(query, document) + halves
 
 
 def int8_bound(query: np.ndarray, document: np.ndarray) -> np.ndarray:
@@ -149,24 +164,37 @@ REFERENCE = KernelUnderTest(
 )
 
 
-def _torch_tensor(array: np.ndarray):
+def has_cuda() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def tensor_device(kernel: str) -> str:
+    """Where tensors for a kernel live: Triton's interpreter stands in for a GPU that is not there."""
+    return "cuda" if kernel == "triton" and has_cuda() else "cpu"
+
+
+def _torch_tensor(array: np.ndarray, device: str):
     import torch
 
     if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.uint16).view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(array.view(np.uint16).view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
-def to_torch(packed: PackedDocuments) -> PackedDocuments:
-    embeddings = TokenEmbeddings(_torch_tensor(packed.embeddings.vectors), packed.embeddings.offsets)
+def to_torch(packed: PackedDocuments, device: str) -> PackedDocuments:
+    embeddings = TokenEmbeddings(_torch_tensor(packed.embeddings.vectors, device), packed.embeddings.offsets)
     return PackedDocuments(embeddings, packed.token_scales, packed.document_scales, packed.candidates)
 
 
-def _torch_score(kernel: str, storage: str):
+def _torch_score(kernel: str, storage: str, device: str):
     def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
         query = np.packbits(case.query > 0, axis=1) if storage == "bits" else case.query
-        scores = maxsim(query, to_torch(stored.packed), query_weights=weights, kernel=kernel)
-        return scores.numpy()
+        scores = maxsim(query, to_torch(stored.packed, device), query_weights=weights, kernel=kernel)
+        return scores.cpu().numpy()
 
     return score
 
@@ -185,47 +213,77 @@ def _cupy_score(storage: str):
     return score
 
 
-def has_cuda() -> bool:
-    if find_spec("torch") is None:
-        return False
-    import torch
+def _cupy_gpu_score(storage: str):
+    def score(case: Case, stored: Stored, weights: np.ndarray | None) -> np.ndarray:
+        import cupy
 
-    return torch.cuda.is_available()
+        packed = stored.packed
+        embeddings = TokenEmbeddings(cupy.asarray(packed.embeddings.vectors), packed.embeddings.offsets)
+        documents = PackedDocuments(embeddings, packed.token_scales, packed.document_scales)
+        query = np.packbits(case.query > 0, axis=1) if storage == "bits" else case.query
+        return maxsim(query, documents, query_weights=weights).get()
+
+    return score
+
+
+def why_no_cupy_gpu() -> str:
+    if find_spec("cupy") is None:
+        return "CuPy is not installed"
+    return "" if has_cuda() else "CuPy needs a CUDA GPU"
 
 
 def _needs(package: str):
     return lambda: "" if find_spec(package) else f"{package} is not installed"
 
 
-TORCH_KERNELS = [
-    KernelUnderTest(
-        name=f"{kernel}-{storage}",
+def _tensor_kernel(kernel: str, storage: str, device: str) -> KernelUnderTest:
+    return KernelUnderTest(
+        name=f"{kernel}-{storage}" if device == tensor_device(kernel) else f"{kernel}-{device}-{storage}",
         storage=storage,
-        score=_torch_score(kernel, storage),
+        score=_torch_score(kernel, storage, device),
         has_matches=True,
         rounds_the_query=kernel == "triton" and storage.startswith("int8"),
         dim_multiple=8 if storage in {"signs", "bits"} else 1,
         kernel=kernel,
         is_bit_exact=kernel == "triton",
         is_split=kernel == "triton" and storage in {"float16", "bfloat16", "signs", "bits"},
+        is_on_tensor_cores=kernel == "triton" and device == "cuda",
         missing=_needs(kernel),
     )
+
+
+TORCH_KERNELS = [
+    _tensor_kernel(kernel, storage, tensor_device(kernel))
     for kernel in ("torch", "triton")
     for storage in STORAGES
     if (kernel, storage) != ("triton", "bfloat16") or has_cuda()  # Triton's interpreter multiplies its bits as integers
-]
-CUPY_KERNELS = [
-    KernelUnderTest(
-        name=f"cupy-{storage}",
+] + [_tensor_kernel("torch", storage, "cuda") for storage in STORAGES if has_cuda()]
+
+
+def _cupy_kernel(name: str, storage: str, score, missing) -> KernelUnderTest:
+    return KernelUnderTest(
+        name=name,
         storage=storage,
-        score=_cupy_score(storage),
+        score=score,
         dim_multiple=8 if storage in {"signs", "bits"} else 1,
         kernel="cupy",
         is_bit_exact=False,
-        missing=lambda: "" if fake_cupy.has_compiler() else "no C++ compiler to run CuPy's kernel on the CPU",
+        missing=missing,
     )
+
+
+def _why_no_compiler() -> str:
+    return "" if fake_cupy.has_compiler() else "no C++ compiler to run CuPy's kernel on the CPU"
+
+
+CUPY_KERNELS = [
+    _cupy_kernel(f"cupy-{storage}", storage, _cupy_score(storage), _why_no_compiler)
     for storage in STORAGES
     if storage != "bfloat16"
+] + [
+    _cupy_kernel(f"cupy-cuda-{storage}", storage, _cupy_gpu_score(storage), why_no_cupy_gpu)
+    for storage in STORAGES
+    if storage != "bfloat16" and has_cuda()
 ]
 KERNELS = [REFERENCE, *NUMBA_KERNELS, *TORCH_KERNELS, *CUPY_KERNELS]
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from maxsim_kernels import tensor_device
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import (
@@ -14,6 +15,7 @@ from rank_rerank.errors import (
     NonFiniteError,
     ShapeError,
 )
+from rank_rerank.scoring.array_families import to_numpy
 from rank_rerank.scoring.cpu_scorer import MAX_INT8_DIM
 from rank_rerank.scoring.document_view import BFLOAT16
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many, maxsim_matches, maxsim_top_k
@@ -321,10 +323,12 @@ class TestMatches:
             document[:] = np.rint(document * 8)
         given = documents
         if kernel.kernel in {"torch", "triton"}:
-            given = [pytest.importorskip("torch").from_numpy(document) for document in documents]
+            device = "cuda" if "cuda" in kernel.name else tensor_device(kernel.kernel)
+            given = [pytest.importorskip("torch").from_numpy(document).to(device) for document in documents]
         matches = maxsim_matches(query, given, kernel=kernel.kernel)
-        assert same(matches.scores, maxsim(query, given, kernel=kernel.kernel))
-        for document, similarities, indices in zip(documents, matches.similarities, matches.indices, strict=True):
+        found = [to_numpy(array) for array in (matches.similarities, matches.indices)]
+        assert same(to_numpy(matches.scores), to_numpy(maxsim(query, given, kernel=kernel.kernel)))
+        for document, similarities, indices in zip(documents, *found, strict=True):
             if len(document):
                 exact = query.astype(np.float64) @ document.T
                 assert similarities == pytest.approx(exact.max(axis=1), rel=1e-5, abs=1e-6)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from maxsim_kernels import tensor_device
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
@@ -80,16 +81,18 @@ def test_documents_decide_what_comes_back(query, documents):
 def test_every_output_agrees_with_the_compiled_kernel(query, documents, kernel):
     pytest.importorskip(kernel)
     arrays, queries = to_arrays(documents), [query, draw(9, 16, seed=2)]
+    documents = [document.to(tensor_device(kernel)) for document in documents]
     many = maxsim_many(queries, documents, kernel=kernel)
-    assert many.numpy() == pytest.approx(maxsim_many([q.numpy() for q in queries], arrays), rel=1e-5)
+    assert many.device == documents[0].device
+    assert many.cpu().numpy() == pytest.approx(maxsim_many([q.numpy() for q in queries], arrays), rel=1e-5)
     matches, expected = maxsim_matches(query, documents, kernel=kernel), maxsim_matches(query.numpy(), arrays)
     assert matches.indices.tolist() == expected.indices.tolist()
-    assert matches.similarities.numpy() == pytest.approx(expected.similarities, rel=1e-5, abs=1e-6)
+    assert matches.similarities.cpu().numpy() == pytest.approx(expected.similarities, rel=1e-5, abs=1e-6)
     top, wanted = maxsim_top_k(query, documents, 3, kernel=kernel), maxsim_top_k(query.numpy(), arrays, 3)
     assert top.indices.tolist() == wanted.indices.tolist()
     store = TokenEmbeddings(torch.cat(documents), TokenEmbeddings.from_list(arrays).offsets)
     some = maxsim(query, PackedDocuments(store, candidates=np.array([4, 0, 4])), kernel=kernel)
-    assert some.numpy() == pytest.approx(maxsim(query.numpy(), arrays)[[4, 0, 4]], rel=1e-5)
+    assert some.cpu().numpy() == pytest.approx(maxsim(query.numpy(), arrays)[[4, 0, 4]], rel=1e-5)
 
 
 def test_a_document_longer_than_a_block_is_scored_in_pieces(query, monkeypatch):
@@ -106,6 +109,7 @@ def test_a_document_longer_than_a_block_is_scored_in_pieces(query, monkeypatch):
 def test_names_the_document_that_is_not_finite(query, documents, kernel):
     if kernel == "triton":
         pytest.importorskip(kernel)
+        documents = [document.to(tensor_device(kernel)) for document in documents]
     documents[1][7, 3] = torch.nan
     try:
         with pytest.raises(NonFiniteError, match="document 1"):
@@ -116,6 +120,22 @@ def test_names_the_document_that_is_not_finite(query, documents, kernel):
     documents[1][7, 3] = 0
     with pytest.raises(NonFiniteError, match="the query"):
         maxsim(query * torch.inf, documents, kernel=kernel)
+
+
+@pytest.mark.parametrize("kernel", ["torch", "triton"])
+def test_read_only_arrays_become_tensors_without_a_warning(query, documents, kernel):
+    pytest.importorskip(kernel)
+    arrays = to_arrays(documents)
+    scales = np.linspace(0.5, 2, len(documents), dtype=np.float32)
+    whole = [np.rint(array * 10).astype(np.int8) for array in arrays]
+    asked = query.numpy().copy()
+    for array in (scales, asked):
+        array.flags.writeable = False
+    stored = TokenEmbeddings.from_list(whole)
+    tensors = TokenEmbeddings(torch.from_numpy(stored.vectors).to(tensor_device(kernel)), stored.offsets)
+    scores = maxsim(asked, PackedDocuments(tensors, document_scales=scales), kernel=kernel)
+    expected = maxsim(asked, [array * scale for array, scale in zip(whole, scales, strict=True)])
+    assert scores.cpu().numpy() == pytest.approx(expected, rel=2e-2)
 
 
 def test_overflow_is_settled_in_float64(query):

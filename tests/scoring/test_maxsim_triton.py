@@ -17,7 +17,7 @@ from rank_rerank.scoring.tensors.maxsim_triton import PARTS, _maxsim_kernel
 
 storage, numbers, with_matches = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
 constants = dict(
-    STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=storage == "int8", DOCUMENT_SCALES=False,
+    STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=storage == "int8", DOCUMENT_SCALES=False, DIM_BLOCKS=1,
     WITH_MATCHES=with_matches, BLOCK_QUERY=32, BLOCK_TOKENS=64, BLOCK_DIM=128,
 )
 query = {"signs": "*fp16"}.get(storage, "*" + numbers)

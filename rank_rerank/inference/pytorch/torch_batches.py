@@ -17,6 +17,8 @@ from rank_rerank.tokenization.token_batch import TokenBatch
 TOKEN_BUDGETS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 # a GPU's kernels are chosen by shape: lengths in steps keep them few
 LENGTH_STEP = 16
+# cuBLAS and cuDNN take memory of their own when they are first used
+MEMORY_PHRASES = ("out of memory", "can't allocate memory", "status_alloc_failed")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Compute: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -161,9 +163,9 @@ class BatchRunner:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class for it, MPS and the CPU say it in words."""
+    """CUDA has a class for it, MPS, the CPU and CUDA's libraries say it in words."""
     words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in words for phrase in MEMORY_PHRASES)
 
 
 def _release_memory(device: str) -> None:

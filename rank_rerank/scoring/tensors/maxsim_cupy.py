@@ -9,6 +9,7 @@ Cost: 2 * num_query_tokens * num_tokens * dim operations; bound by memory, as bl
 about 64 MB are allocated beside inputs and results.
 """
 
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -67,7 +68,7 @@ def maxsim_cupy(
     ``cupy`` is for tests: a module that looks like CuPy.
     """
     cp = import_module("cupy") if cupy is None else cupy
-    segment_max = cp.RawKernel(SEGMENT_MAX_SOURCE, "segment_max")
+    segment_max = _segment_max(cp)
     width, num_documents = int(query.shape[0]), documents.num_documents
     scores = cp.empty((len(query_offsets) - 1, num_documents), np.float32)
     odd = cp.zeros(num_documents, np.uint8)
@@ -83,8 +84,13 @@ def maxsim_cupy(
         if with_matches:
             similarities[block.first : block.last] = best
             indices[block.first : block.last] = index
-    scores[:, cp.asarray(documents.lengths == 0)] = -np.inf
+    scores = cp.where(cp.asarray(documents.lengths > 0), scores, np.float32(-np.inf))
     return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), odd.astype(np.bool_))
+
+
+@cache
+def _segment_max(cp: Any) -> Any:
+    return cp.RawKernel(SEGMENT_MAX_SOURCE, "segment_max")
 
 
 def _best_of_block(  # noqa: PLR0913, PLR0917

@@ -17,8 +17,10 @@ Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is 
 # pyright: reportMissingParameterType=false, reportUnknownParameterType=false, reportUnknownVariableType=false
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 
+from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -30,19 +32,26 @@ from rank_rerank.scoring.tensors.documents import DeviceDocuments
 MAX_BLOCK_QUERY = 64
 BLOCK_TOKENS = 64
 MAX_BLOCK_DIM = 128
+NUM_WARPS, NUM_STAGES = 4, 3
 MIN_BLOCK = 16  # the least that a tensor core multiplies
 MIN_BLOCK_DIM_INT8 = 32
 PARTS = {"float32": 1, "float16": 2, "bfloat16": 3, "int8": 1, "signs": 2}
 INT8_LIMIT = 127
+NO_INDEX: tl.constexpr = tl.constexpr(2**31 - 1)
 
 
-@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+# what changes with every call is not compiled in; alignment and widths are, as loads depend on them
+@triton.jit(  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+    do_not_specialize=["num_documents", "num_query_tokens"],
+    do_not_specialize_on_alignment=["query_offsets", "starts", "lengths"],
+)
 def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  # pragma: no cover - compiled
     query, query_scales, weights, query_offsets, vectors, row_stride, starts,
     lengths, token_scales, document_scales, scores, is_suspect, similarities,
     indices, num_documents, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, TOKEN_SCALES: tl.constexpr, DOCUMENT_SCALES: tl.constexpr,  # noqa: N803
-    WITH_MATCHES: tl.constexpr, BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
+    DIM_BLOCKS: tl.constexpr, WITH_MATCHES: tl.constexpr,  # noqa: N803
+    BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     s = tl.program_id(1)
@@ -55,8 +64,11 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
     for first in range(tl.load(query_offsets + s), query_end, BLOCK_QUERY):
         columns = first + tl.arange(0, BLOCK_QUERY)
         is_column = columns < query_end
-        best = tl.full([BLOCK_QUERY], float("-inf"), tl.float32)
-        index = tl.full([BLOCK_QUERY], -1, tl.int32)
+        # one maximum for each place in a block of tokens: warps own rows, and need not meet before the end
+        most = tl.full([BLOCK_TOKENS, BLOCK_QUERY], float("-inf"), tl.float32)
+        odds = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.float32)
+        if WITH_MATCHES:
+            wheres = tl.full([BLOCK_TOKENS, BLOCK_QUERY], NO_INDEX, tl.int32)
         column_scale = tl.load(query_scales + columns, mask=is_column, other=0.0)
         for token in range(0, length, BLOCK_TOKENS):
             places = token + tl.arange(0, BLOCK_TOKENS)
@@ -65,8 +77,9 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
             if STORAGE == "int8":
                 whole = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.int32)
             sums = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.float32)
-            for k in range(0, dim, BLOCK_DIM):
-                numbers = k + tl.arange(0, BLOCK_DIM)
+            # unrolled, so that the loop over tokens is the innermost: it fetches tokens ahead, and the query once
+            for block in tl.static_range(DIM_BLOCKS):
+                numbers = block * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
                 is_number = numbers < dim
                 mask = is_token[:, None] & is_number[None, :]
                 if STORAGE == "signs":
@@ -91,19 +104,19 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
                 sums = sums * tl.load(token_scales + start + places, mask=is_token, other=0.0)[:, None]
             if DOCUMENT_SCALES:
                 sums = sums * scale
-            odd += tl.sum(tl.sum(tl.where(is_token[:, None], sums, 0.0) * 0.0, axis=1), axis=0)
+            odds += tl.where(is_token[:, None], sums, 0.0) * 0.0
             sums = tl.where(is_token[:, None], sums, float("-inf"))
-            found = tl.max(sums, axis=0)
             if WITH_MATCHES:
-                is_found = (sums == found[None, :]) & is_token[:, None]
-                where = tl.min(tl.where(is_found, places[:, None], 2147483647), axis=0)
-                index = tl.where(found > best, where.to(tl.int32), index)
-            best = tl.maximum(best, found)
+                wheres = tl.where(sums > most, places[:, None].to(tl.int32), wheres)
+            most = tl.maximum(most, sums)
+        best = tl.max(most, axis=0)
+        odd += tl.sum(tl.sum(odds, axis=1), axis=0)
         weight = tl.load(weights + columns, mask=is_column, other=0.0)
         total += tl.sum(tl.where(is_column & (length > 0), best, 0.0) * weight, axis=0)
         if WITH_MATCHES:
             tl.store(similarities + n * num_query_tokens + columns, best, mask=is_column)
-            tl.store(indices + n * num_query_tokens + columns, index, mask=is_column)
+            index = tl.min(tl.where(most == best[None, :], wheres, NO_INDEX), axis=0)
+            tl.store(indices + n * num_query_tokens + columns, tl.where(index == NO_INDEX, -1, index), mask=is_column)
     tl.store(scores + s.to(tl.int64) * num_documents + n, tl.where(length > 0, total, float("-inf")))
     if odd != 0.0:
         tl.store(is_suspect + n, 1)
@@ -120,22 +133,26 @@ def maxsim_triton(
     is_suspect = torch.zeros(num_documents, device=device, dtype=torch.uint8)
     shape = (num_documents, num_query_tokens) if with_matches else (0, 0)
     similarities, indices = torch.empty(shape, device=device), torch.empty(shape, device=device, dtype=torch.int32)
-    starts, lengths = (torch.from_numpy(array).to(device) for array in (documents.starts, documents.lengths))
+    # one copy for all three; the arrays themselves may be read-only, which torch.from_numpy warns of
+    table = torch.from_numpy(np.concatenate([documents.starts, documents.lengths, query_offsets])).to(device)
+    starts, lengths, offsets = table.split([num_documents, num_documents, num_queries + 1])
     scales = documents.document_scales
-    document_scales = query_scales if scales is None else torch.from_numpy(scales).to(device)
+    document_scales = query_scales if scales is None else torch.tensor(scales, device=device)
     least = MIN_BLOCK_DIM_INT8 if documents.storage == "int8" else MIN_BLOCK
     widest = max(1, int((query_offsets[1:] - query_offsets[:-1]).max(initial=1)))
+    block_dim = min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim)))
     launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
-    launch[num_documents, num_queries](
-        parts, query_scales, weights, torch.from_numpy(query_offsets).to(device), documents.vectors,
-        documents.vectors.stride(0), starts, lengths,
-        query_scales if documents.token_scales is None else documents.token_scales, document_scales,
-        scores, is_suspect, similarities, indices, num_documents, num_query_tokens, documents.dim,
-        STORAGE=documents.storage, PARTS=PARTS[documents.storage], TOKEN_SCALES=documents.token_scales is not None,
-        DOCUMENT_SCALES=scales is not None, WITH_MATCHES=with_matches,
-        BLOCK_QUERY=min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(widest))), BLOCK_TOKENS=BLOCK_TOKENS,
-        enable_fp_fusion=True, BLOCK_DIM=min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim))),
-    )  # fmt: skip
+    # Triton launches on the current device, wherever the tensors are
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        launch[num_documents, num_queries](
+            parts, query_scales, weights, offsets, documents.vectors, documents.vectors.stride(0), starts, lengths,
+            query_scales if documents.token_scales is None else documents.token_scales, document_scales,
+            scores, is_suspect, similarities, indices, num_documents, num_query_tokens, documents.dim,
+            STORAGE=documents.storage, PARTS=PARTS[documents.storage], TOKEN_SCALES=documents.token_scales is not None,
+            DOCUMENT_SCALES=scales is not None, DIM_BLOCKS=-(-documents.dim // block_dim), WITH_MATCHES=with_matches,
+            BLOCK_QUERY=min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(widest))),
+            BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=block_dim, num_warps=NUM_WARPS, num_stages=NUM_STAGES,
+        )  # fmt: skip
     return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect.to(torch.bool))
 
 

@@ -88,6 +88,8 @@ class DeviceScorer:
     def _to_device(self, array: Any) -> Any:
         library = import_module(self.family)
         if self.family == "torch":
+            if isinstance(array, np.ndarray) and not array.flags.writeable:
+                array = array.copy()  # PyTorch warns of memory that it may not write to
             return library.as_tensor(array, dtype=library.float32, device=self.packed.embeddings.vectors.device)
         return library.asarray(array, np.float32)
 

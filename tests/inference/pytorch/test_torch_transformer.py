@@ -122,11 +122,15 @@ class OutOfMemory:
         monkeypatch.setattr(encoder.transformer, "_compute", failing)
 
 
-ERRORS = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("MPS backend out of memory (MPS allocated: 1)")]
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 1)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "mps"])
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "mps", "cublas"])
 def test_out_of_memory_halves_the_batch_and_changes_nothing(encoder, monkeypatch, most, error):
     expected = encoder.encode_documents(TEXTS)
     failing = OutOfMemory(monkeypatch, encoder, most, error)
