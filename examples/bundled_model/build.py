@@ -51,6 +51,8 @@ MAX_LENGTH = 512
 # what train.py writes beside the weights
 TRAINING_FILE = "training.json"
 GATE_STEP = 5
+# what stands in the cards in place of a name in braces
+CARD_PARTS = {"quantisation": "model_card_quantisation.md", "data": "gpu_training_data.md"}
 # what is compared with what, for the card
 TO_SOURCE = "the weights as trained, 20 SciFact abstracts and 24 parts of them, 2 to 512 tokens"
 TO_WEIGHTS = "the same 8-bit weights in float32, these texts"
@@ -149,7 +151,8 @@ def build(source: Path, gate_data: Path | None) -> tuple[dict[str, bytes], bytes
     dim = encoder.config.hidden_size if projection is None else projection.dense[-1].linear.out_features
     training = source / TRAINING_FILE
     history = json.loads(training.read_bytes()) if training.exists() else None
-    name = SOURCE_NAME if history is None else f"{SOURCE_NAME} trained for late interaction, {dim} dims"
+    title = "trained for late interaction" if history is None else history.get("title", "trained for late interaction")
+    name = SOURCE_NAME if history is None else f"{SOURCE_NAME} {title}, {dim} dims"
     files = {
         "model_int8.onnx": result.model,
         "tokenizer.json": (source / "tokenizer.json").read_bytes(),
@@ -247,15 +250,21 @@ def apache_licence() -> bytes:
 
 def model_card(measured: dict[str, Fidelity], training: dict[str, Any] | None) -> bytes:
     """The card of a trained or an untrained model, with the figures of this build."""
-    name = "zero_shot_model_card.md" if training is None else "trained_model_card.md"
-    text, quantisation = ((FOLDER / file).read_text(encoding="utf-8") for file in (name, "model_card_quantisation.md"))
-    text = text.replace("{quantisation}\n", quantisation)
+    name = "zero_shot_model_card.md" if training is None else training.get("card", "trained_model_card.md")
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    for part, file in CARD_PARTS.items():
+        text = text.replace(f"{{{part}}}\n", (FOLDER / file).read_text(encoding="utf-8"))
     text = text.replace("{figures}\n", "".join(figures(*row) for row in measured.items()))
     if training is not None:
-        *commands, model = training_commands(training)
-        commands.append(f"python examples/bundled_model/build.py --model {model}")
+        commands = training.get("commands") or build_commands(training)
         text = text.replace("{commands}", "\n".join(f"    {command}" for command in commands))
     return text.encode()
+
+
+def build_commands(training: dict[str, Any]) -> list[str]:
+    """The commands that trained a model and built it."""
+    *commands, model = training_commands(training)
+    return [*commands, f"python examples/bundled_model/build.py --model {model}"]
 
 
 def training_commands(training: dict[str, Any]) -> list[str]:

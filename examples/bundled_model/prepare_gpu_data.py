@@ -34,9 +34,7 @@ PLANS = (
     SourcePlan("openstax", 5000, 5000, 200),
     # Q… and ….tacl: of a journal whose publisher is another
     SourcePlan("acl", 6000, 4500, 200, forbidden=(".tacl",)),
-    SourcePlan(
-        "docs", 6000, 5000, 200, prefixes=("python-", "postgresql-", "apache-", "sqlite-", "rust-", "carp-")
-    ),
+    SourcePlan("docs", 6000, 5000, 200, prefixes=("python-", "postgresql-", "apache-", "sqlite-", "rust-", "carp-")),
     SourcePlan("gov", 6000, 4000, 200),
     SourcePlan("medquad", 5000, 3000, 200),
     SourcePlan("pubmedqa", 1000, 600, 50),

@@ -17,6 +17,7 @@ BEGUN = time.perf_counter()  # the imports count too
 
 # ruff: noqa: E402
 import argparse
+import hashlib
 import json
 import tempfile
 import traceback
@@ -38,7 +39,7 @@ from unpack import unpack_model
 
 from rank_rerank.arrays import AnyArray
 
-# shares of the time that is left when the texts are encoded: each start of the projection, then the encoder, the student
+# shares of the time that is left when the texts are encoded: each start of the projection, the encoder, the student
 PROJECTION_SHARE, ENCODER_SHARE, STUDENT_SHARE = 0.035, 0.46, 0.34
 # seconds to judge and write at the end
 RESERVE = 15
@@ -122,7 +123,12 @@ def main() -> None:
     run = open_run(options)
     left = run.until - time.perf_counter()
     print(f"{time.perf_counter() - BEGUN:.0f} s: texts encoded, {left:.0f} s left", flush=True)
-    run.log["setup"] = {"seconds": time.perf_counter() - BEGUN, "options": {k: str(v) for k, v in vars(options).items()}}
+    run.log["setup"] = {
+        "seconds": time.perf_counter() - BEGUN,
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else options.device,
+        "data_sha256": hashlib.sha256(options.data.read_bytes()).hexdigest(),
+    }
     run.attempt("source", lambda run: {"held_back": run.judge("source", Trainee(None, None))})
     run.attempt("projections", lambda run: fit_projections(run, left * PROJECTION_SHARE))
     run.attempt("encoder", lambda run: train_encoder(run, left * ENCODER_SHARE))

@@ -1,4 +1,4 @@
-"""What is trained on elsewhere, as one compressed file: token ids, queries, and the passages that BM25 finds for them."""
+"""What is trained on elsewhere, in one file: token ids, queries, and the passages that BM25 finds for them."""
 
 import io
 import lzma
@@ -28,7 +28,8 @@ class Bundle:
         query_lengths: as of passages.
         query_sources: as of passages.
         query_held_back: whether a query is for choosing only, bool.
-        lists: what BM25 finds, best first: index within the source, uint16, [num_queries, LIST_LENGTH]; NO_PASSAGE fills up.
+        lists: what BM25 finds, best first: index within the source, uint16, [num_queries, LIST_LENGTH];
+            NO_PASSAGE fills up.
         list_scores: share of the best score in steps of 1 / SCORE_STEPS, uint8, the same shape.
         relevant: whether a passage is marked as an answer, bool, the same shape.
         num_relevant: answers of each query, listed or not, uint8.

@@ -46,7 +46,9 @@ class RankingBatches:
         self._lists = bundle.passages_of_lists()
         self._draw = np.random.default_rng(seed)
         train = ~bundle.query_held_back
-        by_source = [np.flatnonzero(train & (bundle.query_sources == number)) for number in range(len(bundle.source_names))]
+        by_source = [
+            np.flatnonzero(train & (bundle.query_sources == number)) for number in range(len(bundle.source_names))
+        ]
         self._by_source = [queries for queries in by_source if len(queries)]
         sizes = np.array([len(queries) for queries in self._by_source], np.float64) ** POWER
         self._shares = sizes / sizes.sum()
@@ -72,9 +74,7 @@ class RankingBatches:
         return np.array(columns + [-1] * (CANDIDATES - len(columns)))
 
 
-def batch_of(
-    bundle: Bundle, lists: AnyArray, lengths: AnyArray, queries: AnyArray, columns: AnyArray
-) -> RankingBatch:
+def batch_of(bundle: Bundle, lists: AnyArray, lengths: AnyArray, queries: AnyArray, columns: AnyArray) -> RankingBatch:
     """A batch of these queries with these columns of their lists; -1: none."""
     rows = np.arange(len(queries))[:, None]
     is_candidate = columns >= 0

@@ -1,4 +1,4 @@
-"""What a smaller model is told about a batch of lists: rankings, matches of tokens, answers, and to stay where it was."""
+"""What a smaller model is told about a batch of lists: rankings, matches of tokens, answers, and to stay close."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,0 +1,218 @@
+"""Judge what train_on_gpu.py made, once, on SciFact, Cranfield and CISI: all queries, BM25's top 100, nDCG@10.
+
+usage: python examples/bundled_model/judge_trained.py --data FOLDER --trained FOLDER --models FOLDER --output FILE
+                                                     [--sets scifact,cranfield,cisi] [--num-threads 2] [--queries N]
+
+--trained is what train_on_gpu.py wrote, for its projections of the bundled model's vectors; --models what
+build_trained.py wrote: encoder and student, either may be missing. Each is scored by MaxSim alone and by MaxSim +
+cosine of mean vectors + 0.5 BM25 (z-scores within a query's candidates), and compared query by query with the bundled model
+scored the same way: 95 % intervals by paired bootstrap. The student also puts the candidates in order for the bundled
+model, which reads the first of them only; beside it stands the order by BM25 with as many layers computed in all.
+--output keeps every query's value. --queries takes only the first so many, to try it. Needs the extra "evaluation".
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from judge import DEPTH, Collection, ndcg_of_queries, read_collection
+
+import rank_rerank
+from rank_rerank.arrays import AnyArray
+from rank_rerank.documents import Document
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.evaluation.bm25 import search_bm25
+from rank_rerank.evaluation.significance import bootstrap_interval_of_sets
+
+FIRST_STAGE = 0.5
+SCORERS = ("MaxSim", "combination")
+PROJECTIONS = ("principal", "fitted_from_principal", "fitted_from_random")
+READ = (10, 20, 30, 50, 70)
+# a layer of the student's costs what one of the source's does
+STUDENT_SHARE = 0.5
+Scores: TypeAlias = dict[str, list[AnyArray]]
+Values: TypeAlias = dict[str, dict[str, AnyArray]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is reranked of one collection.
+
+    Attributes:
+        collection: its queries and judgements.
+        ids: of each query's candidates, best first.
+        first_stage: BM25's scores of them.
+    """
+
+    collection: Collection
+    ids: dict[str, list[str]]
+    first_stage: dict[str, AnyArray]
+
+
+def main() -> None:
+    """Score, judge, compare, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "trained", "models", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--sets", default="scifact,cranfield,cisi")
+    parser.add_argument("--num-threads", type=int, default=2)
+    parser.add_argument("--queries", type=int)
+    options = parser.parse_args()
+    sets = [find(read_collection(options.data, name), options.queries) for name in options.sets.split(",")]
+    values: Values = {}
+    for candidates in sets:
+        scores = dict(score_models(options, candidates))
+        for name, found in judged(candidates, scores):
+            values.setdefault(name, {})[candidates.collection.name] = found
+        print(f"{candidates.collection.name}: done", flush=True)
+        kept = {name: {key: row.tolist() for key, row in found.items()} for name, found in values.items()}
+        options.output.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    report(values)
+
+
+def find(collection: Collection, num_queries: int | None) -> Candidates:
+    """BM25's candidates with its scores."""
+    if num_queries is not None:
+        chosen = dict(list(collection.queries.items())[:num_queries])
+        qrels = {query: collection.qrels[query] for query in chosen}
+        collection = Collection(collection.name, collection.documents, chosen, qrels)
+    documents = (Document(text, key) for key, text in collection.documents.items())
+    rankings = search_bm25(documents, collection.queries, DEPTH).run.rankings
+    ids = {query: list(ranked.ids) for query, ranked in rankings.items()}
+    return Candidates(collection, ids, {query: np.array(ranked.scores) for query, ranked in rankings.items()})
+
+
+def score_models(options: argparse.Namespace, candidates: Candidates) -> Iterator[tuple[str, Scores]]:
+    """Every model's scores of the candidates, by the model's name."""
+    encoder = TokenEncoder.from_pretrained(num_threads=options.num_threads)
+    documents, queries = encode(encoder, candidates)
+    yield "bundled, 384", score(candidates, documents, queries)
+    with np.load(options.trained / "projections.npz", allow_pickle=False) as projections:
+        for name in PROJECTIONS:
+            if name in projections.files:
+                parts = [project(part, projections[name]) for part in (documents, queries)]
+                yield f"projection alone: {name}", score(candidates, *parts)
+    del documents, queries
+    for name in ("encoder", "student"):
+        if (options.models / name).exists():
+            model = TokenEncoder.from_pretrained(options.models / name, num_threads=options.num_threads)
+            yield f"trained: {name}", score(candidates, *encode(model, candidates))
+
+
+def encode(encoder: TokenEncoder, candidates: Candidates) -> tuple[TokenEmbeddings, TokenEmbeddings]:
+    """The candidates of all queries, in the order of `positions`, and the queries."""
+    collection = candidates.collection
+    documents = encoder.encode_documents([collection.documents[key] for key in positions(candidates)])
+    return documents, encoder.encode_queries(list(collection.queries.values()))
+
+
+def positions(candidates: Candidates) -> dict[str, int]:
+    """Where each candidate stands among all of them."""
+    keys = sorted({key for ids in candidates.ids.values() for key in ids})
+    return {key: index for index, key in enumerate(keys)}
+
+
+def project(embeddings: TokenEmbeddings, projection: AnyArray) -> TokenEmbeddings:
+    """Vectors after a projection, of unit length."""
+    vectors = np.asarray(embeddings.vectors, np.float32) @ projection.T.astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return TokenEmbeddings(np.ascontiguousarray(vectors), embeddings.offsets)
+
+
+def score(candidates: Candidates, documents: TokenEmbeddings, queries: TokenEmbeddings) -> Scores:
+    """MaxSim and the combination of each query's candidates."""
+    where, means = positions(candidates), mean_vectors(documents)
+    query_means = mean_vectors(queries)
+    scores: Scores = {name: [] for name in SCORERS}
+    for number, (query, ids) in enumerate(candidates.ids.items()):
+        chosen = np.array([where[key] for key in ids])
+        maxsim = np.asarray(rank_rerank.maxsim(queries[number], documents.select(chosen)), np.float64)
+        cosines = means[chosen] @ query_means[number]
+        scores["MaxSim"].append(maxsim)
+        first_stage = FIRST_STAGE * z_scores(candidates.first_stage[query])
+        scores["combination"].append(z_scores(maxsim) + z_scores(cosines) + first_stage)
+    return scores
+
+
+def mean_vectors(embeddings: TokenEmbeddings) -> AnyArray:
+    """Each text's mean vector, of unit length: [num_texts, dim]."""
+    sums = np.add.reduceat(np.asarray(embeddings.vectors, np.float64), embeddings.offsets[:-1], axis=0)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
+def z_scores(scores: AnyArray) -> AnyArray:
+    """Scores minus their mean, by their standard deviation."""
+    return (scores - scores.mean()) / max(float(scores.std()), 1e-9)
+
+
+def judged(candidates: Candidates, scores: dict[str, Scores]) -> Iterator[tuple[str, AnyArray]]:
+    """nDCG@10 query by query of BM25, of every model and scorer, and of every order that the bundled model reads."""
+    bm25 = [-np.arange(len(ids), dtype=np.float64) for ids in candidates.ids.values()]
+    yield "BM25", measure(candidates, bm25)
+    for model, found in scores.items():
+        for scorer in SCORERS:
+            yield f"{model}; {scorer}", measure(candidates, found[scorer])
+    full = scores["bundled, 384"]
+    orders = {"BM25": (bm25, 0.0)}
+    if "trained: student" in scores:
+        orders |= {f"student's {name}": (scores["trained: student"][name], STUDENT_SHARE) for name in SCORERS}
+    for name, (order, share) in orders.items():
+        for read in READ:
+            for scorer in SCORERS:
+                cost = round(read + share * DEPTH)
+                ranked = [first_read(*rows, read) for rows in zip(order, full[scorer], strict=True)]
+                yield f"{read:3} read in the order of {name}, cost {cost:3}; {scorer}", measure(candidates, ranked)
+    # as much work as the student's orders, without it
+    for read in sorted({round(read + STUDENT_SHARE * DEPTH) for read in READ} - set(READ)):
+        for scorer in SCORERS:
+            ranked = [first_read(*rows, read) for rows in zip(bm25, full[scorer], strict=True)]
+            yield f"{read:3} read in the order of BM25, cost {read:3}; {scorer}", measure(candidates, ranked)
+
+
+def first_read(order: AnyArray, scores: AnyArray, count: int) -> AnyArray:
+    """Scores that put the first ``count`` of an order on top, by their scores, and the others below, in order."""
+    by_order = np.argsort(-order, kind="stable")
+    read, unread = by_order[:count], by_order[count:]
+    ranked = np.empty(len(order))
+    top = read[np.argsort(-scores[read], kind="stable")]
+    ranked[np.concatenate([top, unread])] = -np.arange(len(order), dtype=np.float64)
+    return ranked
+
+
+def measure(candidates: Candidates, scores: Sequence[AnyArray]) -> AnyArray:
+    """NDCG@10 of each query; of equal scores the one that BM25 has first."""
+    run = {
+        query: [ids[index] for index in np.argsort(-row, kind="stable")]
+        for (query, ids), row in zip(candidates.ids.items(), scores, strict=True)
+    }
+    return np.array(list(ndcg_of_queries(candidates.collection.qrels, run).values()))
+
+
+def report(values: Values) -> None:
+    """A line for each way of ranking: the sets, their mean, and the difference from the bundled model's same scorer."""
+    sets = list(next(iter(values.values())))
+    print(f"\n{'':66}" + "".join(f"{name:>10}" for name in sets) + "      mean  beside bundled, all 100 read")
+    for name, found in values.items():
+        scorer = name.partition("; ")[2] or "MaxSim"
+        base = values[f"bundled, 384; {scorer}"]
+        rows = [float(found[key].mean()) for key in sets]
+        line = f"{name:66}" + "".join(f"{value:10.4f}" for value in (*rows, float(np.mean(rows))))
+        parts = [interval([found[key]], [base[key]]) for key in sets]
+        print(f"{line}  {interval([found[key] for key in sets], [base[key] for key in sets])}   " + " ".join(parts))
+
+
+def interval(ours: Sequence[AnyArray], theirs: Sequence[AnyArray]) -> str:
+    """The difference of the means over sets with its 95 % interval."""
+    differences = [mine - other for mine, other in zip(ours, theirs, strict=True)]
+    mean = float(np.mean([part.mean() for part in differences]))
+    found = bootstrap_interval_of_sets(differences)
+    return f"{mean:+.4f}" + ("" if found is None else f" [{found.low:+.4f}, {found.high:+.4f}]")
+
+
+if __name__ == "__main__":
+    main()
