@@ -5,9 +5,9 @@ usage: python examples/bundled_model/judge_trained.py --data FOLDER --trained FO
 
 --trained is what train_on_gpu.py wrote, for its projections of the bundled model's vectors; --models what
 build_trained.py wrote: encoder and student, either may be missing. Each is scored by MaxSim alone and by MaxSim +
-cosine of mean vectors + 0.5 BM25 (z-scores within a query's candidates), and compared query by query with the bundled model
-scored the same way: 95 % intervals by paired bootstrap. The student also puts the candidates in order for the bundled
-model, which reads the first of them only; beside it stands the order by BM25 with as many layers computed in all.
+cosine of mean vectors + 0.5 BM25 (z-scores within a query's candidates), and compared query by query with the bundled
+model scored the same way: 95 % intervals by paired bootstrap. The student also puts the candidates in order for the
+bundled model, which reads the first of them only; beside it stands BM25's order with as many layers computed in all.
 --output keeps every query's value. --queries takes only the first so many, to try it. Needs the extra "evaluation".
 """
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, gelu, layer_norm, scaled_dot_product_attention
 
 from rank_rerank.arrays import AnyArray
 
-NUM_HEADS = 12
+HEAD_SIZE = 32
 EPSILON = 1e-12
 EMBEDDINGS = "embeddings."
 # the parts of a layer under transformers' names, in which they are read and saved
@@ -39,7 +40,7 @@ class Layer(nn.Module):
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """The rows after the layer: [num_texts, length, hidden]; mask: [num_texts, 1, 1, length]."""
         num_texts, length, hidden = rows.shape
-        parts = self.attended(rows).view(num_texts, length, 3, NUM_HEADS, hidden // NUM_HEADS)
+        parts = self.attended(rows).view(num_texts, length, 3, -1, HEAD_SIZE)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         seen = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         rows = self.attention_norm(rows + self.out(seen.transpose(1, 2).reshape(num_texts, length, hidden)))
@@ -71,7 +72,8 @@ class SmallBert(nn.Module):
         rows = embedding(ids, self.word_embeddings) + self.position_embeddings[:length] + self.token_type_embeddings[0]
         rows = layer_norm(rows, rows.shape[-1:], self.LayerNorm, self.shift, EPSILON)
         mask = is_token[:, None, None, :]
-        with torch.autocast(ids.device.type, torch.bfloat16):
+        # on processors without bfloat16 products it would be slower
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.device.type == "cuda"):
             for layer in self.layers:
                 rows = layer(rows, mask)
         return nn.functional.normalize(rows.float(), dim=-1)
@@ -90,8 +92,6 @@ class SmallBert(nn.Module):
 
 def read_layer(tensors: Mapping[str, AnyArray], number: int) -> dict[str, AnyArray]:
     """The weights of one layer under this module's names."""
-    import numpy as np
-
     return {
         f"{part}.{kind}": np.concatenate([tensors[f"encoder.layer.{number}.{name}.{kind}"] for name in names])
         for part, names in PARTS.items()
