@@ -180,7 +180,7 @@ def ndcg(scores: AnyArray, relevant: AnyArray, num_relevant: AnyArray) -> list[f
     """nDCG@10 of each row; an answer that is in no list counts as not found."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     discounts = 1 / np.log2(np.arange(DEPTH) + 2)
-    gains = (np.take_along_axis(relevant, order, axis=1) * discounts).sum(axis=1)
+    gains = (np.take_along_axis(relevant, order, axis=1) * discounts[: order.shape[1]]).sum(axis=1)
     ideal = np.array([discounts[: min(int(count), DEPTH)].sum() for count in num_relevant])
     return (gains / ideal).tolist()
 
