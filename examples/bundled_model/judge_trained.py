@@ -168,7 +168,8 @@ def judged(candidates: Candidates, scores: dict[str, Scores]) -> Iterator[tuple[
                 ranked = [first_read(*rows, read) for rows in zip(order, full[scorer], strict=True)]
                 yield f"{read:3} read in the order of {name}, cost {cost:3}; {scorer}", measure(candidates, ranked)
     # as much work as the student's orders, without it
-    for read in sorted({round(read + STUDENT_SHARE * DEPTH) for read in READ} - set(READ)):
+    as_much = {round(read + STUDENT_SHARE * DEPTH) for read in READ}
+    for read in sorted(count for count in as_much - set(READ) if count < DEPTH):
         for scorer in SCORERS:
             ranked = [first_read(*rows, read) for rows in zip(bm25, full[scorer], strict=True)]
             yield f"{read:3} read in the order of BM25, cost {read:3}; {scorer}", measure(candidates, ranked)

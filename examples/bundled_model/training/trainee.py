@@ -116,7 +116,8 @@ def train(
     parameters = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
     history: list[tuple[int, float]] = []
     begun, step, losses = time.perf_counter(), 0, list[Tensor]()
-    while (done := (time.perf_counter() - begun) / seconds) < 1:
+    # no time left: nothing is trained
+    while seconds > 0 and (done := (time.perf_counter() - begun) / seconds) < 1:
         for group, rate in zip(optimizer.param_groups, highest, strict=True):
             group["lr"] = rate * rate_factor(done)
         loss = batch_loss(trainee, texts, batches.make(), weights)
