@@ -141,7 +141,7 @@ def score(candidates: Candidates, documents: TokenEmbeddings, queries: TokenEmbe
 
 def mean_vectors(embeddings: TokenEmbeddings) -> AnyArray:
     """Each text's mean vector, of unit length: [num_texts, dim]."""
-    sums = np.add.reduceat(np.asarray(embeddings.vectors, np.float64), embeddings.offsets[:-1], axis=0)
+    sums = np.add.reduceat(embeddings.vectors, embeddings.offsets[:-1], axis=0, dtype=np.float64)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
