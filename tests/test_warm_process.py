@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rank_rerank.inference.compiled.loading import is_supported
-from rank_rerank.kernels.compilation import cache_folder
+from rank_rerank.kernels.cache import cache_folder
 from rank_rerank.kernels.processor import vector_path
 
 # llvmlite holds the linker that loads machine code

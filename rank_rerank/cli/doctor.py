@@ -104,7 +104,7 @@ def _packages() -> dict[str, Any]:
 
 
 def _folders() -> dict[str, Any]:
-    from rank_rerank.kernels.compilation import cache_folder  # noqa: PLC0415
+    from rank_rerank.kernels.cache import cache_folder  # noqa: PLC0415
 
     folder = cache_folder()
     folders: dict[str, Any] = {

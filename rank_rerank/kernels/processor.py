@@ -1,12 +1,18 @@
 """Processor features: which vector instructions the compiled kernels use on this machine.
 
 A `VectorPath` is one way to lay a kernel out over registers. The best one that this processor runs is chosen when the
-first kernel is compiled; ``RANK_RERANK_VECTOR_PATH`` asks for another one by name.
+first kernel is loaded; ``RANK_RERANK_VECTOR_PATH`` asks for another one by name.
+
+Code for a path uses what the path asks for and nothing else, however much more a processor has. So it is the same on
+every machine, and can be compiled on another one.
 """
 
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rank_rerank.errors import DeviceError, InvalidArgumentError
@@ -102,10 +108,35 @@ def usable_vector_paths() -> tuple[VectorPath, ...]:
 
 @cache
 def processor_features() -> frozenset[str]:
-    """The features of this machine's processor, by LLVM's names."""
+    """The features of this machine's processor, by LLVM's names.
+
+    Linux lists them; only where it does not is LLVM asked, which takes longer to load than a kernel.
+    """
+    listed = _listed_features() if sys.platform == "linux" else frozenset[str]()
+    if listed:
+        return listed
     from llvmlite import binding  # noqa: PLC0415 - loads LLVM
 
     return frozenset(name for name, present in binding.get_host_cpu_features().items() if present)
+
+
+# Linux's names of what paths ask for, where LLVM has others
+_LLVM_NAMES = {"avx512_vnni": "avx512vnni", "avx_vnni": "avxvnni", "asimd": "neon", "asimddp": "dotprod"}
+_LISTED_BYTES = 65_536  # one processor's lines are a few kilobytes; a machine may have hundreds
+
+
+def _listed_features(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What Linux says that the first processor has and programs may use; empty where it does not say."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            text = opened.read(_LISTED_BYTES)
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        name, _, values = line.partition(":")
+        if name.strip() in {"flags", "Features"}:
+            return frozenset(_LLVM_NAMES.get(value, value) for value in values.split())
+    return frozenset()
 
 
 @dataclass(frozen=True)
@@ -113,9 +144,9 @@ class Target:
     """What LLVM compiles for.
 
     Attributes:
-        triple: processor family, vendor and system.
+        triple: processor family, vendor and system; empty for this machine's.
         cpu: LLVM's name of the processor.
-        features: features to use and not to use, as LLVM reads them.
+        features: features to use, as LLVM reads them.
     """
 
     triple: str
@@ -123,22 +154,24 @@ class Target:
     features: str
 
 
-def target_of(path: VectorPath) -> Target:
-    """Compile the best path for exactly this processor, any other for no more than the path asks for."""
-    from llvmlite import binding  # noqa: PLC0415 - loads LLVM
+def target_of(path: VectorPath, triple: str = "") -> Target:
+    """Compile for no more than the path asks for.
 
-    triple = binding.get_process_triple()
+    Args:
+        path: how registers are used.
+        triple: the processor family and system to compile for; empty for this machine's.
+    """
+    architecture = _family(triple.partition("-")[0] or platform.machine())
+    cpu = "x86-64" if architecture == "x86" else "generic"
     tuning = WHOLE_PAIR_PRODUCTS if path.integer_product == "x86-bytes" else ""
-    if path == usable_vector_paths()[0] and not path.is_portable:
-        return Target(triple, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten() + tuning)
-    cpu = "x86-64" if _architecture() == "x86" else "generic"
     return Target(triple, cpu, ",".join(f"+{feature}" for feature in path.features) + tuning)
 
 
 def _architecture() -> Literal["x86", "arm", "any"]:
-    from llvmlite import binding  # noqa: PLC0415 - loads LLVM
+    return _family(platform.machine())
 
-    machine = binding.get_process_triple().partition("-")[0]
-    if machine in {"x86_64", "amd64", "i686", "i386"}:
+
+def _family(machine: str) -> Literal["x86", "arm", "any"]:
+    if machine.lower() in {"x86_64", "amd64", "i686", "i386"}:
         return "x86"
-    return "arm" if machine.startswith(("aarch64", "arm64")) else "any"
+    return "arm" if machine.lower().startswith(("aarch64", "arm64")) else "any"

@@ -1,16 +1,17 @@
-"""How the compiled forward pass is loaded: from the cache, which imports neither numba nor the pass's source."""
+"""How the compiled forward pass is loaded, which imports neither numba nor the pass's source."""
 
 from functools import cache
 from pathlib import Path
 from threading import RLock
 
 from rank_rerank.inference.compiled.tables import NUM_ARGUMENTS, AttentionProduct
-from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
+from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath
 
 _FOLDER = Path(__file__).parent
 # the pass depends on its folder and on the tables that it reads
-SOURCES = [_FOLDER / "tables.py", *sorted((_FOLDER / "kernels").glob("*.py"))]
+SOURCES = (_FOLDER / "tables.py", *sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
 
@@ -37,9 +38,15 @@ def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:
 
 @cache
 def _load(path: VectorPath, product: AttentionProduct) -> Kernel:
+    return load_kernel(forward_spec(path, product))
+
+
+def forward_spec(path: VectorPath, product: AttentionProduct) -> KernelSpec:
+    """What tells the pass for one way to use a processor from every other kernel."""
+
     def make() -> KernelSource:
         from rank_rerank.inference.compiled.kernels.loop import make_forward  # noqa: PLC0415 - loads numba
 
         return make_forward(path, product)
 
-    return load_kernel(f"transformer-{path.name}-{product}", NUM_ARGUMENTS, make, path, SOURCES)
+    return KernelSpec(f"transformer-{path.name}-{product}", NUM_ARGUMENTS, make, path, SOURCES)

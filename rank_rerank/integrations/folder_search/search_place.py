@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rank_rerank.errors import StoreWriteError
-from rank_rerank.kernels.compilation import cache_folder
+from rank_rerank.kernels.cache import cache_folder
 
 PLACE = ".rank-rerank"
 

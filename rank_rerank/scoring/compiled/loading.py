@@ -1,21 +1,22 @@
 """The compiled loop over documents that maxsim_numba runs: which forms it has, and how one is loaded.
 
 The loop is written once, in `scoring.compiled.kernels.loop`. A form of it is compiled for each storage of documents and
-each way of using a processor. Loading a form that is in the cache imports neither numba nor that file.
+each way of using a processor. Loading a form that was compiled before imports neither numba nor that file.
 """
 
 from functools import cache
 from pathlib import Path
 from threading import RLock
 
-from rank_rerank.kernels.compilation import Kernel, KernelSource, load_kernel
+from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.scoring.document_view import ScorerName
 
 NUM_ARGUMENTS = 26
 
 _FOLDER = Path(__file__).parent
-SOURCES = sorted((_FOLDER / "kernels").glob("*.py"))
+SOURCES = tuple(sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
 
@@ -34,10 +35,16 @@ def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
 
 @cache
 def _load(name: ScorerName, path: VectorPath, with_matches: bool) -> Kernel:  # noqa: FBT001
+    return load_kernel(scorer_spec(name, path, with_matches=with_matches))
+
+
+def scorer_spec(name: ScorerName, path: VectorPath, *, with_matches: bool) -> KernelSpec:
+    """What tells one form of the loop from every other kernel; arguments as for `load_scorer`."""
+
     def make() -> KernelSource:
         from rank_rerank.scoring.compiled.kernels.loop import make_loop  # noqa: PLC0415 - loads numba
 
         return make_loop(name, path, with_matches=with_matches)
 
     kernel_name = f"maxsim-{name}-{path.name}{'-matches' if with_matches else ''}"
-    return load_kernel(kernel_name, NUM_ARGUMENTS, make, path, SOURCES)
+    return KernelSpec(kernel_name, NUM_ARGUMENTS, make, path, SOURCES)
