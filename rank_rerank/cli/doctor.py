@@ -32,6 +32,8 @@ PACKAGES = (
     "cupy-cuda13x",
 )
 
+NOT_YET = "not compiled yet"  # until it is needed
+
 Report = dict[str, dict[str, Any]]
 
 
@@ -57,14 +59,14 @@ def run_doctor(options: DoctorOptions) -> int:
         CheckpointError: the model cannot be loaded.
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
-    report["folders"] = _folders()
-    report["model"], passed = _model(_strict(options.loading, strict=options.strict))
+    model, passed = _model(_strict(options.loading, strict=options.strict))
+    report |= {"kernels": _kernels(), "folders": _folders(), "model": model}  # the model loads, or compiles, its kernels
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 
 
 def _machine() -> dict[str, Any]:
-    from rank_rerank.kernels.processor import processor_features, vector_path  # noqa: PLC0415 - loads LLVM
+    from rank_rerank.kernels.processor import processor_features, vector_path  # noqa: PLC0415
 
     path = vector_path()
     return {
@@ -103,13 +105,24 @@ def _packages() -> dict[str, Any]:
     return {name: version for name, version in versions.items() if name != "cupy-cuda13x" or version != "not installed"}
 
 
+def _kernels() -> dict[str, Any]:
+    """Where the code of each kernel that this machine may need comes from."""
+    from rank_rerank.cli.every_kernel import every_kernel  # noqa: PLC0415
+    from rank_rerank.kernels.loading import find_origin  # noqa: PLC0415
+    from rank_rerank.kernels.processor import vector_path  # noqa: PLC0415
+
+    return {spec.name: find_origin(spec) or NOT_YET for spec in every_kernel(vector_path())}
+
+
 def _folders() -> dict[str, Any]:
-    from rank_rerank.kernels.cache import cache_folder  # noqa: PLC0415
+    from rank_rerank.kernels.cache import cache_folder, readable_cache_folder  # noqa: PLC0415
 
     folder = cache_folder()
-    folders: dict[str, Any] = {
-        "compiled kernels": "none that can be written: each process compiles" if folder is None else str(folder)
-    }
+    told = str(folder)
+    if folder is None:
+        readable = readable_cache_folder()
+        told = "none that can be written" if readable is None else f"{readable}, which cannot be written"
+    folders: dict[str, Any] = {"compiled kernels": told}
     if find_spec("huggingface_hub") is not None:
         from huggingface_hub import constants  # noqa: PLC0415
 

@@ -107,6 +107,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_tool(arguments: argparse.Namespace) -> int:
     """The commands around models, stores and the server."""
     match arguments.command:
+        case "warm-up":
+            from rank_rerank.cli.warm_up_command import run_warm_up  # noqa: PLC0415
+
+            return run_warm_up(arguments.target)
         case "export":
             from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
 

@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_export(commands)
     _add_doctor(commands)
+    _add_warm_up(commands)
     return parser
 
 
@@ -284,3 +285,20 @@ def _add_doctor(commands: _Commands) -> None:
     doctor.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
     add_model_arguments(doctor)
+
+
+def _add_warm_up(commands: _Commands) -> None:
+    warm_up = commands.add_parser(
+        "warm-up",
+        help="compile CPU kernels now, so that no process has to later",
+        description=(
+            "Compile every kernel that was neither brought by the wheel nor compiled before, and keep it in the cache. "
+            "For container images: what one processor compiles for another path is what that one would compile."
+        ),
+    )
+    warm_up.add_argument(
+        "--target",
+        default="native",
+        metavar="PATH",
+        help='"native" (the default) for this processor, "all" for every one of its family, or a vector path',
+    )

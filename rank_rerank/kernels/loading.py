@@ -4,8 +4,8 @@ Only compiling needs numba, and only it and systems other than Linux need LLVM. 
 kept in the cache. The name of the file there holds the kernel's name, how many arguments it takes and a digest of what
 its code depends on: every source file that takes part, the versions of Python, numba and llvmlite, and the target.
 
-A process that has to compile logs it once, at INFO, and at WARNING where it took more than two seconds, through the
-logger ``rank_rerank.kernels.loading``. If nobody listens at INFO, it tells the terminal that stderr is.
+A process that has to compile logs it once at INFO, and once at WARNING when it has taken more than two seconds, through
+the logger ``rank_rerank.kernels.loading``. If nobody listens at INFO, it tells the terminal that stderr is.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ from rank_rerank.kernels.image import ImageError, make_image
 from rank_rerank.kernels.prebuilt import read_prebuilt, sources_digest
 from rank_rerank.kernels.processor import Target, VectorPath, target_of
 
-SLOW_S = 2.0  # from here on compiling is worth a warning
+SLOW_S = 2.0  # in all, from here on compiling is worth a warning
 
 Origin: TypeAlias = Literal["prebuilt", "cached", "compiled now"]
 
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 _said: set[str] = set()
 _lock = Lock()
 _origins: dict[str, Origin] = {}
+_compiled_s: list[float] = []
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,11 @@ def _read_cached(file: Path) -> MachineCode | None:
 
 
 def _make(spec: KernelSpec) -> Kernel:
+    begun = time.perf_counter()
     code, origin = _compile_and_keep(spec)
+    if origin == "compiled now":
+        _compiled_s.append(time.perf_counter() - begun)
+        _warn_if_slow()
     kernel = _open(code, spec, origin)
     if kernel is None:  # the system maps no images
         kernel = Kernel(*_link(compile_kernel(spec.make(), target_of(spec.path)), spec))
@@ -172,13 +177,7 @@ def _compile_and_keep(spec: KernelSpec) -> tuple[MachineCode, Origin]:
 
 def _compile(spec: KernelSpec) -> MachineCode:
     _say_once("Compiling CPU kernels for this processor; this takes a few seconds, once a machine")
-    begun = time.perf_counter()
-    code = make_code(spec, target_of(spec.path))
-    if (seconds := time.perf_counter() - begun) > SLOW_S:
-        logger.warning(
-            "Compiling the kernel %s took %.1f s. `rank-rerank warm-up` does this ahead of time", spec.name, seconds
-        )
-    return code
+    return make_code(spec, target_of(spec.path))
 
 
 def _open(code: MachineCode | None, spec: KernelSpec, origin: Origin) -> Kernel | None:
@@ -220,6 +219,18 @@ def _bind(address: int, owner: object, spec: KernelSpec) -> tuple[Callable[..., 
         return function(*addresses, *arguments)
 
     return call, (owner, result, error)
+
+
+def _warn_if_slow() -> None:
+    if sum(_compiled_s) < SLOW_S:
+        return
+    kept = "Later processes need not" if cache_folder() else f"No process can keep them: set {CACHE_VARIABLE}"
+    message = "Compiling CPU kernels has taken %.1f s. %s; `rank-rerank warm-up` compiles ahead of time"
+    with _lock:
+        if message in _said:
+            return
+        _said.add(message)
+    logger.warning(message, sum(_compiled_s), kept)
 
 
 def _say_once(message: str, *arguments: object) -> None:

@@ -50,3 +50,8 @@ def forward_spec(path: VectorPath, product: AttentionProduct) -> KernelSpec:
         return make_forward(path, product)
 
     return KernelSpec(f"transformer-{path.name}-{product}", NUM_ARGUMENTS, make, path, SOURCES)
+
+
+def forward_specs(path: VectorPath) -> list[KernelSpec]:
+    """Every form of the pass that a model takes on a path."""
+    return [forward_spec(path, attention_product(path))] if is_supported(path) else []

@@ -7,6 +7,7 @@ each way of using a processor. Loading a form that was compiled before imports n
 from functools import cache
 from pathlib import Path
 from threading import RLock
+from typing import get_args
 
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
@@ -48,3 +49,9 @@ def scorer_spec(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
 
     kernel_name = f"maxsim-{name}-{path.name}{'-matches' if with_matches else ''}"
     return KernelSpec(kernel_name, NUM_ARGUMENTS, make, path, SOURCES)
+
+
+def scorer_specs(path: VectorPath) -> list[KernelSpec]:
+    """Every form of the loop on a path."""
+    names: tuple[ScorerName, ...] = get_args(ScorerName)
+    return [scorer_spec(name, path, with_matches=each) for each in (False, True) for name in names]
