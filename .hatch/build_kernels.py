@@ -94,7 +94,7 @@ def native_paths() -> list[str]:
 
 
 def compile_all(root: Path, folder: Path, paths: list[str]) -> None:
-    """Compile every kernel of some paths, each part in a process of its own, as many at once as there are processors."""
+    """Compile the kernels of some paths, each part in a process of its own, as many at once as there are processors."""
     script = root / ".hatch" / "compile_kernels.py"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
 

@@ -4,6 +4,7 @@ A name says the dtype and the axes, as in ``Float32Matrix``: float32, two axes. 
 brackets, outermost axis first.
 """
 
+import sys
 from operator import index
 from typing import Any, TypeAlias
 
@@ -28,6 +29,12 @@ Float64Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 NO_ARRAY = (TypeError, ValueError, ArithmeticError, RuntimeError, BufferError)
 
 
+def is_masked(value: Any) -> bool:
+    """Whether it is a masked array. Where nobody has loaded numpy.ma there is none, which need not be loaded to tell."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray)
+
+
 def as_array(value: Any, name: str) -> AnyArray:
     """Read an array of numbers, of any number of axes; nothing is copied that is an array already.
 
@@ -38,7 +45,7 @@ def as_array(value: Any, name: str) -> AnyArray:
     Raises:
         InvalidItemError: it is none, is masked, or holds other things than real numbers.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked(value):
         raise InvalidItemError(f"{name}: a masked array is not accepted; keep the rows that count, as a plain array")
     if value is None or isinstance(value, str | bytes | dict | set):
         raise InvalidItemError(f"{name} must be an array of numbers, not {type(value).__name__}")

@@ -2,8 +2,9 @@
 
 import os
 import re
+import sys
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from operator import index
 from pathlib import Path
@@ -125,6 +126,8 @@ def install_command(extra: str) -> str:
     It names the packages themselves, as this library's metadata lists them. A checkout that is imported without being
     installed has no metadata; there the command is to be run in its folder.
     """
+    from importlib import metadata  # noqa: PLC0415 - loads the parsers of mails and archives
+
     try:
         requirements = metadata.requires("rank-rerank") or []
     except metadata.PackageNotFoundError:
@@ -136,10 +139,28 @@ def install_command(extra: str) -> str:
 
 def installed_version(package: str) -> str | None:
     """The installed version of a distribution, None where there is none."""
+    if (listed := _listed_version(package)) is not None:
+        return listed
+    from importlib import metadata  # noqa: PLC0415 - loads the parsers of mails and archives
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _listed_version(package: str) -> str | None:
+    """The version in the name of the folder that an installer left, as NAME-VERSION.dist-info."""
+    begin, end = f"{package.replace('-', '_').lower()}-", ".dist-info"
+    for place in sys.path:
+        try:
+            names = sorted(os.listdir(place or "."))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(end) and name.lower().startswith(begin):
+                return name[len(begin) : -len(end)]
+    return None
 
 
 @cache  # read from files, and asked for at every call of a kernel

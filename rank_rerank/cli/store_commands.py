@@ -5,8 +5,6 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from rank_rerank.cli.corpus_files import stream_corpus
 from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
@@ -75,6 +73,8 @@ def run_verify(folder: str) -> int:
     Raises:
         StoreNotFoundError: there is no store.
     """
+    from tqdm import tqdm  # noqa: PLC0415 - most commands show no bar
+
     with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
         found = EmbeddingStore.verify_folder(folder, bar.update)
     for problem in found.problems:

@@ -4,8 +4,6 @@ import logging
 import sys
 import unicodedata
 
-from tqdm import tqdm
-
 WHITE_SPACE = "\t\n\r\v\f\x85\u2028\u2029"
 TURNS_TEXT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -25,8 +23,13 @@ def shown(text: object) -> str:
 
 def say(text: str) -> None:
     """Write a line to standard error, above a bar if there is one; where standard error is closed, nowhere."""
-    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - closed with 2>&-
-        tqdm.write(f"rank-rerank: {shown(text)}", file=sys.stderr)
+    line = f"rank-rerank: {shown(text)}"
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - closed with 2>&-
+        return
+    if (bars := sys.modules.get("tqdm")) is None:  # nobody shows one
+        sys.stderr.write(f"{line}\n")
+    else:
+        bars.tqdm.write(line, file=sys.stderr)
 
 
 class LogLines(logging.Handler):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from rank_rerank.arrays import is_masked
 from rank_rerank.documents.document import Document
 from rank_rerank.errors import InvalidItemError
 
@@ -109,7 +110,7 @@ def _refuse(what: str, *ways: str) -> NoReturn:
 
 
 def _array_items(array: Any, name: str) -> Iterable[Any]:
-    if isinstance(array, np.ma.MaskedArray):
+    if is_masked(array):
         raise InvalidItemError(f"{name} is a masked array. Pass what counts, as in array.compressed().tolist()")
     if array.ndim != 1:
         raise InvalidItemError(f"{name} must have one axis, this array has {array.ndim}. Pass one column, or ravel()")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int32Matrix, Int64Vector, as_array
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int32Matrix, Int64Vector, as_array, is_masked
 from rank_rerank.encoding.offsets import check_indices, check_offsets
 from rank_rerank.errors import InvalidItemError, ShapeError
 
@@ -154,7 +154,7 @@ def _rows_of_texts(starts: Int64Vector, lengths: Int64Vector) -> Int64Vector:
 
 def _check_vectors(vectors: Any) -> Any:
     """Vectors of NumPy, or of a library whose arrays describe themselves as NumPy's do."""
-    if isinstance(vectors, np.ma.MaskedArray):
+    if is_masked(vectors):
         raise InvalidItemError("vectors: a masked array is not accepted; keep the tokens that count, as a plain array")
     if isinstance(vectors, np.ndarray):
         vectors = np.asarray(vectors)  # a matrix, which has two axes whatever is chosen of it, becomes a plain array

@@ -1,6 +1,5 @@
 """Work that nobody waits for any more ends before its next window of documents."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
@@ -40,6 +39,8 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
     Raises:
         Exception: whatever the work raises.
     """
+    import asyncio  # noqa: PLC0415 - loaded by whoever awaits this, and with TLS by it
+
     abandoned = threading.Event()
 
     def run() -> Result:

@@ -14,6 +14,7 @@ from rank_rerank.inference.load_options import Device, LoadOptions, RuntimeOptio
 from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.scoring.compiled.loading import prepare_scorers
 from rank_rerank.scoring.cross_encoder import CrossEncoder
 
 
@@ -66,7 +67,8 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     """Load a reranker: late interaction or cross-encoder, as the model is.
 
     A model that carries golden vectors, as the bundled one does, is checked against them first (some milliseconds):
-    a processor that computes something else is refused rather than used.
+    a processor that computes something else is refused rather than used. Kernels that a request needs are loaded here
+    too, and compiled where neither the wheel nor an earlier process left them.
 
     Args:
         name_or_folder: None for the bundled model (no download), a folder, or a Hub name.
@@ -105,6 +107,7 @@ def load_with(options: LoadOptions) -> ColbertReranker | CrossEncoderReranker:
         return CrossEncoderReranker(CrossEncoder.from_checkpoint(checkpoint, options.runtime))
     encoder = TokenEncoder.from_checkpoint(checkpoint, options.runtime)
     self_check(encoder)
+    prepare_scorers("float32")
     file = find_file(checkpoint.folder, CALIBRATION_FILE)
     calibration = None if file is None else Calibration.read(file)
     return ColbertReranker(encoder, options.runtime.num_threads, calibration)

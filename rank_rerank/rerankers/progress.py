@@ -1,8 +1,8 @@
 """The bar that long work shows; where it moves on, work that nobody waits for ends."""
 
-from typing import Any
-
-from tqdm import tqdm
+import sys
+from types import TracebackType
+from typing import Protocol, Self
 
 from rank_rerank.arguments import check_flag
 from rank_rerank.rerankers.cancellation import stop_if_abandoned
@@ -11,8 +11,8 @@ from rank_rerank.rerankers.cancellation import stop_if_abandoned
 DELAY_S = 1.0
 
 
-def progress_bar(total: int, unit: str, show_progress: bool | None) -> Any:  # noqa: FBT001 - three values, handed on
-    """A tqdm bar, for a with statement.
+def progress_bar(total: int, unit: str, show_progress: bool | None) -> "Bar":  # noqa: FBT001 - three values, handed on
+    """A bar, for a with statement; tqdm draws it, and is loaded only for that.
 
     Args:
         total: how many units there are.
@@ -20,15 +20,48 @@ def progress_bar(total: int, unit: str, show_progress: bool | None) -> Any:  # n
         show_progress: True for at once, wherever the output goes; False for never; None for on a terminal, when it
             takes longer than a second.
     """
-    if show_progress is None:
-        return _Bar(total=total, unit=unit, disable=None, delay=DELAY_S, leave=False)
-    return _Bar(total=total, unit=unit, disable=not show_progress, leave=False)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison] - 2>&-
+    if show_progress is False or (show_progress is None and not is_terminal):
+        return Bar(None)
+    from tqdm import tqdm  # noqa: PLC0415 - most processes show no bar
+
+    return Bar(tqdm(total=total, unit=unit, delay=0.0 if show_progress else DELAY_S, leave=False))
 
 
-class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - generic for the type checker only
-    def update(self, n: float | None = 1) -> bool | None:
+class _Drawn(Protocol):
+    def update(self, n: float) -> object: ...
+
+    def close(self) -> None: ...
+
+
+class Bar:
+    """Counts units, drawn or not.
+
+    Args:
+        drawn: a tqdm bar, or None.
+    """
+
+    def __init__(self, drawn: _Drawn | None) -> None:
+        self._drawn = drawn
+
+    def update(self, count: int = 1) -> None:
+        """So many more units are done.
+
+        Raises:
+            CancelledError: nobody waits for the rest.
+        """
         stop_if_abandoned()
-        return super().update(n)
+        if self._drawn is not None:
+            self._drawn.update(count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._drawn is not None:
+            self._drawn.close()
 
 
 def check_show_progress(show_progress: object) -> bool | None:

@@ -1,6 +1,5 @@
 """SharedCalls: calls that wait at the same time are answered together, with the bits that each would get alone."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
@@ -54,6 +53,8 @@ class SharedCalls:
 
     async def rank(self, call: Call) -> list[Ranking]:
         """Wait for a call's rankings; errors are those of its ``rank_alone``."""
+        import asyncio  # noqa: PLC0415 - loaded by whoever awaits this, and with TLS by it
+
         with self._lock:
             self._waiting.append(call)
             if not self._is_working:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, Int64Vector, is_masked
 from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
@@ -187,7 +187,7 @@ def as_kernel_array(value: Any, name: str, num_axes: int) -> AnyArray:
 
 
 def _as_numbers(value: Any, name: str) -> AnyArray:
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked(value):
         raise InvalidItemError(f"{name}: a masked array is not accepted; keep the tokens that count, as a plain array")
     if isinstance(value, str | bytes | dict | set) or value is None:
         raise InvalidItemError(f"{name} must be an array of numbers, not {type(value).__name__}")

@@ -19,6 +19,7 @@ from rank_rerank.rerankers import (
     Reranker,
     load_with,
 )
+from rank_rerank.scoring.compiled.loading import prepare_scorers
 from rank_rerank.serving.costs import Meter
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
@@ -227,6 +228,9 @@ class ServedStore:
     def __init__(self, folder: Path, models: Sequence[ServedModel]) -> None:
         self.store = EmbeddingStore.open(folder, read_only=True)
         self.model = self._find_model(models)
+        for dtype in (self.store.compression.dtype, self.store.compression.rescore_dtype):
+            if dtype is not None:
+                prepare_scorers(dtype)
         self._looked_at = time.monotonic()
         self._lock = Lock()
 

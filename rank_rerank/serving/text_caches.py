@@ -11,6 +11,7 @@ from threading import Lock
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import StoreError
+from rank_rerank.scoring.compiled.loading import prepare_scorers
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 
@@ -58,6 +59,7 @@ class TextCaches:
         store.compact()
 
     def _open(self, folder: Path, encoder: TokenEncoder) -> EmbeddingStore:
+        prepare_scorers("int8")
         try:
             if folder.exists():
                 return EmbeddingStore.open(folder, encoder)

@@ -6,7 +6,6 @@ from itertools import islice
 from time import monotonic
 
 import numpy as np
-from tqdm import tqdm
 
 from rank_rerank.documents import Document, as_document, each_item
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
@@ -60,6 +59,8 @@ def encode_corpus(
         documents: as they come.
         show_progress: None for on a terminal only.
     """
+    from tqdm import tqdm  # noqa: PLC0415 - most processes show no bar
+
     run = _Run(snapshot, put, encoder)
     total = len(documents) if isinstance(documents, Sized) else None
     disable = None if show_progress is None else not show_progress

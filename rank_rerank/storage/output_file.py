@@ -7,7 +7,6 @@ put a plain file in its place would take it away from everybody.
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -61,7 +60,7 @@ def _open_directly(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _replace(path: Path, mode: int) -> Generator[IO[bytes]]:
-    temporary = path.absolute().parent / f".rank-rerank-{secrets.token_hex(8)}.tmp"
+    temporary = path.absolute().parent / f".rank-rerank-{os.urandom(8).hex()}.tmp"
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), "wb") as file:
             yield file

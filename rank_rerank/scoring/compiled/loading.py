@@ -11,7 +11,7 @@ from typing import get_args
 
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
-from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.scoring.document_view import ScorerName
 
 NUM_ARGUMENTS = 26
@@ -32,6 +32,18 @@ def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
     """
     with _loading:
         return _load(name, path, with_matches)
+
+
+def prepare_scorers(dtype: str) -> None:
+    """Load what scores stored vectors, with and without matches, so that no request waits for a compiler.
+
+    Args:
+        dtype: "float32", "float16", "int8" (a scale per token) or "binary", as a store's compression names it; fresh
+            texts are float32.
+    """
+    names: dict[str, ScorerName] = {"float16": "float16", "int8": "int8-tokens", "binary": "signs"}
+    for with_matches in (False, True):
+        load_scorer(names.get(dtype, "float32"), vector_path(), with_matches=with_matches)
 
 
 @cache
