@@ -30,7 +30,7 @@ NO_ARRAY = (TypeError, ValueError, ArithmeticError, RuntimeError, BufferError)
 
 
 def is_masked(value: Any) -> bool:
-    """Whether it is a masked array. Where nobody has loaded numpy.ma there is none, which need not be loaded to tell."""
+    """Whether it is a masked array. Where nobody has loaded numpy.ma there is none, and it is not loaded to tell."""
     masked = sys.modules.get("numpy.ma")
     return masked is not None and isinstance(value, masked.MaskedArray)
 

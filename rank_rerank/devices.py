@@ -154,7 +154,7 @@ def _listed_version(package: str) -> str | None:
     begin, end = f"{package.replace('-', '_').lower()}-", ".dist-info"
     for place in sys.path:
         try:
-            names = sorted(os.listdir(place or "."))
+            names = sorted(each.name for each in Path(place or ".").iterdir())
         except OSError:
             continue
         for name in names:

@@ -8,10 +8,14 @@ import pytest
 
 from rank_rerank.inference.compiled.loading import is_supported
 from rank_rerank.kernels.cache import cache_folder
+from rank_rerank.kernels.executable_memory import can_map_code
 from rank_rerank.kernels.processor import vector_path
 
-# llvmlite holds the linker that loads machine code
-NEEDED = {"rank_rerank", "numpy", "tokenizers", "tqdm", "llvmlite"}
+NEEDED = {"rank_rerank", "numpy", "tokenizers"}
+if not can_map_code():
+    NEEDED.add("llvmlite")  # it holds the linker that loads machine code
+if sys.platform != "linux":
+    NEEDED.add("llvmlite")  # it tells what the processor has
 PROGRAM = """
 import json, sys
 before = set(sys.modules)

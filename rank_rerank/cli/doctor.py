@@ -60,11 +60,8 @@ def run_doctor(options: DoctorOptions) -> int:
     """
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     model, passed = _model(_strict(options.loading, strict=options.strict))
-    report |= {
-        "kernels": _kernels(),
-        "folders": _folders(),
-        "model": model,
-    }  # the model loads, or compiles, its kernels
+    # after the model, which loads or compiles its kernels
+    report |= {"kernels": _kernels(), "folders": _folders(), "model": model}
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 

@@ -32,7 +32,6 @@ from rank_rerank.kernels.cache import (
 from rank_rerank.kernels.code_files import MachineCode, pack_code, unpack_code
 from rank_rerank.kernels.compilation import COMPILERS, SYMBOL, KernelSource, compile_kernel, target_machine
 from rank_rerank.kernels.executable_memory import can_map_code, map_code
-from rank_rerank.kernels.image import ImageError, make_image
 from rank_rerank.kernels.prebuilt import read_prebuilt, sources_digest
 from rank_rerank.kernels.processor import Target, VectorPath, target_of
 
@@ -109,6 +108,8 @@ def keep_kernel(spec: KernelSpec) -> Origin:
 
 def make_code(spec: KernelSpec, target: Target) -> MachineCode:
     """Compile a kernel."""
+    from rank_rerank.kernels.image import ImageError, make_image  # noqa: PLC0415 - only compiling needs it
+
     logger.debug("compiling %s for %s %s", spec.name, target.cpu, target.features)
     content = compile_kernel(spec.make(), target)
     if target.triple or can_map_code():
