@@ -9,6 +9,7 @@ every machine, and can be compiled on another one.
 
 import os
 import platform
+import struct
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -121,22 +122,34 @@ def processor_features() -> frozenset[str]:
 
 
 # Linux's names of what paths ask for, where LLVM has others
-_LLVM_NAMES = {"avx512_vnni": "avx512vnni", "avx_vnni": "avxvnni", "asimd": "neon", "asimddp": "dotprod"}
+_LLVM_NAMES = {"avx512_vnni": "avx512vnni", "avx_vnni": "avxvnni"}
 _LISTED_BYTES = 65_536  # one processor's lines are a few kilobytes; a machine may have hundreds
+# the entry of a process's auxiliary vector that says what an Arm processor has, and bits of it
+_HARDWARE = 16
+_ARM_BITS = {"neon": 1 << 1, "dotprod": 1 << 20}
 
 
-def _listed_features(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What Linux says that the first processor has and programs may use; empty where it does not say."""
+def _listed_features() -> frozenset[str]:
+    """What Linux says that programs may use; empty where it does not say."""
+    return _arm_features() if _architecture() == "arm" else _x86_features()
+
+
+def _x86_features(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     try:
         with file.open(encoding="utf-8", errors="replace") as opened:
-            text = opened.read(_LISTED_BYTES)
+            lines = opened.read(_LISTED_BYTES).splitlines()
     except OSError:
         return frozenset()
-    for line in text.splitlines():
-        name, _, values = line.partition(":")
-        if name.strip() in {"flags", "Features"}:
-            return frozenset(_LLVM_NAMES.get(value, value) for value in values.split())
-    return frozenset()
+    flags = [values.split() for name, _, values in (line.partition(":") for line in lines) if name.strip() == "flags"]
+    return frozenset(_LLVM_NAMES.get(flag, flag) for flag in flags[0]) if flags else frozenset()
+
+
+def _arm_features(file: Path = Path("/proc/self/auxv")) -> frozenset[str]:
+    try:
+        entries = dict(struct.iter_unpack("@NN", file.read_bytes()))
+    except (OSError, struct.error):
+        return frozenset()
+    return frozenset(name for name, bit in _ARM_BITS.items() if entries.get(_HARDWARE, 0) & bit)
 
 
 @dataclass(frozen=True)
