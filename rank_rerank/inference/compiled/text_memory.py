@@ -51,7 +51,6 @@ class TextLayout:
     def of(cls, model: Int64Vector, buffers: Buffers, num_tokens: int, path: VectorPath) -> "TextLayout":
         """Plan a text of so many tokens for a model's table and its Dense layers."""
         columns = path.panel_vectors * path.lanes
-        item = plan.bytes_per_number(path)
         num_keys = -(-num_tokens // columns) * columns
         rows = min(num_tokens, MAX_BLOCK_ROWS)
         hidden, stream, inner = (int(model[field]) for field in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))
@@ -63,10 +62,10 @@ class TextLayout:
 
         parts = {
             plan.STREAM: num_tokens * stream * FLOAT_BYTES,
-            plan.ROUNDED: num_tokens * hidden * item,
+            plan.ROUNDED: num_tokens * hidden,
             plan.RECORDS: num_tokens * record_bytes(hidden),
             plan.CONTEXT: num_tokens * context * FLOAT_BYTES,
-            plan.BLOCK: rows * max(context, inner) * item,
+            plan.BLOCK: rows * max(context, inner),
             plan.BLOCK_RECORDS: rows * record_bytes(max(context, inner)),
             plan.SUMMANDS: rows * stream * FLOAT_BYTES,
             plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
