@@ -28,9 +28,9 @@ def choose_runtime(checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) ->
     """Open a checkpoint in its runtime.
 
     For an INT8 ONNX file "auto" takes compiled kernels on the CPU where they compute the model and are the faster ones
-    on this processor (`faster_runtime`), else ONNX Runtime, which is logged at INFO. On a GPU that PyTorch sees it takes
-    PyTorch with the file's weights, as ONNX Runtime has kernels for bytes on the CPU only. For weights it takes PyTorch;
-    it takes compiled kernels where INT8 is asked for, or where PyTorch is not installed, which is logged at INFO.
+    on this processor (`faster_runtime`), else ONNX Runtime, which is logged at INFO. On a GPU that PyTorch sees it
+    takes PyTorch with the file's weights, as ONNX Runtime has kernels for bytes on the CPU only. For weights it takes
+    PyTorch; it takes compiled kernels where INT8 is asked for, or where PyTorch is not installed, which is logged.
 
     Args:
         checkpoint: of a late-interaction model.
