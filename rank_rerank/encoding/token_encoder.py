@@ -68,7 +68,7 @@ class TokenEncoder:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) -> "TokenEncoder":
         """Open a checkpoint that was found already; errors as from_pretrained."""
-        tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings)
+        tokenizer = Tokenizer(checkpoint.tokenizer_file, checkpoint.settings, options.num_threads)
         if checkpoint.transformer is not None:
             tokenizer.check_vocabulary(checkpoint.transformer.vocab_size)
         encoder = cls(checkpoint=checkpoint, tokenizer=tokenizer, transformer=choose_runtime(checkpoint, options))
@@ -182,7 +182,9 @@ def _read_texts(texts: Texts, name: str) -> tuple[list[str], list[str]]:
 
 
 def _check_finite(vectors: Float32Matrix, offsets: Int64Vector, first_text: int) -> None:
-    finite = np.isfinite(vectors @ np.ones(vectors.shape[1], np.float32))  # [num_tokens]
+    # a sum, not a product: the threads of NumPy's BLAS would go on to wait for work, and take it from ours
+    with np.errstate(invalid="ignore", over="ignore"):
+        finite = np.isfinite(vectors.sum(axis=1))  # [num_tokens]
     if not finite.all():
         row = int(np.argmin(finite))
         text = int(np.searchsorted(offsets, row, side="right")) - 1 + first_text

@@ -12,9 +12,11 @@ from rank_rerank.devices import Precision, import_optional, suggest_device
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
+from rank_rerank.inference.faster_runtime import faster_runtime
 from rank_rerank.inference.float_head import FloatHead
 from rank_rerank.inference.load_options import Device, RuntimeOptions
 from rank_rerank.inference.transformer import PairTransformer, Transformer
+from rank_rerank.kernels.processor import vector_path
 
 GPUS = ("cuda", "mps")
 DEFAULT = RuntimeOptions()
@@ -25,10 +27,10 @@ logger = logging.getLogger("rank_rerank")
 def choose_runtime(checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) -> Transformer:
     """Open a checkpoint in its runtime.
 
-    For an INT8 ONNX file "auto" takes compiled kernels on the CPU where they compute the model on this processor, else
-    ONNX Runtime, which is logged at INFO. On a GPU that PyTorch sees it takes PyTorch with the file's weights, as ONNX
-    Runtime has kernels for bytes on the CPU only. For weights it takes PyTorch; it takes compiled kernels where INT8 is
-    asked for, or where PyTorch is not installed, which is logged at INFO.
+    For an INT8 ONNX file "auto" takes compiled kernels on the CPU where they compute the model and are the faster ones
+    on this processor (`faster_runtime`), else ONNX Runtime, which is logged at INFO. On a GPU that PyTorch sees it
+    takes PyTorch with the file's weights, as ONNX Runtime has kernels for bytes on the CPU only. For weights it takes
+    PyTorch; it takes compiled kernels where INT8 is asked for, or where PyTorch is not installed, which is logged.
 
     Args:
         checkpoint: of a late-interaction model.
@@ -87,7 +89,7 @@ def _open_onnx(checkpoint: Checkpoint, options: RuntimeOptions) -> Transformer:
             return _open_torch(checkpoint, options, "auto" if options.precision == "int8" else options.precision)
         except CheckpointFormatError as error:
             logger.info("model %s: ONNX Runtime instead of PyTorch: %s", checkpoint.name, error)
-    if options.runtime != "onnx" and options.is_on_cpu:
+    if options.is_on_cpu and _is_compiled_file(checkpoint, options):
         from rank_rerank.inference.compiled.opening import open_compiled_onnx  # noqa: PLC0415 - chosen here
 
         try:
@@ -102,6 +104,17 @@ def _open_onnx(checkpoint: Checkpoint, options: RuntimeOptions) -> Transformer:
     return OnnxTransformer(
         checkpoint.model_file, checkpoint.dim, checkpoint.precision, options.num_threads, provider, checkpoint.output
     )
+
+
+def _is_compiled_file(checkpoint: Checkpoint, options: RuntimeOptions) -> bool:
+    """Whether an ONNX file is to run in compiled kernels: asked for, or faster on this processor."""
+    if options.runtime != "auto":
+        return options.runtime == "numba"
+    name = vector_path().name
+    if faster_runtime(name) == "numba":
+        return True
+    logger.info("model %s: ONNX Runtime, which is faster on the vector path %s", checkpoint.name, name)
+    return False
 
 
 def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> PairTransformer:

@@ -30,6 +30,8 @@ from rank_rerank.kernels.vectors import (
 
 FLOAT_BYTES = 4
 UNROLLED_REGISTERS = 4  # the order in which `sweep` combines them is made for four
+# numbers of a row that are summed apart: the widest register's on every x86 path, so that all compute the same bits
+X86_SLOT = 16
 
 # 1.5 * 2^23: adding it leaves no bits for a fraction, so that what is left is rounded to the nearest integer
 ROUNDING = 12582912.0
@@ -112,13 +114,12 @@ class Expression:
         """Write to memory."""
         store(self.builder, self.value, address, offset)
 
-    def store_truncated(self, address: Value, item_bits: int, shift: int = 0) -> None:
-        """Cut off the fraction, add ``shift``, and write integers of 8 or 16 bits, which must be able to hold them."""
+    def store_truncated(self, address: Value, shift: int = 0) -> None:
+        """Cut off the fraction, add ``shift``, and write integers of 8 bits, which must be able to hold them."""
         words = self.builder.fptosi(self.value, ir.VectorType(INT32, self.lanes))
         if shift:
             words = self.builder.add(words, ir.Constant(words.type, [shift] * self.lanes))
-        kind = ir.VectorType({8: INT8, 16: INT16}[item_bits], self.lanes)
-        store(self.builder, self.builder.trunc(words, kind), address)
+        store(self.builder, self.builder.trunc(words, ir.VectorType(INT8, self.lanes)), address)
 
     def rounded_bits(self) -> Value:
         """Rounded to the nearest integer, ties to even: int32 lanes whose lower 16 bits are the integer's."""
@@ -207,40 +208,52 @@ class Lanes:
     ) -> list[Expression]:
         """Visit ``count`` numbers of a row and keep running values over them.
 
-        Four registers a turn, each instruction for all four before the next one: a long chain of instructions, such as
+        Four registers at once, each instruction for all four before the next one: a long chain of instructions, such as
         `exp2`, would otherwise fill the processor's queue before it comes to the next register's, and wait for itself.
-        Each of the four has running values of its own, and these are combined at the end. The order depends on
-        ``count`` alone, and registers of zeros at the end change no bit of a sum.
+        Each register of a turn has running values of its own, and these are combined at the end. The order depends on
+        ``count`` alone, and zeros for a whole slot at the end change no bit of a sum. A slot is a register; on x86 it
+        is sixteen numbers, whatever a register holds.
 
         Args:
-            count: how many numbers, a multiple of the lanes.
+            count: how many numbers, a multiple of a slot's.
             carried: where the running values begin.
             body: adds the work on some registers, given what makes expressions of so many, the offset of the first
                 number in floats, and the running values; returns the next running values.
             combine: how two running values become one; one function for each of ``carried``, or one for all.
         """
         combiners = [combine] * len(carried) if callable(combine) else list(combine)
-        builder, lanes = self.builder, self.path.lanes
-        wide = Lanes(builder, self.path, UNROLLED_REGISTERS)
+        builder, size = self.builder, len(carried)
+        wide, single = (
+            Lanes(builder, self.path, registers) for registers in (UNROLLED_REGISTERS, self._slot_registers)
+        )
+        num_parts = UNROLLED_REGISTERS * single.width // wide.width  # of a turn, which fills four slots
 
         def turn(here: Lanes, number: Value, values: list[Value]) -> list[Value]:
             return [each.value for each in body(here, number, [self.of_register(value) for value in values])]
 
-        whole = builder.sub(count, builder.srem(count, integer(wide.width)))
-        values = [_repeat(builder, each.value, wide.width) for each in carried]
-        values = counted_loop(
-            builder, integer(0), whole, wide.width, values, lambda number, values: turn(wide, number, values)
-        )
+        def turns(number: Value, values: list[Value]) -> list[Value]:
+            parts = [
+                turn(wide, builder.add(number, integer(part * wide.width)), values[part * size : (part + 1) * size])
+                for part in range(num_parts)
+            ]
+            return [value for part in parts for value in part]
+
+        step = num_parts * wide.width
+        whole = builder.sub(count, builder.srem(count, integer(step)))
+        values = [_repeat(builder, each.value, wide.width) for each in carried] * num_parts
+        values = counted_loop(builder, integer(0), whole, step, values, turns)
         slots = [
-            _part(builder, value, slot * lanes, lanes) for slot in range(UNROLLED_REGISTERS) for value in values
-        ]  # fmt: skip
+            _part(builder, value, first, single.width)
+            for part in range(num_parts)
+            for first in range(0, wide.width, single.width)
+            for value in values[part * size : (part + 1) * size]
+        ]
 
         def rest(number: Value, slots: list[Value]) -> list[Value]:
-            # the next register's running values come to the front, so that register i always meets those of i mod 4
-            size = len(carried)
-            return slots[size:] + turn(self, number, slots[:size])
+            # the next slot's running values come to the front, so that slot i always meets those of i mod 4
+            return slots[size:] + turn(single, number, slots[:size])
 
-        slots = counted_loop(builder, whole, count, lanes, slots, rest)
+        slots = counted_loop(builder, whole, count, single.width, slots, rest)
         # whichever came to the front, the sum is the same: (0 + 2) + (1 + 3)
         registers = [[self.of_register(value) for value in slots[i :: len(carried)]] for i in range(len(carried))]
         return [join(join(a, c), join(b, d)) for join, (a, b, c, d) in zip(combiners, registers, strict=True)]
@@ -248,6 +261,11 @@ class Lanes:
     def of_register(self, value: Value) -> Expression:
         """What instructions elsewhere computed."""
         return Expression(self.builder, self.path, value)
+
+    @property
+    def _slot_registers(self) -> int:
+        """Registers of a slot: two of AVX2 keep the sums that one of AVX-512 keeps."""
+        return max(1, X86_SLOT // self.path.lanes) if self.path.architecture == "x86" else 1
 
 
 def at(builder: Builder, address: Value, number: Value, item_bytes: int = FLOAT_BYTES) -> Value:

@@ -23,16 +23,20 @@ from rank_rerank.kernels.vectors import (
     integer,
     load,
     multiply_add,
+    multiply_add_byte_pairs,
     multiply_add_bytes,
+    multiply_add_bytes_less_128,
     multiply_add_pairs,
     prefetch,
     splat,
     subtract_differing_bits,
 )
 
-Product: TypeAlias = Literal["float32", "int16", "int8", "bits"]
+Product: TypeAlias = Literal["float32", "int16", "int8", "byte-pairs", "bytes-less-128", "bits"]
 
 UNROLLED_STEPS = 4
+# in a longer turn LLVM adds such products up before it adds them to a sum, which takes registers that there are not
+LONG_PRODUCTS = ("byte-pairs", "bytes-less-128")
 CACHE_LINE_BYTES = 64
 
 
@@ -42,7 +46,8 @@ class Tile:
 
     Attributes:
         path: the processor's registers.
-        product: "float32"; "int16" and "int8", summed in int32; "bits", minus the number of differing bits.
+        product: "float32"; "int16" and "int8", summed in int32; "byte-pairs" and "bytes-less-128", the same of bytes on
+            x86 without VNNI, see `vectors`; "bits", minus the number of differing bits.
         rows: how many rows.
         vectors: how many registers of columns.
     """
@@ -80,12 +85,13 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
         start: one register for each of the tile's vectors.
         upcoming: address of memory that will be needed next; it is asked for while this loop runs.
         upcoming_bytes: how much of it a step asks for; 0 asks for none.
-        meanwhile: adds other work to every UNROLLED_STEPS steps; it is given the number of the first of them.
+        meanwhile: adds other work to every turn of the loop; it is given the number of the turn's first step.
 
     Returns:
         The sums, row after row, ``vectors`` registers each.
     """
     kind = FLOAT32 if tile.product == "float32" else INT32
+    steps_per_turn = 1 if tile.product in LONG_PRODUCTS else UNROLLED_STEPS
 
     def step(number: Value, sums: list[Value]) -> list[Value]:
         column_address = builder.add(panel, builder.mul(number, integer(tile.vectors * tile.vector_bytes)))
@@ -100,18 +106,20 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
         return following
 
     def unrolled(number: Value, sums: list[Value]) -> list[Value]:
-        for line in range(-(-UNROLLED_STEPS * upcoming_bytes // CACHE_LINE_BYTES)):
+        for line in range(-(-steps_per_turn * upcoming_bytes // CACHE_LINE_BYTES)):
             ahead = builder.mul(number, integer(upcoming_bytes))
             prefetch(builder, builder.add(upcoming, builder.add(ahead, integer(line * CACHE_LINE_BYTES))))
         if meanwhile is not None:
             meanwhile(number)
-        for i in range(UNROLLED_STEPS):
+        for i in range(steps_per_turn):
             sums = step(builder.add(number, integer(i)), sums)
         return sums
 
-    whole = builder.sub(num_steps, builder.srem(num_steps, integer(UNROLLED_STEPS)))
     sums = [vector for _ in rows for vector in start]
-    sums = counted_loop(builder, integer(0), whole, UNROLLED_STEPS, sums, unrolled)
+    if steps_per_turn == 1:
+        return counted_loop(builder, integer(0), num_steps, 1, sums, unrolled)
+    whole = builder.sub(num_steps, builder.srem(num_steps, integer(steps_per_turn)))
+    sums = counted_loop(builder, integer(0), whole, steps_per_turn, sums, unrolled)
     return counted_loop(builder, whole, num_steps, 1, sums, step)
 
 
@@ -119,7 +127,11 @@ def _multiply_add(builder: Builder, tile: Tile, row: Value, column: Value, total
     if tile.product == "float32":
         return multiply_add(builder, tile.path, row, column, total)
     if tile.product == "int16":
-        return multiply_add_pairs(builder, row, column, total)
+        return multiply_add_pairs(builder, tile.path, row, column, total)
     if tile.product == "int8":
         return multiply_add_bytes(builder, tile.path, row, column, total)
+    if tile.product == "byte-pairs":
+        return multiply_add_byte_pairs(builder, row, column, total)
+    if tile.product == "bytes-less-128":
+        return multiply_add_bytes_less_128(builder, row, column, total)
     return subtract_differing_bits(builder, row, column, total)

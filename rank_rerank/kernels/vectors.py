@@ -18,6 +18,8 @@ Value: TypeAlias = Any
 
 INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT32, FLOAT16 = ir.FloatType(), ir.HalfType()
+BIT = ir.IntType(1)
+LANES_WITH_MASKS = 16  # registers of AVX-512, which has masks for what AVX2 has instructions for
 
 
 def integer(value: int, kind: Any = INT64) -> Value:
@@ -79,28 +81,72 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
         function = declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, [words, kind, kind])
         return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
     if path.integer_product == "x86-pairs":
-        kind = ir.VectorType(INT16, 2 * words.count)
-        name = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[words.count]
-        function = declare(builder, name, words, [kind, kind])
-        products = builder.call(function, [builder.bitcast(document, kind), builder.bitcast(query, kind)])
-        return builder.add(total, products)
+        return builder.add(total, _sum_of_pair(builder, document, query))
     return builder.add(total, builder.mul(document, query))
 
 
-def multiply_add_pairs(builder: Builder, left: Value, right: Value, total: Value) -> Value:
-    """Total + the products of the two signed 16-bit numbers in each 32-bit lane; only where a processor has VNNI.
+def multiply_add_pairs(builder: Builder, path: VectorPath, left: Value, right: Value, total: Value) -> Value:
+    """Total + the products of the two signed 16-bit numbers in each 32-bit lane; x86 only.
 
     Args:
         builder: where to.
+        path: with VNNI that is one instruction, else two.
         left: [lanes] int32, each two 16-bit numbers in truth.
         right: the same.
         total: [lanes] int32.
     """
     words = total.type
+    if path.integer_product == "x86-pairs":
+        return builder.add(total, _sum_of_pair(builder, left, right))
     name = f"llvm.x86.avx512.vpdpwssd.{32 * words.count}"
     kind = ir.VectorType(INT16, 2 * words.count) if _vnni_takes("vpdpwssd", "<16 x i16>") else words
     function = declare(builder, name, words, [words, kind, kind])
     return builder.call(function, [total, builder.bitcast(left, kind), builder.bitcast(right, kind)])
+
+
+def multiply_add_byte_pairs(builder: Builder, left: Value, right: Value, total: Value) -> Value:
+    """Total + the products of four unsigned and four signed bytes in each 32-bit lane, with AVX2 or AVX-512BW alone.
+
+    Two neighbors' products are added in 16 bits, where their sum is cut off at ±2^15: whoever calls knows that it fits.
+
+    Args:
+        builder: where to.
+        left: [lanes] int32, each four unsigned bytes in truth.
+        right: [lanes] int32, each four signed bytes in truth.
+        total: [lanes] int32.
+    """
+    words = total.type
+    pairs, kind = ir.VectorType(INT16, 2 * words.count), ir.VectorType(INT8, 4 * words.count)
+    name = {16: "llvm.x86.avx512.pmaddubs.w.512", 8: "llvm.x86.avx2.pmadd.ub.sw"}[words.count]
+    function = declare(builder, name, pairs, [kind, kind])
+    sums = builder.call(function, [builder.bitcast(left, kind), builder.bitcast(right, kind)])
+    ones = ir.Constant(pairs, [1] * pairs.count)
+    return builder.add(total, _sum_of_pair(builder, sums, ones))
+
+
+def multiply_add_bytes_less_128(builder: Builder, left: Value, right: Value, total: Value) -> Value:
+    """Total + the products of four unsigned bytes, each less 128, and four signed bytes; nothing is ever cut off.
+
+    The sign of a byte on the left goes to the byte on the right: |a| ≤ 128 times ±127 fits 16 bits twice.
+
+    Args:
+        builder: where to.
+        left: [lanes] int32, each four unsigned bytes in truth.
+        right: [lanes] int32, each four signed bytes from −127 to 127 in truth.
+        total: [lanes] int32.
+    """
+    kind = ir.VectorType(INT8, 4 * total.type.count)
+    shifted = builder.xor(builder.bitcast(left, kind), ir.Constant(kind, [-128] * kind.count))
+    size_of = declare(builder, f"llvm.abs.v{kind.count}i8", kind, [kind, BIT])
+    size = builder.call(size_of, [shifted, ir.Constant(BIT, 0)])  # of −128 the same bits, which is 128
+    signed = builder.bitcast(right, kind)
+    if total.type.count == LANES_WITH_MASKS:
+        zero = ir.Constant(kind, [0] * kind.count)
+        signed = builder.select(builder.icmp_signed("<", shifted, zero), builder.sub(zero, signed), signed)
+    else:
+        function = declare(builder, "llvm.x86.avx2.psign.b", kind, [kind, kind])
+        signed = builder.call(function, [signed, shifted])
+    return multiply_add_byte_pairs(builder, size, signed, total)
 
 
 def subtract_differing_bits(builder: Builder, document: Value, query: Value, total: Value) -> Value:
@@ -171,6 +217,15 @@ def declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) 
     """The function of that name in the module under construction."""
     known = builder.module.globals.get(name)
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name) if known is None else known
+
+
+def _sum_of_pair(builder: Builder, left: Value, right: Value) -> Value:
+    """The products of the two signed 16-bit numbers in each 32-bit lane, added up, with AVX2 or AVX-512BW alone."""
+    lanes = left.type.count * left.type.element.width // 32
+    kind, words = ir.VectorType(INT16, 2 * lanes), ir.VectorType(INT32, lanes)
+    name = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[lanes]
+    function = declare(builder, name, words, [kind, kind])
+    return builder.call(function, [builder.bitcast(left, kind), builder.bitcast(right, kind)])
 
 
 @cache

@@ -75,7 +75,8 @@ class CrossEncoder:
     def from_checkpoint(cls, checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions = DEFAULT) -> "CrossEncoder":
         """Open a checkpoint that was found already."""
         checkpoint = for_device(checkpoint, options)
-        return cls(checkpoint, _open_tokenizer(checkpoint), choose_pair_runtime(checkpoint, options))
+        tokenizer = _open_tokenizer(checkpoint, options.num_threads)
+        return cls(checkpoint, tokenizer, choose_pair_runtime(checkpoint, options))
 
     def with_instruction(self, instruction: str) -> "CrossEncoder":
         """The same model, which is not opened again, with another instruction to judge documents by.
@@ -130,7 +131,9 @@ class CrossEncoder:
         )
 
 
-def _open_tokenizer(checkpoint: CrossEncoderCheckpoint) -> PairTokenizer | PromptTokenizer:
+def _open_tokenizer(
+    checkpoint: CrossEncoderCheckpoint, num_threads: int | None = None
+) -> PairTokenizer | PromptTokenizer:
     if checkpoint.prompt is None:
         tokenizer = PairTokenizer(
             checkpoint.tokenizer_file,
@@ -138,6 +141,7 @@ def _open_tokenizer(checkpoint: CrossEncoderCheckpoint) -> PairTokenizer | Promp
             do_lower_case=checkpoint.do_lower_case,
             has_token_types=checkpoint.has_token_types,
             query_prompt=checkpoint.query_prompt,
+            num_threads=num_threads,
         )
     else:
         tokenizer = PromptTokenizer(checkpoint.tokenizer_file, checkpoint.max_length, checkpoint.prompt)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Int64Vector
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
+from rank_rerank.tokenization.each_text import tokenize_each
 from rank_rerank.tokenization.known_words import unknown_id, unknown_share
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
@@ -44,6 +45,7 @@ class PairTokenizer:
         do_lower_case: lower-case texts first.
         has_token_types: give the tokens' types; otherwise all are 0.
         query_prompt: text before every query; its tokens count as the query's.
+        num_threads: threads that documents are tokenized on; None for the default.
 
     Raises:
         CheckpointFormatError: the file is damaged, has no template for pairs, or max_length leaves no room.
@@ -57,10 +59,12 @@ class PairTokenizer:
         do_lower_case: bool = False,
         has_token_types: bool = True,
         query_prompt: str = "",
+        num_threads: int | None = None,
     ) -> None:
         keywords = {"do_lower_case": do_lower_case, "has_token_types": has_token_types, "query_prompt": query_prompt}
-        self._arguments = (tokenizer_file, max_length, keywords)
+        self._arguments = (tokenizer_file, max_length, {**keywords, "num_threads": num_threads})
         self._query_prompt = query_prompt
+        self._num_threads = num_threads
         self._do_lower_case = do_lower_case
         self._has_token_types = has_token_types
         self._tokenizer = open_tokenizer(tokenizer_file)
@@ -88,7 +92,7 @@ class PairTokenizer:
         words = self._encode(prompted if query.strip() else "")
         if len(words.token_ids) == 0:
             raise EmptyQueryError(f"{name} has no words: there is nothing to rank by")
-        documents_words = [self._encode(document) for document in documents]
+        documents_words = tokenize_each(self._encode, documents, self._num_threads)
         pairs = [self._join(words.token_ids, each) for each in documents_words]
         shares = [self._share(each, text) for each, text in zip(documents_words, documents, strict=True)]
         batch = pack([text for text, _ in pairs])
@@ -115,7 +119,7 @@ class PairTokenizer:
         if max((token for ids, _ in self._parts for token in ids), default=0) >= num_embeddings:
             raise CheckpointFormatError(f"a special token lies above the model's {num_embeddings} word embeddings")
 
-    def _encode(self, text: str) -> Words:
+    def _encode(self, text: str, *, is_shared: bool = False) -> Words:
         if not text.strip():
             return Words(np.empty(0, np.int64), np.empty((0, 2), np.int32), truncated=False)
         return encode_beginning(
@@ -124,6 +128,7 @@ class PairTokenizer:
             self._room,
             strip=False,
             unknown=self._unknown,
+            is_shared=is_shared,
         )
 
     def _share(self, words: Words, text: str) -> float:

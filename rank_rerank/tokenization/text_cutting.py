@@ -8,14 +8,16 @@ Where that does not hold, more is read, up to MAX_CHARACTERS_PER_TOKEN a token.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import tokenizers
 
 from rank_rerank.arrays import Int32Matrix, Int64Vector
-from rank_rerank.tokenization.tokenizer_file import encode
+from rank_rerank.tokenization.tokenizer_file import encode_bare, encode_shared
 
-CHARACTERS_PER_TOKEN = 32
+# English takes four or five; what asks for more is read once more, further
+CHARACTERS_PER_TOKEN = 8
 MAX_CHARACTERS_PER_TOKEN = 256
 # a few tokens may be long words: below this size reading on costs nothing
 MIN_LIMIT = 8192
@@ -42,7 +44,13 @@ class Words:
 
 
 def encode_beginning(
-    tokenizer: tokenizers.Tokenizer, text: str, max_tokens: int, *, strip: bool = True, unknown: int | None = None
+    tokenizer: tokenizers.Tokenizer,
+    text: str,
+    max_tokens: int,
+    *,
+    strip: bool = True,
+    unknown: int | None = None,
+    is_shared: bool = False,
 ) -> Words:
     """Tokenize as much of a text as its first ``max_tokens`` tokens need.
 
@@ -55,14 +63,15 @@ def encode_beginning(
         max_tokens: tokens kept at most, special ones not counted.
         strip: leave out white space round the text.
         unknown: a token; a text that has it is told with the numbers of its words.
+        is_shared: other threads may run Python meanwhile.
     """
     start = len(text) - len(text.lstrip()) if strip else 0
     text = text.strip() if strip else text
     num_characters = CHARACTERS_PER_TOKEN * max_tokens
     while True:
         beginning = text[:num_characters]
-        encoding = encode(tokenizer, beginning, add_special_tokens=False)
-        spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        encoding = encode_shared(tokenizer, beginning) if is_shared else encode_bare(tokenizer, beginning)
+        spans = np.fromiter(chain.from_iterable(encoding.offsets), np.int32).reshape(-1, 2)
         whole = len(beginning) == len(text)
         if whole or _is_unaffected(beginning, spans, max_tokens) or num_characters >= _most_characters(max_tokens):
             break

@@ -12,6 +12,7 @@ import tokenizers
 from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
+from rank_rerank.tokenization.each_text import tokenize_each
 from rank_rerank.tokenization.known_words import MOSTLY_UNKNOWN, UNKNOWN_TOKENS, unknown_id, unknown_share
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
@@ -31,14 +32,16 @@ class Tokenizer:
     Args:
         tokenizer_file: tokenizer.json.
         settings: the checkpoint's encoding settings.
+        num_threads: threads that documents are tokenized on; None for the default.
 
     Raises:
         CheckpointFormatError: the file is damaged, or lacks a marker or mask token that the settings need.
     """
 
-    def __init__(self, tokenizer_file: Path, settings: EncodingSettings) -> None:
+    def __init__(self, tokenizer_file: Path, settings: EncodingSettings, num_threads: int | None = None) -> None:
         self._file = tokenizer_file
         self._settings = settings
+        self._num_threads = num_threads
         self._tokenizer = open_tokenizer(tokenizer_file)
         read_as_text(self._tokenizer, (settings.query_prefix, settings.document_prefix))
         self._leading, self._trailing = _special_ids(self._tokenizer)
@@ -50,8 +53,8 @@ class Tokenizer:
         self._warned: set[str] = set()
         self._lock = Lock()
 
-    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Path, EncodingSettings]]:
-        return (type(self), (self._file, self._settings))
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Path, EncodingSettings, int | None]]:
+        return (type(self), (self._file, self._settings, self._num_threads))
 
     def tokenize_queries(self, queries: Sequence[str], names: Sequence[str] | None = None) -> TokenBatch:
         """Tokenize queries: marker, truncation, expansion; every attended or filled position is scored.
@@ -72,7 +75,7 @@ class Tokenizer:
 
     def tokenize_documents(self, documents: Sequence[str]) -> TokenBatch:
         """Tokenize documents: marker, truncation, skiplist; a document without words gets no tokens."""
-        batch = pack([self._tokenize_document(document) for document in documents])
+        batch = pack(tokenize_each(self._tokenize_document, documents, self._num_threads))
         self._warn_of_truncation(int(batch.truncated.sum()), len(documents))
         self._warn_of_unknown_words(batch, "documents")
         return batch
@@ -112,10 +115,12 @@ class Tokenizer:
             tokens = _extend(tokens, missing, self._expansion, attend=settings.attend_to_expansion_tokens)
         return self._without_skiplist(tokens) if settings.skiplist_queries else tokens
 
-    def _tokenize_document(self, text: str) -> TokenizedText:
+    def _tokenize_document(self, text: str, *, is_shared: bool = False) -> TokenizedText:
         settings = self._settings
         return self._without_skiplist(
-            self._tokenize_text(text, self._document_marker, settings.document_prompt, settings.document_length)
+            self._tokenize_text(
+                text, self._document_marker, settings.document_prompt, settings.document_length, is_shared=is_shared
+            )
         )
 
     def _without_skiplist(self, tokens: TokenizedText) -> TokenizedText:
@@ -123,10 +128,12 @@ class Tokenizer:
             return tokens
         return replace(tokens, scoring_mask=~np.isin(tokens.token_ids, self._skiplist))
 
-    def _tokenize_text(self, text: str, marker: int | None, prompt: str, length: int) -> TokenizedText:
+    def _tokenize_text(
+        self, text: str, marker: int | None, prompt: str, length: int, *, is_shared: bool = False
+    ) -> TokenizedText:
         """Cut to ``length`` tokens and put special tokens and the marker (by id, at index 1) round the words."""
         num_special = len(self._leading) + len(self._trailing) + (marker is not None)
-        words = self._encode(text, prompt, max(1, length - num_special))
+        words = self._encode(text, prompt, max(1, length - num_special), is_shared=is_shared)
         if len(words.token_ids) == 0:
             return text_without_tokens(truncated=words.truncated)
         token_ids = np.concatenate([self._leading, words.token_ids, self._trailing]).astype(np.int64)
@@ -141,12 +148,17 @@ class Tokenizer:
             share = unknown_share(words.token_ids, words.word_numbers, words.character_spans, text, self._unknown)
         return TokenizedText(token_ids, everything, everything, spans, words.truncated, share)
 
-    def _encode(self, text: str, prompt: str, max_tokens: int) -> Words:
+    def _encode(self, text: str, prompt: str, max_tokens: int, *, is_shared: bool) -> Words:
         """The tokens of prompt and text, with spans in the text; none where the text itself has no words."""
         whole = prompt + text
         lowered = whole.lower() if self._settings.do_lower_case else whole
         words = encode_beginning(
-            self._tokenizer, lowered, max_tokens, strip=self._settings.strip_text, unknown=self._unknown
+            self._tokenizer,
+            lowered,
+            max_tokens,
+            strip=self._settings.strip_text,
+            unknown=self._unknown,
+            is_shared=is_shared,
         )
         spans = words.character_spans
         if len(lowered) != len(whole):

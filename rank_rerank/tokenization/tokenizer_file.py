@@ -47,6 +47,18 @@ def encode(
         return tokenizer.encode(text, second_text, add_special_tokens=add_special_tokens)
 
 
+def encode_bare(tokenizer: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
+    """Tokenize a text without special tokens; errors as encode."""
+    return encode(tokenizer, text, add_special_tokens=False)
+
+
+def encode_shared(tokenizer: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
+    """As encode_bare, while other threads may run Python: the package releases the GIL for batches only."""
+    with _typed("tokenizer.json fails on a text, so the model cannot be used"):
+        [encoding] = tokenizer.encode_batch([text], add_special_tokens=False)
+        return encoding
+
+
 def read_as_text(tokenizer: tokenizers.Tokenizer, markers: tuple[str, ...]) -> None:
     """Make markers in texts plain words, where the tokenizer has them as added tokens that are not special."""
     added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}

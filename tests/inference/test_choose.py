@@ -9,7 +9,9 @@ import pytest
 import rank_rerank
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference import choose
-from rank_rerank.kernels.processor import vector_path
+from rank_rerank.inference.compiled.loading import is_supported
+from rank_rerank.inference.faster_runtime import FASTER, Faster
+from rank_rerank.kernels.processor import VECTOR_PATHS, vector_path
 
 TEXTS = ["A whale is a mammal of the sea.", "word", "", "Bread is baked at dawn, and eaten by noon. " * 3]
 
@@ -121,3 +123,19 @@ def test_a_gpu_that_is_not_here_is_no_reason_to_compute_elsewhere():
         load(None, device="cuda:7")
     with pytest.raises(DeviceError):
         load(None, device="mps:3")
+
+
+def test_the_table_of_runtimes_has_every_path_and_compiles_what_can_be_compiled_only():
+    assert set(FASTER) == {path.name for path in VECTOR_PATHS}
+    for path in VECTOR_PATHS:
+        assert is_supported(path) or FASTER[path.name] == Faster(batches="onnx", single="onnx")
+
+
+@needs_bytes
+def test_auto_takes_what_the_table_says(monkeypatch, caplog):
+    assert load(None).transformer.description.startswith("compiled")
+    monkeypatch.setitem(FASTER, vector_path().name, Faster(batches="onnx", single="numba"))
+    with caplog.at_level(logging.INFO, logger="rank_rerank"):
+        assert load(None).transformer.description.startswith("ONNX Runtime")
+    assert f"ONNX Runtime, which is faster on the vector path {vector_path().name}" in caplog.text
+    assert load(None, runtime="numba").transformer.description.startswith("compiled")

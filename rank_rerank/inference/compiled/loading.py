@@ -22,8 +22,8 @@ def is_supported(path: VectorPath) -> bool:
 
 
 def attention_product(path: VectorPath) -> AttentionProduct:
-    """In which numbers attention is computed: pairs of 16-bit integers where the processor adds their products up."""
-    return "int16" if path.integer_product == "x86-bytes" else "float32"
+    """In which numbers attention is computed: 16-bit integers on x86, whose products are added in pairs and exactly."""
+    return "int16" if path.architecture == "x86" else "float32"
 
 
 def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:

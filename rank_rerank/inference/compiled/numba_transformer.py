@@ -7,20 +7,21 @@ in any batch, in any order and on any number of threads.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import default_num_threads
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.compiled import loading
 from rank_rerank.inference.compiled import tables as plan
-from rank_rerank.inference.compiled.packed_model import pack_model, padded_head_size
-from rank_rerank.inference.compiled.rotary_angles import RotaryAngles
+from rank_rerank.inference.compiled.packed_model import pack_model
 from rank_rerank.inference.compiled.schedule import Output, make_schedule
-from rank_rerank.inference.compiled.text_memory import MAX_BLOCK_ROWS, MemoryPool, TextLayout
+from rank_rerank.inference.compiled.text_inputs import TextInputs
+from rank_rerank.inference.compiled.text_memory import MAX_BLOCK_ROWS, Layouts, MemoryPool
 from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
 from rank_rerank.inference.int8_weights.encoder_weights import EncoderWeights, padded_size
 from rank_rerank.inference.int8_weights.from_floats import weights_from_tensors
@@ -29,11 +30,25 @@ from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
 from rank_rerank.tokenization.token_batch import TokenBatch
 
-MASKED = -1e30
 # longer texts than those that fit are rare enough to pay for fresh memory
 MAX_KEPT_BYTES = 16 << 20
 # a layer has twelve heads or so to share out; more threads than this would mostly wait
 MAX_WORKERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all texts of a call have in common.
+
+    Attributes:
+        batch: the texts.
+        output: what is made of each.
+        is_whole: no token is masked.
+    """
+
+    batch: TokenBatch
+    output: Output
+    is_whole: bool
 
 
 class NumbaTransformer:
@@ -69,10 +84,8 @@ class NumbaTransformer:
         self._product = product
         self._num_threads = num_threads
         self._model = pack_model(weights, config, self._path, self._projections)
-        self._angles = {
-            slot: RotaryAngles(theta, config.head_size, padded_head_size(config, self._path))
-            for slot, theta in _thetas(config)
-        }
+        self._inputs = TextInputs(config, self._path)
+        self._layouts = Layouts(self._model.table, self._model.buffers, self._path)
         self._pool = MemoryPool(MAX_KEPT_BYTES)
         self._kernel = loading.load_forward(self._path, product or loading.attention_product(self._path))
 
@@ -152,10 +165,15 @@ class NumbaTransformer:
         """
         self._check(batch)
 
+        job = _Job(batch, "first" if only_first else "hidden", bool(batch.attention_mask.all()))
+
         def run(text: int, num_workers: int) -> None:
-            num_rows = min(int(batch.lengths[text]), MAX_BLOCK_ROWS if only_first else self._config.max_positions)
+            num_rows = min(
+                int(batch.offsets[text + 1] - batch.offsets[text]),
+                MAX_BLOCK_ROWS if only_first else self._config.max_positions,
+            )
             rows = np.empty((num_rows, padded_size(self._config.hidden_size)), np.float32)
-            self._run_text(batch, text, rows, "first" if only_first else "hidden", num_workers)
+            self._run_text(job, text, rows, num_workers)
             visitor(text, rows[:, : self._config.hidden_size])
 
         self._run_texts(batch, run)
@@ -163,9 +181,10 @@ class NumbaTransformer:
     def _run(self, batch: TokenBatch, dim: int, output: Output) -> Float32Matrix:
         self._check(batch)
         vectors = np.empty((batch.num_tokens, padded_size(dim)), np.float32)
+        job = _Job(batch, output, bool(batch.attention_mask.all()))
 
         def run(text: int, num_workers: int) -> None:
-            self._run_text(batch, text, vectors[batch.offsets[text] :], output, num_workers)
+            self._run_text(job, text, vectors[batch.offsets[text] :], num_workers)
 
         self._run_texts(batch, run)
         return np.ascontiguousarray(vectors[:, :dim])
@@ -198,61 +217,21 @@ class NumbaTransformer:
                 "lower document_length or query_length in the model's settings"
             )
 
-    def _run_text(self, batch: TokenBatch, text: int, rows: Float32Matrix, output: Output, num_workers: int) -> None:
+    def _run_text(self, job: "_Job", text: int, rows: Float32Matrix, num_workers: int) -> None:
         """Run one text, whose results go to ``rows``, which may be longer."""
-        start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
-        layout = TextLayout.of(self._model.table, self._model.buffers, end - start, self._path)
+        layout = self._layouts.of(int(job.batch.offsets[text + 1] - job.batch.offsets[text]))
         memory = self._pool.take(layout.num_bytes(num_workers))
         table = layout.table(memory)
-        schedule = make_schedule(self._model.stages, layout.num_blocks, layout.block_rows, output)
-        token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
-        positions = self._position_rows(batch, start, end)
-        masks = np.full(layout.num_keys, MASKED, np.float32)
-        masks[: end - start][batch.attention_mask[start:end]] = 0
-        angles = {slot: angles.rows(end - start) for slot, angles in self._angles.items()}
-        have_keys = self._rows_with_keys(batch.attention_mask[start:end])
+        schedule = make_schedule(self._model.stages, layout.num_blocks, layout.block_rows, job.output)
+        inputs = self._inputs.fill(table, job.batch, text, is_whole=job.is_whole)
         shared = np.zeros(plan.SHARED_FIELDS, np.int64)
         table[plan.NUM_STAGES] = len(schedule)
-        for slot, array in (
-            (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
-            (plan.SHARED, shared), (plan.VECTORS, rows), (plan.HAVE_KEYS, have_keys), *angles.items(),
-        ):  # fmt: skip
-            table[slot] = array.ctypes.data
+        table[plan.SHARED], table[plan.VECTORS] = shared.ctypes.data, rows.ctypes.data
         tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data
 
         def work(worker: int) -> None:
             self._kernel.call(*tables, worker)
 
         run_tasks(work, num_workers, num_workers)
+        del inputs  # which lived as long as the table was read
         self._pool.give_back(memory)
-
-    def _position_rows(self, batch: TokenBatch, start: int, end: int) -> Int64Vector:
-        """Each token's row in the table of positions and token types."""
-        config = self._config
-        if config.rotary is not None:
-            return np.zeros(end - start, np.int64)
-        if config.is_roberta:
-            is_token = batch.token_ids[start:end] != config.pad_token_id
-            rows = np.cumsum(is_token) * is_token + config.pad_token_id
-        else:
-            rows = np.arange(config.position_offset, config.position_offset + end - start)
-        if batch.token_types is not None:
-            rows += batch.token_types[start:end] * (config.max_positions + config.position_offset)
-        return rows.astype(np.int64, copy=False)
-
-    def _rows_with_keys(self, attention: BoolVector) -> Int64Vector:
-        """1 for each token that has a key in its window, else 0: what it attends to in a local layer is then zeros."""
-        if self._config.rotary is None:
-            return np.empty(0, np.int64)
-        tokens = np.arange(len(attention))
-        counts = np.concatenate([[0], np.cumsum(attention)])
-        window = self._config.rotary.window
-        last = np.minimum(tokens + window + 1, len(attention))
-        return (counts[last] > counts[np.maximum(tokens - window, 0)]).astype(np.int64)
-
-
-def _thetas(config: TransformerConfig) -> list[tuple[int, float]]:
-    """The bases of a model's rotary angles, with their index in a text's table."""
-    if config.rotary is None:
-        return []
-    return [(plan.GLOBAL_ANGLES, config.rotary.global_theta), (plan.LOCAL_ANGLES, config.rotary.local_theta)]

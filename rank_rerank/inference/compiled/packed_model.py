@@ -71,6 +71,7 @@ class _Packer:
         packed = PackedLinear.pack(linear, self._group, self._path)
         self.put(slot, packed.panels)
         self.put(slot + 1, packed.columns)
+        self.table[slot + 2] = 0 if packed.has_small_pairs else len(plan.linear_products(self._path)) - 1
 
 
 def pack_model(
@@ -184,8 +185,8 @@ def _put_layer(
 
 
 def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:
-    """Numbers of a head as the kernels have it: whole panels."""
-    return round_up(config.head_size, path.panel_vectors * path.lanes)
+    """Numbers of a head as the kernels have it."""
+    return round_up(config.head_size, plan.head_multiple(path))
 
 
 def _join_heads(layer: EncoderLayer, config: TransformerConfig, head: int) -> LinearWeights:

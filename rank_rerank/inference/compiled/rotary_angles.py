@@ -3,6 +3,7 @@
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.inference.compiled.tables import window_block
 from rank_rerank.kernels.processor import VectorPath
 
 OUTSIDE = -1e30
@@ -12,8 +13,8 @@ CHUNK = 512
 
 def make_band(window: int, path: VectorPath) -> Float32Vector:
     """What is added to the scores of keys from far before a token, whose own is in the middle, to far after it."""
-    # further than any row of a tile is from the first and the last key that it meets
-    center = window + path.rows + path.panel_vectors * path.lanes
+    # further than any row of a block is from the first and the last key that it meets
+    center = window + sum(window_block(path))
     distances = np.abs(np.arange(2 * center + 1) - center)
     return np.where(distances <= window, 0, OUTSIDE).astype(np.float32)
 

@@ -17,16 +17,19 @@ from rank_rerank.kernels.processor import VectorPath
     FIRST_LAYER,
 ) = range(24)  # fmt: skip
 
-# each layer, from FIRST_LAYER on; a linear layer is its panels and its columns, a norm its gamma and its beta;
+# each layer, from FIRST_LAYER on; a linear layer is its panels, its columns and its product (an index into
+# `linear_products`), a norm its gamma and its beta;
 # WINDOW is how far a token sees to each side, 0 for the whole text; ANGLES the index of the rotary angles in the text's
 # table, 0 for none;
 # BAND points to the middle of `rotary_angles.make_band`
 (
-    HEADS_PANELS, HEADS_COLUMNS, OUTPUT_PANELS, OUTPUT_COLUMNS, ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
-    UP_PANELS, UP_COLUMNS, DOWN_PANELS, DOWN_COLUMNS, FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
+    HEADS_PANELS, HEADS_COLUMNS, HEADS_PRODUCT, OUTPUT_PANELS, OUTPUT_COLUMNS, OUTPUT_PRODUCT,
+    ATTENTION_GAMMA, ATTENTION_BETA, FEED_FACTORS,
+    UP_PANELS, UP_COLUMNS, UP_PRODUCT, DOWN_PANELS, DOWN_COLUMNS, DOWN_PRODUCT,
+    FEED_GAMMA, FEED_BETA, NEXT_FACTORS,
     WINDOW, ANGLES,
     LAYER_FIELDS,
-) = range(17)  # fmt: skip
+) = range(21)  # fmt: skip
 
 # each Dense layer, after the layers: what it reads and writes, each a buffer (0: the stream) and bytes from row to
 # row; CURVE are the numbers of `make_curve`, 0 for none; RESIDUAL_PANELS what is multiplied with the input and added,
@@ -63,9 +66,23 @@ KIND, LAYER, FIRST_ROW, STAGE_FIELDS = range(4)
 
 NUM_ARGUMENTS = 4
 AttentionProduct: TypeAlias = Literal["float32", "int16"]
+LinearProduct: TypeAlias = Literal["int8", "byte-pairs", "bytes-less-128"]
 RECORD_BYTES = 8  # scale and offset of a group
 
 
-def bytes_per_number(path: VectorPath) -> int:
-    """Bytes that a rounded number takes: some processors multiply pairs of 16-bit integers only."""
-    return 2 if path.integer_product == "x86-pairs" else 1
+def window_block(path: VectorPath) -> tuple[int, int]:
+    """Rows that see the same keys in a layer with windows, and what the first key is a multiple of.
+
+    The order of a row's sums depends on both: they are the same on all x86 paths, whole tiles and panels of each.
+    """
+    return (12, 32) if path.architecture == "x86" else (path.rows, path.panel_vectors * path.lanes)
+
+
+def head_multiple(path: VectorPath) -> int:
+    """What the kernels' size of a head is a multiple of: whole panels, the same on all x86 paths."""
+    return window_block(path)[1]
+
+
+def linear_products(path: VectorPath) -> tuple[LinearProduct, ...]:
+    """How a path multiplies bytes; PRODUCT of a layer is an index: the first way for most weights, the last for all."""
+    return ("byte-pairs", "bytes-less-128") if path.integer_product == "x86-pairs" else ("int8",)

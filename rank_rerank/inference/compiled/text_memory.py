@@ -1,6 +1,7 @@
 """Where a text's activations lie while it runs through a model, and the table that tells the compiled pass."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from rank_rerank.kernels.processor import VectorPath
 # rows that run through the rest of a layer together: their activations stay in the second-level cache
 MAX_BLOCK_ROWS = 96
 FLOAT_BYTES = 4
+MAX_LAYOUTS = 1024  # kept; some hundred bytes each
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class TextLayout:
     def of(cls, model: Int64Vector, buffers: Buffers, num_tokens: int, path: VectorPath) -> "TextLayout":
         """Plan a text of so many tokens for a model's table and its Dense layers."""
         columns = path.panel_vectors * path.lanes
-        item = plan.bytes_per_number(path)
         num_keys = -(-num_tokens // columns) * columns
         rows = min(num_tokens, MAX_BLOCK_ROWS)
         hidden, stream, inner = (int(model[field]) for field in (plan.HIDDEN, plan.HIDDEN_COLUMNS, plan.INNER))
@@ -63,10 +64,10 @@ class TextLayout:
 
         parts = {
             plan.STREAM: num_tokens * stream * FLOAT_BYTES,
-            plan.ROUNDED: num_tokens * hidden * item,
+            plan.ROUNDED: num_tokens * hidden,
             plan.RECORDS: num_tokens * record_bytes(hidden),
             plan.CONTEXT: num_tokens * context * FLOAT_BYTES,
-            plan.BLOCK: rows * max(context, inner) * item,
+            plan.BLOCK: rows * max(context, inner),
             plan.BLOCK_RECORDS: rows * record_bytes(max(context, inner)),
             plan.SUMMANDS: rows * stream * FLOAT_BYTES,
             plan.WIDE: rows * int(model[plan.INNER_COLUMNS]) * FLOAT_BYTES,
@@ -82,7 +83,7 @@ class TextLayout:
 
     def num_bytes(self, num_workers: int) -> int:
         """Everything together."""
-        return sum(_whole_lines(size) for size in self.parts.values()) + num_workers * self.workspace_bytes
+        return int(self._relative_table[0][plan.WORKSPACES]) + num_workers * self.workspace_bytes
 
     @property
     def num_blocks(self) -> int:
@@ -95,17 +96,47 @@ class TextLayout:
         Args:
             memory: [num_bytes] uint8 or more, beginning with a cache line.
         """
-        table = np.zeros(plan.TEXT_FIELDS, np.int64)
+        sizes, in_memory = self._relative_table
+        return sizes + in_memory * memory.ctypes.data
+
+    @cached_property
+    def _relative_table(self) -> tuple[Int64Vector, Int64Vector]:
+        """The table for memory that begins at 0, and 1 for each of its fields that is an address in it."""
+        table, in_memory = np.zeros((2, plan.TEXT_FIELDS), np.int64)
         table[plan.NUM_TOKENS], table[plan.NUM_KEYS], table[plan.BLOCK_ROWS] = (
             self.num_tokens, self.num_keys, self.block_rows
         )  # fmt: skip
         table[plan.WORKSPACE_BYTES], table[plan.BUFFER_BYTES] = self.workspace_bytes, self.buffer_bytes
-        address = memory.ctypes.data
+        address = 0
         for field, size in self.parts.items():
             table[field] = address
             address += _whole_lines(size)
         table[plan.WORKSPACES] = address
-        return table
+        in_memory[[*self.parts, plan.WORKSPACES]] = 1
+        return table, in_memory
+
+
+class Layouts:
+    """Layouts of a model's texts, each length planned once; safe from many threads.
+
+    Args:
+        model: the model's table.
+        buffers: of its Dense layers.
+        path: how the processor is used.
+    """
+
+    def __init__(self, model: Int64Vector, buffers: Buffers, path: VectorPath) -> None:
+        self._model, self._buffers, self._path = model, buffers, path
+        self._known: dict[int, TextLayout] = {}
+
+    def of(self, num_tokens: int) -> TextLayout:
+        """The layout of a text of so many tokens."""
+        found = self._known.get(num_tokens)
+        if found is None:
+            found = TextLayout.of(self._model, self._buffers, num_tokens, self._path)
+            if len(self._known) < MAX_LAYOUTS:
+                self._known[num_tokens] = found
+        return found
 
 
 class MemoryPool:

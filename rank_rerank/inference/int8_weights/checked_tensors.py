@@ -8,6 +8,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.int8_weights.encoder_weights import Norm
+from rank_rerank.inference.int8_weights.quantized_linear import LARGEST_WEIGHT
 
 Tensors: TypeAlias = Mapping[str, AnyArray]
 
@@ -35,6 +36,13 @@ class CheckedTensors:
         found = self._get(name, shape)
         if found.dtype != np.int8:
             raise CheckpointFormatError(f"{self._source}: {name} has the type {found.dtype}, not int8")
+        return found
+
+    def weights(self, name: str, *shape: int) -> Any:
+        """An int8 array of that shape from −127 to 127: not every path multiplies −128."""
+        found = self.integers(name, *shape)
+        if found.min(initial=0) < -LARGEST_WEIGHT:
+            raise CheckpointFormatError(f"{self._source}: {name} holds -128, which this library never rounds to")
         return found
 
     def norm(self, name: str, size: int, *, has_bias: bool = True) -> Norm:

@@ -68,7 +68,7 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> E
 
     def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
         return LinearWeights(
-            tensors.integers(f"{name}.weight_int8", num_inputs, num_outputs),
+            tensors.weights(f"{name}.weight_int8", num_inputs, num_outputs),
             tensors.floats(f"{name}.weight_scale", num_outputs)[None],
             tensors.floats(f"{name}.bias", num_outputs) if bias else np.zeros(num_outputs, np.float32),
         )

@@ -1,12 +1,15 @@
 """Linear layers as the compiled pass reads them: int8 weights in panels, three numbers per column.
 
-Layout of the panels: [out / columns, in / items, columns, items], where a panel's columns fill two registers or more
-and an item is a byte (a 16-bit number where the processor multiplies pairs of those); out is padded with zeros to whole
-panels.
+Layout of the panels: [out / columns, in / 4, columns, 4] int8, where a panel's columns fill two registers or more; out
+is padded with zeros to whole panels.
 
-Inputs are rounded in groups, and weights may be. Layout of the columns: [1 + 2 * num_groups, out] float32: bias; then
-for each group of inputs the scale, and shift = scale * sum of the group's integers, which the group's offset is
-multiplied by.
+Inputs are rounded in groups, and weights may be. Layout of the columns: [1 + 3 * num_groups, out] float32: bias; then
+for each group of inputs the scale; shift = scale * sum of the group's integers, which the group's offset is multiplied
+by; and the bits of an int32, 128 times that sum, where sums of inputs that are 128 less begin.
+
+Whether vpmaddubsw multiplies a layer exactly is seen from its weights: it adds the products of neighbors along the
+inputs, at most 255 each, in 16 bits, so that two weights of one sign may be 128 together. `rank_rerank.export` rounds
+so. Weights of another origin are multiplied in a way that takes a third more instructions.
 """
 
 from dataclasses import dataclass
@@ -21,6 +24,9 @@ Int8Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int8]]
 
 ALIGNMENT = 64  # bytes: a cache line
 LARGEST_WEIGHT = 127
+LARGEST_PAIR = 128
+STEP_INPUTS = 4  # bytes that are multiplied at once
+GROUP_PLANES = 3  # of the columns
 
 
 @dataclass(frozen=True)
@@ -62,30 +68,41 @@ class PackedLinear:
 
     Attributes:
         panels: the weights.
-        columns: [1 + 2 * num_groups, out] float32.
+        columns: [1 + 3 * num_groups, out] float32.
+        has_small_pairs: neighboring products never leave 16 bits.
     """
 
     panels: AnyArray
     columns: Float32Matrix
+    has_small_pairs: bool
 
     @classmethod
     def pack(cls, weights: LinearWeights, group: int, path: VectorPath) -> "PackedLinear":
         """Bring weights into the layout of a path, for inputs that are rounded in groups of so many."""
         width = path.panel_vectors * path.lanes
-        kind, items = (np.int16, 2) if path.integer_product == "x86-pairs" else (np.int8, 4)
         num_inputs, num_outputs = weights.integers.shape
         padded = -num_outputs % width
         integers = np.pad(weights.integers, ((0, 0), (0, padded)))  # [in, out]
-        in_steps = integers.reshape(num_inputs // items, items, -1, width)
-        panels = aligned(in_steps.transpose(2, 0, 3, 1).shape, kind)
-        panels[...] = in_steps.transpose(2, 0, 3, 1)  # [out / columns, in / items, columns, items]
+        in_steps = integers.reshape(num_inputs // STEP_INPUTS, STEP_INPUTS, -1, width)
+        panels = aligned(in_steps.transpose(2, 0, 3, 1).shape, np.int8)
+        panels[...] = in_steps.transpose(2, 0, 3, 1)  # [out / columns, in / 4, columns, 4]
         sums = np.add.reduceat(weights.integers, range(0, num_inputs, group), axis=0, dtype=np.int64)
-        columns = aligned((1 + 2 * len(sums), num_outputs + padded), np.float32)
+        columns = aligned((1 + GROUP_PLANES * len(sums), num_outputs + padded), np.float32)
         columns[:] = 0
         columns[0, :num_outputs] = weights.bias
-        columns[1::2, :num_outputs] = weights.scales
-        columns[2::2, :num_outputs] = weights.scales * sums.astype(np.float32)
-        return cls(panels, columns)
+        columns[1::GROUP_PLANES, :num_outputs] = weights.scales
+        columns[2::GROUP_PLANES, :num_outputs] = weights.scales * sums.astype(np.float32)
+        columns[3::GROUP_PLANES, :num_outputs] = (128 * sums).astype(np.int32).view(np.float32)
+        return cls(panels, columns, has_small_pairs(weights.integers))
+
+
+def has_small_pairs(integers: Int8Matrix) -> bool:
+    """Whether no two neighboring weights [in, out] of one sign are more than 128 together; 255 · 128 < 2^15."""
+    upper, lower = integers[0::2].astype(np.int16), integers[1::2].astype(np.int16)
+    for sign in (1, -1):
+        if (np.maximum(sign * upper, 0) + np.maximum(sign * lower, 0)).max(initial=0) > LARGEST_PAIR:
+            return False
+    return True
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:

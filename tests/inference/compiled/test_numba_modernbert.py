@@ -53,6 +53,14 @@ def test_every_length_agrees_with_the_papers_formulas(path, config, tensors, tex
         assert cosine.min() > 0.99
 
 
+@pytest.mark.parametrize("window", [5, 32, 64])
+def test_every_x86_path_computes_the_same_bits(texts, window):
+    config = make_config(window=window)
+    tensors, batch = make_tensors(config), make_batch(texts)
+    x86 = [path for path in PATHS if path.architecture == "x86"]
+    assert len({NumbaTransformer.from_tensors(tensors, config, path=path).encode(batch).tobytes() for path in x86}) <= 1
+
+
 def test_every_length_agrees_with_pytorch(config, tensors, texts):
     torch = pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     from rank_rerank.inference.pytorch.torch_encoder import hidden_states

@@ -28,7 +28,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
     """
     ROWS, TAIL_ROWS, LANES = path.rows, path.tail_rows, path.lanes  # noqa: N806 - constants of the kernel
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
-    ITEM = plan.bytes_per_number(path)  # noqa: N806
+    BLOCK_ROWS, BLOCK_KEYS = plan.window_block(path)  # noqa: N806
     IN_PAIRS = product == "int16"  # noqa: N806
     STEP_NUMBERS = 2 if IN_PAIRS else 1  # noqa: N806
     score_tile, score_tail = (
@@ -53,8 +53,8 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
             target, row_bytes = query + p // num_panels * num_tokens * row + p % num_panels * STEP, row
             if p >= 2 * num_panels:
                 target, row_bytes = query + 2 * num_tokens * row + p % num_panels * num_tokens * STEP, STEP
-            project(text[plan.ROUNDED], hidden, model[plan.GROUP], text[plan.RECORDS], num_tokens,
-                    panels + panel * hidden * ITEM * COLUMNS, columns + panel * STEP, plane,
+            project(model[layer + plan.HEADS_PRODUCT], text[plan.ROUNDED], hidden, model[plan.GROUP],
+                    text[plan.RECORDS], num_tokens, panels + panel * hidden * COLUMNS, columns + panel * STEP, plane,
                     target, row_bytes)  # fmt: skip
 
     @part
@@ -147,10 +147,10 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
             left, queries = num_tokens - r, query + r * query_bytes
             count = ROWS if left >= ROWS else TAIL_ROWS
             if is_local:
-                # counted from full tiles, so that a row meets the same keys in whatever tile it is
-                block = r // ROWS * ROWS
-                first_key = max(0, block - window) // COLUMNS * COLUMNS
-                last_key = min(num_keys, (block + ROWS + window + COLUMNS - 1) // COLUMNS * COLUMNS)
+                # counted from blocks of rows, so that a row meets the same keys in whatever tile it is
+                block = r // BLOCK_ROWS * BLOCK_ROWS
+                first_key = max(0, block - window) // BLOCK_KEYS * BLOCK_KEYS
+                last_key = min(num_keys, (block + BLOCK_ROWS + window + COLUMNS - 1) // COLUMNS * COLUMNS)
             for j in range(first_key, last_key, COLUMNS):
                 keys, mask, result = key_panels + j * query_bytes, masks + 4 * j, scores + 4 * (j - first_key)
                 query_scale, key_scale = queries_scales + 4 * r, keys_scales + 4 * j

@@ -22,7 +22,7 @@ from rank_rerank.inference.compiled.kernels.rows import (
     make_unit,
 )
 from rank_rerank.inference.compiled.kernels.sharing import make_load, make_rest, make_store, make_take
-from rank_rerank.inference.compiled.tables import RECORD_BYTES, AttentionProduct, bytes_per_number
+from rank_rerank.inference.compiled.tables import RECORD_BYTES, AttentionProduct
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.processor import VectorPath
 
@@ -40,7 +40,6 @@ def make_forward(path: VectorPath, product: AttentionProduct) -> KernelSource:
 
 def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa: C901, PLR0915
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806 - constants of the kernel
-    ITEM = bytes_per_number(path)  # noqa: N806
     project = make_project_rows(path)
     attend = make_attend(path, product, project)
     dense_rows, project_vectors, finish_vectors = make_dense(path)
@@ -66,13 +65,14 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             size, linear = model[plan.NUM_HEADS] * model[plan.HEAD], layer + plan.OUTPUT_PANELS
         elif kind == plan.PROJECT_UP:
             size, linear = model[plan.HIDDEN], layer + plan.UP_PANELS
-            source = text[plan.ROUNDED] + first_row * size * ITEM
+            source = text[plan.ROUNDED] + first_row * size
             records = (
                 text[plan.RECORDS] + first_row * ((size + model[plan.GROUP] - 1) // model[plan.GROUP]) * RECORD_BYTES
             )
             target, num_columns = text[plan.WIDE], model[plan.INNER_COLUMNS]
-        project(source, size, model[plan.GROUP], records, num_rows, model[linear] + unit * size * ITEM * COLUMNS,
-                model[linear + 1] + unit * STEP, 4 * num_columns, target + unit * STEP, 4 * num_columns)  # fmt: skip
+        project(model[linear + 2], source, size, model[plan.GROUP], records, num_rows,
+                model[linear] + unit * size * COLUMNS, model[linear + 1] + unit * STEP, 4 * num_columns,
+                target + unit * STEP, 4 * num_columns)  # fmt: skip
 
     @part
     def embed_token(model: Any, text: Any, token: Any, target: Any) -> Any:
@@ -143,14 +143,14 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         group_size = model[plan.GROUP]
         num_groups = (size + group_size - 1) // group_size
         if kind in (plan.ROUND_CONTEXT, plan.ACTIVATE):
-            rounded, record = text[plan.BLOCK] + row * size * ITEM, text[plan.BLOCK_RECORDS]
+            rounded, record = text[plan.BLOCK] + row * size, text[plan.BLOCK_RECORDS]
             record += row * num_groups * RECORD_BYTES
         else:
-            rounded, record = text[plan.ROUNDED] + (first_row + row) * size * ITEM, text[plan.RECORDS]
+            rounded, record = text[plan.ROUNDED] + (first_row + row) * size, text[plan.RECORDS]
             record += (first_row + row) * num_groups * RECORD_BYTES
         for g in range(num_groups):
             k, count = g * group_size, min(group_size, size - g * group_size)
-            numbers, result, group = source + 4 * k, rounded + k * ITEM, record + g * RECORD_BYTES
+            numbers, result, group = source + 4 * k, rounded + k, record + g * RECORD_BYTES
             if kind == plan.ACTIVATE:
                 activate_group(model, numbers, numbers + 4 * size, result, group, count)
             elif kind == plan.ROUND_CONTEXT:

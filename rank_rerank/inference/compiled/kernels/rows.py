@@ -271,14 +271,13 @@ def _write_quantized(  # noqa: PLR0913, PLR0917 - a kernel
     extent = (high - low).maximum(SMALLEST_RANGE)
     steps, scale = (lanes.number(STEPS) / extent).spread(), extent * (1 / STEPS)
     is_signed = path.integer_product == "arm-bytes"
-    item_bits = 16 if path.integer_product == "x86-pairs" else 8
     scale.store(record)
     (scale.times_plus(128.0, low) if is_signed else low).store(record, 4)
     lowest = low.spread()
 
     def write(here: Lanes, number: Value, _: Any) -> list[Expression]:
         rounded = (read(here, number) - lowest).times_plus(steps, 0.5)
-        rounded.store_truncated(at(builder, u, number, item_bits // 8), item_bits, -128 if is_signed else 0)
+        rounded.store_truncated(builder.add(u, number), -128 if is_signed else 0)
         return []
 
     lanes.sweep(count, [], write)

@@ -5,7 +5,9 @@ All three grow in `rank_rerank.kernels.outer_product.accumulate`; layout, precis
 - project: y[r, c] = b[c] + scale[r] * w[c] * sum_k u[r, k] * W[k, c] + offset[r] * t[c], with u the rounded row
   (x ≈ scale * u + offset), w the scales of the weights' columns and t[c] = w[c] * sum_k W[k, c], so that the offset of
   a row costs one multiply-add per result. A long row has a scale and an offset for each group along k, and the second
-  and third term once per group. Sums are exact in int32; four float32 operations follow each.
+  and third term once per group. Sums are exact in int32, the same ones on every x86 path; four float32 operations
+  follow each. Without VNNI bytes are multiplied by vpmaddubsw, which adds neighbors in 16 bits: as they are where
+  the weights leave room for that ("byte-pairs"), else u − 128, whose sums begin with 128 times those of the weights.
 - score: s[r, j] = m[j] + sum_d q[r, d] * k[j, d], with m[j] = 0, or −1e30 for a key that must not be seen.
 - mix: c[r, d] = (sum_j p[r, j] * v[j, d]) / (sum_j p[r, j]): softmax's division moves to the few outputs of a head.
 
@@ -23,44 +25,58 @@ from typing import Any
 
 from llvmlite import ir
 
-from rank_rerank.inference.compiled.tables import AttentionProduct
+from rank_rerank.inference.compiled.tables import AttentionProduct, LinearProduct
 from rank_rerank.kernels.expressions import Lanes, at
 from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.outer_product import Tile, accumulate
 from rank_rerank.kernels.processor import VectorPath
-from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer
+from rank_rerank.kernels.vectors import FLOAT32, INT32, Builder, Value, integer, load
 
-NUM_PROJECT_ARGUMENTS, NUM_SCORE_ARGUMENTS, NUM_MIX_ARGUMENTS = 13, 10, 9
+NUM_PROJECT_ARGUMENTS, NUM_SCORE_ARGUMENTS, NUM_MIX_ARGUMENTS = 14, 10, 9
 
 
-def make_project(path: VectorPath, rows: int, *, is_full: bool) -> Any:
+def project_rows(path: VectorPath) -> tuple[int, int]:
+    """Rows of a projection's tile, and of one where fewer are left."""
+    if path.integer_product != "x86-pairs":
+        return path.rows, path.tail_rows
+    # signs, products, their sums and constants take registers too; AVX2 has sixteen, AVX-512 has thirty-two
+    return path.lanes // 2, path.lanes // 4
+
+
+def make_project(path: VectorPath, rows: int, product: LinearProduct, *, is_full: bool) -> Any:
     """Make the numba intrinsic of a projection's tile: one group along k, added to what is there.
 
     Its arguments: panel [num_steps, columns]; address of the first row, bytes from row to row, rows left; num_steps;
-    w of the tile's first column; t of it; record of the first row, bytes from record to record; what the result is
-    added to, bytes from row to row (0: the bias, for all); address of the result, bytes from row to row.
+    w of the tile's first column; t of it; where its sum begins, read with "bytes-less-128" only; record of the first
+    row, bytes from record to record; what the result is added to, bytes from row to row (0: the bias, for all);
+    address of the result, bytes from row to row.
     """
 
     def emit(builder: Builder, *arguments: Value) -> None:
-        emit_project(builder, path, rows, is_full, *arguments)
+        emit_project(builder, path, rows, is_full, product, *arguments)
 
     return make_intrinsic(emit, NUM_PROJECT_ARGUMENTS)
 
 
 def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
-    builder: Builder, path: VectorPath, rows: int, is_full: bool,  # noqa: FBT001
+    builder: Builder, path: VectorPath, rows: int, is_full: bool, product: LinearProduct,  # noqa: FBT001
     panel: Value, source: Value, source_bytes: Value, rows_left: Value, num_steps: Value,
-    columns: Value, shift_columns: Value, records: Value, record_bytes: Value, base: Value, base_bytes: Value,
+    columns: Value, shift_columns: Value, starts: Value,
+    records: Value, record_bytes: Value, base: Value, base_bytes: Value,
     target: Value, target_bytes: Value,
 ) -> None:  # fmt: skip
     """Add a tile of a projection; see make_project."""
-    tile = Tile(path, "int8", rows, path.panel_vectors)
+    tile = Tile(path, product, rows, path.panel_vectors)
     lanes = Lanes(builder, path)
     positions = _positions(builder, rows, None if is_full else rows_left)
     addresses = [builder.add(source, builder.mul(position, source_bytes)) for position in positions]
     step_bytes = tile.vectors * tile.vector_bytes
     following = builder.add(panel, builder.mul(num_steps, integer(step_bytes)))
-    sums = accumulate(builder, tile, panel, addresses, num_steps, _zeros(tile), following, step_bytes)
+    start = _zeros(tile)
+    if product == "bytes-less-128":
+        kind = ir.VectorType(INT32, path.lanes)
+        start = [load(builder, kind, starts, v * tile.vector_bytes) for v in range(tile.vectors)]
+    sums = accumulate(builder, tile, panel, addresses, num_steps, start, following, step_bytes)
     planes = [
         [lanes.load(address, v * tile.vector_bytes) for address in (columns, shift_columns)]
         for v in range(tile.vectors)
@@ -71,9 +87,9 @@ def emit_project(  # noqa: PLR0913, PLR0917 - a kernel
         scale, offset = (lanes.load_number(record, item).spread() for item in (0, 4))
         before = builder.add(base, builder.mul(position, base_bytes))
         for v, (scales, shifts) in enumerate(planes):
-            product = lanes.of_integers(sums[r * tile.vectors + v])
+            total = lanes.of_integers(sums[r * tile.vectors + v])
             summand = offset.times_plus(shifts, lanes.load(before, v * tile.vector_bytes))
-            finished.append(product.times_plus(scale * scales, summand).value)
+            finished.append(total.times_plus(scale * scales, summand).value)
         if is_full:  # no row comes twice, so that a result need not wait until all rows are read
             _store(builder, tile, finished[-tile.vectors :], [position], target, target_bytes)
     if not is_full:
