@@ -1,4 +1,4 @@
-"""Pace: how many tokens a second an encoder reads in this process, learned from what it has read."""
+"""Pace: how many tokens per second an encoder reads in this process, learned from what it has read."""
 
 import math
 import threading
@@ -21,7 +21,7 @@ SPECIAL_TOKENS = 3
 NEWEST = 0.4
 # seconds after which a slow window is mostly forgotten: else a budget that nothing fits would never be tried again
 MEMORY_S = 2.0
-# a text of rare signs has several tokens a character
+# a text of rare signs has several tokens per character
 LEAST_CHARACTERS = 0.25
 
 
@@ -53,7 +53,7 @@ class Pace:
 
     @property
     def expected(self) -> float:
-        """The tokens a second to count with: those of late, and with time those of the best days again."""
+        """The tokens per second to count with: the latest, and as time passes those of the best windows again."""
         forgotten = -math.expm1(-(self.clock() - self._learned_at) / MEMORY_S)
         return self.tokens_per_s + (self._best - self.tokens_per_s) * forgotten
 

@@ -51,8 +51,10 @@ class RankOptions:
             check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
         object.__setattr__(self, "budget_ms", check_budget(self.budget_ms))
         if self.budget_ms is not None and (self.store is not None or self.chunking is not None):
-            what = "chunks are not read by promise" if self.store is None else "a store takes in every text"
-            raise InvalidArgumentError(f"{what}: leave out budget_ms, or {'store' if self.store else 'long_documents'}")
+            other, why = "long_documents", "chunks are not read by promise"
+            if self.store is not None:
+                other, why = "store", "a store takes in every text"
+            raise InvalidArgumentError(f"{why}: leave out budget_ms, or {other}")
 
     @property
     def chunking(self) -> Chunking | None:
