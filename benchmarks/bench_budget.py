@@ -22,6 +22,7 @@ from workloads import DEFAULT_DATA, describe_machine, write_result
 
 import rank_rerank
 from rank_rerank import evaluation
+from rank_rerank.devices import default_num_threads
 from rank_rerank.documents import Document
 from rank_rerank.evaluation.first_stage import find_first_stage
 from rank_rerank.evaluation.options import EvaluationOptions
@@ -59,7 +60,7 @@ def main() -> None:
 def show(row: dict[str, Any]) -> None:
     """Print a row, and append it to the results."""
     print(row)
-    write_result("bench_budget", {**describe_machine(), **row})
+    write_result("bench_budget", [{**describe_machine(default_num_threads()), **row}])
 
 
 def read(folder: Path, num_queries: int, depth: int) -> tuple[list[str], list[list[Document]], list[dict[str, int]]]:
