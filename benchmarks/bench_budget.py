@@ -106,7 +106,7 @@ def curve(
     whole = np.array(values[budgets[-1]])
     return [
         {
-            "budget_ms": budget,
+            "budget_ms": None if math.isinf(budget) else budget,
             "queries": len(queries),
             "ndcg_at_10": round(float(np.mean(values[budget])), 4),
             "less_than_all": interval(np.array(values[budget]) - whole),

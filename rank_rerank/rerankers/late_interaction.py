@@ -119,7 +119,7 @@ class LateInteraction:
         """Encode texts in windows that fit the time that is left, until there is none."""
         pace = pace_of(self.encoder, self.num_threads)
         first = 0
-        with progress_bar(len(texts), "doc", self.options.show_progress) as bar:
+        with pace.reading(), progress_bar(len(texts), "doc", self.options.show_progress) as bar:
             while first < len(texts) and (size := budget.window(texts[first : first + WINDOW], pace)):
                 chosen, begun = texts[first : first + size], budget.clock()
                 window = self.encoder.encode_documents(chosen)

@@ -3,7 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -32,9 +33,10 @@ class Pace:
     Attributes:
         longest: the most tokens that are read of a text.
         num_threads: texts that are read at the same time.
-        tokens_per_s: of all threads together, of late; 0 while nothing is known.
+        tokens_per_s: of all threads together and all calls at once, of late; 0 while nothing is known.
         characters_a_token: of the texts read so far.
         clock: seconds, always ascending.
+        num_calls: calls that read at the moment, and share what there is.
     """
 
     longest: int
@@ -42,6 +44,7 @@ class Pace:
     tokens_per_s: float = 0.0
     characters_a_token: float = CHARACTERS_A_TOKEN
     clock: Callable[[], float] = time.perf_counter
+    num_calls: int = 0
     _best: float = field(default=0.0, repr=False)
     _learned_at: float = field(default=0.0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -51,11 +54,26 @@ class Pace:
         lengths = np.array([len(text) for text in texts], np.float64)
         return np.minimum(lengths / self.characters_a_token + SPECIAL_TOKENS, self.longest)
 
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Count a call as one that reads, while it does."""
+        with self._lock:
+            self.num_calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.num_calls -= 1
+
     @property
     def expected(self) -> float:
-        """The tokens per second to count with: the latest, and as time passes those of the best windows again."""
+        """The tokens per second that one of the calls may count with.
+
+        They are the latest, and as time passes those of the best windows again.
+        """
         forgotten = -math.expm1(-(self.clock() - self._learned_at) / MEMORY_S)
-        return self.tokens_per_s + (self._best - self.tokens_per_s) * forgotten
+        speed = self.tokens_per_s + (self._best - self.tokens_per_s) * forgotten
+        return speed / max(1, self.num_calls)
 
     def seconds(self, num_tokens: Float64Vector) -> Float64Vector:
         """About how long the first text, the first two and so on take: [num_texts]; 0 while nothing is known.
@@ -79,7 +97,7 @@ class Pace:
         whole = np.ones(len(texts), np.bool_) if embeddings.truncated is None else ~embeddings.truncated
         num_characters = sum(len(text) for text, is_whole in zip(texts, whole.tolist(), strict=True) if is_whole)
         with self._lock:
-            found = total / seconds / busy
+            found = total / seconds / busy * max(1, self.num_calls)
             self.tokens_per_s = found if self.tokens_per_s <= 0 else _mix(self.tokens_per_s, found)
             self._best = max(found, _mix(self._best, found))
             self._learned_at = self.clock()

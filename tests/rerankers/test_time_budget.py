@@ -200,6 +200,13 @@ def test_a_slow_window_is_forgotten():
     assert 9_900 < pace.expected < 10_000
 
 
+def test_calls_at_once_share_the_pace():
+    pace = paced(10_000)
+    with pace.reading(), pace.reading():
+        assert pace.expected == 5_000
+    assert pace.expected == 10_000
+
+
 def test_a_pace_learns_from_what_was_read(reranker):
     pace = Pace(512, 2)
     texts = ["some words of a text " * 20, "a few"]
