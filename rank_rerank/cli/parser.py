@@ -75,6 +75,12 @@ def _add_rerank(commands: _Commands) -> None:
         "--chunk-length", type=positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
     )
     rerank.add_argument(
+        "--budget-ms",
+        type=float,
+        metavar="MS",
+        help="read the most promising candidates first, for so many milliseconds; the rest follows unread (no limit)",
+    )
+    rerank.add_argument(
         "--blend",
         choices=("auto", "none", "scores", "distances", "ranks"),
         default="auto",

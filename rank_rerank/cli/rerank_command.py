@@ -44,6 +44,7 @@ class RerankOptions:
     long_documents: Literal["truncate", "chunk", "error"] = "truncate"
     chunk_length: int | None = None
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto"
+    budget_ms: float | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -102,6 +103,7 @@ def _request(options: RerankOptions, documents: Sequence[Document]) -> RerankReq
         spans=options.spans,
         long_documents=_long_documents(options),
         blend=BLENDS[options.blend],
+        budget_ms=options.budget_ms,
     )
 
 

@@ -90,6 +90,8 @@ class RankedDocument:
         blended_score: what orders the ranking where the score was blended with that of the first stage. It depends on
             the other candidates, which the score does not; minus infinity for a document without words; None where
             nothing was blended.
+        was_read: the model has read the document; False where a budget of time ended before, and the score is minus
+            infinity.
     """
 
     index: int
@@ -105,6 +107,7 @@ class RankedDocument:
     best_window: float | None = None
     cosine: float | None = None
     blended_score: float | None = None
+    was_read: bool = True
 
     @property
     def ranking_score(self) -> float:
@@ -147,6 +150,7 @@ class RankedDocument:
             "metadata": plain_value(self.metadata, f"documents[{self.index}].metadata", dates_as_text=True),
             **({} if not self.unknown_words else {"unknown_words": self.unknown_words}),
             **({} if self.stage is None else {"stage": self.stage}),
+            **({} if self.was_read else {"was_read": False}),
             **({} if self.blended_score is None else self._blended_fields()),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
@@ -166,4 +170,5 @@ class RankedDocument:
         name = "" if self.id is None else f"id={self.id!r}, "
         blended = "" if self.blended_score is None else f"blended_score={self.blended_score:.4g}, "
         numbers = f"index={self.index}, {blended}score={self.score:.4g}, relevance={self.relevance:.2f}"
-        return f"RankedDocument({numbers}, {name}text={text!r}{', truncated' if self.truncated else ''})"
+        notes = f"{', truncated' if self.truncated else ''}{'' if self.was_read else ', not read'}"
+        return f"RankedDocument({numbers}, {name}text={text!r}{notes})"

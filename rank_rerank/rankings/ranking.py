@@ -28,6 +28,8 @@ class ScoredDocuments:
         best_windows: [num_documents] float32, mean best cosine over the best window; None where nothing is blended.
         cosines: [num_documents] float32, of the mean vectors of query and document; likewise.
         blended: [num_documents] float32, what orders them in place of the scores, never NaN; None for the scores.
+        was_read: [num_documents]: the model has read the document; None for all. The others have scores of minus
+            infinity.
     """
 
     scores: Float32Vector
@@ -37,6 +39,14 @@ class ScoredDocuments:
     best_windows: Float32Vector | None = None
     cosines: Float32Vector | None = None
     blended: Float32Vector | None = None
+    was_read: BoolVector | None = None
+
+    def order(self) -> Int64Vector:
+        """Positions from best to worst: unread documents after those that were read, and before those without words."""
+        keys = -(self.scores if self.blended is None else self.blended)
+        if self.was_read is None:
+            return np.argsort(keys, kind="stable")
+        return np.lexsort((self.was_read, keys))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,6 +60,9 @@ class Ranking(Sequence[RankedDocument]):
 
     Where the first stage's scores were blended with the model's, ``hit.blended_score`` orders the hits, and relevance
     comes from it too; ``hit.score`` is the model's alone, as ever.
+
+    Where a budget of time ended before all documents were read, the others follow in the caller's order, with
+    ``hit.was_read`` False and a score of minus infinity.
 
     Attributes:
         query: the query's text.
@@ -80,6 +93,11 @@ class Ranking(Sequence[RankedDocument]):
         """Whether the first stage's scores had a part in the order."""
         return any(hit.blended_score is not None for hit in self.hits)
 
+    @property
+    def num_read(self) -> int:
+        """How many of the hits the model has read: all of them, unless a budget of time ended before."""
+        return sum(hit.was_read for hit in self.hits)
+
     def __len__(self) -> int:
         return len(self.hits)
 
@@ -89,7 +107,8 @@ class Ranking(Sequence[RankedDocument]):
     def __repr__(self) -> str:
         best = "" if not self.hits else f", best {self.hits[0]!r}"
         blended = ", blended with the first stage's scores" if self.is_blended else ""
-        return f"<Ranking of {len(self.hits)} documents{blended}{best}>"
+        read = "" if self.num_read == len(self.hits) else f", {self.num_read} of them read"
+        return f"<Ranking of {len(self.hits)} documents{read}{blended}{best}>"
 
     def filled(self, documents: Sequence[Document], scored: ScoredDocuments, top_k: int | None) -> "Ranking":
         """The same ranking with the best of these documents as its hits: every ranking is made here.
@@ -99,7 +118,6 @@ class Ranking(Sequence[RankedDocument]):
             scored: what the model says of them; equal scores keep the caller's order.
             top_k: how many to keep; None for all.
         """
-        order = np.argsort(-(scored.scores if scored.blended is None else scored.blended), kind="stable")[:top_k]
         hits = (
             RankedDocument(
                 index=int(index),
@@ -111,8 +129,9 @@ class Ranking(Sequence[RankedDocument]):
                 best_window=_number(scored.best_windows, index),
                 cosine=_number(scored.cosines, index),
                 blended_score=_number(scored.blended, index),
+                was_read=scored.was_read is None or bool(scored.was_read[index]),
             )
-            for index in order
+            for index in scored.order()[:top_k]
         )
         return replace(self, hits=tuple(hits))
 
@@ -142,6 +161,7 @@ class Ranking(Sequence[RankedDocument]):
             "query_truncated": self.query_truncated,
             "query_unknown_words": self.query_unknown_words,
             **({"is_blended": True} if self.is_blended else {}),
+            **({} if self.num_read == len(self.hits) else {"num_read": self.num_read}),
             "model": self.model,
             "usage": jina_usage(self.usage),
             "results": [hit.to_dict() for hit in self.hits],

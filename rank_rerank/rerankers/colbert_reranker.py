@@ -1,5 +1,6 @@
 """ColbertReranker: documents ranked by late interaction."""
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +17,7 @@ from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.blending import BlendRule
+from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
@@ -23,6 +25,7 @@ from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
 from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task, with_first_stages
+from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
 
@@ -69,6 +72,7 @@ class ColbertReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
+        budget_ms: float | None = None,
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -93,6 +97,11 @@ class ColbertReranker:
                 with the model's where weights for that were fitted, as for the bundled model, and the documents are
                 evidently the hits of one search: each has a score, and they come from best to worst. A Blend blends
                 whatever scores there are; None leaves them out. ``hit.score`` is the model's own in any case.
+            budget_ms: how many milliseconds the call may take; None for as many as it needs. Documents are read in the
+                order of their scores in the first stage, where each has one, else of a score of the words that they
+                share with the query; what there is no time to read follows below in the caller's order, with
+                ``hit.was_read`` False. Passages for ``spans`` are found after that. The first call of a process reads
+                a document per thread in any case, to learn how fast the model is.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity. Where scores
@@ -103,17 +112,18 @@ class ColbertReranker:
             InvalidItemError: the query or a document is of a wrong type, the message has its index; or a Blend is to be
                 made of documents without scores.
             InvalidTextError: a text holds lone surrogates; the message has its index.
-            InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, long_documents is
-                unknown, chunks are to be longer than the model reads, or a document is to be read in chunks whose text
-                its store has not kept.
+            InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, budget_ms is not
+                above 0 or comes with a store or chunks, long_documents is unknown, chunks are to be longer than the
+                model reads, or a document is to be read in chunks whose text its store has not kept.
             DocumentTooLongError: long_documents is "error", and a document is; the message has its index.
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
+        begun = time.perf_counter()
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
-        return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
+        return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options, begun)[0]
 
     def explain(
         self,
@@ -174,6 +184,7 @@ class ColbertReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
+        budget_ms: float | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
@@ -190,6 +201,7 @@ class ColbertReranker:
             text_key: as in rerank.
             show_progress: as in rerank.
             blend: as in rerank, for each query.
+            budget_ms: as in rerank, for each query: they are ranked one after the other then.
 
         Raises:
             InvalidArgumentError: the two lists differ in length, or as in rerank.
@@ -197,7 +209,7 @@ class ColbertReranker:
                 the indices.
             StoreError: as in rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
@@ -219,6 +231,7 @@ class ColbertReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
+        budget_ms: float | None = None,
     ) -> Ranking:
         """As rerank, without holding up the event loop; results are those of rerank, to the bit.
 
@@ -235,12 +248,15 @@ class ColbertReranker:
             text_key: as in rerank.
             show_progress: as in rerank.
             blend: as in rerank.
+            budget_ms: as in rerank; the call is not answered together with others.
 
         Raises:
             RankRerankError: as rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
         candidates = read_candidates(documents, "documents", store, text_key)
+        if options.budget_ms is not None:
+            return await run_in_thread(partial(self.rerank, query, candidates, **vars(options)))
 
         def alone() -> list[Ranking]:
             return [self.rerank(query, candidates, **vars(options))]  # pyright: ignore[reportCallIssue] - decorated
@@ -263,6 +279,7 @@ class ColbertReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
+        budget_ms: float | None = None,
     ) -> list[Ranking]:
         """As rerank_many, without holding up the event loop; calls and cancellation are as in arerank.
 
@@ -276,24 +293,29 @@ class ColbertReranker:
             text_key: as in rerank_many.
             show_progress: as in rerank_many.
             blend: as in rerank_many.
+            budget_ms: as in rerank_many.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
         many = partial(self.rerank_many, **vars(options))
+        if options.budget_ms is not None:
+            return await run_in_thread(partial(many, texts, candidates))
         return await self._calls.rank(Call(texts, candidates, options, many, partial(many, texts, candidates)))
 
-    def _rank(self, tasks: list[Task], options: RankOptions) -> list[Ranking]:
-        """Rank lists of documents, whole or in chunks."""
+    def _rank(self, tasks: list[Task], options: RankOptions, begun: float | None = None) -> list[Ranking]:
+        """Rank lists of documents, whole or in chunks, or as many as there is time for."""
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
         tasks = with_first_stages(tasks, options.blend, self.scale.combination)
         if options.long_documents == "error":
             for task in tasks:
                 refuse_long(self.encoder, task.documents, task.name)
+        if options.budget_ms is not None:
+            return [model.rank_within(task, TimeBudget.start(options.budget_ms, begun)) for task in tasks]
         if options.chunking is None:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]

@@ -58,7 +58,7 @@ class SpanFinder:
 
     def fill(self, ranking: Ranking, encoder: TokenEncoder) -> Ranking:
         """The ranking with what was found in its first ``limit`` hits; what is missing is encoded once more."""
-        hits = ranking.hits[: self.limit]
+        hits = [hit for hit in ranking.hits[: self.limit] if hit.was_read]
         keys = [self._key(hit) for hit in hits]
         missing = [key for key in dict.fromkeys(keys) if key not in self.found]
         first = 0
@@ -69,7 +69,9 @@ class SpanFinder:
             replace(hit, spans=self.found[key].spans, matches=self.found[key].matches)
             for hit, key in zip(hits, keys, strict=True)
         )
-        return replace(ranking, hits=(*filled, *ranking.hits[self.limit :]))
+        # unread hits come last, but for those without words, in which nothing is found
+        found = {hit.index: hit for hit in filled}
+        return replace(ranking, hits=tuple(found.get(hit.index, hit) for hit in ranking.hits))
 
     def _key(self, hit: RankedDocument) -> tuple[int, int, int]:
         start, end = (0, len(hit.text)) if hit.best_chunk is None else hit.best_chunk

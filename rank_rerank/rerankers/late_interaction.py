@@ -1,7 +1,7 @@
 """Candidates scored by late interaction where their vectors are: still to be made, window by window, or in a store."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,14 +9,17 @@ from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.mean_vectors import cosines, mean_vectors
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.blending import Measured
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
+from rank_rerank.rerankers.pace import pace_of
 from rank_rerank.rerankers.progress import progress_bar
+from rank_rerank.rerankers.promise import promise
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Task
+from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.scoring.best_windows import best_windows
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.stored_evidence import measure_stored
@@ -38,6 +41,22 @@ class LateInteraction:
     scale: ScoreScale
     num_threads: int | None
     options: RankOptions
+
+    def rank_within(self, task: Task, budget: TimeBudget) -> Ranking:
+        """Rank what there is time to read, the most promising candidates first; the others come below, unread.
+
+        Candidates whose vectors lie in a store are scored whatever the time.
+        """
+        if task.is_stored:
+            return self.rank([task])[0]
+        texts, [positions] = distinct_texts([task.documents])
+        promises = np.full(len(texts), -np.inf)
+        np.maximum.at(promises, positions, promise(task.query, task.documents, self.options.blend))
+        order = np.argsort(-promises, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        scorings = [_Scoring(self, task, rank[positions])]
+        return self._read(self._encode_within([texts[number] for number in order], budget), len(texts), scorings)[0]
 
     def rank(self, tasks: Sequence[Task]) -> list[Ranking]:
         """Rank each query's candidates; a text that several queries share is encoded once."""
@@ -68,11 +87,16 @@ class LateInteraction:
 
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:
         texts, positions = distinct_texts([task.documents for task in tasks])
-        lengths, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
-        unknown = np.zeros(len(texts), np.float32)
         scorings = [_Scoring(self, task, each) for task, each in zip(tasks, positions, strict=True)]
+        return self._read(self._encode(texts), len(texts), scorings)
+
+    @staticmethod
+    def _read(windows: Iterable[TokenEmbeddings], num_texts: int, scorings: Sequence["_Scoring"]) -> list[Ranking]:
+        """Let the vectors of the first texts pass, all of them or as many as come."""
+        lengths, truncated = np.zeros(num_texts, np.int64), np.zeros(num_texts, np.bool_)
+        unknown = np.zeros(num_texts, np.float32)
         first = 0
-        for window in self._encode(texts):
+        for window in windows:
             last = first + len(window)
             lengths[first:last] = np.diff(window.offsets)
             if window.truncated is not None:
@@ -82,7 +106,7 @@ class LateInteraction:
             for scoring in scorings:
                 scoring.read(window, first)
             first = last
-        return [scoring.ranking(lengths, truncated, unknown) for scoring in scorings]
+        return [scoring.ranking(lengths, truncated, unknown, first) for scoring in scorings]
 
     def _encode(self, texts: list[str]) -> Iterator[TokenEmbeddings]:
         """Encode texts window by window, with a bar."""
@@ -90,6 +114,19 @@ class LateInteraction:
             for window in self.encoder.stream_documents(texts):
                 yield window
                 bar.update(len(window))
+
+    def _encode_within(self, texts: list[str], budget: TimeBudget) -> Iterator[TokenEmbeddings]:
+        """Encode texts in windows that fit the time that is left, until there is none."""
+        pace = pace_of(self.encoder, self.num_threads)
+        first = 0
+        with pace.reading(), progress_bar(len(texts), "doc", self.options.show_progress) as bar:
+            while first < len(texts) and (size := budget.window(texts[first : first + WINDOW], pace)):
+                chosen, begun = texts[first : first + size], budget.clock()
+                window = self.encoder.encode_documents(chosen)
+                pace.learn(chosen, window, budget.clock() - begun)
+                yield window
+                bar.update(size)
+                first += size
 
 
 class _Scoring:
@@ -103,7 +140,7 @@ class _Scoring:
 
     def __init__(self, model: LateInteraction, task: Task, positions: Int64Vector) -> None:
         self._model, self._task, self._positions = model, task, positions
-        self._sums: Float32Vector = np.empty(len(positions), np.float32)
+        self._sums: Float32Vector = np.full(len(positions), -np.inf, np.float32)
         wants = task.wants_measured(model.options.blend)
         self._measured = Measured.empty(len(positions)) if wants else None
         self._finder = model.finder(task)
@@ -129,9 +166,11 @@ class _Scoring:
         keys = [(index, 0, len(documents[index].text)) for index in here[chosen].tolist()]
         self._finder.offer(window, rows[chosen], keys)
 
-    def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector) -> Ranking:
-        """The ranking, once all texts have passed; what is known of each text: [num_texts]."""
+    def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector, num_read: int) -> Ranking:
+        """The ranking, once so many texts have passed; what is known of each text: [num_texts]."""
         positions, model = self._positions, self._model
         scored = model.scale.apply(self._sums, self._task, truncated[positions], unknown[positions], self._measured)
+        if num_read < len(lengths):
+            scored = replace(scored, was_read=positions < num_read)
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
         return self._finder.fill(ranking.filled(self._task.documents, scored, model.options.top_k), model.encoder)

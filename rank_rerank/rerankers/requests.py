@@ -34,6 +34,7 @@ class RerankRequest:
         show_progress: whether to show a bar; None for on a terminal, after a second.
         instruction: what a causal reranker judges documents by; None for the one it was loaded with.
         blend: what to do with scores that the documents bring from the search that found them.
+        budget_ms: how many milliseconds it may take; None for as many as it needs.
 
     Raises:
         InvalidArgumentError: an option is out of its range.
@@ -49,9 +50,12 @@ class RerankRequest:
     text_key: str | None = None
     show_progress: bool | None = None
     blend: BlendRule = "auto"
+    budget_ms: float | None = None
 
     def __post_init__(self) -> None:
-        RankOptions(self.top_k, self.store, self.spans, self.long_documents, self.show_progress, self.blend)
+        RankOptions(
+            self.top_k, self.store, self.spans, self.long_documents, self.show_progress, self.blend, self.budget_ms
+        )
 
     @property
     def extras(self) -> list[str]:
@@ -62,6 +66,7 @@ class RerankRequest:
             "long_documents": self.long_documents != "truncate",
             "instruction": self.instruction is not None,
             "blend": isinstance(self.blend, Blend),
+            "budget_ms": self.budget_ms is not None,
         }
         return [name for name, is_asked in asked.items() if is_asked]
 
@@ -71,12 +76,14 @@ _CROSS_ENCODER = {
     "spans": "a cross-encoder does not say which words matched",
     "store": "a cross-encoder reads query and document together, so nothing can be stored",
     "long_documents": "a cross-encoder truncates long documents",
+    "budget_ms": "a cross-encoder keeps to a budget as a stage of a cascade only",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
 _CASCADE = {
     "spans": "a cascade does not say which words matched",
     "store": "a cascade reads texts, not stored vectors",
     "long_documents": "a cascade truncates long documents",
+    "budget_ms": "a cascade's stages have budgets of their own",
     "instruction": "a cascade's stages have their own instructions",
     "blend": "a cascade's stages blend by themselves",
 }
@@ -84,6 +91,7 @@ _DENSE = {
     "spans": "single vectors do not say which words matched",
     "store": "a dense reranker compares the vectors that documents carry",
     "long_documents": "a dense reranker reads no texts",
+    "budget_ms": "a dense reranker reads no texts",
     "instruction": "a dense reranker judges by nothing but the query",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
@@ -113,6 +121,7 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             text_key=request.text_key,
             show_progress=request.show_progress,
             blend=request.blend,
+            budget_ms=request.budget_ms,
         )
     reranker = instructed(reranker, request.instruction)
     if isinstance(reranker, CrossEncoderReranker | CascadeReranker):
@@ -150,6 +159,7 @@ async def aanswer(reranker: Reranker, request: RerankRequest) -> Ranking:
             text_key=request.text_key,
             show_progress=request.show_progress,
             blend=request.blend,
+            budget_ms=request.budget_ms,
         )
     return await run_in_thread(partial(answer, reranker, request))
 
@@ -184,7 +194,9 @@ def _reasons(reranker: Reranker) -> dict[str, str]:
     if isinstance(reranker, DenseReranker):
         return _DENSE
     kind = type(reranker).__name__
-    return dict.fromkeys(("spans", "store", "long_documents", "instruction", "blend"), f"{kind} gives an order only")
+    return dict.fromkeys(
+        ("spans", "store", "long_documents", "instruction", "blend", "budget_ms"), f"{kind} gives an order only"
+    )
 
 
 def instructed(reranker: Reranker, instruction: str | None) -> Reranker:

@@ -12,9 +12,11 @@ from rank_rerank.calibration.combination import Combination
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.blending import BlendRule, FirstStage, check_blend
 from rank_rerank.rerankers.progress import check_show_progress
+from rank_rerank.rerankers.time_budget import check_budget
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.known_words import relevance_limit
@@ -36,6 +38,7 @@ class RankOptions:
     long_documents: LongDocuments = "truncate"
     show_progress: bool | None = None
     blend: BlendRule = "auto"
+    budget_ms: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top_k", check_top_k(self.top_k))
@@ -46,6 +49,12 @@ class RankOptions:
         check_blend(self.blend)
         if not isinstance(self.long_documents, Chunking):
             check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
+        object.__setattr__(self, "budget_ms", check_budget(self.budget_ms))
+        if self.budget_ms is not None and (self.store is not None or self.chunking is not None):
+            other, why = "long_documents", "chunks are not read by promise"
+            if self.store is not None:
+                other, why = "store", "a store takes in every text"
+            raise InvalidArgumentError(f"{why}: leave out budget_ms, or {other}")
 
     @property
     def chunking(self) -> Chunking | None:

@@ -237,3 +237,10 @@ def test_a_long_document_is_shown_where_its_best_chunk_is(reranker):
     assert {LONG[match.start : match.end] for match in matches} >= {"capital", "France"}
     lines = fit_text(LONG, matches, 60, STARS)
     assert any("*capital*" in line or "*capital" in line for line in lines)
+
+
+def test_a_budget(run, hits, candidates):
+    assert [hit["rank"] for hit in hits("rerank", QUERY, candidates, "--budget-ms", "1e9")] == [1, 2, 3]
+    code, out, errors = run("rerank", QUERY, candidates, "--budget-ms", "0")
+    assert (code, out) == (2, "")
+    assert "budget_ms must be above 0" in errors

@@ -1,0 +1,82 @@
+"""Read as many candidates as a number of milliseconds allows, the most promising first."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rank_rerank.arguments import check_number
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.rerankers.pace import Pace
+
+# a window's share of the budget, and its longest time: the load may change while it is read
+WINDOW_SHARE, WINDOW_S = 0.2, 0.025
+# what is left of the time for ranking and for the caller
+RESERVE_S = 0.002
+# estimates are wrong by so much now and then
+CAUTION = 1.15
+
+
+def check_budget(budget_ms: Any) -> float | None:
+    """The budget as a number; None for none, which an infinite one is too.
+
+    Raises:
+        InvalidArgumentError: it is no number above 0.
+    """
+    if budget_ms is None:
+        return None
+    # an infinity is fine here, and is what check_number refuses
+    if isinstance(budget_ms, float | np.floating) and math.isinf(budget_ms) and budget_ms > 0:
+        return None
+    number = check_number(budget_ms, "budget_ms (milliseconds, or None for no limit)", 0)
+    if number == 0:
+        raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")
+    return number
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """How long a call may take, from when it began.
+
+    Attributes:
+        begun: by the clock.
+        seconds: from then on.
+        clock: seconds, always ascending.
+    """
+
+    begun: float
+    seconds: float
+    clock: Callable[[], float] = time.perf_counter
+
+    @classmethod
+    def start(cls, budget_ms: float, begun: float | None = None) -> "TimeBudget":
+        """A budget that runs from now on, or from when a call began, by time.perf_counter."""
+        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left; below 0 when it is over."""
+        return self.begun + self.seconds - self.clock()
+
+    def window(self, texts: Sequence[str], pace: Pace) -> int:
+        """How many of these texts to read next, in their order; 0 to stop.
+
+        While nothing is known of the encoder, a text per thread is read, which tells.
+
+        Args:
+            texts: those that are left.
+            pace: of the encoder.
+        """
+        left = self.left_s - RESERVE_S
+        if left <= 0:
+            return 0
+        if pace.tokens_per_s <= 0:
+            return min(len(texts), pace.num_threads)
+        seconds = pace.seconds(pace.num_tokens(texts)) * CAUTION
+        fitting = int(np.searchsorted(seconds, left, side="right"))
+        wanted = int(np.searchsorted(seconds, min(WINDOW_S, WINDOW_SHARE * self.seconds), side="right"))
+        # threads that have nothing to do make a window no shorter
+        return min(fitting, max(wanted, pace.num_threads))
