@@ -20,8 +20,10 @@ from rank_rerank.rerankers.promise import promise
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Task
 from rank_rerank.rerankers.time_budget import TimeBudget
+from rank_rerank.scoring.array_families import to_numpy
 from rank_rerank.scoring.best_windows import best_windows
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.packed_documents import PackedDocuments, is_tensor
 from rank_rerank.scoring.stored_evidence import measure_stored
 from rank_rerank.scoring.stored_scores import score_stored
 
@@ -88,7 +90,9 @@ class LateInteraction:
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:
         texts, positions = distinct_texts([task.documents for task in tasks])
         scorings = [_Scoring(self, task, each) for task, each in zip(tasks, positions, strict=True)]
-        return self._read(self._encode(texts), len(texts), scorings)
+        # what a blend needs is measured in main memory
+        stays = not any(task.wants_measured(self.options.blend) for task in tasks)
+        return self._read(self._encode(texts, keep_on_device=stays), len(texts), scorings)
 
     @staticmethod
     def _read(windows: Iterable[TokenEmbeddings], num_texts: int, scorings: Sequence["_Scoring"]) -> list[Ranking]:
@@ -108,10 +112,10 @@ class LateInteraction:
             first = last
         return [scoring.ranking(lengths, truncated, unknown, first) for scoring in scorings]
 
-    def _encode(self, texts: list[str]) -> Iterator[TokenEmbeddings]:
+    def _encode(self, texts: list[str], *, keep_on_device: bool) -> Iterator[TokenEmbeddings]:
         """Encode texts window by window, with a bar."""
         with progress_bar(len(texts), "doc", self.options.show_progress) as bar:
-            for window in self.encoder.stream_documents(texts):
+            for window in self.encoder.stream_documents(texts, keep_on_device=keep_on_device):
                 yield window
                 bar.update(len(window))
 
@@ -152,19 +156,26 @@ class _Scoring:
         if len(here) == 0:
             return
         rows = self._positions[here] - first
-        wanted, back = np.unique(rows, return_inverse=True)
-        chosen_texts = window if len(wanted) == len(window) else window.select(wanted)
-        query, num_threads = self._task.vectors, self._model.num_threads
-        # the encoder has refused NaN already
-        sums: Float32Vector = maxsim(query, chosen_texts, num_threads=num_threads, trusted=True)[back]
+        sums = self._score(window, rows, here)
         self._sums[here] = sums
-        if self._measured is not None:
-            self._measured.best_windows[here] = best_windows(query, chosen_texts, num_threads)[back]
-            self._measured.cosines[here] = cosines(query, mean_vectors(chosen_texts))[back]
         chosen = self._best.among(sums)
         documents: Sequence[Document] = self._task.documents
         keys = [(index, 0, len(documents[index].text)) for index in here[chosen].tolist()]
         self._finder.offer(window, rows[chosen], keys)
+
+    def _score(self, window: TokenEmbeddings, rows: Int64Vector, here: Int64Vector) -> Float32Vector:
+        """The sums of the candidates ``here``, which are these rows of the window; what a blend needs is measured."""
+        query, num_threads = self._task.vectors, self._model.num_threads
+        if is_tensor(window.vectors):  # scored where the encoder left them
+            chosen = PackedDocuments(window, candidates=rows)
+            return to_numpy(maxsim(query, chosen, num_threads=num_threads, trusted=True))
+        wanted, back = np.unique(rows, return_inverse=True)
+        texts = window if len(wanted) == len(window) else window.select(wanted)
+        if self._measured is not None:
+            self._measured.best_windows[here] = best_windows(query, texts, num_threads)[back]
+            self._measured.cosines[here] = cosines(query, mean_vectors(texts))[back]
+        # the encoder has refused NaN already
+        return maxsim(query, texts, num_threads=num_threads, trusted=True)[back]
 
     def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector, num_read: int) -> Ranking:
         """The ranking, once so many texts have passed; what is known of each text: [num_texts]."""
