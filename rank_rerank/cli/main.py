@@ -80,9 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "doctor" | "evaluate":
             return _run_check(arguments)
         case "encode":
-            from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
-
-            run_encode(_fill(EncodeOptions, arguments))
+            _run_encode(arguments)
         case "explain":
             from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
 
@@ -104,6 +102,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _run_encode(arguments: argparse.Namespace) -> None:
+    from rank_rerank.cli.encode_command import CompressionOptions, EncodeOptions, run_encode  # noqa: PLC0415
+
+    arguments.compression = _fill(CompressionOptions, arguments)
+    if arguments.store is not None:
+        run_encode(_fill(EncodeOptions, arguments))
+        return
+    from rank_rerank.cli.encode_corpus_command import EncodeCorpusOptions, run_encode_corpus  # noqa: PLC0415
+    from rank_rerank.cli.job_options import EngineOptions  # noqa: PLC0415
+
+    arguments.workers = _fill(EngineOptions, arguments)
+    run_encode_corpus(_fill(EncodeCorpusOptions, arguments))
+
+
 def _run_tool(arguments: argparse.Namespace) -> int:
     """The commands around models, stores and the server."""
     match arguments.command:
@@ -115,6 +127,12 @@ def _run_tool(arguments: argparse.Namespace) -> int:
             from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
 
             run_export(_fill(ExportOptions, arguments))
+        case "rerank-run":
+            from rank_rerank.cli.job_options import EngineOptions  # noqa: PLC0415
+            from rank_rerank.cli.rerank_run_command import RerankRunOptions, run_rerank_run  # noqa: PLC0415
+
+            arguments.workers = _fill(EngineOptions, arguments)
+            run_rerank_run(_fill(RerankRunOptions, arguments))
         case "convert":
             from rank_rerank.cli.export_command import run_convert  # noqa: PLC0415
 
@@ -149,9 +167,27 @@ def _run_store(arguments: argparse.Namespace) -> int:
             store_commands.run_repair(arguments.store)
         case "info":
             store_commands.run_info(arguments.store, as_json=arguments.as_json)
-        case _:
+        case "advise":
             store_commands.run_advise(_fill(store_commands.AdviseOptions, arguments))
+        case _:
+            _run_store_change(arguments)
     return EXIT_DONE
+
+
+def _run_store_change(arguments: argparse.Namespace) -> None:
+    from rank_rerank.cli import store_changes  # noqa: PLC0415
+
+    match arguments.action:
+        case "list":
+            store_changes.run_list(arguments.store, as_json=arguments.as_json)
+        case "delete":
+            store_changes.run_delete(arguments.store, arguments.ids, arguments.ids_file)
+        case "compact":
+            store_changes.run_compact(arguments.store)
+        case "export":
+            store_changes.run_export(_fill(store_changes.ExportOptions, arguments))
+        case _:
+            store_changes.run_import(_fill(store_changes.ImportShardsOptions, arguments))
 
 
 def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
@@ -164,7 +200,7 @@ def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
         name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
     }
     values["loading"] = read_load_options(arguments)
-    if "text_column" in values:
+    if "columns" in values:
         columns = read_columns(
             values["columns"], values["text_column"], values["id_column"], values.get("score_column")
         )

@@ -4,6 +4,7 @@ import argparse
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
+from rank_rerank.cli.corpus_arguments import add_engine_arguments, add_rerank_run_arguments, add_shard_arguments
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
 from rank_rerank.cli.model_arguments import (
     add_hub_arguments,
@@ -13,6 +14,7 @@ from rank_rerank.cli.model_arguments import (
     positive,
 )
 from rank_rerank.cli.serve_arguments import add_serve_arguments
+from rank_rerank.cli.store_arguments import add_store_actions
 from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
@@ -38,6 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_mcp(commands)
     _add_encode(commands)
+    _add_rerank_run(commands)
     _add_store(commands)
     _add_evaluate(commands)
     _add_serve(commands)
@@ -178,11 +181,12 @@ def _add_encode(commands: _Commands) -> None:
         description=(
             "Encode the documents in FILE… into the store DIR, which is made if it is not there. A document that is "
             "there with the same text is skipped, so an interrupted run goes on where it was. Files are read as by "
-            '"rerank"; a document without an "id" is stored as FILE:LINE.'
+            '"rerank"; a document without an "id" is stored as FILE:LINE. With --output several workers make shards of '
+            "files and folders (also Parquet, Arrow, BEIR, Hugging Face data sets on disk)."
         ),
     )
     encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
-    encode.add_argument("--store", type=path, metavar="DIR", required=True, help="the store")
+    add_shard_arguments(encode)
     encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
     encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
     encode.add_argument("--pool", type=positive, metavar="N", help="keep one of N vectors of a document (all)")
@@ -194,6 +198,7 @@ def _add_encode(commands: _Commands) -> None:
         help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
     )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
+    add_engine_arguments(encode)
     _add_format(encode)
     add_model_arguments(encode)
 
@@ -201,32 +206,24 @@ def _add_encode(commands: _Commands) -> None:
 def _add_store(commands: _Commands) -> None:
     store = commands.add_parser(
         "store",
-        help="show, verify or repair a store; measure what a smaller one would cost",
-        description="Look into a store, check every byte of it, repair it, or choose how to compress one.",
+        help="show, verify, repair, fill or empty a store; measure what a smaller one would cost",
+        description="Look into a store, check every byte of it, change it, or choose how to compress one.",
     )
-    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, words in (
-        ("info", "show what a store holds and which model made it"),
-        ("verify", "read every byte and compare it with its checksum"),
-        ("repair", "make a damaged store usable again with everything that is sound"),
-    ):
-        action = actions.add_parser(name, help=words, description=f"{words.capitalize()}.")
-        action.add_argument("store", metavar="DIR", help="the store")
-        if name == "info":
-            action.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    advise = actions.add_parser(
-        "advise",
-        help="measure on your texts what each compression costs",
+    add_store_actions(store)
+
+
+def _add_rerank_run(commands: _Commands) -> None:
+    rerank_run = commands.add_parser(
+        "rerank-run",
+        help="rerank the candidates of many queries, with several workers",
         description=(
-            "Rank a sample of the documents in FILE… for some queries, once for every compression, and print its size "
-            "and how much of the uncompressed ranking it keeps."
+            "Rerank every query of RUN (a TREC run, or Parquet with query_id and document_id) into DIR/run.trec. A job "
+            "that was stopped goes on where it was."
         ),
     )
-    advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
-    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
-    advise.add_argument("--sample", type=positive, default=300, metavar="N", help="how many documents (300)")
-    advise.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
-    add_model_arguments(advise)
+    add_rerank_run_arguments(rerank_run)
+    add_engine_arguments(rerank_run)
+    add_model_arguments(rerank_run)
 
 
 def _add_evaluate(commands: _Commands) -> None:

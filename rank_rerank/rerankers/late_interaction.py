@@ -84,7 +84,9 @@ class LateInteraction:
             else None
         )
         scored = self.scale.apply(sums, task, stored.vectors.truncated(), measured=measured)
-        ranking = task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read)
+        ranking = replace(
+            task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read), as_of=stored.vectors.as_of
+        )
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:

@@ -12,6 +12,7 @@ from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import NonFiniteError
+from rank_rerank.storage.filters import Filter, find_kept
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.snapshot import Snapshot, open_snapshot
@@ -92,15 +93,25 @@ class StoreView:
         """
         self._snapshot = open_snapshot(self._folder, self._snapshot)
 
-    def select(self, ids: Iterable[str], scores: Sequence[float] | AnyArray | None = None) -> StoredDocuments:
+    def select(
+        self,
+        ids: Iterable[str] | None = None,
+        scores: Sequence[float] | AnyArray | None = None,
+        *,
+        only: Filter | None = None,
+        except_: Filter | None = None,
+    ) -> StoredDocuments:
         """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
 
         Args:
-            ids: in any order, repeated or not; the order breaks ties.
-            scores: what a search gave each, to be blended as ``rerank`` says; NaN for none.
+            ids: in any order, repeated or not; the order breaks ties. None for all documents.
+            scores: what a search gave each of the ids, to be blended as ``rerank`` says; NaN for none.
+            only: of these keep those whose id is among some ids, or whose metadata has all of a mapping's values, as
+                ``{"lang": "en"}``. None for all. Ids that the store lacks are no error here.
+            except_: leave out such, likewise.
 
         Raises:
-            UnknownIdError: an id is not in the store; the message has its index.
+            UnknownIdError: one of ``ids`` is not in the store; the message has its index.
             InvalidItemError, InvalidTextError: an id is no valid str, the message has its index; or scores are no list
                 of numbers.
             ShapeError: there are not as many scores as ids.
@@ -110,7 +121,11 @@ class StoreView:
         given = None if scores is None else as_vector(scores, "scores")
         if given is not None and np.isinf(given).any():
             raise NonFiniteError("a score is infinite. Pass NaN where a search gave none")
-        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)), given)
+        places = snapshot.all_places() if ids is None else snapshot.require_ids(list_ids(ids))
+        chosen = StoredDocuments(snapshot, places, given)
+        if only is None and except_ is None:
+            return chosen
+        return chosen.select(find_kept(snapshot, places, only, except_))
 
     def mean_vectors(self, ids: Iterable[str]) -> Float32Matrix:
         """The mean token vector of each document, of unit length: [num_ids, dim]; errors as for `select`.

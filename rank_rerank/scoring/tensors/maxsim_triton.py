@@ -62,20 +62,20 @@ ALIGNMENT = 16
 LEAST_SHARED_BYTES, SPARE_SHARED_BYTES = 99 * 1024, 8 * 1024
 
 
-@triton.jit
+@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
 def _round_to_tf32(values):  # noqa: ANN202  # pragma: no cover - compiled
     """The nearest float32 that is a TF32 number."""
     bits = values.to(tl.int32, bitcast=True)
     return ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
 
 
-@triton.jit
+@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
 def _load_part(parts, part, numbers, columns, is_number, is_column, num_query_tokens, dim):  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
     place = (part * num_query_tokens + columns)[None, :] * dim + numbers[:, None]
     return tl.load(parts + place, mask=is_number[:, None] & is_column[None, :], other=0)
 
 
-@triton.jit
+@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
 def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
     sums, parts, vectors, rows, is_token, columns, is_column, block, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
