@@ -105,7 +105,7 @@ class ColbertReranker:
         options = RankOptions(top_k, store, spans, long_documents, show_progress)
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
-        return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
+        return self.rank_tasks([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
 
     def explain(
         self,
@@ -196,7 +196,7 @@ class ColbertReranker:
             Task(query, embeddings.select(np.array([number])), candidates[number], f"documents_per_query[{number}]")
             for number, query in enumerate(texts)
         ]
-        return self._rank(tasks, options)
+        return self.rank_tasks(tasks, options)
 
     @with_hints
     async def arerank(  # noqa: PLR0913 - every option of a request
@@ -275,8 +275,8 @@ class ColbertReranker:
         many = partial(self.rerank_many, **vars(options))
         return await self._calls.rank(Call(texts, candidates, options, many, partial(many, texts, candidates)))
 
-    def _rank(self, tasks: list[Task], options: RankOptions) -> list[Ranking]:
-        """Rank lists of documents, whole or in chunks."""
+    def rank_tasks(self, tasks: list[Task], options: RankOptions) -> list[Ranking]:
+        """Rank lists of documents, whole or in chunks, by queries that are encoded already; errors as of rerank."""
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
         if options.long_documents == "error":
             for task in tasks:

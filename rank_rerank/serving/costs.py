@@ -8,8 +8,6 @@ from threading import Lock
 BYTES_PER_TOKEN = 4
 # the marker and the special tokens of a text
 TOKENS_PER_TEXT = 4
-# the time a piece of work may take: work of a client that left ends after one piece
-PIECE_S = 0.04
 MIN_PIECE_TOKENS, MAX_PIECE_TOKENS = 64, 1 << 17
 # what was measured longer ago than so many seconds of work hardly counts
 MEMORY_S = 5.0
@@ -61,18 +59,17 @@ class Meter:
         """The rate."""
         return self._tokens / self._seconds
 
-    @property
-    def piece_tokens(self) -> int:
-        """How many tokens make a piece of work that does not hold others up."""
-        return min(MAX_PIECE_TOKENS, max(MIN_PIECE_TOKENS, int(self.tokens_per_s * PIECE_S)))
+    def piece_tokens(self, seconds: float) -> int:
+        """How many tokens make a piece of work that takes so long."""
+        return min(MAX_PIECE_TOKENS, max(MIN_PIECE_TOKENS, int(self.tokens_per_s * seconds)))
 
     def seconds(self, tokens: float) -> float:
         """How long so many tokens will take."""
         return tokens / self.tokens_per_s
 
     def take(self, tokens: float, seconds: float) -> None:
-        """Take a measurement in."""
-        if tokens <= 0 or seconds <= 0:
+        """Take a measurement in; work that reads no tokens takes its time too."""
+        if tokens < 0 or seconds <= 0:
             return
         with self._lock:
             kept = math.exp(-seconds / MEMORY_S)

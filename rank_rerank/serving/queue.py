@@ -11,7 +11,8 @@ from typing import Any
 
 from rank_rerank.errors import RankRerankError
 from rank_rerank.serving.costs import Meter
-from rank_rerank.serving.schedule import Demand, choose_next, in_time, slack_s
+from rank_rerank.serving.schedule import Demand, choose_next, slack_s
+from rank_rerank.serving.window_length import WindowLength
 
 # measured speeds vary: a promise is made for a machine a tenth slower
 CAUTION = 1.1
@@ -103,6 +104,7 @@ class TokenQueue:
         self._jobs: list[Job] = []
         self._numbers = itertools.count()
         self._changed = Condition()
+        self._windows = WindowLength()
         self._is_draining = False
 
     @property
@@ -124,6 +126,10 @@ class TokenQueue:
         with self._changed:
             return self._measured_seconds()
 
+    def piece_s(self) -> float:
+        """How long a piece that begins now may take."""
+        return self._windows.seconds(self.clock())
+
     def admit(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms) -> Job:
         """Take a request, or refuse it at once.
 
@@ -142,10 +148,13 @@ class TokenQueue:
             now = self.clock()
             job = self._job(pieces, meter, terms, now)
             self._measured_seconds()
-            # a request that is late already is no reason to refuse another
-            promised = in_time(self._jobs, now)
+            # a request that will be late in any case is no reason to refuse another; one that is late only because of
+            # others is, since the speed that is measured goes up and down, and each promise made on the way up would
+            # break another on the way down
+            promised = [each for each in self._jobs if now + each.seconds <= each.deadline]
             if (slack := slack_s([*promised, job], now)) < 0:
                 raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", -slack)
+            self._windows.meet(job.seconds, now)
             self._jobs.append(job)
             self._changed.notify()
         return job

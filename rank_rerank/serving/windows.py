@@ -5,7 +5,7 @@ window, and the windows' rankings merged: hits, ties, relevance, passages, trunc
 to the bit where the reranker's are.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeAlias, cast
@@ -24,10 +24,11 @@ from rank_rerank.rerankers import (
     check_request,
     instructed,
 )
-from rank_rerank.rerankers.candidates import distinct_texts
+from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
 from rank_rerank.rerankers.long_documents import refuse_long
-from rank_rerank.rerankers.tasks import RankOptions
+from rank_rerank.rerankers.tasks import RankOptions, Task
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
+from rank_rerank.serving.window_length import LONGEST_S
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # hits whose passages are found at once, where their vectors come from a store
@@ -46,10 +47,17 @@ class Pace:
     Attributes:
         meter: of the work at hand; it learns while the work goes on.
         document_length: tokens that the model reads of a document; None where that is not known.
+        piece_s: how long a piece may take, at this moment.
     """
 
     meter: Meter
     document_length: int | None = None
+    piece_s: Callable[[], float] = lambda: LONGEST_S
+
+    @property
+    def piece_tokens(self) -> int:
+        """How many tokens a piece may have, at this moment."""
+        return self.meter.piece_tokens(self.piece_s())
 
     def cost(self, document: Document, *, whole: bool) -> int:
         """About how many tokens are read of a document; all of it, or what the model reads at once."""
@@ -145,17 +153,33 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     # who calls has read them
     documents = cast("Sequence[Document]", request.documents)
     costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
+    rank = _window_ranker(reranker, request)
     rankings: list[Ranking] = []
     starts = [0]
     while starts[-1] < len(costs) or not rankings:
-        # the meter learns meanwhile, so the size of each window is asked for anew
-        first, end = starts[-1], end_of_piece(costs, starts[-1], pace.meter.piece_tokens)
-        ranking = answer(reranker, replace(request, documents=documents[first:end], top_k=None))
+        # the meter learns meanwhile and others come, so the size of each window is asked for anew
+        first, end = starts[-1], end_of_piece(costs, starts[-1], pace.piece_tokens)
+        ranking = rank(documents[first:end])
         hits = tuple(replace(hit, index=indices[first + hit.index]) for hit in ranking)
         rankings.append(replace(ranking, hits=hits))
         starts.append(end)
         yield sum(costs[first:end])
     return _merge(rankings, repeats_query=isinstance(reranker, CrossEncoderReranker))[: request.top_k]
+
+
+def _window_ranker(reranker: Reranker, request: RerankRequest) -> Callable[[Sequence[Document]], Ranking]:
+    """What ranks a window by the request's query; late interaction encodes the query only once."""
+    if not isinstance(reranker, ColbertReranker):
+        return lambda window: answer(reranker, replace(request, documents=window, top_k=None))
+    options = RankOptions(None, request.store, request.spans, request.long_documents, show_progress=False)
+    query = read_query(request.query, request.documents)
+    embeddings = reranker.encoder.encode_query(query)
+
+    def rank(window: Sequence[Document]) -> Ranking:
+        task = Task(query, embeddings, read_candidates(window, "documents", request.store), "documents")
+        return reranker.rank_tasks([task], options)[0]
+
+    return rank
 
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:

@@ -32,8 +32,7 @@ class SmallPieces(Meter):
         super().__init__()
         self._size = size
 
-    @property
-    def piece_tokens(self):
+    def piece_tokens(self, seconds):
         return self._size
 
 
