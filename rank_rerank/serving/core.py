@@ -1,6 +1,7 @@
 """Core: what the server does, without a web framework: orders become work in the queue."""
 
 import logging
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,15 +32,18 @@ class Wishes:
         priority: lower goes first.
         deadline_s: seconds it may take; None for the server's own.
         owner: whose it is: texts of one owner are never kept for another.
+        arrived: when it came, in seconds of time.perf_counter; None for now.
     """
 
     priority: int = 0
     deadline_s: float | None = None
     owner: str = ""
+    arrived: float | None = None
 
     def terms(self, tokens: int) -> Terms:
         """What to ask of the queue."""
-        return Terms(tokens, self.priority, self.deadline_s)
+        waited_s = 0.0 if self.arrived is None else time.perf_counter() - self.arrived
+        return Terms(tokens, self.priority, self.deadline_s, waited_s)
 
 
 @dataclass(frozen=True)

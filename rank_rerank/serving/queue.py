@@ -46,12 +46,14 @@ class Terms:
     Attributes:
         tokens: about how many it will read.
         priority: lower goes first.
-        deadline_s: seconds from now; None for the queue's own, or twice what the request needs alone, if that is more.
+        deadline_s: seconds it may take; None for the queue's own, or twice what the request needs alone, if that is more.
+        waited_s: how many of them are over.
     """
 
     tokens: int
     priority: int = 0
     deadline_s: float | None = None
+    waited_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -221,7 +223,7 @@ class TokenQueue:
         wanted = max(self.limits.deadline_s, alone * STRETCH) if given is None else given
         return Job(
             alone,
-            now + min(wanted, longest),
+            now + min(wanted, longest) - terms.waited_s,
             terms.priority,
             next(self._numbers),
             pieces=pieces,
