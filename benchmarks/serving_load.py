@@ -121,7 +121,8 @@ class Connection:
 
     async def ask(self, content: bytes) -> tuple[int, bytes]:
         """Send a request; the answer's status and body."""
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():
+            self.close()
             self._streams = await asyncio.open_connection(HOST, self._port, limit=1 << 22)
         reader, writer = self._streams
         writer.write(content)

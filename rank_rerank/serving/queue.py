@@ -11,10 +11,10 @@ from typing import Any
 
 from rank_rerank.errors import RankRerankError
 from rank_rerank.serving.costs import Meter
-from rank_rerank.serving.schedule import Demand, choose_next, slack_s
+from rank_rerank.serving.schedule import Demand, choose_next, lateness_s
 from rank_rerank.serving.window_length import WindowLength
 
-# measured speeds vary: a promise is made for a machine a tenth slower
+# speeds vary: a promise is made for a machine a tenth slower than it was at its slowest
 CAUTION = 1.1
 # what a client that is asked to wait waits at least
 MIN_RETRY_S = 0.05
@@ -76,7 +76,7 @@ class Job(Demand):
 
     def measure(self) -> None:
         """Bring the seconds up to date with what is left and what the meter says now."""
-        self.seconds = self.meter.seconds(max(self.tokens, 0)) * CAUTION
+        self.seconds = self.meter.most_seconds(max(self.tokens, 0)) * CAUTION
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,9 @@ class TokenQueue:
             now = self.clock()
             job = self._job(pieces, meter, terms, now)
             self._measured_seconds()
-            # a request that will be late in any case is no reason to refuse another; one that is late only because of
-            # others is, since the speed that is measured goes up and down, and each promise made on the way up would
-            # break another on the way down
-            promised = [each for each in self._jobs if now + each.seconds <= each.deadline]
-            if (slack := slack_s([*promised, job], now)) < 0:
-                raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", -slack)
-            self._windows.meet(job.seconds, now)
+            if (late_s := lateness_s(self._jobs, job, now)) > 0:
+                raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", late_s)
+            self._windows.meet(meter.seconds(terms.tokens), now)
             self._jobs.append(job)
             self._changed.notify()
         return job
@@ -212,9 +208,9 @@ class TokenQueue:
         return sum(job.seconds for job in self._jobs)
 
     def _job(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms, now: float) -> Job:
-        alone = meter.seconds(terms.tokens) * CAUTION
+        alone = meter.most_seconds(terms.tokens) * CAUTION
         longest = self.limits.max_deadline_s
-        if alone > longest:
+        if meter.seconds(terms.tokens) * CAUTION > longest:
             raise TooLargeError(
                 f"the request would take about {math.ceil(alone)} s, and {longest:g} s are allowed: send fewer or "
                 "shorter documents at once"

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 # how near a deadline may come, in seconds, before short requests stop going first
 MARGIN_S = 0.5
+# a request this much smaller than those that are late takes nothing from them that they would notice
+SMALL_SHARE = 0.1
 
 
 @dataclass
@@ -61,6 +63,29 @@ def in_time(demands: Iterable[AnyDemand], now: float) -> list[AnyDemand]:
         if finished > demand.deadline:
             finished += heapq.heappop(kept)[0]
     return [demand for _, _, demand in kept]
+
+
+def lateness_s(demands: Sequence[Demand], new: Demand, now: float) -> float:
+    """How much too late work would be done if another request were taken; 0 if it can be taken.
+
+    The speed of a machine goes up and down as it is measured. A promise made on the way up may break another on the way
+    down, so requests that are late by a little count like all others. Those that are late in any case do not, and they
+    hold up none that is much smaller.
+
+    Args:
+        demands: of all requests that are here.
+        new: of the one that asks.
+        now: on their clock.
+    """
+    possible = [demand for demand in demands if now + demand.seconds <= demand.deadline]
+    slack = slack_s([*possible, new], now)
+    if slack >= 0:
+        return 0.0
+    kept = in_time(possible, now)
+    numbers = {id(demand) for demand in kept}
+    late = [demand.seconds for demand in possible if id(demand) not in numbers]
+    is_small = bool(late) and new.seconds <= SMALL_SHARE * min(late)
+    return 0.0 if is_small and slack_s([*kept, new], now) >= 0 else -slack
 
 
 def choose_next(demands: Sequence[AnyDemand], now: float) -> AnyDemand:

@@ -30,6 +30,8 @@ logger = logging.getLogger("rank_rerank")
 
 # longer than any deadline a request may have, so that what was promised is done before the process ends
 GRACE_S = 1
+# longer than a proxy keeps idle connections (nginx: 60 s), or it sends a request on one that is just being closed
+KEEP_ALIVE_S = 75
 LOGGERS = ("uvicorn", "uvicorn.error")
 
 
@@ -159,6 +161,7 @@ def make_config(settings: Settings, app: Any, **more: Any) -> LimitedConfig:
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
+        "timeout_keep_alive": KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(settings.max_deadline_s) + GRACE_S,
         "lifespan": "on",
         **more,

@@ -83,7 +83,7 @@ def busy(models, monkeypatch):
 def fix_speed(service, tokens_per_s):
     """Believe a speed, whatever is measured."""
     for meter in service.catalog.default.meters.values():
-        meter._seconds, meter._tokens = 1.0, float(tokens_per_s)
+        meter._seconds, meter._tokens, meter._slowest = 1.0, float(tokens_per_s), float(tokens_per_s)
         meter.take = lambda _tokens, _seconds: None
 
 

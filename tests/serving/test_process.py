@@ -14,7 +14,7 @@ from servers import Client, need_server, server_process, until
 
 need_server()
 
-from rank_rerank.serving.server import bind
+from rank_rerank.serving.server import bind, make_config
 from rank_rerank.serving.settings import read_settings
 
 BODY = {"query": "what does a river carry", "documents": ["Cats sleep.", "A river carries water."]}
@@ -65,6 +65,11 @@ def test_small_packets_are_sent_at_once():
     """asyncio turns Nagle's algorithm off only for sockets named as TCP; with it an answer takes 40 ms more."""
     with closing(bind(read_settings({"port": 0}))) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_idle_connections_are_kept_longer_than_a_proxy_keeps_them():
+    """nginx keeps idle connections for 60 s; what it sends on one that the server is just closing is lost."""
+    assert make_config(read_settings({}), None).timeout_keep_alive > 60
 
 
 def test_workers_share_the_port_and_their_counts():

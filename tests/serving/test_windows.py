@@ -77,6 +77,17 @@ def test_a_text_that_comes_again_is_encoded_once(reranker, monkeypatch):
     assert_same(ranking, answer(reranker, request))
 
 
+def test_a_query_is_encoded_once(reranker, monkeypatch):
+    encode, encoded = type(reranker.encoder).encode_query, []
+    monkeypatch.setattr(
+        type(reranker.encoder), "encode_query", lambda self, text: encoded.append(text) or encode(self, text)
+    )
+    for long_documents in ("truncate", "chunk"):
+        request = RerankRequest("heart", ["aspirin", "a cat", "attack"] * 5, long_documents=long_documents)
+        assert run(reranker, request, 1)[1] > 2
+    assert encoded == ["heart"] * 2
+
+
 def test_equal_scores_keep_the_callers_order_though_equal_texts_are_read_together(reranker):
     documents = ["a cat", "aspirin", "a  cat", "a cat", " aspirin ", "aspirin"]
     request = RerankRequest("heart attack", documents)
@@ -170,3 +181,18 @@ def test_a_meter_learns_and_forgets():
     for _ in range(30):
         meter.take(100, 1)
     assert meter.tokens_per_s == pytest.approx(100, rel=0.2)
+    assert meter.most_seconds(100) >= meter.seconds(100)
+    # promises follow a slower machine at once, and a faster one after a while
+    for _ in range(20):
+        meter.take(5000, 1)
+    assert meter.tokens_per_s == pytest.approx(5000, rel=0.05)
+    assert meter.most_seconds(5000) > 2
+    for _ in range(400):
+        meter.take(5000, 1)
+    assert meter.most_seconds(5000) == pytest.approx(1, rel=0.05)
+
+
+def test_the_first_measurement_is_believed():
+    meter = Meter(100)
+    meter.take(50_000, 5)
+    assert meter.most_seconds(10_000) == pytest.approx(meter.seconds(10_000))
