@@ -46,7 +46,8 @@ class Terms:
     Attributes:
         tokens: about how many it will read.
         priority: lower goes first.
-        deadline_s: seconds it may take; None for the queue's own, or twice what the request needs alone, if that is more.
+        deadline_s: seconds it may take; None for the queue's own, or twice what the request needs alone if that is
+            more.
         waited_s: how many of them are over.
     """
 

@@ -32,7 +32,7 @@ class SmallPieces(Meter):
         super().__init__()
         self._size = size
 
-    def piece_tokens(self, seconds):
+    def piece_tokens(self, _seconds):
         return self._size
 
 
