@@ -1,5 +1,6 @@
 """ColbertReranker: documents ranked by late interaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,7 +19,7 @@ from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
+from rank_rerank.rerankers.long_documents import Steps, rank_chunks, rank_chunks_in_steps, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
 from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task
@@ -284,3 +285,10 @@ class ColbertReranker:
         if options.chunking is None:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]
+
+    def rank_in_steps(self, task: Task, options: RankOptions, window: Callable[[], int]) -> Steps:
+        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step."""
+        if options.chunking is None:
+            return self.rank_tasks([task], options)[0]
+        model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
+        return (yield from rank_chunks_in_steps(model, task, options.chunking, window))

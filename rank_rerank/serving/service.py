@@ -107,9 +107,11 @@ def open_service(settings: Settings, keys: Keys | None = None) -> Service:
     Raises:
         RankRerankError: one cannot be loaded.
     """
+    # before anything is loaded, which takes a while
+    cascades = [CascadeSpec.read(text) for text in settings.cascade]
     models = [ModelSpec.read(text).open(settings.load_options) for text in settings.model]
     named = {model.name: model for model in models}
-    models += [CascadeSpec.read(text).open(named) for text in settings.cascade]
+    models += [cascade.open(named) for cascade in cascades]
     for model in models:
         model.warm_up()
     opened = Keys.read(settings.api_key_file, settings.api_key) if keys is None else keys

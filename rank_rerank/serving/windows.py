@@ -25,7 +25,7 @@ from rank_rerank.rerankers import (
     instructed,
 )
 from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
-from rank_rerank.rerankers.long_documents import refuse_long
+from rank_rerank.rerankers.long_documents import Steps, refuse_long
 from rank_rerank.rerankers.tasks import RankOptions, Task
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
 from rank_rerank.serving.window_length import LONGEST_S
@@ -33,6 +33,8 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 
 # hits whose passages are found at once, where their vectors come from a store
 SPAN_HITS = 8
+# chunks of long documents whose vectors are held at once
+MAX_CHUNKS = 128
 # documents that are looked at together for their length
 CHECKED_DOCUMENTS = 64
 
@@ -153,33 +155,53 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     # who calls has read them
     documents = cast("Sequence[Document]", request.documents)
     costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
-    rank = _window_ranker(reranker, request)
+    rank = _window_ranker(reranker, request, pace)
     rankings: list[Ranking] = []
     starts = [0]
     while starts[-1] < len(costs) or not rankings:
         # the meter learns meanwhile and others come, so the size of each window is asked for anew
         first, end = starts[-1], end_of_piece(costs, starts[-1], pace.piece_tokens)
-        ranking = rank(documents[first:end])
+        ranking, left = yield from _each_step(rank(documents[first:end]), sum(costs[first:end]))
         hits = tuple(replace(hit, index=indices[first + hit.index]) for hit in ranking)
         rankings.append(replace(ranking, hits=hits))
         starts.append(end)
-        yield sum(costs[first:end])
+        yield left
     return _merge(rankings, repeats_query=isinstance(reranker, CrossEncoderReranker))[: request.top_k]
 
 
-def _window_ranker(reranker: Reranker, request: RerankRequest) -> Callable[[Sequence[Document]], Ranking]:
+def _window_ranker(reranker: Reranker, request: RerankRequest, pace: Pace) -> Callable[[Sequence[Document]], Steps]:
     """What ranks a window by the request's query; late interaction encodes the query only once."""
     if not isinstance(reranker, ColbertReranker):
-        return lambda window: answer(reranker, replace(request, documents=window, top_k=None))
+        return lambda window: _in_one_step(lambda: answer(reranker, replace(request, documents=window, top_k=None)))
     options = RankOptions(None, request.store, request.spans, request.long_documents, show_progress=False)
     query = read_query(request.query, request.documents)
     embeddings = reranker.encoder.encode_query(query)
+    length = (options.chunking and options.chunking.length) or pace.document_length or 1
 
-    def rank(window: Sequence[Document]) -> Ranking:
+    def rank(window: Sequence[Document]) -> Steps:
         task = Task(query, embeddings, read_candidates(window, "documents", request.store), "documents")
-        return reranker.rank_tasks([task], options)[0]
+        # a document in chunks may be longer than any window
+        return reranker.rank_in_steps(task, options, lambda: min(MAX_CHUNKS, max(1, pace.piece_tokens // length)))
 
     return rank
+
+
+def _in_one_step(rank: Callable[[], Ranking]) -> Steps:
+    return rank()
+    yield 1.0  # what makes it a generator
+
+
+def _each_step(steps: Steps, cost: int) -> Generator[int, None, tuple[Ranking, int]]:
+    """Yield what each step cost but for the last one; the ranking, and what is left of the cost."""
+    done = 0
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as end:
+            return end.value, cost - done
+        part = min(int(share * cost), cost - done)
+        done += part
+        yield part
 
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:

@@ -1,6 +1,7 @@
 """The command as a user runs it: a process of its own, its words, its signals, several workers."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from servers import Client, need_server, server_process, until
@@ -80,7 +82,21 @@ def test_workers_share_the_port_and_their_counts():
         with closing(Client(server.port)) as client:
             # a request is counted once its answer is on the way
             until(lambda: "12.0" in ranked(client.get("/metrics").content.decode()))
+        if workers := worker_processes(server.process.pid):
+            # a worker that dies takes no request along but those it is at, and another takes its turn
+            os.kill(workers[0], signal.SIGKILL)
+            for _ in range(12):
+                with closing(Client(server.port)) as client:
+                    assert client.post("/v1/rerank", BODY).status == 200
+            until(lambda: len({*worker_processes(server.process.pid)} - {workers[0]}) == 2)
         server.stop()
+
+
+def worker_processes(process):
+    """The ids of a server's workers, where the system tells them."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    ids = children.read_text().split() if children.exists() else []
+    return [int(each) for each in ids if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def ranked(counts):

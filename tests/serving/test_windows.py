@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rank_rerank.documents import Document
+from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import DocumentTooLongError, EmptyQueryError
 from rank_rerank.rerankers import CascadeReranker, CascadeStage, RerankRequest, answer
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
@@ -101,6 +102,16 @@ def test_long_documents_in_chunks_and_truncated(reranker):
         request = RerankRequest("heart", documents, spans=2, long_documents=long_documents)
         ranking, count = run(reranker, request, 100)
         assert count > 2
+        assert_same(ranking, answer(reranker, request))
+
+
+@pytest.mark.parametrize("chunking", [Chunking(), Chunking(score="all_tokens", length=40)])
+def test_a_document_longer_than_a_window_is_read_in_several(reranker, chunking):
+    documents = ["cat " * 300, "The heart pumps blood. " * 900, "aspirin"]
+    request = RerankRequest("heart", documents, spans=2, long_documents=chunking)
+    for size, least in ((600, 10), (10_000, 2)):
+        ranking, count = run(reranker, request, size)
+        assert count >= least
         assert_same(ranking, answer(reranker, request))
 
 
