@@ -12,8 +12,8 @@ infinity  ranks 20 texts of 40 words with a cross-encoder
 pylate    encodes 20 texts of 40 words with a late-interaction model: its server does not rank
 
 Each server gets all processors, and they are asked in turn. First their answers are compared: the command ends with 1
-where one has another order of texts, or vectors that differ by more than rounding. Then come, for each number of
-clients, requests per second and the time of the slowest of twenty. Ours runs as it is installed, and once more with weights of 8 bits.
+where scores or vectors differ by more than rounding. Then come, for each number of clients, requests per second and
+the time within which 95 of 100 are answered. Ours runs as it is installed, and once more with weights of 8 bits.
 """
 
 import argparse

@@ -30,7 +30,7 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 # chunks whose texts and vectors are held at once
 WINDOW = 128
 # chunks that are cut at one step
-CUT_AT_ONCE = 16
+CUT_AT_ONCE = 4
 
 #: yields the share of the work that each step has done, and returns the ranking
 Steps: TypeAlias = Generator[float, None, Ranking]
