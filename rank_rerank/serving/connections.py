@@ -80,9 +80,9 @@ class LimitedConnection(H11Protocol):
 
     def _close_idle(self) -> bool:
         """Close the connection that is idle longest, if one is; whether one was."""
-        others = [each for each in self.connections if isinstance(each, LimitedConnection)]
-        oldest = max(others, key=lambda each: each.idle_s)
-        if oldest.idle_s == 0:
+        idle_s = {each: each.idle_s for each in self.connections if isinstance(each, LimitedConnection)}
+        oldest = max(idle_s, key=idle_s.__getitem__)
+        if idle_s[oldest] == 0:
             return False
         oldest.transport.close()
         return True

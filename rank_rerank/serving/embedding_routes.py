@@ -11,7 +11,7 @@ from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
 from rank_rerank.serving.dialects.fields import documents_of
 from rank_rerank.serving.openapi import bodies
 from rank_rerank.serving.refusals import RefusedError, too_large
-from rank_rerank.serving.service import Service, as_json, aside, notes_of, read_as
+from rank_rerank.serving.service import Service, as_json, as_json_numbers, aside, notes_of, read_as
 
 # what a report may hold: its marks follow styles, and it runs nothing
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'"
@@ -26,13 +26,14 @@ def embedding_router(service: Service) -> APIRouter:
         body = await read_as(request, EncodeBody.model_validate)
         model, embeddings = await _encode(service, request, body)
         # numbers of a large answer are written in a thread, so that other requests are heard meanwhile
-        return as_json(await asyncio.to_thread(encode_reply, body, embeddings, model))
+        return await asyncio.to_thread(lambda: as_json_numbers(encode_reply(body, embeddings, model)))
 
     @router.post("/pooling", summary="Token embeddings in vLLM's form", openapi_extra=bodies(PoolingBody))
     async def pooling(request: Request) -> Response:
         body = await read_as(request, PoolingBody.model_validate)
         model, embeddings = await _encode(service, request, body)
-        return as_json(await asyncio.to_thread(pooling_reply, body, embeddings, model, notes_of(request).request_id))
+        request_id = notes_of(request).request_id
+        return await asyncio.to_thread(lambda: as_json_numbers(pooling_reply(body, embeddings, model, request_id)))
 
     summary = "Which words of a document a query's words found"
 
@@ -71,7 +72,7 @@ async def _explain(service: Service, request: Request, body: ExplainBody) -> Res
     if body.format == "html":
         page = await asyncio.to_thread(render_report, body.query, explanations)
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
-    return as_json(await asyncio.to_thread(explain_reply, body, explanations, body.model or model.name))
+    return await asyncio.to_thread(lambda: as_json(explain_reply(body, explanations, body.model or model.name)))
 
 
 def _check_count(service: Service, count: int) -> None:
