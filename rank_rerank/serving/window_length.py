@@ -9,7 +9,7 @@ SHORTEST_S = 0.008
 # a request waits for the piece at hand about as long as it works itself
 SHARE = 1.0
 # how long the server makes itself ready for another request as small as one that came
-REMEMBERED_S = 10.0
+REMEMBERED_S = 3.0
 
 
 class WindowLength:

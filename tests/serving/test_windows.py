@@ -105,6 +105,16 @@ def test_long_documents_in_chunks_and_truncated(reranker):
         assert_same(ranking, answer(reranker, request))
 
 
+def test_the_tokens_of_all_pieces_are_what_was_estimated(reranker):
+    documents = [Document("cat " * 300), Document("The heart pumps blood. " * 900), Document("aspirin")]
+    for long_documents in ("truncate", "chunk"):
+        pace = Pace(SmallPieces(600), 512)
+        request = RerankRequest("heart", documents, long_documents=long_documents)
+        tokens = list(rank_in_pieces(reranker, request, pace))
+        assert min(tokens) >= 0
+        assert sum(tokens) == sum(pace.cost(each, whole=long_documents == "chunk") for each in documents)
+
+
 @pytest.mark.parametrize("chunking", [Chunking(), Chunking(score="all_tokens", length=40)])
 def test_a_document_longer_than_a_window_is_read_in_several(reranker, chunking):
     documents = ["cat " * 300, "The heart pumps blood. " * 900, "aspirin"]
