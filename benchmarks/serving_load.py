@@ -51,6 +51,7 @@ class Tally:
         wrong: answers that differ from the expected ones.
         broken: connections that ended, or answers that never came.
         sent: requests.
+        wall_s: from the first request to the last answer, of clients that ask in turn.
     """
 
     accepted_s: list[float] = field(default_factory=list)
@@ -59,6 +60,7 @@ class Tally:
     wrong: int = 0
     broken: int = 0
     sent: int = 0
+    wall_s: float = 0.0
 
     def take(self, question: Question, status: int, body: bytes, seconds: float) -> None:
         """Count an answer, compared with the expected one bit for bit."""
@@ -121,7 +123,8 @@ class Connection:
 
     async def ask(self, content: bytes) -> tuple[int, bytes]:
         """Send a request; the answer's status and body."""
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():
+            self.close()
             self._streams = await asyncio.open_connection(HOST, self._port, limit=1 << 22)
         reader, writer = self._streams
         writer.write(content)
@@ -161,9 +164,20 @@ async def queued(connection: Connection) -> int:
     return json.loads(body)["queued_requests"]
 
 
-async def ask_in_turn(port: int, questions: Sequence[Question], clients: int, seconds: float) -> Tally:
-    """Clients that ask again as soon as they have their answer; those under way at the end are waited for."""
-    tally, end = Tally(), time.perf_counter() + seconds
+async def ask_in_turn(
+    port: int, questions: Sequence[Question], clients: int, seconds: float, tally: Tally | None = None
+) -> Tally:
+    """Clients that ask again as soon as they have their answer; those under way at the end are waited for.
+
+    Args:
+        port: of the server.
+        questions: taken in turn.
+        clients: that ask.
+        seconds: until no more is asked.
+        tally: that counts; None for a new one.
+    """
+    tally, begun = Tally() if tally is None else tally, time.perf_counter()
+    end = begun + seconds
 
     async def client(number: int) -> None:
         connection, turn = Connection(port), number
@@ -173,6 +187,7 @@ async def ask_in_turn(port: int, questions: Sequence[Question], clients: int, se
         connection.close()
 
     await asyncio.gather(*(client(number) for number in range(clients)))
+    tally.wall_s = time.perf_counter() - begun
     return tally
 
 

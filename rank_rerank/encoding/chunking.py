@@ -1,6 +1,7 @@
 """Cut a text that is longer than the model reads into chunks that it reads whole."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -48,6 +49,11 @@ class Chunking:
 
 
 def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: int) -> list[tuple[int, int]]:
+    """All chunks of a text at once; arguments as of ``each_chunk``."""
+    return list(each_chunk(tokenizer, text, document_length, overlap))
+
+
+def each_chunk(tokenizer: Tokenizer, text: str, document_length: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Find the chunks of a text, each short enough to be read whole.
 
     Args:
@@ -56,11 +62,10 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
         document_length: the most tokens of a chunk, at most what the model reads.
         overlap: tokens that a chunk repeats of the one before, at most a third of a chunk.
 
-    Returns:
+    Yields:
         Half-open spans of code points, ascending. They cover every word; a chunk ends with a sentence where one ends
         in its last third, else with a word. A text that is read whole is one chunk.
     """
-    chunks: list[tuple[int, int]] = []
     start, width = 0, CHARACTERS_A_TOKEN * document_length
     while True:
         piece = text[start : start + width]
@@ -70,8 +75,8 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
             width *= 2  # few tokens to the character: look further
             continue
         if not is_longer:
-            chunks.append((start, len(text)))
-            return chunks
+            yield (start, len(text))
+            return
         spans = [(begin, end) for begin, end in tokens.character_spans.tolist() if end > begin]
         num_special = len(tokens.token_ids) - len(spans)
         spans = spans[: max(1, document_length - num_special)]
@@ -79,7 +84,7 @@ def split_text(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
             start += width
             continue
         end = _end_of_chunk(piece, spans)
-        chunks.append((start, start + end))
+        yield (start, start + end)
         kept = [begin for begin, behind in spans if behind <= end]
         repeated = min(overlap, len(kept) // 3)
         start += end if repeated == 0 else kept[-repeated]

@@ -1,6 +1,7 @@
 """ColbertReranker: documents ranked by late interaction."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +22,7 @@ from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
+from rank_rerank.rerankers.long_documents import Steps, rank_chunks, rank_chunks_in_steps, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
 from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task, with_first_stages
@@ -123,7 +124,8 @@ class ColbertReranker:
         options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
-        return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options, begun)[0]
+        task = Task(query, self.encoder.encode_query(query), candidates, "documents")
+        return self.rank_tasks([task], options, begun)[0]
 
     def explain(
         self,
@@ -214,9 +216,11 @@ class ColbertReranker:
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
         embeddings: TokenEmbeddings = self.encoder.encode_queries(texts)
-        names = (f"documents_per_query[{number}]" for number in range(len(texts)))
-        each = (embeddings.select(np.array([number])) for number in range(len(texts)))
-        return self._rank(list(map(Task, texts, each, candidates, names)), options)
+        tasks = [
+            Task(query, embeddings.select(np.array([number])), candidates[number], f"documents_per_query[{number}]")
+            for number, query in enumerate(texts)
+        ]
+        return self.rank_tasks(tasks, options)
 
     @with_hints
     async def arerank(  # noqa: PLR0913 - every option of a request
@@ -307,8 +311,14 @@ class ColbertReranker:
             return await run_in_thread(partial(many, texts, candidates))
         return await self._calls.rank(Call(texts, candidates, options, many, partial(many, texts, candidates)))
 
-    def _rank(self, tasks: list[Task], options: RankOptions, begun: float | None = None) -> list[Ranking]:
-        """Rank lists of documents, whole or in chunks, or as many as there is time for."""
+    def rank_tasks(self, tasks: list[Task], options: RankOptions, begun: float | None = None) -> list[Ranking]:
+        """Rank lists of documents by queries that are encoded already; errors as of rerank.
+
+        Args:
+            tasks: queries with their candidates.
+            options: which are read, whole or in chunks, or as many as there is time for.
+            begun: when the call began, by time.perf_counter; None for now.
+        """
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
         tasks = with_first_stages(tasks, options.blend, self.scale.combination)
         if options.long_documents == "error":
@@ -319,3 +329,10 @@ class ColbertReranker:
         if options.chunking is None:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]
+
+    def rank_in_steps(self, task: Task, options: RankOptions, window: Callable[[], int]) -> Steps:
+        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step."""
+        if options.chunking is None:
+            return self.rank_tasks([task], options)[0]
+        model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
+        return (yield from rank_chunks_in_steps(model, task, options.chunking, window))

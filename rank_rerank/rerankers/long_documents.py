@@ -4,14 +4,15 @@ The vectors of chunks are made, or come from a store that is used as a cache. A 
 scored as it lies there; one that it holds the beginning of is read again, from the text that the store has kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
-from rank_rerank.encoding.chunking import Chunking, split_text
+from rank_rerank.encoding.chunking import Chunking, each_chunk
 from rank_rerank.encoding.mean_vectors import cosines, mean_vectors, unit_length
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -33,6 +34,11 @@ from rank_rerank.storage.stored_means import read_mean_vectors
 
 # chunks whose texts and vectors are held at once
 WINDOW = 128
+# chunks that are cut at one step
+CUT_AT_ONCE = 4
+
+#: yields the share of the work that each step has done, and returns the ranking
+Steps: TypeAlias = Generator[float, None, Ranking]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +117,32 @@ def refuse_long(encoder: TokenEncoder, documents: Sequence[Document], name: str,
 
 
 def rank_chunks(model: LateInteraction, task: Task, chunking: Chunking) -> Ranking:
-    """Rank documents of any length; errors as for ColbertReranker.rerank.
+    """Rank documents of any length at once; arguments, ranking and errors as of ``rank_chunks_in_steps``."""
+    steps = rank_chunks_in_steps(model, task, chunking, lambda: WINDOW)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def rank_chunks_in_steps(model: LateInteraction, task: Task, chunking: Chunking, window: Callable[[], int]) -> Steps:
+    """Rank documents of any length, a window of chunks at each step; errors as for ColbertReranker.rerank.
 
     Args:
         model: reads and scores the chunks.
         task: the query with its candidates.
         chunking: where texts are cut, and how a document's score comes from its chunks'.
+        window: how many chunks to read at the next step.
 
     Returns:
         Hits with ``best_chunk``; one is truncated only if the model has not read a chunk of it whole.
     """
-    chunks = _cut(model.encoder, task, chunking)
+    chunks = yield from _cut(model.encoder, task, chunking)
     totals = _Totals(chunks, model.finder(task))
-    for scored in _score_all(model, chunks):
+    for scored in _score_all(model, chunks, window):
         totals.take(scored)
+        yield len(scored.chunks) / len(chunks.spans)
     shown = model.scale.apply(totals.sums(), task, totals.truncated, totals.unknown_words, totals.measured())
     ranking = task.ranking(model.encoder.checkpoint.name, totals.num_tokens_read)
     ranking = ranking.filled(task.documents, shown, model.options.top_k)
@@ -210,8 +228,8 @@ class _Totals:
         self.finder.offer(vectors, np.array(rows, np.int64), [self._chunks.key(int(chunks[row])) for row in rows])
 
 
-def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> _Chunks:
-    """Cut each document into its chunks."""
+def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> Generator[float, None, _Chunks]:
+    """Cut each document into its chunks, some at each step."""
     longest = encoder.checkpoint.settings.document_length
     length = longest if chunking.length is None else chunking.length
     if length > longest:
@@ -227,7 +245,11 @@ def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> _Chunks:
                 f"{task.name}[{index}] can be read in chunks from its text only, and the store has not kept it. "
                 'Keep texts in the store, pass the texts, or pass long_documents="truncate"'
             )
-        spans.append([*split_text(encoder.tokenizer, text, length, chunking.overlap)])
+        spans.append([])
+        for span in each_chunk(encoder.tokenizer, text, length, chunking.overlap):
+            spans[-1].append(span)
+            if len(spans[-1]) % CUT_AT_ONCE == 0:
+                yield 0.0
     owners = np.repeat(np.arange(len(spans)), [len(each) for each in spans])
     return _Chunks(task, chunking, owners, [span for each in spans for span in each])
 
@@ -245,7 +267,7 @@ def _has_vectors(documents: StoredDocuments, index: int) -> bool:
     return read_embeddings(documents.select(np.array([index]))).num_tokens > 0
 
 
-def _score_all(model: LateInteraction, chunks: _Chunks) -> Iterator[_Scored]:
+def _score_all(model: LateInteraction, chunks: _Chunks, window: Callable[[], int]) -> Iterator[_Scored]:
     """What is known of the chunks, window by window."""
     task = chunks.task
     is_stored = np.array([span is None for span in chunks.spans], np.bool_)
@@ -253,10 +275,12 @@ def _score_all(model: LateInteraction, chunks: _Chunks) -> Iterator[_Scored]:
     if isinstance(task.documents, StoredDocuments) and len(stored):
         yield _score_stored(model, chunks, stored, task.documents.select(chunks.owners[stored]))
     with progress_bar(len(made), "chunk", model.options.show_progress) as bar:
-        for first in range(0, len(made), WINDOW):
-            numbers = made[first : first + WINDOW]
+        first = 0
+        while first < len(made):
+            numbers = made[first : first + window()]
             yield _score_made(model, chunks, numbers)
             bar.update(len(numbers))
+            first += len(numbers)
 
 
 def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -> _Scored:

@@ -40,15 +40,28 @@ class LimitedConnection(H11Protocol):
         super().__init__(config, *arguments, **keywords)
         self._limits = config.limits
         self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+
+    @property
+    def idle_s(self) -> float:
+        """For how long the connection has waited for its next request; 0 while it is at one, or before its first."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        is_idle = cycle is not None and cycle.response_complete and self._head_timer is None
+        return self.loop.time() - self._idle_since if is_idle else 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
-        """Take a connection, or refuse it."""
+        """Take a connection, in place of the one that is idle longest where there are too many, or refuse it."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.max_connections:
+        if len(self.connections) > self._limits.max_connections and not self._close_idle():
             transport.write(_refusal())
             transport.close()
             return
         self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the head of a request ends the wait for it."""
@@ -64,6 +77,15 @@ class LimitedConnection(H11Protocol):
         """Forget the connection."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _close_idle(self) -> bool:
+        """Close the connection that is idle longest, if one is; whether one was."""
+        idle_s = {each: each.idle_s for each in self.connections if isinstance(each, LimitedConnection)}
+        oldest = max(idle_s, key=idle_s.__getitem__)
+        if idle_s[oldest] == 0:
+            return False
+        oldest.transport.close()
+        return True
 
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(self._limits.header_timeout_s, self._give_up)

@@ -1,6 +1,7 @@
 """Core: what the server does, without a web framework: orders become work in the queue."""
 
 import logging
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import CascadeReranker, ColbertReranker, RerankRequest, check_fields
 from rank_rerank.serving.catalog import Catalog, ServedModel, ServedStore, Work
-from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
+from rank_rerank.serving.costs import end_of_piece, estimate_tokens
 from rank_rerank.serving.queue import Job, Terms, TokenQueue
 from rank_rerank.serving.text_caches import TextCaches
 from rank_rerank.serving.windows import Pace, costs_of, rank_in_pieces
@@ -31,15 +32,18 @@ class Wishes:
         priority: lower goes first.
         deadline_s: seconds it may take; None for the server's own.
         owner: whose it is: texts of one owner are never kept for another.
+        arrived: when it came, in seconds of time.perf_counter; None for now.
     """
 
     priority: int = 0
     deadline_s: float | None = None
     owner: str = ""
+    arrived: float | None = None
 
     def terms(self, tokens: int) -> Terms:
         """What to ask of the queue."""
-        return Terms(tokens, self.priority, self.deadline_s)
+        waited_s = 0.0 if self.arrived is None else time.perf_counter() - self.arrived
+        return Terms(tokens, self.priority, self.deadline_s, waited_s)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Core:
             check_fields(model.reranker, request.extras)
         if self.caches is not None and model.encoder is not None:
             work = "cached"
-        pace = Pace(model.meters[work], model.document_length)
+        pace = Pace(model.meters[work], model.document_length, self.queue.piece_s)
         tokens = sum(_cost(model, request, pace) for request in requests)
         pieces = self._cached(model, requests, pace, wishes) if work == "cached" else _rank(model, requests, pace)
         return self.queue.admit(pieces, pace.meter, wishes.terms(tokens))
@@ -85,7 +89,7 @@ class Core:
             RankRerankError: as of ``rank``.
         """
         model = served.model
-        pace = Pace(model.meters["stored"], model.document_length)
+        pace = Pace(model.meters["stored"], model.document_length, self.queue.piece_s)
 
         def pieces() -> Generator[int, None, Ranking]:
             stored = replace(request, documents=_select(served, ids), show_progress=False)
@@ -104,9 +108,9 @@ class Core:
             InvalidArgumentError: the model makes no token embeddings.
         """
         encoder = _needed_encoder(model)
-        meter = model.meters["encode"]
+        pace = Pace(model.meters["encode"], model.document_length, self.queue.piece_s)
         costs = [estimate_tokens(text, model.document_length) for text in texts]
-        return self.queue.admit(_encode(encoder, texts, kind, costs, meter), meter, wishes.terms(sum(costs)))
+        return self.queue.admit(_encode(encoder, texts, kind, costs, pace), pace.meter, wishes.terms(sum(costs)))
 
     def explain(self, model: ServedModel, query: str, documents: Sequence[Document], wishes: Wishes) -> Job:
         """Explain documents; the job's result is a list of Explanations.
@@ -150,13 +154,13 @@ def _encode(
     texts: Sequence[str],
     kind: Literal["query", "document"],
     costs: Sequence[int],
-    meter: Meter,
+    pace: Pace,
 ) -> Generator[int, None, TokenEmbeddings]:
     encode = encoder.encode_queries if kind == "query" else encoder.encode_documents
     parts: list[TokenEmbeddings] = []
     first = 0
     while first < len(texts) or not parts:
-        end = end_of_piece(costs, first, meter.piece_tokens)
+        end = end_of_piece(costs, first, pace.piece_tokens)
         parts.append(encode(texts[first:end]))
         yield sum(costs[first:end])
         first = end

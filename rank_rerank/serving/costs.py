@@ -8,11 +8,11 @@ from threading import Lock
 BYTES_PER_TOKEN = 4
 # the marker and the special tokens of a text
 TOKENS_PER_TEXT = 4
-# the time a piece of work may take: work of a client that left ends after one piece
-PIECE_S = 0.04
 MIN_PIECE_TOKENS, MAX_PIECE_TOKENS = 64, 1 << 17
 # what was measured longer ago than so many seconds of work hardly counts
 MEMORY_S = 5.0
+# within how many seconds of work promises follow a machine that has become faster
+RECOVERY_S = 60.0
 
 
 def estimate_tokens(text: str, limit: int | None = None) -> int:
@@ -46,6 +46,9 @@ def end_of_piece(costs: Sequence[int], first: int, largest: int) -> int:
 class Meter:
     """How many tokens per second a kind of work does, as it was measured lately.
 
+    A promise looks further ahead than a measurement looks back, and a machine that does other work too is now faster,
+    now slower. So promises rest on the slowest speed of the last minute or so.
+
     Args:
         tokens_per_s: what to believe before anything was measured.
     """
@@ -55,26 +58,35 @@ class Meter:
         # a guess counts as a tenth of a second of work
         self._seconds = 0.1
         self._tokens = tokens_per_s * self._seconds
+        self._slowest, self._measured_s = tokens_per_s, 0.0
 
     @property
     def tokens_per_s(self) -> float:
         """The rate."""
         return self._tokens / self._seconds
 
-    @property
-    def piece_tokens(self) -> int:
-        """How many tokens make a piece of work that does not hold others up."""
-        return min(MAX_PIECE_TOKENS, max(MIN_PIECE_TOKENS, int(self.tokens_per_s * PIECE_S)))
+    def piece_tokens(self, seconds: float) -> int:
+        """How many tokens make a piece of work that takes so long."""
+        return min(MAX_PIECE_TOKENS, max(MIN_PIECE_TOKENS, int(self.tokens_per_s * seconds)))
 
     def seconds(self, tokens: float) -> float:
         """How long so many tokens will take."""
         return tokens / self.tokens_per_s
 
+    def most_seconds(self, tokens: float) -> float:
+        """How long so many tokens will take at the slowest speed of late."""
+        return tokens / self._slowest
+
     def take(self, tokens: float, seconds: float) -> None:
-        """Take a measurement in."""
-        if tokens <= 0 or seconds <= 0:
+        """Take a measurement in; work that reads no tokens takes its time too."""
+        if tokens < 0 or seconds <= 0:
             return
         with self._lock:
             kept = math.exp(-seconds / MEMORY_S)
             self._seconds = self._seconds * kept + seconds
             self._tokens = self._tokens * kept + tokens
+            self._measured_s += seconds
+            # downwards at once, upwards slowly; the first measurement counts in full
+            step = min(1.0, seconds / min(self._measured_s, RECOVERY_S))
+            risen = self._slowest + (self.tokens_per_s - self._slowest) * step
+            self._slowest = min(self.tokens_per_s, risen)

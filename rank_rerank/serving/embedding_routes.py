@@ -11,7 +11,7 @@ from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
 from rank_rerank.serving.dialects.fields import documents_of
 from rank_rerank.serving.openapi import bodies
 from rank_rerank.serving.refusals import RefusedError, too_large
-from rank_rerank.serving.service import Service, as_json, body_of, notes_of
+from rank_rerank.serving.service import Service, as_json, as_json_numbers, aside, notes_of, read_as
 
 # what a report may hold: its marks follow styles, and it runs nothing
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'"
@@ -23,16 +23,17 @@ def embedding_router(service: Service) -> APIRouter:
 
     @router.post("/encode", summary="Token embeddings of texts", openapi_extra=bodies(EncodeBody))
     async def encode(request: Request) -> Response:
-        body = EncodeBody.model_validate(body_of(request))
+        body = await read_as(request, EncodeBody.model_validate)
         model, embeddings = await _encode(service, request, body)
         # numbers of a large answer are written in a thread, so that other requests are heard meanwhile
-        return as_json(await asyncio.to_thread(encode_reply, body, embeddings, model))
+        return await asyncio.to_thread(lambda: as_json_numbers(encode_reply(body, embeddings, model)))
 
     @router.post("/pooling", summary="Token embeddings in vLLM's form", openapi_extra=bodies(PoolingBody))
     async def pooling(request: Request) -> Response:
-        body = PoolingBody.model_validate(body_of(request))
+        body = await read_as(request, PoolingBody.model_validate)
         model, embeddings = await _encode(service, request, body)
-        return as_json(await asyncio.to_thread(pooling_reply, body, embeddings, model, notes_of(request).request_id))
+        request_id = notes_of(request).request_id
+        return await asyncio.to_thread(lambda: as_json_numbers(pooling_reply(body, embeddings, model, request_id)))
 
     summary = "Which words of a document a query's words found"
 
@@ -43,7 +44,7 @@ def embedding_router(service: Service) -> APIRouter:
         responses={200: {"content": {"text/html": {}}}},
     )
     async def explain(request: Request) -> Response:
-        return await _explain(service, request, ExplainBody.model_validate(body_of(request)))
+        return await _explain(service, request, await read_as(request, ExplainBody.model_validate))
 
     return router
 
@@ -54,22 +55,24 @@ async def _encode(service: Service, request: Request, body: EncodeBody | Pooling
     _check_count(service, len(body.all_texts))
     model = service.catalog.find(body.model)
     notes.model = model.name
-    job = service.core.encode(model, body.all_texts, body.kind, service.wishes(body, notes))
+    wishes = service.wishes(body, notes)
+    job = await aside(request, lambda: service.core.encode(model, body.all_texts, body.kind, wishes))
     return body.model or model.name, await service.wait(job, request)
 
 
 async def _explain(service: Service, request: Request, body: ExplainBody) -> Response:
     notes = notes_of(request)
-    documents = documents_of(body.documents, "documents")
+    documents = await aside(request, lambda: documents_of(body.documents, "documents"))
     _check_count(service, len(documents))
     model = service.catalog.find(body.model)
     notes.model = model.name
-    job = service.core.explain(model, body.query, documents, service.wishes(body, notes))
+    wishes = service.wishes(body, notes)
+    job = await aside(request, lambda: service.core.explain(model, body.query, documents, wishes))
     explanations = await service.wait(job, request)
     if body.format == "html":
         page = await asyncio.to_thread(render_report, body.query, explanations)
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
-    return as_json(await asyncio.to_thread(explain_reply, body, explanations, body.model or model.name))
+    return await asyncio.to_thread(lambda: as_json(explain_reply(body, explanations, body.model or model.name)))
 
 
 def _check_count(service: Service, count: int) -> None:

@@ -46,6 +46,7 @@ class Engine:
         Returns:
             Whether there was a job.
         """
+        is_busy, begun = len(self.queue) > 0, time.perf_counter()
         job = self.queue.take(timeout_s)
         if job is None:
             return False
@@ -55,7 +56,8 @@ class Engine:
             job.pieces.close()
             self._fail(job, OverloadedError("the answer would come too late; ask again", self.queue.wait_s()))
         else:
-            self._work(job)
+            # while work waits, all time is its time: choosing, and waiting for other threads of Python's
+            self._work(job, begun if is_busy else time.perf_counter())
         return True
 
     def _run(self) -> None:
@@ -65,11 +67,11 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - without this thread nobody is answered
                 self._log(error)
 
-    def _work(self, job: Job) -> None:
-        begun = time.perf_counter()
+    def _work(self, job: Job, begun: float) -> None:
         try:
             tokens = next(job.pieces)
         except StopIteration as end:
+            job.meter.take(0, time.perf_counter() - begun)
             self.queue.finish(job)
             if job.result.set_running_or_notify_cancel():
                 job.result.set_result(end.value)

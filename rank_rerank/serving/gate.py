@@ -46,6 +46,8 @@ class Notes:
         model: the name of the served model that answers.
         body: its bytes.
         status: of the answer, once it has begun; 0 before.
+        begun: when its head was there.
+        arrived: when all of it was there.
     """
 
     request_id: str
@@ -54,6 +56,7 @@ class Notes:
     body: bytes = b""
     status: int = 0
     begun: float = field(default_factory=time.perf_counter)
+    arrived: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class Gate:
             self._held_bytes -= held
             raise
         notes.body = b"".join(pieces)
+        notes.arrived = time.perf_counter()
 
     def _check_bytes(self, count: int) -> None:
         """Refuse a body of so many bytes, or any while too many are held."""

@@ -11,9 +11,10 @@ from typing import Any
 
 from rank_rerank.errors import RankRerankError
 from rank_rerank.serving.costs import Meter
-from rank_rerank.serving.schedule import Demand, choose_next, in_time, slack_s
+from rank_rerank.serving.schedule import Demand, choose_next, lateness_s
+from rank_rerank.serving.window_length import WindowLength
 
-# measured speeds vary: a promise is made for a machine a tenth slower
+# speeds vary: a promise is made for a machine a tenth slower than it was at its slowest
 CAUTION = 1.1
 # what a client that is asked to wait waits at least
 MIN_RETRY_S = 0.05
@@ -45,12 +46,15 @@ class Terms:
     Attributes:
         tokens: about how many it will read.
         priority: lower goes first.
-        deadline_s: seconds from now; None for the queue's own, or twice what the request needs alone, if that is more.
+        deadline_s: seconds it may take; None for the queue's own, or twice what the request needs alone if that is
+            more.
+        waited_s: how many of them are over.
     """
 
     tokens: int
     priority: int = 0
     deadline_s: float | None = None
+    waited_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -73,7 +77,7 @@ class Job(Demand):
 
     def measure(self) -> None:
         """Bring the seconds up to date with what is left and what the meter says now."""
-        self.seconds = self.meter.seconds(max(self.tokens, 0)) * CAUTION
+        self.seconds = self.meter.most_seconds(max(self.tokens, 0)) * CAUTION
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class TokenQueue:
         self._jobs: list[Job] = []
         self._numbers = itertools.count()
         self._changed = Condition()
+        self._windows = WindowLength()
         self._is_draining = False
 
     @property
@@ -124,6 +129,10 @@ class TokenQueue:
         with self._changed:
             return self._measured_seconds()
 
+    def piece_s(self) -> float:
+        """How long a piece that begins now may take."""
+        return self._windows.seconds(self.clock())
+
     def admit(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms) -> Job:
         """Take a request, or refuse it at once.
 
@@ -142,10 +151,9 @@ class TokenQueue:
             now = self.clock()
             job = self._job(pieces, meter, terms, now)
             self._measured_seconds()
-            # a request that is late already is no reason to refuse another
-            promised = in_time(self._jobs, now)
-            if (slack := slack_s([*promised, job], now)) < 0:
-                raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", -slack)
+            if (late_s := lateness_s(self._jobs, job, now)) > 0:
+                raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", late_s)
+            self._windows.meet(meter.seconds(terms.tokens), now)
             self._jobs.append(job)
             self._changed.notify()
         return job
@@ -201,9 +209,9 @@ class TokenQueue:
         return sum(job.seconds for job in self._jobs)
 
     def _job(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms, now: float) -> Job:
-        alone = meter.seconds(terms.tokens) * CAUTION
+        alone = meter.most_seconds(terms.tokens) * CAUTION
         longest = self.limits.max_deadline_s
-        if alone > longest:
+        if meter.seconds(terms.tokens) * CAUTION > longest:
             raise TooLargeError(
                 f"the request would take about {math.ceil(alone)} s, and {longest:g} s are allowed: send fewer or "
                 "shorter documents at once"
@@ -212,7 +220,7 @@ class TokenQueue:
         wanted = max(self.limits.deadline_s, alone * STRETCH) if given is None else given
         return Job(
             alone,
-            now + min(wanted, longest),
+            now + min(wanted, longest) - terms.waited_s,
             terms.priority,
             next(self._numbers),
             pieces=pieces,

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Request, Response
 
 from rank_rerank.rankings import Ranking
 from rank_rerank.serving.dialects.choose import DIALECTS, choose_dialect
+from rank_rerank.serving.dialects.dialect import Question
 from rank_rerank.serving.dialects.fields import Answered
 from rank_rerank.serving.dialects.vllm_score import ScoreBody, read_score
 from rank_rerank.serving.gate import Notes
 from rank_rerank.serving.openapi import bodies
+from rank_rerank.serving.queue import Job
 from rank_rerank.serving.refusals import RefusedError, too_large
-from rank_rerank.serving.service import Service, as_json, body_of, notes_of
+from rank_rerank.serving.service import Service, as_json, aside, notes_of, read_as
 
 RERANK_SUMMARY = "Order documents by how well they answer a query"
 
@@ -53,40 +55,45 @@ def rerank_router(service: Service) -> APIRouter:
 
 
 async def _rerank(service: Service, request: Request) -> Response:
-    notes = notes_of(request)
-    values = body_of(request)
-    question = choose_dialect(request.scope["path"], values).read(values)
+    notes, path = notes_of(request), request.scope["path"]
+    question = await read_as(request, lambda values: choose_dialect(path, values).read(values))
     _check_count(service, question.num_documents)
-    wishes = service.wishes(question.wanted, notes)
-    if question.store is None:
-        model = service.catalog.find(question.wanted.model)
-        notes.model = model.name
-        job = service.core.rank(model, question.request, wishes)
-    else:
-        name, ids = question.store
-        served = service.catalog.find_store(name)
-        notes.model = served.model.name
-        job = service.core.rank_stored(served, question.request, ids, wishes)
+    job = await aside(request, lambda: _admit(service, question, notes))
     ranking: Ranking = await service.wait(job, request)
     count_ranking(service, notes, [ranking])
     shown = question.wanted.model or notes.model
     answered = Answered(
         ranking, shown, notes.request_id, question.num_documents, document_form=service.settings.document
     )
-    return as_json(question.reply(answered))
+    return await aside(request, lambda: as_json(question.reply(answered)))
+
+
+def _admit(service: Service, question: Question, notes: Notes) -> Job:
+    """Take a question into the queue."""
+    wishes = service.wishes(question.wanted, notes)
+    if question.store is None:
+        model = service.catalog.find(question.wanted.model)
+        notes.model = model.name
+        return service.core.rank(model, question.request, wishes)
+    name, ids = question.store
+    served = service.catalog.find_store(name)
+    notes.model = served.model.name
+    return service.core.rank_stored(served, question.request, ids, wishes)
 
 
 async def _score(service: Service, request: Request) -> Response:
     notes = notes_of(request)
-    question = read_score(body_of(request))
+    question = await read_as(request, read_score)
     _check_count(service, question.num_documents)
     model = service.catalog.find(question.wanted.model)
     notes.model = model.name
-    job = service.core.rank_several(model, question.requests, service.wishes(question.wanted, notes))
+    wishes = service.wishes(question.wanted, notes)
+    job = await aside(request, lambda: service.core.rank_several(model, question.requests, wishes))
     result: Any = await service.wait(job, request)
     rankings: Sequence[Ranking] = result if isinstance(result, list) else [result]
     count_ranking(service, notes, rankings)
-    return as_json(question.reply(rankings, question.wanted.model or model.name, notes.request_id))
+    shown = question.wanted.model or model.name
+    return await aside(request, lambda: as_json(question.reply(rankings, shown, notes.request_id)))
 
 
 def count_ranking(service: Service, notes: Notes, rankings: Sequence[Ranking]) -> None:

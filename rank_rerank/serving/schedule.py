@@ -7,6 +7,11 @@ from typing import TypeVar
 
 # how near a deadline may come, in seconds, before short requests stop going first
 MARGIN_S = 0.5
+# a request this much smaller than those that are late takes nothing from them that they would notice
+SMALL_SHARE = 0.1
+# requests that take no longer find a quarter of the time free, unless there are very many of them
+SMALL_S = 0.05
+KEPT_FREE = 0.25
 
 
 @dataclass
@@ -29,7 +34,7 @@ class Demand:
 AnyDemand = TypeVar("AnyDemand", bound=Demand)
 
 
-def slack_s(demands: Iterable[Demand], now: float) -> float:
+def slack_s(demands: Iterable[Demand], now: float, first: Demand | None = None) -> float:
     """How much later all work could begin without missing a deadline; infinite without work, negative if one is missed.
 
     Taken in the order of their deadlines, requests meet all of them if any order does. So this is what there is left
@@ -38,11 +43,15 @@ def slack_s(demands: Iterable[Demand], now: float) -> float:
     Args:
         demands: of all requests.
         now: on their clock.
+        first: the one whose deadline is the first that counts, since earlier ones are met or missed without it; None
+            for all.
     """
-    slack, finished = float("inf"), now
+    slack, finished, counts = float("inf"), now, first is None
     for demand in sorted(demands, key=_by_deadline):
         finished += demand.seconds
-        slack = min(slack, demand.deadline - finished)
+        counts = counts or demand is first
+        if counts:
+            slack = min(slack, demand.deadline - finished)
     return slack
 
 
@@ -61,6 +70,31 @@ def in_time(demands: Iterable[AnyDemand], now: float) -> list[AnyDemand]:
         if finished > demand.deadline:
             finished += heapq.heappop(kept)[0]
     return [demand for _, _, demand in kept]
+
+
+def lateness_s(demands: Sequence[Demand], new: Demand, now: float) -> float:
+    """How much too late work would be done if another request were taken; 0 if it can be taken.
+
+    The speed of a machine goes up and down as it is measured. A promise made on the way up may break another on the way
+    down, so requests that are late by a little count like all others. Those that are late in any case do not, and they
+    hold up none that is much smaller.
+
+    Args:
+        demands: of all requests that are here.
+        new: of the one that asks.
+        now: on their clock.
+    """
+    possible = [demand for demand in demands if now + demand.seconds <= demand.deadline]
+    # what is small may use all time, and what is large leaves some of it
+    kept_free = KEPT_FREE * (new.deadline - now) if demands and new.seconds > SMALL_S else 0.0
+    slack = slack_s([*possible, new], now, new) - kept_free
+    if slack >= 0:
+        return 0.0
+    kept = in_time(possible, now)
+    numbers = {id(demand) for demand in kept}
+    late = [demand.seconds for demand in possible if id(demand) not in numbers]
+    is_small = bool(late) and new.seconds <= SMALL_SHARE * min(late)
+    return 0.0 if is_small and slack_s([*kept, new], now, new) >= 0 else -slack
 
 
 def choose_next(demands: Sequence[AnyDemand], now: float) -> AnyDemand:

@@ -30,6 +30,8 @@ logger = logging.getLogger("rank_rerank")
 
 # longer than any deadline a request may have, so that what was promised is done before the process ends
 GRACE_S = 1
+# longer than a proxy keeps idle connections (nginx: 60 s), or it sends a request on one that is just being closed
+KEEP_ALIVE_S = 75
 LOGGERS = ("uvicorn", "uvicorn.error")
 
 
@@ -41,6 +43,8 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys.read(settings.api_key_file, settings.api_key)
     check_exposure(settings, has_keys=not keys.is_open)
+    # first of all, since the first start compiles kernels and says so
+    show_log(settings)
     listener = bind(settings)
     if settings.workers == 1:
         service = open_service(settings, keys)
@@ -127,7 +131,6 @@ def show_log(settings: Settings) -> None:
 
 
 def _run_one(settings: Settings, service: Service, listener: socket.socket) -> None:
-    show_log(settings)
     server = DrainingServer(make_config(settings, make_app(service)), service)
     server.run([listener])
 
@@ -136,7 +139,6 @@ def _run_several(settings: Settings, listener: socket.socket) -> None:
     folder = tempfile.mkdtemp(prefix="rank-rerank-metrics-")
     # the counts of all processes are joined through files in it
     os.environ[SHARED_FOLDER_VARIABLE] = folder
-    show_log(settings)
     config = make_config(settings, WorkerApp(settings), factory=True, workers=settings.workers)
     try:
         Multiprocess(config, [listener]).run()
@@ -159,6 +161,7 @@ def make_config(settings: Settings, app: Any, **more: Any) -> LimitedConfig:
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
+        "timeout_keep_alive": KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(settings.max_deadline_s) + GRACE_S,
         "lifespan": "on",
         **more,

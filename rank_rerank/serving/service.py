@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
+from pydantic_core import to_json
 
 from rank_rerank.serving.bodies import read_body
 from rank_rerank.serving.catalog import CascadeSpec, Catalog, ModelSpec, ServedModel
@@ -23,6 +24,10 @@ from rank_rerank.serving.settings import Settings
 from rank_rerank.serving.text_caches import TextCaches
 
 MEGABYTE = 1 << 20
+# reading a body of so many bytes takes about a millisecond, and a thread a tenth of that
+LARGE_BYTES = 1 << 15
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Service:
     def wishes(self, wanted: Wanted, notes: Notes) -> Wishes:
         """How a request wants to be treated."""
         deadline_s = None if wanted.deadline_ms is None else wanted.deadline_ms / 1000
-        return Wishes(wanted.priority, deadline_s, notes.owner)
+        return Wishes(wanted.priority, deadline_s, notes.owner, notes.arrived)
 
     def _show_queue(self) -> None:
         self.metrics.queued.set(self.core.queue.tokens)
@@ -103,9 +108,11 @@ def open_service(settings: Settings, keys: Keys | None = None) -> Service:
     Raises:
         RankRerankError: one cannot be loaded.
     """
+    # before anything is loaded, which takes a while
+    cascades = [CascadeSpec.read(text) for text in settings.cascade]
     models = [ModelSpec.read(text).open(settings.load_options) for text in settings.model]
     named = {model.name: model for model in models}
-    models += [CascadeSpec.read(text).open(named) for text in settings.cascade]
+    models += [cascade.open(named) for cascade in cascades]
     for model in models:
         model.warm_up()
     opened = Keys.read(settings.api_key_file, settings.api_key) if keys is None else keys
@@ -131,15 +138,31 @@ def notes_of(request: Request) -> Notes:
     return notes
 
 
-def body_of(request: Request) -> dict[str, Any]:
-    """The values of a request's body; errors as of read_body."""
-    return read_body(notes_of(request).body)
+async def read_as(request: Request, read: Callable[[dict[str, Any]], Result]) -> Result:
+    """What a request's body says; errors as of read_body.
+
+    Args:
+        request: whose body it is.
+        read: from the body's values.
+    """
+    body = notes_of(request).body
+    return await aside(request, lambda: read(read_body(body)))
+
+
+async def aside(request: Request, work: Callable[[], Result]) -> Result:
+    """Do work for a request, in a thread if its body is large, so that others are heard meanwhile."""
+    return work() if len(notes_of(request).body) <= LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def as_json(value: Any, status: int = 200) -> Response:
     """An answer in JSON; never NaN."""
     content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     return Response(content, status, media_type="application/json")
+
+
+def as_json_numbers(value: Any) -> Response:
+    """An answer in JSON with very many numbers, none of which is NaN: written ten times faster than as_json does."""
+    return Response(to_json(value), media_type="application/json")
 
 
 async def _until_left(request: Request) -> None:

@@ -5,7 +5,7 @@ window, and the windows' rankings merged: hits, ties, relevance, passages, trunc
 to the bit where the reranker's are.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeAlias, cast
@@ -25,14 +25,17 @@ from rank_rerank.rerankers import (
     instructed,
 )
 from rank_rerank.rerankers.blending import FirstStage
-from rank_rerank.rerankers.candidates import distinct_texts
-from rank_rerank.rerankers.long_documents import refuse_long
-from rank_rerank.rerankers.tasks import RankOptions
+from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
+from rank_rerank.rerankers.long_documents import Steps, refuse_long
+from rank_rerank.rerankers.tasks import RankOptions, Task
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
+from rank_rerank.serving.window_length import LONGEST_S
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # hits whose passages are found at once, where their vectors come from a store
 SPAN_HITS = 8
+# chunks of long documents whose vectors are held at once
+MAX_CHUNKS = 128
 # documents that are looked at together for their length
 CHECKED_DOCUMENTS = 64
 
@@ -47,10 +50,17 @@ class Pace:
     Attributes:
         meter: of the work at hand; it learns while the work goes on.
         document_length: tokens that the model reads of a document; None where that is not known.
+        piece_s: how long a piece may take, at this moment.
     """
 
     meter: Meter
     document_length: int | None = None
+    piece_s: Callable[[], float] = lambda: LONGEST_S
+
+    @property
+    def piece_tokens(self) -> int:
+        """How many tokens a piece may have, at this moment."""
+        return self.meter.piece_tokens(self.piece_s())
 
     def cost(self, document: Document, *, whole: bool) -> int:
         """About how many tokens are read of a document; all of it, or what the model reads at once."""
@@ -151,16 +161,17 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
     first_stage = _first_stage(reranker, request, documents, indices)
     request = replace(request, blend=None if first_stage is None else "later")
+    rank = _window_ranker(reranker, request, pace)
     rankings: list[Ranking] = []
     starts = [0]
     while starts[-1] < len(costs) or not rankings:
-        # the meter learns meanwhile, so the size of each window is asked for anew
-        first, end = starts[-1], end_of_piece(costs, starts[-1], pace.meter.piece_tokens)
-        ranking = answer(reranker, replace(request, documents=documents[first:end], top_k=None))
+        # the meter learns meanwhile and others come, so the size of each window is asked for anew
+        first, end = starts[-1], end_of_piece(costs, starts[-1], pace.piece_tokens)
+        ranking, left = yield from _each_step(rank(documents[first:end]), sum(costs[first:end]))
         hits = tuple(replace(hit, index=indices[first + hit.index]) for hit in ranking)
         rankings.append(replace(ranking, hits=hits))
         starts.append(end)
-        yield sum(costs[first:end])
+        yield left
     merged = _merge(rankings, repeats_query=isinstance(reranker, CrossEncoderReranker))
     if first_stage is not None and isinstance(reranker, ColbertReranker):
         merged = reranker.scale.blend_ranking(merged, first_stage)
@@ -177,6 +188,43 @@ def _first_stage(
         position_of = {index: position for position, index in enumerate(indices)}
         documents = [documents[position_of[index]] for index in range(len(documents))]
     return FirstStage.of(documents, request.blend, reranker.scale.combination)
+
+
+def _window_ranker(reranker: Reranker, request: RerankRequest, pace: Pace) -> Callable[[Sequence[Document]], Steps]:
+    """What ranks a window by the request's query; late interaction encodes the query only once."""
+    if not isinstance(reranker, ColbertReranker):
+        return lambda window: _in_one_step(lambda: answer(reranker, replace(request, documents=window, top_k=None)))
+    options = RankOptions(
+        None, request.store, request.spans, request.long_documents, show_progress=False, blend=request.blend
+    )
+    query = read_query(request.query, request.documents)
+    embeddings = reranker.encoder.encode_query(query)
+    length = (options.chunking and options.chunking.length) or pace.document_length or 1
+
+    def rank(window: Sequence[Document]) -> Steps:
+        task = Task(query, embeddings, read_candidates(window, "documents", request.store), "documents")
+        # a document in chunks may be longer than any window
+        return reranker.rank_in_steps(task, options, lambda: min(MAX_CHUNKS, max(1, pace.piece_tokens // length)))
+
+    return rank
+
+
+def _in_one_step(rank: Callable[[], Ranking]) -> Steps:
+    return rank()
+    yield 1.0  # what makes it a generator
+
+
+def _each_step(steps: Steps, cost: int) -> Generator[int, None, tuple[Ranking, int]]:
+    """Yield what each step cost but for the last one; the ranking, and what is left of the cost."""
+    done = 0
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as end:
+            return end.value, cost - done
+        part = min(int(share * cost), cost - done)
+        done += part
+        yield part
 
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:

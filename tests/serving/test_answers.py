@@ -19,6 +19,8 @@ need_server()
 from rank_rerank.documents import Document
 from rank_rerank.errors import StoreWriteError
 from rank_rerank.rerankers import RerankRequest, answer
+from rank_rerank.serving import service as service_module
+from rank_rerank.serving.bodies import read_body
 from rank_rerank.serving.engine import Engine
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
@@ -83,7 +85,7 @@ def busy(models, monkeypatch):
 def fix_speed(service, tokens_per_s):
     """Believe a speed, whatever is measured."""
     for meter in service.catalog.default.meters.values():
-        meter._seconds, meter._tokens = 1.0, float(tokens_per_s)
+        meter._seconds, meter._tokens, meter._slowest = 1.0, float(tokens_per_s), float(tokens_per_s)
         meter.take = lambda _tokens, _seconds: None
 
 
@@ -105,6 +107,32 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(busy):
         go.set()
         assert first.result().status == 200
     assert client.get("/health/ready").json["queued_requests"] == 0
+
+
+def test_time_that_reading_takes_counts(models, monkeypatch):
+    def read_slowly(content):
+        time.sleep(0.3)
+        return read_body(content)
+
+    with server_thread(models[:1], max_deadline_s=3600) as (client, _):
+        body = {"query": "a river", "documents": ["b"], "deadline_ms": 250}
+        monkeypatch.setattr(service_module, "read_body", read_slowly)
+        assert client.post("/v1/rerank", body).status == 429
+        assert client.post("/v1/rerank", {**body, "deadline_ms": 3_000_000}).status == 200
+
+
+def test_large_bodies_are_read_beside_the_event_loop(models, monkeypatch):
+    threads = []
+    monkeypatch.setattr(
+        service_module, "read_body", lambda content: threads.append(threading.get_ident()) or read_body(content)
+    )
+    with server_thread(models[:1], deadline_s=3600, max_deadline_s=3600) as (client, _):
+        for count in (1, 1, 10_000):
+            for path, texts in (("/v1/rerank", "documents"), ("/score", "text_2"), ("/encode", "texts")):
+                body = {"query": "a river", "text_1": "a river", texts: ["river " * count]}
+                assert client.post(path, body).status == 200
+    assert len(set(threads[:6])) == 1
+    assert threads[0] not in threads[6:]
 
 
 def test_more_work_than_any_request_may_ask_for_is_refused(models):

@@ -1,6 +1,7 @@
 """The command as a user runs it: a process of its own, its words, its signals, several workers."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,13 +9,14 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from servers import Client, need_server, server_process, until
 
 need_server()
 
-from rank_rerank.serving.server import bind
+from rank_rerank.serving.server import bind, make_config
 from rank_rerank.serving.settings import read_settings
 
 BODY = {"query": "what does a river carry", "documents": ["Cats sleep.", "A river carries water."]}
@@ -67,6 +69,11 @@ def test_small_packets_are_sent_at_once():
         assert listener.proto == socket.IPPROTO_TCP
 
 
+def test_idle_connections_are_kept_longer_than_a_proxy_keeps_them():
+    """nginx keeps idle connections for 60 s; what it sends on one that the server is just closing is lost."""
+    assert make_config(read_settings({}), None).timeout_keep_alive > 60
+
+
 def test_workers_share_the_port_and_their_counts():
     with server_process("--workers", "2", "--metrics", "open") as server:
         for _ in range(12):
@@ -75,7 +82,21 @@ def test_workers_share_the_port_and_their_counts():
         with closing(Client(server.port)) as client:
             # a request is counted once its answer is on the way
             until(lambda: "12.0" in ranked(client.get("/metrics").content.decode()))
+        if workers := worker_processes(server.process.pid):
+            # a worker that dies takes no request along but those it is at, and another takes its turn
+            os.kill(workers[0], signal.SIGKILL)
+            for _ in range(12):
+                with closing(Client(server.port)) as client:
+                    assert client.post("/v1/rerank", BODY).status == 200
+            until(lambda: len({*worker_processes(server.process.pid)} - {workers[0]}) == 2)
         server.stop()
+
+
+def worker_processes(process):
+    """The ids of a server's workers, where the system tells them."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    ids = children.read_text().split() if children.exists() else []
+    return [int(each) for each in ids if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def ranked(counts):

@@ -4,11 +4,12 @@ import json
 import logging
 import socket
 import time
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import need_server, raw, server_thread
+from servers import Client, need_server, raw, server_thread
 
 need_server()
 
@@ -205,6 +206,19 @@ def test_there_are_so_many_connections(models):
         end = time.monotonic() + 10
         while raw(client.port, b"GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")[9:12] != b"200":
             assert time.monotonic() < end
+
+
+def test_a_new_connection_takes_the_place_of_the_one_that_is_idle_longest(models):
+    with server_thread(models[:1], max_connections=2) as (client, _):
+        client.close()
+        first, second = Client(client.port), Client(client.port)
+        with closing(first), closing(second):
+            assert [first.get("/health").status, second.get("/health").status] == [200, 200]
+            idle = [each._connection.sock for each in (first, second)]
+            assert client.get("/health").status == 200
+            assert idle[0].recv(1) == b""
+            idle[1].sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert idle[1].recv(15) == b"HTTP/1.1 200 OK"
 
 
 KEY = "sk-1234567890"

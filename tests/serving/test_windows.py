@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rank_rerank.documents import Document
+from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import DocumentTooLongError, EmptyQueryError
 from rank_rerank.rerankers import CascadeReranker, CascadeStage, RerankRequest, answer
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
@@ -32,8 +33,7 @@ class SmallPieces(Meter):
         super().__init__()
         self._size = size
 
-    @property
-    def piece_tokens(self):
+    def piece_tokens(self, _seconds):
         return self._size
 
 
@@ -78,6 +78,17 @@ def test_a_text_that_comes_again_is_encoded_once(reranker, monkeypatch):
     assert_same(ranking, answer(reranker, request))
 
 
+def test_a_query_is_encoded_once(reranker, monkeypatch):
+    encode, encoded = type(reranker.encoder).encode_query, []
+    monkeypatch.setattr(
+        type(reranker.encoder), "encode_query", lambda self, text: encoded.append(text) or encode(self, text)
+    )
+    for long_documents in ("truncate", "chunk"):
+        request = RerankRequest("heart", ["aspirin", "a cat", "attack"] * 5, long_documents=long_documents)
+        assert run(reranker, request, 1)[1] > 2
+    assert encoded == ["heart"] * 2
+
+
 def test_equal_scores_keep_the_callers_order_though_equal_texts_are_read_together(reranker):
     documents = ["a cat", "aspirin", "a  cat", "a cat", " aspirin ", "aspirin"]
     request = RerankRequest("heart attack", documents)
@@ -91,6 +102,26 @@ def test_long_documents_in_chunks_and_truncated(reranker):
         request = RerankRequest("heart", documents, spans=2, long_documents=long_documents)
         ranking, count = run(reranker, request, 100)
         assert count > 2
+        assert_same(ranking, answer(reranker, request))
+
+
+def test_the_tokens_of_all_pieces_are_what_was_estimated(reranker):
+    documents = [Document("cat " * 300), Document("The heart pumps blood. " * 900), Document("aspirin")]
+    for long_documents in ("truncate", "chunk"):
+        pace = Pace(SmallPieces(600), 512)
+        request = RerankRequest("heart", documents, long_documents=long_documents)
+        tokens = list(rank_in_pieces(reranker, request, pace))
+        assert min(tokens) >= 0
+        assert sum(tokens) == sum(pace.cost(each, whole=long_documents == "chunk") for each in documents)
+
+
+@pytest.mark.parametrize("chunking", [Chunking(), Chunking(score="all_tokens", length=40)])
+def test_a_document_longer_than_a_window_is_read_in_several(reranker, chunking):
+    documents = ["cat " * 300, "The heart pumps blood. " * 900, "aspirin"]
+    request = RerankRequest("heart", documents, spans=2, long_documents=chunking)
+    for size, least in ((600, 10), (10_000, 2)):
+        ranking, count = run(reranker, request, size)
+        assert count >= least
         assert_same(ranking, answer(reranker, request))
 
 
@@ -171,3 +202,18 @@ def test_a_meter_learns_and_forgets():
     for _ in range(30):
         meter.take(100, 1)
     assert meter.tokens_per_s == pytest.approx(100, rel=0.2)
+    assert meter.most_seconds(100) >= meter.seconds(100)
+    # promises follow a slower machine at once, and a faster one after a while
+    for _ in range(20):
+        meter.take(5000, 1)
+    assert meter.tokens_per_s == pytest.approx(5000, rel=0.05)
+    assert meter.most_seconds(5000) > 2
+    for _ in range(400):
+        meter.take(5000, 1)
+    assert meter.most_seconds(5000) == pytest.approx(1, rel=0.05)
+
+
+def test_the_first_measurement_is_believed():
+    meter = Meter(100)
+    meter.take(50_000, 5)
+    assert meter.most_seconds(10_000) == pytest.approx(meter.seconds(10_000))
