@@ -66,6 +66,11 @@ def as_float32(value: Any, name: str) -> AnyArray:
         return array.astype(np.float32, copy=False)
 
 
+def is_iterable(value: Any) -> bool:
+    """Whether there are items to go through; an array without axes has the method for it, and none."""
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) != 0
+
+
 def check_whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
     """Give a whole number back as a plain int: int and NumPy's integers, no bool, no float and no text.
 

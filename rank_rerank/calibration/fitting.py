@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arguments import as_vector, check_choice
 from rank_rerank.arrays import AnyArray, BoolVector, Float64Vector, Int64Vector
-from rank_rerank.calibration.calibration import Calibration, CalibrationMethod, features_of
+from rank_rerank.calibration.calibration import MAX_QUERY_TOKENS, Calibration, CalibrationMethod, features_of
 from rank_rerank.calibration.isotonic import fit_steps
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 
@@ -77,8 +77,8 @@ def check_pairs(
         InvalidArgumentError, NonFiniteError: as for fit_calibration.
     """
     raw, counts = as_vector(scores, "scores"), as_vector(num_query_tokens, "num_query_tokens")
-    if not np.isfinite(counts).all() or (counts != np.floor(counts)).any():
-        raise InvalidArgumentError("num_query_tokens must be whole numbers")
+    if not (np.abs(counts) <= MAX_QUERY_TOKENS).all() or (counts != np.floor(counts)).any():
+        raise InvalidArgumentError(f"num_query_tokens must be whole numbers up to {MAX_QUERY_TOKENS}")
     lengths = counts.astype(np.int64)
     if raw.shape != lengths.shape:
         raise InvalidArgumentError("scores and num_query_tokens must be lists of one length")

@@ -4,6 +4,7 @@ import logging
 from importlib.resources import files
 from pathlib import Path
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.file_hashes import check_hashes
@@ -47,8 +48,8 @@ def find_model(
         InvalidArgumentError: an unknown precision or runtime, an instruction for a model that takes none, or a
             revision of a folder.
     """
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("runtime", runtime, RUNTIMES)
+    check_choice(precision, "precision", PRECISIONS)
+    check_choice(runtime, "runtime", RUNTIMES)
     folder, name = _locate(name_or_folder)
     if folder is None:
         folder = download(name, hub, precision, runtime)
@@ -82,16 +83,6 @@ def find_checkpoint(
             "Use it through rank_rerank.load()"
         )
     return checkpoint
-
-
-def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse an option that is none of those there are.
-
-    Raises:
-        InvalidArgumentError: it is another string, or no string.
-    """
-    if value not in known:
-        raise InvalidArgumentError(f"{name} must be one of {', '.join(known)}")
 
 
 def bundled_folder() -> Path:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
@@ -13,7 +15,7 @@ from rank_rerank.encoding.quantization import (
     quantize,
 )
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,7 @@ class Compression:
         if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
         pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
-        vectors = self.project(as_matrix(pooled.vectors))
+        vectors = self.project(pooled.vectors)
         coarse = quantize(vectors, self.dtype)
         fine = None if self.rescore_dtype is None else quantize(vectors, self.rescore_dtype)
         return CompressedEmbeddings(
@@ -116,9 +118,16 @@ class Compression:
         """Bring vectors of the model, a query's for instance, to the dims of the stored ones.
 
         Raises:
-            ShapeError: the dim does not fit.
+            ShapeError: the dim does not fit, or there are not two axes.
+            InvalidItemError: they are no array of numbers.
+            NonFiniteError: a number is NaN, infinite or beyond float32.
         """
-        return vectors if self.projection is None else self.projection.apply(vectors)
+        if self.projection is not None:
+            return self.projection.apply(vectors)
+        matrix = as_matrix(vectors)
+        if not np.isfinite(matrix).all():
+            raise NonFiniteError("vectors hold NaN, infinity or a number beyond float32")
+        return matrix
 
 
 def _bytes_per_token(dtype: StoredDtype, dim: int) -> int:

@@ -11,10 +11,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from rank_rerank.arguments import check_choice, check_kind, check_path
 from rank_rerank.arrays import AnyArray, as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.errors import FileFormatError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.output_file import open_output
@@ -61,8 +62,8 @@ def arrow_schema(store: EmbeddingStore, dtype: str = "float16") -> Any:
         InvalidArgumentError: dtype is neither "float16" nor "float32".
     """
     arrow = _import()
-    if dtype not in ("float16", "float32"):
-        raise InvalidArgumentError('dtype must be "float16" or "float32"')
+    check_kind(store, "store", EmbeddingStore)
+    check_choice(dtype, "dtype", ("float16", "float32"))
     identity, dim = store.identity, store.compression.stored_dim(store.identity.dim)
     settings = json.loads(identity.settings or "{}")
     facts = {
@@ -100,7 +101,7 @@ def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float
     """
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
     schema = arrow_schema(store, dtype)
-    with open_output(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
+    with open_output(check_path(path, "path")) as file, parquet.ParquetWriter(file, schema) as writer:
         for batch in to_arrow(store, dtype):
             writer.write_batch(batch)
 
@@ -127,6 +128,8 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
     """
     arrow = _import()
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
+    check_kind(store, "store", EmbeddingStore)
+    path = check_path(path, "path")
     try:
         file = parquet.ParquetFile(path)
     except (OSError, arrow.ArrowException) as error:
@@ -157,6 +160,7 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         name: what to call it in an error.
     """
     arrow = _import()
+    check_kind(store, "store", EmbeddingStore)
     if not isinstance(batch, arrow.RecordBatch | arrow.Table):
         raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
     try:

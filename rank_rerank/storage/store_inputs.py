@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, as_float32
+from rank_rerank.arrays import AnyArray, as_float32, is_iterable
 from rank_rerank.documents import list_items, plain_value
 from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -152,7 +152,7 @@ def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: in
         InvalidItemError: they hold no real numbers, or this is no list.
     """
     if not isinstance(embeddings, TokenEmbeddings):
-        if isinstance(embeddings, str | bytes | Mapping) or not hasattr(embeddings, "__iter__"):
+        if isinstance(embeddings, str | bytes | Mapping) or not is_iterable(embeddings):
             raise InvalidItemError("embeddings must be TokenEmbeddings or a list of arrays [num_tokens, dim]")
         matrices = [as_float32(each, f"embeddings[{index}]") for index, each in enumerate(embeddings)]
         embeddings = TokenEmbeddings.from_list(matrices)

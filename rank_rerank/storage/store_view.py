@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from rank_rerank.arguments import check_callback
 from rank_rerank.arrays import BoolVector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
@@ -132,4 +133,4 @@ class StoreView:
         Raises:
             StoreNotFoundError: there is no store.
         """
-        return verify_store(store_folder(folder), progress)
+        return verify_store(store_folder(folder), check_callback(progress, "progress"))
