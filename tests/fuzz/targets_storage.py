@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 from call_targets import Target, always, check_embeddings, check_type, one_of
-from wild_values import DIM, text, vectors
+from wild_values import DIM, of_caller, text, vectors
 
 from rank_rerank import Compression, EmbeddingStore, TokenEmbeddings
 from rank_rerank.errors import RankRerankError
@@ -164,7 +164,7 @@ def making(read):
         ),
         Target(
             "EmbeddingStore.verify_folder",
-            EmbeddingStore.verify_folder,
+            lambda folder, progress: EmbeddingStore.verify_folder(folder, of_caller(progress)),
             {"folder": one_of(read.folder, "/no/such"), "progress": one_of(None, id)},
             weight=0.1,
         ),

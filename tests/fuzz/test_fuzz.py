@@ -6,7 +6,7 @@ import sys
 import fuzz_calls
 import pytest
 from fuzz_child import PARTS
-from fuzz_driver import Record, run_part
+from fuzz_driver import Patience, Record, run_part
 
 import rank_rerank
 from rank_rerank import calibration, encoding, explanation, refinement, scoring, storage
@@ -113,7 +113,7 @@ def public_functions():
 
 
 def test_crashes_hangs_and_faults_are_told_apart_and_cost_one_case_each(tmp_path):
-    record = run_part(Record("selftest", seed=0), tmp_path, 14, hang_s=5)
+    record = run_part(Record("selftest", seed=0), tmp_path, 14, patience=Patience(5, 5))
     assert {key: found.cases for key, found in record.faults.items()} == {
         "selftest | killed by SIGSEGV | ": [3],
         "selftest | hang | ": [5],
