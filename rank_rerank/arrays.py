@@ -4,6 +4,7 @@ A name says the dtype and the axes, as in ``Float32Matrix``: float32, two axes. 
 brackets, outermost axis first.
 """
 
+from mmap import mmap
 from operator import index
 from typing import Any, TypeAlias
 
@@ -64,6 +65,14 @@ def as_float32(value: Any, name: str) -> AnyArray:
     array = as_array(value, name)
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def in_memory(array: AnyArray) -> AnyArray:
+    """The same numbers in memory of this process: a copy of what lies in a mapped file, which may be cut or changed."""
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return array.copy() if isinstance(base, mmap) else array
 
 
 def is_iterable(value: Any) -> bool:

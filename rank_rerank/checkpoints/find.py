@@ -92,12 +92,14 @@ def bundled_folder() -> Path:
 
 def _locate(name_or_folder: object) -> tuple[Path | None, str]:
     """The folder, None for a model of the Hub, and the name."""
-    if name_or_folder is None or name_or_folder == BUNDLED_NAME:
+    if name_or_folder is None:
         return bundled_folder(), BUNDLED_NAME
     if not isinstance(name_or_folder, str | Path):
         raise InvalidArgumentError(
             f"a model is the path of a folder or a name of the Hub, not a value of type {type(name_or_folder).__name__}"
         )
+    if name_or_folder == BUNDLED_NAME:
+        return bundled_folder(), BUNDLED_NAME
     name = str(name_or_folder)
     if name and _is_folder(name_or_folder):
         return Path(name_or_folder).expanduser(), name

@@ -1,6 +1,7 @@
 """A snippet: the passage that answers best, with as much text around it as there is room for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rank_rerank.arrays import check_whole_number, is_iterable
 from rank_rerank.encoding.chunking import SENTENCE_END
@@ -28,8 +29,8 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidItemError(f"the text must be a str, this is {type(text).__name__}")
     max_characters = check_whole_number(max_characters, "max_characters", 1)
-    listed = list(spans) if is_iterable(spans) else [None]
-    if not all(isinstance(span, RelevantSpan) for span in listed):  # pyright: ignore[reportUnnecessaryIsInstance]
+    listed: list[Any] = list(spans) if is_iterable(spans) else [None]
+    if not all(isinstance(span, RelevantSpan) for span in listed):
         raise InvalidItemError("spans must be a list of RelevantSpan, as of hit.spans; where that is None, pass ()")
     if any(not 0 <= span.start < span.end <= len(text) for span in listed):
         raise InvalidArgumentError("a span lies outside the text")
