@@ -1,6 +1,6 @@
 """The folder of a store, from what a user writes."""
 
-from os import sep
+from os import fspath, sep
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ def store_folder(folder: Any) -> Path:
         InvalidArgumentError: it is no path, is empty, holds a NUL, or there is no home.
     """
     path = check_path(folder, "the folder of a store")
-    if str(path) != "~" and not str(path).startswith(f"~{sep}"):
+    name: str = fspath(folder)  # as it was written: "./~" is no home, and a Path of it does not tell
+    if name != "~" and not name.startswith(("~/", f"~{sep}")):
         return path
     try:
         return path.expanduser()
