@@ -86,6 +86,21 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is there, or a link to one; a name that the system refuses, as one too long, is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for such names
+
+
+def is_folder(path: str | Path) -> bool:
+    """Likewise, of folders."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: str | Path) -> bool:
+    """Likewise, of anything."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def check_callback(value: Any, name: str) -> Any:
     """Give a function to call back, or None.
 

@@ -227,6 +227,15 @@ def test_lengths_that_no_query_has_are_refused(tokens):
         fit_calibration(SCORES, [3.0] * 19 + [tokens], [0, 1] * 10)
 
 
+@pytest.mark.parametrize("label", [math.nan, math.inf, -1, 0.5, 2])
+def test_labels_that_are_neither_true_nor_false_are_refused(label):
+    labels = [0, 1] * 9 + [1, label]
+    with pytest.raises(InvalidArgumentError, match="labels must be True or False"):
+        fit_calibration(SCORES, [3] * 20, labels)
+    with pytest.raises(InvalidArgumentError, match="labels must be True or False"):
+        expected_calibration_error(np.linspace(0, 1, 20), labels)
+
+
 def is_finite(found):
     """Whether no number in a result is NaN or infinite."""
     if isinstance(found, float):

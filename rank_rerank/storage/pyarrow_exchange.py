@@ -15,7 +15,7 @@ from rank_rerank.arguments import check_choice, check_kind, check_path
 from rank_rerank.arrays import AnyArray, as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import FileFormatError
+from rank_rerank.errors import FileFormatError, NonFiniteError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.output_file import open_output
@@ -35,13 +35,14 @@ def to_arrow(store: EmbeddingStore, dtype: Literal["float16", "float32"] = "floa
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two.
+        NonFiniteError: a number is beyond float16, where that is asked for.
     """
     arrow = _import()
     schema, ids = arrow_schema(store, dtype), list(store)
     for first in range(0, len(ids), BATCH_DOCUMENTS):
         chosen = ids[first : first + BATCH_DOCUMENTS]
         embeddings = store.get(chosen)
-        flat = arrow.array(np.ascontiguousarray(embeddings.vectors, dtype).reshape(-1))
+        flat = arrow.array(_as_dtype(embeddings.vectors, dtype).reshape(-1))
         rows = arrow.FixedSizeListArray.from_arrays(flat, embeddings.dim)
         tokens = arrow.ListArray.from_arrays(arrow.array(embeddings.offsets.astype(np.int32)), rows)
         documents = store.get_documents(chosen)
@@ -52,6 +53,14 @@ def to_arrow(store: EmbeddingStore, dtype: Literal["float16", "float32"] = "floa
             arrow.array([json.dumps(dict(document.metadata)) for document in documents], arrow.string()),
         ]
         yield arrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_dtype(vectors: AnyArray, dtype: str) -> AnyArray:
+    with np.errstate(over="ignore"):  # refused by name
+        numbers: AnyArray = np.ascontiguousarray(vectors, dtype)
+    if not np.isfinite(numbers).all():
+        raise NonFiniteError('vectors hold numbers beyond float16; pass dtype="float32"')
+    return numbers
 
 
 def arrow_schema(store: EmbeddingStore, dtype: str = "float16") -> Any:
@@ -96,6 +105,7 @@ def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two.
+        NonFiniteError: a number is beyond float16, where that is asked for; what was there is still there.
         FileFormatError: the file cannot be written; what was there is still there.
         StoreFormatError: a document is damaged; likewise.
     """
@@ -177,7 +187,7 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         identifiers,
         embeddings=read_tokens(batch.column("tokens"), name),
         # an empty text with vectors is a text that was not kept
-        texts=texts if texts is not None and all(texts) else None,
+        texts=None if texts is None else [text or None for text in texts],
         metadata=metadata,
     )
 

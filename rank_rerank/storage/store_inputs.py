@@ -166,15 +166,23 @@ def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: in
     return TokenEmbeddings(vectors, embeddings.offsets, embeddings.truncated)
 
 
-def check_texts(texts: Iterable[object], count: int) -> list[str]:
-    """Read texts to encode.
+def check_texts(texts: Iterable[object], count: int, *, may_lack: bool) -> list[str | None]:
+    """Read the texts of documents.
+
+    Args:
+        texts: what the caller passed.
+        count: of the ids.
+        may_lack: None may stand for a text that is not known, as the vectors are.
 
     Raises:
         InvalidItemError: it is a bare string, or an item is no str; the message has its index.
         InvalidTextError: a text holds lone surrogates; the message has its index.
         ShapeError: there are not as many as ids.
     """
-    listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(list_items(texts, "texts", "texts"))]
+    listed = [
+        None if text is None and may_lack else check_text(text, f"texts[{index}]")
+        for index, text in enumerate(list_items(texts, "texts", "texts"))
+    ]
     if len(listed) != count:
         raise ShapeError(f"there are {count} ids, but {len(listed)} texts")
     return listed

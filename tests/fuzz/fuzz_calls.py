@@ -4,6 +4,7 @@ import random
 from itertools import accumulate
 
 import numpy as np
+import targets_evaluation
 import targets_rankings
 import targets_reranking
 import targets_scoring
@@ -24,6 +25,7 @@ def all_targets(folder) -> list[Target]:
         *targets_rankings.TARGETS,
         *targets_reranking.make_targets(folder),
         *targets_storage.make_targets(folder),
+        *targets_evaluation.make_targets(folder),
     ]
 
 
