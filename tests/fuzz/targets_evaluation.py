@@ -1,7 +1,5 @@
 """Public functions that judge rankings: statistics, runs, judgements, options."""
 
-import random
-
 import numpy as np
 from call_targets import Target, always, check_finite, check_probabilities, one_of
 
@@ -135,15 +133,8 @@ def make_targets(folder):
                 weight=0.05,
             )
         )
-    return [*targets, *(takes_evaluation(name) for name in ("check_gate", "diagnose", "sweep", "calibrate_system"))]
+    return targets
 
 
 def drawn_run(rng):
     return evaluation.Run.of("a", rankings(rng))
-
-
-def takes_evaluation(name):
-    """An evaluation takes seconds to make; here it is anything else."""
-    function = getattr(evaluation, name)
-    names = {"check_gate": ("evaluation",)}.get(name, ("evaluation", "system"))
-    return Target(name, function, {each: always(random.Random) for each in names}, weight=0.05)

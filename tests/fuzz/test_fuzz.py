@@ -9,12 +9,12 @@ from fuzz_child import PARTS
 from fuzz_driver import Patience, Record, run_part
 
 import rank_rerank
-from rank_rerank import calibration, encoding, explanation, refinement, scoring, storage
+from rank_rerank import calibration, encoding, evaluation, explanation, refinement, scoring, storage
 
 # how many cases take about a second
 SHORT = {
     "calls": 1500, "folders": 40, "stores": 40, "files": 400, "determinism": 8, "kills": 3,
-    "failing_writes": 60, "flips": 60,
+    "failing_writes": 60, "flips": 60, "requests": 400, "exchange": 60,
 }  # fmt: skip
 LONG_FACTOR = 25
 CLASS_METHODS = (classmethod, staticmethod)
@@ -35,6 +35,14 @@ NOT_CALLED = {
     "without arguments, and called to check results": "EmbeddingStore.compact EmbeddingStore.documents "
     "EmbeddingStore.refresh EmbeddingStore.verify Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
     "Ranking.to_dataframe Ranking.to_jina Ranking.to_tei",
+    "takes an evaluation": "Evaluation.compared Evaluation.table JudgedCandidates.ndcg_at_10 JudgedCandidates.of "
+    "JudgedCandidates.rank JudgedCandidates.read System.mean System.to_dict Timing.of calibrate_system check_gate "
+    "diagnose dump_training render_evaluation sweep write_collection",
+    "a result of an evaluation": "Check Collection Collection.select Comparison Comparison.to_dict Diagnosis "
+    "CollectionFiles.qrel_paths CollectionFiles.query_paths CollectionFiles.corpus_paths Diagnosis.gains Gate Interval "
+    "Diagnosis.groups Diagnosis.losses Diagnosis.to_dict Evaluation Evaluation.to_dict FittedCalibration Gate.to_dict "
+    "FittedCalibration.to_dict JudgedCandidates JudgedRank QueryChange RankedIds RankedIds.first Run Run.first Run.ids "
+    "Run.select Setting Sweep Sweep.table Sweep.to_dict System Threshold Timing TrainingDump",
     "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts ModelIdentity.of "
     "CascadeReranker.later_stages Ranking.filled "
     "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
@@ -47,12 +55,14 @@ NOT_CALLED = {
     "needs another package": "add_arrow add_from_lancedb add_from_qdrant add_parquet save_heat_map to_arrow "
     "to_lancedb to_qdrant write_parquet",
 }
-FACES = (rank_rerank, calibration, encoding, explanation, refinement, scoring, storage)
+FACES = (rank_rerank, calibration, encoding, evaluation, explanation, refinement, scoring, storage)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="children are watched by signals")
 
 
 def search(part, folder, num_cases):
+    for package in PARTS[part]:
+        pytest.importorskip(package, reason=f"the part {part} needs {package}")
     record = run_part(Record(part, seed=1), folder, num_cases)
     assert sum(record.tally.values()) == num_cases
     return {key: (found.cases, found.message) for key, found in record.faults.items()}
