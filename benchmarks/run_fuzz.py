@@ -4,10 +4,11 @@ usage: python benchmarks/run_fuzz.py --minutes 60 --folder FOLDER     (needs the
        python benchmarks/run_fuzz.py --part calls --case 4711          tries one case here, and shows what comes of it
 
 The parts are those of ``tests/fuzz/``: calls of public functions, damaged model folders, damaged stores, candidate
-files, groups of texts on every vector path and several threads, killed writers, failing writes, flipped bits. Cases are
-drawn from the seed and their number, and run in child processes: a crash or a hang is a fault of one case. The time is
-shared among the parts that have not reached their goal. FOLDER holds what was done, and the same command goes on from
-there. The summary goes to ``benchmarks/results/run_fuzz.json``.
+files, groups of texts on every vector path and several threads, killed writers, failing writes, flipped bits, requests
+to the server (extra "server"), tables of other programs (extra "arrow"); a part whose packages are missing is left out.
+Cases are drawn from the seed and their number, and run in child processes: a crash or a hang is a fault of one case.
+The time is shared among the parts that have not reached their goal. FOLDER holds what was done, and the same command
+goes on from there. The summary goes to ``benchmarks/results/run_fuzz.json``.
 """
 
 import argparse
@@ -16,13 +17,14 @@ import signal
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from workloads import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("", "fuzz", "storage"))]
 from fuzz_child import PARTS, judge, open_part
 from fuzz_driver import Record, run_part
 
@@ -30,10 +32,11 @@ from rank_rerank.kernels.processor import usable_vector_paths
 
 # a group of texts is a case on each vector path; failing writes: each call of each change, each kind, four times
 GOALS = {
-    "calls": 1_000_000, "folders": 5_000, "stores": 5_000, "files": 200_000,
+    "calls": 1_000_000, "folders": 5_000, "stores": 5_000, "files": 50_000,
     "determinism": 2_000 * len(usable_vector_paths()), "kills": 500, "failing_writes": 2_400, "flips": 2_000,
+    "requests": 50_000, "exchange": 10_000,
 }  # fmt: skip
-TURN_S = 60.0
+TURN_S = 150.0  # a child takes seconds to start
 
 
 def main() -> None:
@@ -66,7 +69,7 @@ def read_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.case is not None and len(arguments.part or ()) != 1:
         parser.error("--case needs one --part")
-    arguments.part = arguments.part or list(PARTS)
+    arguments.part = arguments.part or [part for part, needed in PARTS.items() if all(map(find_spec, needed))]
     return arguments
 
 

@@ -6,7 +6,9 @@ on, or raises InvalidArgumentError with the argument's name.
 """
 
 import math
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,6 +86,32 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is there, or a link to one; a name that the system refuses, as one too long, is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for such names
+
+
+def is_folder(path: str | Path) -> bool:
+    """Likewise, of folders."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: str | Path) -> bool:
+    """Likewise, of anything."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def check_callback(value: Any, name: str) -> Any:
+    """Give a function to call back, or None.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    if value is not None and not callable(value):
+        raise InvalidArgumentError(f"{name} must be a function or None, not of type {type(value).__name__}")
+    return value
+
+
 def check_kind(value: Any, name: str, kind: type[Kind]) -> Kind:
     """Give an object back if it is of a class.
 
@@ -93,6 +121,31 @@ def check_kind(value: Any, name: str, kind: type[Kind]) -> Kind:
     if not isinstance(value, kind):
         raise InvalidArgumentError(f"{name} must be a {kind.__name__}, not of type {type(value).__name__}")
     return value
+
+
+def check_path(value: Any, name: str) -> Path:
+    """Give the path of a file or folder back as a Path: from a str or what stands for one (os.PathLike).
+
+    Args:
+        value: what the caller passed.
+        name: what to call it in an error.
+
+    Raises:
+        InvalidArgumentError: it is another thing, bytes too; is empty, or has characters that no file's name can have.
+    """
+    try:
+        text = os.fspath(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{name} must be a str or a Path, not of type {type(value).__name__}") from None
+    if not isinstance(text, str):
+        raise InvalidArgumentError(f"{name} must be a str or a Path, not {type(text).__name__}: os.fsdecode(path)")
+    try:
+        is_name = bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise InvalidArgumentError(f"{name} must not be empty, nor have characters that no file's name can have")
+    return Path(text)
 
 
 def _range(least: float, most: float) -> str:

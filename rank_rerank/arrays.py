@@ -5,6 +5,7 @@ brackets, outermost axis first.
 """
 
 import sys
+from mmap import mmap
 from operator import index
 from typing import Any, TypeAlias
 
@@ -71,6 +72,19 @@ def as_float32(value: Any, name: str) -> AnyArray:
     array = as_array(value, name)
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def in_memory(array: AnyArray) -> AnyArray:
+    """The same numbers in memory of this process: a copy of what lies in a mapped file, which may be cut or changed."""
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return array.copy() if isinstance(base, mmap) else array
+
+
+def is_iterable(value: Any) -> bool:
+    """Whether there are items to go through; an array without axes has the method for it, and none."""
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) != 0
 
 
 def check_whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:

@@ -4,20 +4,32 @@ import contextlib
 import math
 import warnings
 
+import model_folders
 import numpy as np
 import pytest
 
 import rank_rerank
 from rank_rerank import refinement
-from rank_rerank.arguments import check_choice, check_flag, check_kind, check_number
+from rank_rerank.arguments import check_callback, check_choice, check_flag, check_kind, check_number, check_path
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.documents import Document
-from rank_rerank.errors import InputError, InvalidArgumentError, InvalidItemError, NonFiniteError
+from rank_rerank.encoding import Compression, Pooling, Projection, TokenEmbeddings, normalize_rows, pool
+from rank_rerank.errors import (
+    InputError,
+    InvalidArgumentError,
+    InvalidItemError,
+    InvalidTextError,
+    NonFiniteError,
+    RankRerankError,
+)
+from rank_rerank.explanation import render_report, save_heat_map
 from rank_rerank.explanation.snippets import find_snippet
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import RerankRequest
 from rank_rerank.rerankers.tasks import RankOptions
+from rank_rerank.scoring import CrossEncoder
+from rank_rerank.storage import EmbeddingStore, ModelIdentity, hold_in_memory
 
 STRANGE = [
     None, "2", b"x", "none", 2.5, math.nan, math.inf, -math.inf, True, -1, 0, 10**400, 1j, [], [1], [None], {}, (), {1},
@@ -30,6 +42,8 @@ HITS = tuple(
 )
 RANKING = Ranking("q", HITS)
 VECTORS = np.eye(3)
+ROWS = TokenEmbeddings.from_list([VECTORS])
+MODEL = ModelIdentity.foreign("m", 3)
 CALIBRATION = Calibration(1.0, 0.0, 0.0)
 SCORES = np.arange(20.0)
 CALLS = {
@@ -86,6 +100,31 @@ CALLS = {
     "snippet": lambda value: find_snippet(value, ()),
     "snippet spans": lambda value: find_snippet("text", [value]),
     "snippet characters": lambda value: find_snippet("text", (), max_characters=value),
+    "snippet list": lambda value: find_snippet("text", value),
+    "report": lambda value: render_report(value, ()),
+    "report explanations": lambda value: render_report("q", value),
+    "report hits": lambda value: render_report("q", (), value),
+    "calibration file": Calibration.read,
+    "calibration saved": lambda value: CALIBRATION.save(check_path(value, "path") / "no/such/folder"),
+    "heat map": lambda value: save_heat_map(None, value),
+    "normalize": normalize_rows,
+    "from_list": TokenEmbeddings.from_list,
+    "projection applied": Projection(3, 2).apply,
+    "projection by a matrix": Projection(3, 2, np.eye(3, 2)).apply,
+    "compression projects": Compression().project,
+    "pool normalize": lambda value: pool(ROWS, Pooling(2, "sequential"), normalize=value),
+    "held": lambda value: hold_in_memory(value, Compression(), MODEL),
+    "held compression": lambda value: hold_in_memory(ROWS, value, MODEL),
+    "held identity": lambda value: hold_in_memory(ROWS, Compression(), value),
+    "identity": MODEL.check,
+    "store verified": EmbeddingStore.verify_folder,
+    "store opened": EmbeddingStore.open,
+    "trusted": lambda value: rank_rerank.maxsim(VECTORS, [VECTORS], trusted=value),
+    "many queries": lambda value: rank_rerank.scoring.maxsim_many(value, [VECTORS]),
+    "loaded precision": lambda value: rank_rerank.load(precision=value),
+    "loaded runtime": lambda value: rank_rerank.load(runtime=value),
+    "path": lambda value: check_path(value, "x"),
+    "callback": lambda value: check_callback(value, "x"),
     "options top_k": lambda value: RankOptions(top_k=value),
     "options store": lambda value: RankOptions(store=value),
     "options spans": lambda value: RankOptions(spans=value),
@@ -112,7 +151,7 @@ def test_strange_values_are_read_or_refused_by_a_typed_error(name):
     for value in STRANGE:
         try:
             found = CALLS[name](value)
-        except InputError as error:
+        except RankRerankError as error:
             refused += "0x" not in str(error)  # no address of an object
         else:
             assert is_finite(found)
@@ -133,6 +172,68 @@ def test_strange_values_into_a_reranker(reranker, name):
     for value in STRANGE:
         with contextlib.suppress(InputError):
             calls[name](value)
+
+
+@pytest.mark.parametrize("name", ["query", "documents", "one document"])
+def test_strange_values_into_a_cross_encoder(tmp_path, name):
+    encoder = CrossEncoder.from_pretrained(model_folders.write_cross_encoder(tmp_path), device="cpu")
+    calls = {
+        "query": lambda value: encoder.score(value, ["a"]),
+        "documents": lambda value: encoder.score("whale", value),
+        "one document": lambda value: encoder.score("whale", ["a", value]),
+    }
+    for value in STRANGE:
+        with contextlib.suppress(InputError):
+            assert is_finite(calls[name](value).relevance)
+    with pytest.raises(InvalidTextError, match="surrogate"):
+        calls[name]("\ud800" if name != "documents" else ["\ud800"])
+
+
+@pytest.mark.parametrize("extreme", [math.nan, math.inf, -math.inf, 1e39])
+@pytest.mark.parametrize(
+    "call",
+    [
+        normalize_rows, Projection(3, 2).apply, Projection(3, 2, np.eye(3, 2)).apply, Compression().project,
+        Compression(projection=Projection(3, 1)).project,
+    ],
+)  # fmt: skip
+def test_vectors_that_are_not_finite_are_refused_where_they_become_a_result(call, extreme):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NonFiniteError):
+            call(np.array([[1.0, 0, 0], [extreme, 1, 1]]))
+
+
+def test_products_beyond_float32_are_refused():
+    square = Projection(2, 2, np.array([[0.7, 0.7], [0.7, -0.7]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NonFiniteError):
+            square.apply(np.array([[3.4e38, 3.4e38]], np.float32))
+    assert np.isfinite(normalize_rows(np.full((1, 2), 3.4e38))).all()
+
+
+def test_a_report_is_of_one_query(reranker):
+    explanation = reranker.explain("whale", "a whale")
+    with pytest.raises(InvalidArgumentError, match="another query"):
+        render_report("river", [explanation])
+    hits = reranker.rerank("whale", ["a whale"])
+    assert render_report("whale", iter([explanation]), hits) == render_report("whale", [explanation], hits.hits)
+
+
+@pytest.mark.parametrize("tokens", [2**63, -1, 1e300, 0.5])
+def test_lengths_that_no_query_has_are_refused(tokens):
+    with pytest.raises(InvalidArgumentError):
+        fit_calibration(SCORES, [3.0] * 19 + [tokens], [0, 1] * 10)
+
+
+@pytest.mark.parametrize("label", [math.nan, math.inf, -1, 0.5, 2])
+def test_labels_that_are_neither_true_nor_false_are_refused(label):
+    labels = [0, 1] * 9 + [1, label]
+    with pytest.raises(InvalidArgumentError, match="labels must be True or False"):
+        fit_calibration(SCORES, [3] * 20, labels)
+    with pytest.raises(InvalidArgumentError, match="labels must be True or False"):
+        expected_calibration_error(np.linspace(0, 1, 20), labels)
 
 
 def is_finite(found):
@@ -198,6 +299,13 @@ def test_messages_name_the_argument_the_range_and_what_came():
         (lambda: check_number(3, "weight", most=2), "weight must be a number of 2 or less, not 3"),
         (lambda: check_choice("c", "method", ("a", "b")), 'method must be one of "a", "b"'),
         (lambda: check_flag(1, "strict"), "strict must be True or False, not of type int"),
+        (lambda: check_path(1, "path"), "path must be a str or a Path, not of type int"),
+        (lambda: check_path(b"a", "path"), "path must be a str or a Path, not bytes: os.fsdecode(path)"),
+        (
+            lambda: check_path("a\ud800", "path"),
+            "path must not be empty, nor have characters that no file's name can have",
+        ),
+        (lambda: check_callback(1, "progress"), "progress must be a function or None, not of type int"),
         (lambda: check_kind(1, "ranking", Ranking), "ranking must be a Ranking, not of type int"),
     ):
         with pytest.raises(InvalidArgumentError) as caught:

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arguments import as_vector, check_kind, check_number
+from rank_rerank.arguments import as_vector, check_kind, check_number, check_path
 from rank_rerank.arrays import AnyArray, Float32Vector, Float64Vector, check_whole_number
 from rank_rerank.calibration.combination import Combination
 from rank_rerank.calibration.isotonic import Steps, read_steps
@@ -110,13 +110,14 @@ class Calibration:
 
         Raises:
             FileFormatError: it cannot be written.
+            InvalidArgumentError: path is none.
         """
         values = asdict(self)
         for name in ("steps", "combination"):
             if not values[name]:
                 del values[name]
         values[CHECKSUM_KEY] = _checksum(values)
-        with open_output(Path(path)) as file:
+        with open_output(check_path(path, "path")) as file:
             file.write((json.dumps(values, indent=1) + "\n").encode())
 
     @classmethod
@@ -125,12 +126,14 @@ class Calibration:
 
         Raises:
             CheckpointFormatError: the file is damaged, or does not fit the checksum in it.
+            InvalidArgumentError: path is none.
         """
-        settings = JsonSettings(Path(path))
+        file = check_path(path, "path")
+        settings = JsonSettings(file)
         values = {key: settings.get_value(key) for key in settings.keys() if key != CHECKSUM_KEY}  # noqa: SIM118
         if CHECKSUM_KEY in settings and settings.get(CHECKSUM_KEY, "") != _checksum(values):
             raise CheckpointFormatError(
-                f"{Path(path).name} does not fit the checksum in it. Restore it from a copy; after a change by hand "
+                f"{file.name} does not fit the checksum in it. Restore it from a copy; after a change by hand "
                 f'take "{CHECKSUM_KEY}" out'
             )
         numbers = {key: settings.get(key, math.nan) for key in ("slope", "length_slope", "intercept")}
@@ -144,7 +147,7 @@ class Calibration:
                 combination=_read_combination(settings),
             )
         except InvalidArgumentError as problem:
-            raise CheckpointFormatError(f"{Path(path).name}: {problem}") from None
+            raise CheckpointFormatError(f"{file.name}: {problem}") from None
 
 
 def mean_similarity(scores: Float32Vector, num_query_tokens: int) -> Float32Vector:

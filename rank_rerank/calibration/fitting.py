@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arguments import as_vector, check_choice
 from rank_rerank.arrays import AnyArray, BoolVector, Float64Vector, Int64Vector
-from rank_rerank.calibration.calibration import Calibration, CalibrationMethod, features_of
+from rank_rerank.calibration.calibration import MAX_QUERY_TOKENS, Calibration, CalibrationMethod, features_of
 from rank_rerank.calibration.isotonic import fit_steps
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 
@@ -25,17 +25,17 @@ def fit_calibration(
     Args:
         scores: [num_pairs], raw; pairs with an empty document, whose score is minus infinity, are left out.
         num_query_tokens: [num_pairs].
-        labels: [num_pairs], whether the document answers the query.
+        labels: [num_pairs], whether the document answers the query: True or 1, False or 0.
         method: "platt" for the sigmoid; "isotonic" for steps over its logit.
 
     Raises:
-        InvalidArgumentError: the three differ in length, there are fewer than 16 pairs, only one kind of label, higher
-            scores do not go with the label, or the method is unknown.
+        InvalidArgumentError: the three differ in length, there are fewer than 16 pairs, only one kind of label or
+            another value, higher scores do not go with the label, or the method is unknown.
         NonFiniteError: a score is NaN or plus infinity.
     """
     check_choice(method, "method", ("platt", "isotonic"))
     raw, lengths, kept = check_pairs(scores, num_query_tokens)
-    answers = as_vector(labels, "labels").astype(np.bool_)
+    answers = _as_labels(labels)
     if answers.shape != kept.shape:
         raise InvalidArgumentError("scores, num_query_tokens and labels must be lists of one length")
     answers = answers[kept]
@@ -77,8 +77,8 @@ def check_pairs(
         InvalidArgumentError, NonFiniteError: as for fit_calibration.
     """
     raw, counts = as_vector(scores, "scores"), as_vector(num_query_tokens, "num_query_tokens")
-    if not np.isfinite(counts).all() or (counts != np.floor(counts)).any():
-        raise InvalidArgumentError("num_query_tokens must be whole numbers")
+    if not (np.abs(counts) <= MAX_QUERY_TOKENS).all() or (counts != np.floor(counts)).any():
+        raise InvalidArgumentError(f"num_query_tokens must be whole numbers up to {MAX_QUERY_TOKENS}")
     lengths = counts.astype(np.int64)
     if raw.shape != lengths.shape:
         raise InvalidArgumentError("scores and num_query_tokens must be lists of one length")
@@ -101,9 +101,9 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray) -> flo
 
     Raises:
         InvalidItemError, ShapeError: they are no two lists of numbers of one length.
-        InvalidArgumentError: a probability is not from 0 to 1.
+        InvalidArgumentError: a probability is not from 0 to 1, or a label neither True nor False.
     """
-    predictions, answers = as_vector(probabilities, "probabilities"), as_vector(labels, "labels")
+    predictions, answers = as_vector(probabilities, "probabilities"), _as_labels(labels)
     if predictions.shape != answers.shape:
         raise ShapeError("probabilities and labels must be lists of one length")
     if not ((predictions >= 0) & (predictions <= 1)).all():
@@ -113,6 +113,19 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray) -> flo
     predicted = np.bincount(bins, weights=predictions, minlength=NUM_BINS)
     observed = np.bincount(bins, weights=answers, minlength=NUM_BINS)
     return float(np.abs(predicted - observed).sum() / max(1, counts.sum()))
+
+
+def _as_labels(labels: AnyArray) -> BoolVector:
+    """Read labels: True or 1, False or 0; what is neither, as −1 or a missing value, says nothing.
+
+    Raises:
+        InvalidItemError, ShapeError: they are no list of numbers.
+        InvalidArgumentError: one is neither.
+    """
+    numbers = as_vector(labels, "labels")
+    if not ((numbers == 0) | (numbers == 1)).all():
+        raise InvalidArgumentError("labels must be True or False, or 1 and 0")
+    return numbers == 1
 
 
 def _fit(features: AnyArray, targets: Float64Vector) -> Float64Vector:

@@ -4,6 +4,7 @@ import logging
 from importlib.resources import files
 from pathlib import Path
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.file_hashes import check_hashes
@@ -47,8 +48,8 @@ def find_model(
         InvalidArgumentError: an unknown precision or runtime, an instruction for a model that takes none, or a
             revision of a folder.
     """
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("runtime", runtime, RUNTIMES)
+    check_choice(precision, "precision", PRECISIONS)
+    check_choice(runtime, "runtime", RUNTIMES)
     folder, name = _locate(name_or_folder)
     if folder is None:
         folder = download(name, hub, precision, runtime)
@@ -84,16 +85,6 @@ def find_checkpoint(
     return checkpoint
 
 
-def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse an option that is none of those there are.
-
-    Raises:
-        InvalidArgumentError: it is another string, or no string.
-    """
-    if value not in known:
-        raise InvalidArgumentError(f"{name} must be one of {', '.join(known)}")
-
-
 def bundled_folder() -> Path:
     """Where the bundled model lies."""
     return Path(str(files("rank_rerank.bundled")))
@@ -101,12 +92,14 @@ def bundled_folder() -> Path:
 
 def _locate(name_or_folder: object) -> tuple[Path | None, str]:
     """The folder, None for a model of the Hub, and the name."""
-    if name_or_folder is None or name_or_folder == BUNDLED_NAME:
+    if name_or_folder is None:
         return bundled_folder(), BUNDLED_NAME
     if not isinstance(name_or_folder, str | Path):
         raise InvalidArgumentError(
             f"a model is the path of a folder or a name of the Hub, not a value of type {type(name_or_folder).__name__}"
         )
+    if name_or_folder == BUNDLED_NAME:
+        return bundled_folder(), BUNDLED_NAME
     name = str(name_or_folder)
     if name and _is_folder(name_or_folder):
         return Path(name_or_folder).expanduser(), name

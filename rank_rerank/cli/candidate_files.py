@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rank_rerank.arguments import is_file
 from rank_rerank.cli.records import JSON_LINES, LINES, RECORDS, TABLES, Columns
 from rank_rerank.cli.terminal import say
 from rank_rerank.cli.text_files import STANDARD_INPUT, name_of, numbered_lines, read_head
@@ -72,7 +73,7 @@ def count_documents(paths: Sequence[str], file_format: FileFormat | None = None)
     Raises:
         FileFormatError: as for read_candidates, of what the count depends on.
     """
-    if not all(path != STANDARD_INPUT and Path(path).is_file() for path in paths):
+    if not all(path != STANDARD_INPUT and is_file(path) for path in paths):
         return None
     file_format = file_format or FileFormat()
     return sum(_count(path, file_format) for path in paths)

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from rank_rerank.arguments import is_there
 from rank_rerank.cli.candidate_files import FileFormat, count_documents
 from rank_rerank.cli.corpus_estimate import estimate
 from rank_rerank.cli.corpus_files import stream_corpus
@@ -92,15 +93,15 @@ def run_encode(options: EncodeOptions) -> None:
     """
     if not options.files and sys.stdin.isatty():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
-    is_there = (Path(options.store) / MANIFEST_FILE).exists()
-    if is_there:
+    has_store = is_there(Path(options.store) / MANIFEST_FILE)
+    if has_store:
         _refuse_other_compression(options)
     encoder = load_encoder(options.loading)
     files = options.files or (STANDARD_INPUT,)
     num_documents = count_documents(files, options.file_format)
     documents = stream_corpus(files, options.file_format)
     first = list(islice(documents, FITTING_DOCUMENTS))
-    if is_there:
+    if has_store:
         store = EmbeddingStore.open(options.store, encoder)
     else:
         compression = choose_compression(options.compression, encoder, first)

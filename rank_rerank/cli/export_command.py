@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rank_rerank.arguments import is_there
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import ExportError, FileFormatError
@@ -37,7 +38,7 @@ def run_export(options: ExportOptions) -> None:
     """
     output = options.output
     texts = None if options.texts is None else _read_lines(Path(options.texts))
-    if Path(output).exists():
+    if is_there(output):
         raise ExportError(f"{output} exists already; name a folder that does not")
     judge = None if options.judge is None else JudgedCandidates.read(Path(options.judge))
     checkpoint = replace(options.loading, runtime=RuntimeOptions(runtime="torch")).find()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rank_rerank.arguments import is_folder, is_there
 from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.output_file import open_output
@@ -19,13 +20,13 @@ def check_output(output: Path, files: Sequence[str]) -> Path:
     if any(name != STANDARD_INPUT and _is_same_file(output, Path(name)) for name in files):
         raise InvalidArgumentError(f"{output} is read and cannot be written too. Choose another --output")
     target = Path(os.path.realpath(output))  # of a link, what it points to
-    if output.is_dir() or not (output.exists() or target.parent.is_dir()):
+    if is_folder(output) or not (is_there(output) or is_folder(target.parent)):
         raise FileFormatError(f"{output} cannot be written: it is a folder, or its folder is missing")
     return output
 
 
 def _is_same_file(output: Path, source: Path) -> bool:
-    return output.exists() and source.exists() and output.samefile(source)
+    return is_there(output) and is_there(source) and output.samefile(source)
 
 
 def write_atomically(output: Path, lines: Iterator[str]) -> None:

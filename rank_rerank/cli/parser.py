@@ -273,10 +273,11 @@ def _add_export(commands: _Commands) -> None:
     export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
     convert = commands.add_parser(
         "convert",
-        help="turn a pytorch_model.bin into model.safetensors, once",
+        help="turn a pytorch_model.bin into model.safetensors and a vocab.txt into tokenizer.json, once",
         description=(
-            "Copy the folder MODEL to OUTPUT with every pytorch_model.bin as model.safetensors. A pickle can run code: "
-            'convert only files whose origin you trust. Needs the extra "export".'
+            "Copy the folder MODEL to OUTPUT with every pytorch_model.bin as model.safetensors, and with a "
+            "tokenizer.json made from its vocab.txt where it has none. A pickle can run code: convert only files whose "
+            'origin you trust. Needs the extra "export".'
         ),
     )
     for command in (export, convert):

@@ -16,7 +16,7 @@ from rank_rerank.encoding.quantization import (
     quantize,
 )
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +107,8 @@ class Compression:
         if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
         pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
-        vectors = self.project(as_matrix(pooled.vectors))
-        whole = vectors if self.pooling is None else self.project(as_matrix(embeddings.vectors))
+        vectors = self.project(pooled.vectors)
+        whole = vectors if self.pooling is None else self.project(embeddings.vectors)
         coarse = quantize(vectors, self.dtype)
         fine = None if self.rescore_dtype is None else quantize(vectors, self.rescore_dtype)
         return CompressedEmbeddings(
@@ -124,9 +124,16 @@ class Compression:
         """Bring vectors of the model, a query's for instance, to the dims of the stored ones.
 
         Raises:
-            ShapeError: the dim does not fit.
+            ShapeError: the dim does not fit, or there are not two axes.
+            InvalidItemError: they are no array of numbers.
+            NonFiniteError: a number is NaN, infinite or beyond float32.
         """
-        return vectors if self.projection is None else self.projection.apply(vectors)
+        if self.projection is not None:
+            return self.projection.apply(vectors)
+        matrix = as_matrix(vectors)
+        if not np.isfinite(matrix).all():
+            raise NonFiniteError("vectors hold NaN, infinity or a number beyond float32")
+        return matrix
 
 
 def _bytes_per_token(dtype: StoredDtype, dim: int) -> int:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from rank_rerank.arguments import check_flag
 from rank_rerank.arrays import Float32Matrix, Int64Vector, check_whole_number
 from rank_rerank.encoding.projection import as_matrix, normalize_rows
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
@@ -59,12 +60,13 @@ def pool(embeddings: TokenEmbeddings, pooling: Pooling, *, normalize: bool = Tru
     Raises:
         NonFiniteError: a vector, or a similarity of two, is NaN or infinite.
         InvalidItemError: embeddings are no TokenEmbeddings, or their vectors no array in main memory.
-        InvalidArgumentError: pooling is no Pooling.
+        InvalidArgumentError: pooling is no Pooling, or normalize neither True nor False.
     """
     if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
     if not isinstance(pooling, Pooling):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError(f"pooling must be a Pooling, not {type(pooling).__name__}")
+    check_flag(normalize, "normalize")
     if pooling.factor == 1:
         return embeddings
     matrix = as_matrix(embeddings.vectors)

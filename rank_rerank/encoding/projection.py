@@ -92,6 +92,7 @@ class Projection:
         Raises:
             ShapeError: the vectors have another dim.
             InvalidItemError: they are no array of numbers.
+            NonFiniteError: a number that is kept is NaN, infinite or beyond float32, before or after.
         """
         vectors = as_matrix(vectors)
         if vectors.shape[1] != self.dim:
@@ -102,12 +103,26 @@ class Projection:
 
 def _multiply_rows(vectors: Float32Matrix, matrix: Float32Matrix) -> Float32Matrix:
     """The product of each row with a matrix, a row at a time: in one large product a row's bits depend on its place."""
-    return np.matmul(vectors[:, None, :], matrix)[:, 0]  # [num_tokens, projected_dim]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with the rest
+        return np.matmul(vectors[:, None, :], matrix)[:, 0]  # [num_tokens, projected_dim]
 
 
 def normalize_rows(vectors: Float32Matrix) -> Float32Matrix:
-    """Bring each row to unit length; a row of zeros stays zero: [num_tokens, dim] float32."""
-    with np.errstate(over="ignore", under="ignore"):
+    """Bring each row to unit length; a row of zeros stays zero.
+
+    Args:
+        vectors: [num_tokens, dim] numbers.
+
+    Returns:
+        [num_tokens, dim] float32.
+
+    Raises:
+        ShapeError: they have another number of axes.
+        InvalidItemError: they are no array of numbers.
+        NonFiniteError: one is NaN, infinite or beyond float32.
+    """
+    vectors = as_matrix(vectors)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         norms = np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32))
     if not bool(((norms >= SMALLEST_NORM) & np.isfinite(norms)).all()):
         vectors, norms = _scale_extremes(vectors, norms)
@@ -128,8 +143,14 @@ def as_matrix(vectors: Any) -> Float32Matrix:
 
 
 def _scale_extremes(vectors: Float32Matrix, norms: AnyArray) -> tuple[Float32Matrix, AnyArray]:
-    """Rows whose squares float32 cannot hold, divided by their largest number, with the norms that they have then."""
+    """Rows whose squares float32 cannot hold, divided by their largest number, with the norms that they have then.
+
+    Raises:
+        NonFiniteError: there is a number that is not finite.
+    """
     largest = np.abs(vectors).max(axis=1, initial=0)
-    is_extreme = (largest > 0) & np.isfinite(largest) & ~((norms >= SMALLEST_NORM) & np.isfinite(norms))
+    if not np.isfinite(largest).all():
+        raise NonFiniteError("vectors hold NaN, infinity or a number beyond float32")
+    is_extreme = (largest > 0) & ~((norms >= SMALLEST_NORM) & np.isfinite(norms))
     vectors = np.where(is_extreme[:, None], vectors / np.where(is_extreme, largest, 1)[:, None], vectors)
     return vectors, np.where(is_extreme, np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32)), norms)

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int32Matrix, Int64Vector, as_array, is_masked
+from rank_rerank.arrays import (
+    AnyArray,
+    BoolVector,
+    Float32Vector,
+    Int32Matrix,
+    Int64Vector,
+    as_array,
+    is_iterable,
+    is_masked,
+)
 from rank_rerank.encoding.offsets import check_indices, check_offsets
 from rank_rerank.errors import InvalidItemError, ShapeError
 
@@ -127,7 +136,7 @@ class TokenEmbeddings:
             ShapeError: an array has not two axes, or its dim differs from the first one's.
             InvalidItemError: an item is no array of numbers, or this is no list.
         """
-        if isinstance(matrices, str | bytes | dict) or not hasattr(matrices, "__iter__"):
+        if isinstance(matrices, str | bytes | dict) or not is_iterable(matrices):
             raise InvalidItemError("matrices must be a list of arrays [num_tokens, dim]; for one text pass [array]")
         listed = [_read_matrix(matrix, index) for index, matrix in enumerate(matrices)]
         for index, matrix in enumerate(listed):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_choice, check_kind, check_number
 from rank_rerank.arrays import AnyArray, BoolVector, Float64Vector
 from rank_rerank.calibration.calibration import Calibration, CalibrationMethod
 from rank_rerank.calibration.fitting import fit_calibration
@@ -79,10 +80,12 @@ def calibrate_system(
     Raises:
         InvalidArgumentError: it is no late-interaction model, or there are too few candidates of either kind.
     """
-    reranker = evaluation.rerankers.get(system)
+    check_kind(evaluation, "evaluation", Evaluation)
+    reranker = evaluation.rerankers.get(check_kind(system, "system", str))
     if not isinstance(reranker, ColbertReranker):
         raise InvalidArgumentError(f"{system!a} is no late-interaction model: only such are calibrated")
-    if precision is not None and not 0 < precision <= 1:
+    check_choice(method, "method", ("platt", "isotonic"))
+    if precision is not None and not 0 < check_number(precision, "precision") <= 1:
         raise InvalidArgumentError("precision must be above 0 and at most 1")
     results = evaluation[system].results
     order = np.random.default_rng(evaluation.options.seed).permutation(len(results)).tolist()

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rank_rerank.errors import FileFormatError
+from rank_rerank.arguments import check_path, is_file, is_folder
+from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation.corpus import CandidateTexts, Corpus, read_texts
 from rank_rerank.evaluation.labelled_candidates import read_labelled_candidates
 from rank_rerank.evaluation.qrels import Qrels, read_qrels, write_qrels
 from rank_rerank.evaluation.runs import Run, read_run, write_run
 from rank_rerank.evaluation.text_files import find_file
+from rank_rerank.tokenization.texts import check_text
 
 CORPUS_NAMES = ("corpus.jsonl", "corpus.tsv", "corpus.parquet", "collection.tsv", "collection.jsonl", "documents.jsonl")
 QUERY_NAMES = ("queries.jsonl", "queries.tsv", "queries.parquet", "topics.tsv")
@@ -37,6 +39,10 @@ class CollectionFiles:
         corpus: the documents.
         queries: the queries.
         qrels: the judgements.
+
+    Raises:
+        InvalidArgumentError: a path is none, or split no part of a file's name.
+        InvalidItemError: split is no str.
     """
 
     folder: Path
@@ -44,6 +50,14 @@ class CollectionFiles:
     corpus: Path | None = None
     queries: Path | None = None
     qrels: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", check_path(self.folder, "folder"))
+        for name in ("corpus", "queries", "qrels"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_path(path, name))
+        if self.split is not None and set(check_text(self.split, "split")) & set("/\\\0"):
+            raise InvalidArgumentError("split must be a plain word, as in a file's name")
 
     def corpus_paths(self) -> tuple[Path, ...]:
         """The files of documents."""
@@ -68,7 +82,7 @@ class CollectionFiles:
 
     def _choose(self, given: Path | None, what: str, names: list[str] | tuple[str, ...]) -> tuple[Path, ...]:
         if given is not None:
-            if not given.is_file():
+            if not is_file(given):
                 raise FileFormatError(f"{given} cannot be read: there is no such file. Check the path")
             return (given,)
         if found := find_file(self.folder, names):
@@ -129,16 +143,16 @@ def read_collection(
             file and line.
         MissingDependencyError: pyarrow is needed for Parquet and not installed.
     """
-    files = source if isinstance(source, CollectionFiles) else CollectionFiles(Path(source), split)
-    if files.folder.is_file() and files.qrels is None:
+    files = source if isinstance(source, CollectionFiles) else CollectionFiles(check_path(source, "source"), split)
+    if is_file(files.folder) and files.qrels is None:
         collection = _from_labelled(files.folder)
-    elif files.folder.is_dir() or files.qrels is not None:
+    elif is_folder(files.folder) or files.qrels is not None:
         collection = _from_files(files)
     else:
         raise FileFormatError(f"{files.folder}: there is no such folder or file. Check the path")
     if candidates is None:
         return collection
-    run = candidates if isinstance(candidates, Run) else read_run(Path(candidates))
+    run = candidates if isinstance(candidates, Run) else read_run(check_path(candidates, "candidates"))
     return replace(collection, candidates=run)
 
 
@@ -159,7 +173,7 @@ def _from_files(files: CollectionFiles) -> Collection:
             if query.id_text in queries:
                 location.refuse(f"the query {query.id!a} stood above already. Give each query an id of its own")
             queries[query.id_text] = query.text
-    found = find_file(files.folder, [CANDIDATES_NAME]) if files.folder.is_dir() else None
+    found = find_file(files.folder, [CANDIDATES_NAME]) if is_folder(files.folder) else None
     collection = Collection(
         name=files.folder.resolve().name,
         queries={},

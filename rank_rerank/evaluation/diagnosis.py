@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.comparisons import SAME
 from rank_rerank.evaluation.evaluation import Evaluation
@@ -129,6 +130,9 @@ def diagnose(evaluation: Evaluation, system: str, baseline: str | None = None, m
     Raises:
         InvalidArgumentError: the evaluation has no such system or measure.
     """
+    check_kind(evaluation, "evaluation", Evaluation)
+    for given in (system, baseline, measure):
+        check_kind("" if given is None else given, "the name of a system or measure", str)
     names = [each.name for each in (evaluation.first_stage, *evaluation.systems)]
     baseline = evaluation.first_stage.name if baseline is None else baseline
     name = evaluation.measures[0] if measure is None else measure

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind, is_file
 from rank_rerank.devices import installed_version
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation.collections import Collection, CollectionFiles, read_collection
@@ -46,7 +48,8 @@ def evaluate(
         MissingDependencyError: the evaluation extra is not installed.
         RankRerankError: what the rerankers raise.
     """
-    options = EvaluationOptions() if options is None else options
+    options = EvaluationOptions() if options is None else check_kind(options, "options", EvaluationOptions)
+    check_systems(systems)
     measures = parse_measures(options.measures)
     judged = collection if isinstance(collection, Collection) else read_collection(collection)
     first_stage = find_first_stage(judged, options)
@@ -84,6 +87,21 @@ class _Task:
     judging: Judging
     options: EvaluationOptions
     data: Mapping[str, str]
+
+
+def check_systems(systems: Any) -> None:
+    """Refuse what is no mapping from names to what ranks.
+
+    Raises:
+        InvalidArgumentError: it is another thing, a name is no str, or a system is none.
+    """
+    check_kind(systems, "systems", Mapping)
+    for name, system in systems.items():
+        check_kind(name, "the name of a system", str)
+        if not isinstance(system, Run | str | Path) and not callable(getattr(system, "rerank", None)):
+            raise InvalidArgumentError(
+                f"the system {name!a} must be a reranker, a run or a run's file, not of type {type(system).__name__}"
+            )
 
 
 def _judge(name: str, system: Reranker | Run | str | Path, task: _Task) -> System:
@@ -141,7 +159,7 @@ def _rerank(name: str, reranker: Reranker, task: _Task) -> System:
 
 def _store_folder(folder: Path | None, name: str) -> Path | None:
     """The folder itself where it is a store already, else one in it for each system."""
-    if folder is None or (folder / MANIFEST_FILE).is_file():
+    if folder is None or is_file(folder / MANIFEST_FILE):
         return folder
     return _made(folder) / safe_file_name(name)
 

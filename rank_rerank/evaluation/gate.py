@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rank_rerank.arguments import check_kind, check_number
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.significance import holm, probability_of_mean, randomization_test
@@ -107,10 +108,13 @@ def check_gate(
         InvalidArgumentError: a measure or the baseline is not in the evaluation, alpha is out of its range, or there
             are fewer than two queries.
     """
-    requirements = {} if at_least is None else at_least
+    check_kind(evaluation, "evaluation", Evaluation)
+    wanted = check_kind({} if at_least is None else at_least, "at_least", Mapping)
+    requirements = {str(name): check_number(value, f"the least {name!a}") for name, value in wanted.items()}
     unknown = [name for name in requirements if name not in evaluation.measures]
     names = [system.name for system in (evaluation.first_stage, *evaluation.systems)]
-    if unknown or (baseline is not None and baseline not in names) or not 0 < alpha < 1:
+    is_known = baseline is None or (isinstance(baseline, str) and baseline in names)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if unknown or not is_known or not 0 < check_number(alpha, "alpha") < 1:
         raise InvalidArgumentError(
             "a gate needs measures and a baseline that the evaluation has, and alpha above 0 and below 1"
         )

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from rank_rerank.arguments import is_file
 from rank_rerank.arrays import Float64Vector
 from rank_rerank.errors import FileFormatError
 from rank_rerank.evaluation.runs import RankedIds
@@ -41,7 +42,7 @@ class Journal:
             return
         header = json.dumps({"journal": 1, **depends_on}, sort_keys=True).encode() + b"\n"
         try:
-            kept = self._read(path, header) if path.is_file() else len(header)
+            kept = self._read(path, header) if is_file(path) else len(header)
             self._file = path.open("r+b" if self.results else "wb")
             if self.results:
                 self._file.truncate(kept)

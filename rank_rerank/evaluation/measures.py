@@ -6,10 +6,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import Float64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.evaluation.runs import RankedIds
+from rank_rerank.evaluation.qrels import as_qrels
+from rank_rerank.evaluation.runs import RankedIds, Run
 
 PURPOSE = "Judging rankings"
 # queries judged at once, so that a large run is never a second time in memory
@@ -120,7 +122,20 @@ def ideal_rankings(qrels: Mapping[str, Mapping[str, int]], rankings: Rankings) -
 def ndcg_at_10(qrels: Mapping[str, Mapping[str, int]], rankings: Rankings) -> float:
     """The mean nDCG@10 over all judged queries; a query without a ranking counts 0.
 
+    Args:
+        qrels: for each query the grades of documents.
+        rankings: for each query its documents, best first.
+
     Raises:
+        InvalidItemError: an id is no str or comes twice, or a grade is no whole number from −1,000 to 1,000.
+        InvalidArgumentError: no query is judged, or rankings are no mapping.
         MissingDependencyError: the evaluation extra is not installed.
     """
-    return float(measure_queries([Measure.parse("nDCG@10")], qrels, rankings)["nDCG@10"].mean())
+    measure, judged = Measure.parse("nDCG@10"), as_qrels(qrels)
+    ranked = {
+        query: each if isinstance(each, RankedIds) else Run.of("run", {query: each}).rankings[query]
+        for query, each in check_kind(rankings, "rankings", Mapping).items()
+    }
+    if not judged:
+        raise InvalidArgumentError("there is no judged query, so there is no mean")
+    return float(measure_queries([measure], judged, ranked)["nDCG@10"].mean())

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.arguments import check_number, check_path
+from rank_rerank.arrays import check_whole_number, is_iterable
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.evaluation.significance import CONFIDENCE, SAMPLES
+from rank_rerank.evaluation.significance import CONFIDENCE, SAMPLES, check_sampling
 from rank_rerank.rerankers.blending import BlendRule
-from rank_rerank.rerankers.tasks import LongDocuments
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions
 
 MEASURES = ("nDCG@10", "MRR@10", "R@100")
 DEPTH = 100
@@ -31,7 +33,7 @@ class EvaluationOptions:
         show_progress: bars with the time left on a terminal (None), always (True) or never (False).
 
     Raises:
-        InvalidArgumentError: depth, confidence or samples is out of its range.
+        InvalidArgumentError: an option is out of its range, or of another type.
     """
 
     measures: tuple[str, ...] = MEASURES
@@ -46,7 +48,15 @@ class EvaluationOptions:
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
-        if type(self.depth) is not int or self.depth < 1:
-            raise InvalidArgumentError("depth must be a whole number above 0")
-        if not 0 < self.confidence < 1 or self.samples < 1:
-            raise InvalidArgumentError("confidence must be above 0 and below 1, and samples above 0")
+        check_whole_number(self.depth, "depth", 1)
+        if not 0 < check_number(self.confidence, "confidence") < 1:
+            raise InvalidArgumentError("confidence must be above 0 and below 1")
+        check_sampling(self.samples, self.seed)
+        names = self.measures
+        if isinstance(names, str) or not is_iterable(names) or not all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError('measures must be a list of names, as in ("nDCG@10", "MRR@10")')
+        object.__setattr__(self, "measures", tuple(names))
+        for name in ("store", "runs"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_path(path, name))
+        RankOptions(long_documents=self.long_documents, show_progress=self.show_progress)  # checks them

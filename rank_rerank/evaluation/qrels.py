@@ -80,6 +80,8 @@ def as_qrels(values: Mapping[Any, Mapping[Any, Any]]) -> Qrels:
     Raises:
         InvalidItemError: an id is no str, or a grade no whole number from −1,000 to 1,000.
     """
+    if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError("qrels must map a query's id to a mapping from document ids to grades")
     for query, grades in values.items():
         if not isinstance(query, str) or not isinstance(grades, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError("qrels must map a query's id to a mapping from document ids to grades")

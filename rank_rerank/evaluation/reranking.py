@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from rank_rerank.arguments import is_there
 from rank_rerank.documents import Document
 from rank_rerank.errors import EmptyQueryError, InvalidArgumentError, NonFiniteError
 from rank_rerank.evaluation.corpus import CHUNK_DOCUMENTS, CandidateTexts
@@ -151,7 +152,7 @@ def _open_store(
     folder: Path, reranker: ColbertReranker, candidates: Candidates, options: RerankingOptions
 ) -> EmbeddingStore:
     """The store of a model with all candidates in it; an interrupted run goes on where it was."""
-    if (folder / MANIFEST_FILE).exists():
+    if is_there(folder / MANIFEST_FILE):
         store = EmbeddingStore.open(folder, reranker.encoder)
     else:
         store = EmbeddingStore.create(folder, reranker.encoder)

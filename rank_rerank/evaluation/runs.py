@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind, check_number, check_path
 from rank_rerank.arrays import AnyArray, Float64Vector
-from rank_rerank.errors import FileFormatError, InvalidItemError
+from rank_rerank.documents import list_items
+from rank_rerank.errors import FileFormatError, InvalidArgumentError, InvalidItemError
 from rank_rerank.evaluation.text_files import Location, format_of, read_lines
 from rank_rerank.rankings.trec import run_lines
+from rank_rerank.tokenization.texts import check_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +59,13 @@ class Run:
         """A run from ids, best first, or from scores by id.
 
         Raises:
-            InvalidItemError: an id is no str or comes twice, or a score is no finite number.
+            InvalidItemError: an id is no str or comes twice, or a score is no finite number; the same of the name.
+            InvalidTextError: an id or the name holds lone surrogates.
         """
-        return cls(name, {query: _as_ranked(query, listed) for query, listed in rankings.items()})
+        if not isinstance(rankings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidItemError("rankings must map a query's id to ids, best first, or to scores by id")
+        checked = {check_text(query, "a query's id"): _as_ranked(query, each) for query, each in rankings.items()}
+        return cls(check_text(name, "the name of a run"), checked)
 
     def first(self, depth: int | None) -> "Run":
         """The best documents of each query."""
@@ -76,15 +83,19 @@ class Run:
 
 
 def _as_ranked(query: str, listed: Sequence[str] | Mapping[str, float]) -> RankedIds:
-    ids = list(listed)
-    if isinstance(listed, str) or not all(isinstance(each, str) for each in ids) or len(set(ids)) != len(ids):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidItemError(f"the documents of query {query!a} must be distinct ids, of type str")
+    found = list_items(
+        list(listed) if isinstance(listed, Mapping) else listed, f"the documents of query {query!a}", "ids"
+    )
+    ids = [check_text(each, f"an id of query {query!a}") for each in found]
+    if len(set(ids)) != len(ids):
+        raise InvalidItemError(f"the documents of query {query!a} must be distinct ids")
     if not isinstance(listed, Mapping):
         return RankedIds(tuple(ids), -np.arange(len(ids), dtype=np.float64))
-    scores = np.array([float(listed[each]) for each in ids], np.float64)
-    if not np.isfinite(scores).all():
-        raise InvalidItemError(f"a score of query {query!a} is NaN or infinite")
-    return sort_as_trec(ids, scores)
+    try:
+        scores = [check_number(listed[each], "a score") for each in ids]
+    except InvalidArgumentError as error:
+        raise InvalidItemError(f"of query {query!a}: {error}") from None
+    return sort_as_trec(ids, np.array(scores, np.float64))
 
 
 def sort_as_trec(ids: Sequence[str], scores: Float64Vector) -> RankedIds:
@@ -114,7 +125,9 @@ def read_run(path: Path, name: str | None = None) -> Run:
     Raises:
         FileFormatError: the file cannot be read or holds nothing, a line is not of the format, a score is NaN or
             infinite, or a document comes twice for a query; the message names the line.
+        InvalidArgumentError: path is none.
     """
+    path = check_path(path, "path")
     name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name if name is None else name
     found = _from_json(path) if format_of(path) == "json" else _from_lines(path)
     if not found:
@@ -208,12 +221,13 @@ def write_run(run: Run, path: Path) -> None:
     """Write a run as TREC's six columns, so that every evaluator keeps its order: scores fall strictly in float32.
 
     Raises:
-        InvalidArgumentError: an id or the name is empty or holds white space.
+        InvalidArgumentError: an id or the name is empty or holds white space, or an argument is of another type.
         FileFormatError: the file cannot be written.
     """
+    path = check_path(path, "path")
     try:
         with path.open("w", encoding="utf-8") as file:
-            for query, ranked in run.rankings.items():
+            for query, ranked in check_kind(run, "run", Run).rankings.items():
                 file.write(run_lines(query, ranked.ids, ranked.scores.tolist(), run.name))
     except OSError as error:
         raise FileFormatError(f"{path} cannot be written: {error.strerror}") from error

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float64Vector
+from rank_rerank.arguments import as_vector, check_choice, check_number
+from rank_rerank.arrays import AnyArray, Float64Vector, check_whole_number
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError
 from rank_rerank.evaluation.student import quantile, tail_probability
 
@@ -31,6 +32,10 @@ CONFIDENCE = 0.95
 MAX_EXACT = 16
 # random numbers that are held at once
 BLOCK_NUMBERS = 1 << 21
+# more would take days
+MAX_SAMPLES = 100_000_000
+# measures are small; the square of such a number can be summed
+MAX_VALUE = 1e100
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,9 @@ def bootstrap_interval_of_sets(
         InvalidArgumentError, NonFiniteError: as of bootstrap_interval.
     """
     checked = [_check(values) for values in sets]
-    if not checked or not 0 < confidence < 1 or samples < 1:
-        raise InvalidArgumentError("confidence must be above 0 and below 1, and samples above 0")
+    if not checked or not 0 < check_number(confidence, "confidence") < 1:
+        raise InvalidArgumentError("confidence must be above 0 and below 1")
+    samples, seed = check_sampling(samples, seed)
     count, degrees = sum(map(len, checked)), sum(len(values) - 1 for values in checked)
     if not degrees:
         return None
@@ -165,8 +171,8 @@ def randomization_test(
         NonFiniteError: a value is NaN or infinite.
     """
     numbers = _check(differences)
-    if alternative not in ("two-sided", "less") or samples < 1:
-        raise InvalidArgumentError('alternative must be "two-sided" or "less", and samples above 0')
+    check_choice(alternative, "alternative", ("two-sided", "less"))
+    samples, seed = check_sampling(samples, seed)
     # the sign of 0 changes nothing
     numbers = numbers[numbers != 0]
     observed = float(numbers.sum())
@@ -230,7 +236,8 @@ def probability_of_mean(values: AnyArray, mean: float, *, samples: int = SAMPLES
     Raises:
         InvalidArgumentError, NonFiniteError: as for randomization_test.
     """
-    numbers = _check(values)
+    numbers, mean = _check(values), check_number(mean, "mean")
+    samples, seed = check_sampling(samples, seed)
     found, deviation = float(numbers.mean()), float(numbers.std())
     if deviation == 0:
         return 1.0 if found >= mean else 0.0
@@ -253,20 +260,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Returns:
         The corrected p, in the same order; each at least as large, at most 1.
+
+    Raises:
+        InvalidItemError, ShapeError: they are no list of numbers.
+        InvalidArgumentError: one is not from 0 to 1.
     """
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    corrected = [0.0] * len(p_values)
+    found = as_vector(p_values, "p_values").tolist()
+    if not all(0 <= p <= 1 for p in found):
+        raise InvalidArgumentError("p_values must be from 0 to 1")
+    order = sorted(range(len(found)), key=found.__getitem__)
+    corrected = [0.0] * len(found)
     highest = 0.0
     for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        highest = max(highest, min(1.0, (len(found) - rank) * found[index]))
         corrected[index] = highest
     return corrected
 
 
+def check_sampling(samples: Any, seed: Any) -> tuple[int, int]:
+    """How often something is drawn, and by which numbers.
+
+    Raises:
+        InvalidArgumentError: samples are not from 1 to 100 million, or the seed is no whole number of 0 or more.
+    """
+    most = (1 << 63) - 1
+    return check_whole_number(samples, "samples", 1, MAX_SAMPLES), check_whole_number(seed, "seed", 0, most)
+
+
 def _check(values: AnyArray) -> Float64Vector:
-    numbers = np.asarray(values, np.float64)
-    if numbers.ndim != 1 or not len(numbers):
+    numbers = as_vector(values, "values")
+    if not len(numbers):
         raise InvalidArgumentError("a list of one value a query is needed, with at least one query")
     if not np.isfinite(numbers).all():
         raise NonFiniteError("a value is NaN or infinite")
+    if np.abs(numbers).max() > MAX_VALUE:
+        raise NonFiniteError(f"a value is beyond {MAX_VALUE:g}: the squares of such cannot be summed")
     return numbers

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import AnyArray
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.depths import cut_to_depth
@@ -119,7 +120,8 @@ def sweep(evaluation: Evaluation, system: str, *, show_progress: bool | None = N
     Raises:
         InvalidArgumentError: it is no late-interaction model, or there are fewer than two queries.
     """
-    reranker = evaluation.rerankers.get(system)
+    check_kind(evaluation, "evaluation", Evaluation)
+    reranker = evaluation.rerankers.get(check_kind(system, "system", str))
     if not isinstance(reranker, ColbertReranker):
         raise InvalidArgumentError(f"{system!a} is no late-interaction model: a sweep tries how its vectors are kept")
     if len(evaluation.collection.queries) < 2:  # noqa: PLR2004 - one to choose on, one to report

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
+from rank_rerank.arguments import is_file
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import FileFormatError
 
@@ -39,7 +40,7 @@ class Location(NamedTuple):
 def find_file(folder: Path, names: Iterable[str]) -> Path | None:
     """The first of some files that a folder has, each also with .gz added."""
     candidates = (folder / f"{name}{end}" for name in names for end in ("", ".gz"))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if is_file(path)), None)
 
 
 def format_of(path: Path) -> str:

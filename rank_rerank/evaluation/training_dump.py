@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from rank_rerank.arguments import check_kind, check_path
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.systems import System
@@ -55,6 +56,9 @@ def dump_training(evaluation: Evaluation, teacher: str, folder: Path) -> Trainin
         InvalidArgumentError: the teacher is no reranker of this evaluation.
         FileFormatError: a file cannot be written.
     """
+    check_kind(evaluation, "evaluation", Evaluation)
+    check_kind(teacher, "teacher", str)
+    folder = check_path(folder, "folder")
     system = next((each for each in evaluation.systems if each.name == teacher and each.results), None)
     if system is None:
         raise InvalidArgumentError(f"{teacher!a} is no reranker of this evaluation, so it has no scores to teach")

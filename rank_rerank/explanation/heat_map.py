@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rank_rerank.arguments import check_kind
+from rank_rerank.arguments import check_kind, check_path
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
@@ -28,7 +28,7 @@ def save_heat_map(explanation: Explanation, path: str | Path, *, max_words: int 
         MissingDependencyError: matplotlib is not installed (extra "report").
         FileFormatError: the file cannot be written.
     """
-    target = Path(path)
+    target = check_path(path, "path")
     if target.suffix.lower() not in FORMATS:
         raise InvalidArgumentError(f"{target.name} must end with one of {', '.join(FORMATS)}")
     max_words = check_whole_number(max_words, "max_words", 1)

@@ -4,9 +4,12 @@ Filtering by a word of the query is done by radio buttons and style rules. The p
 Security Policy), so that even a text that got past the escaping could run nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.arguments import check_kind
+from rank_rerank.arrays import is_iterable
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.explanation.html_style import STYLE
 from rank_rerank.explanation.marked_text import escaped, marked_text, strength_class
@@ -36,8 +39,16 @@ def render_report(query: str, explanations: Sequence[Explanation], hits: Sequenc
         A whole HTML document, in characters that UTF-8 can carry.
 
     Raises:
-        InvalidArgumentError: hits are given, and are not as many as explanations.
+        InvalidItemError: the query is no str, or explanations or hits are no list.
+        InvalidArgumentError: an item is none, an explanation is of another query, or hits are given, and are not as
+            many as explanations.
     """
+    if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError(f"the query must be a str, this is of type {type(query).__name__}")
+    explanations = [check_kind(each, "an explanation", Explanation) for each in _listed(explanations, "explanations")]
+    hits = [check_kind(each, "a hit", RankedDocument) for each in _listed(hits, "hits")]
+    if any(each.query != query for each in explanations):
+        raise InvalidArgumentError("an explanation is of another query than the one given")
     if hits and len(hits) != len(explanations):
         raise InvalidArgumentError(f"there are {len(explanations)} explanations, but {len(hits)} hits")
     words = explanations[0].query_words if explanations else ()
@@ -59,6 +70,13 @@ def render_report(query: str, explanations: Sequence[Explanation], hits: Sequenc
         "</main></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _listed(items: Any, name: str) -> list[Any]:
+    """The items of a list; one of them alone is none, and a mapping neither."""
+    if isinstance(items, Mapping | str | bytes) or not is_iterable(items):
+        raise InvalidItemError(f"{name} must be a list of them, this is {type(items).__name__}")
+    return list(items)
 
 
 def _filter_buttons(query: str, words: Sequence[TextWord]) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """A snippet: the passage that answers best, with as much text around it as there is room for."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from rank_rerank.arrays import check_whole_number
+from rank_rerank.arrays import check_whole_number, is_iterable
 from rank_rerank.encoding.chunking import SENTENCE_END
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import RelevantSpan
@@ -22,16 +23,18 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
         a word, and a word that is longer is cut too.
 
     Raises:
+        InvalidItemError: the text is no str, or spans are no RelevantSpan.
         InvalidArgumentError: max_characters is not a whole number above 0, or a span lies outside the text.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidItemError(f"the text must be a str, this is {type(text).__name__}")
     max_characters = check_whole_number(max_characters, "max_characters", 1)
-    if not all(isinstance(span, RelevantSpan) for span in spans):  # pyright: ignore[reportUnnecessaryIsInstance]
+    listed: list[Any] = list(spans) if is_iterable(spans) else [None]
+    if not all(isinstance(span, RelevantSpan) for span in listed):
         raise InvalidItemError("spans must be a list of RelevantSpan, as of hit.spans; where that is None, pass ()")
-    if any(not 0 <= span.start < span.end <= len(text) for span in spans):
+    if any(not 0 <= span.start < span.end <= len(text) for span in listed):
         raise InvalidArgumentError("a span lies outside the text")
-    best = max(spans, key=lambda span: span.score, default=RelevantSpan(0, 0, 0.0))
+    best = max(listed, key=lambda span: span.score, default=RelevantSpan(0, 0, 0.0))
     room = max(0, max_characters - (best.end - best.start))
     sentence = max((match.end() for match in SENTENCE_END.finditer(text, 0, best.start)), default=0)
     start = sentence if best.start - sentence <= room else best.start - room // 2

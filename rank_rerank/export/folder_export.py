@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import is_there
 from rank_rerank.arrays import Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
 from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
@@ -72,7 +73,7 @@ def export_folder(
         ExportError: the result differs too much from the source, or cannot be made; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
-    if output.exists():
+    if is_there(output):
         raise ExportError(f"{output} exists already; name a folder that does not")
     check_texts(texts, int8=int8)
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")

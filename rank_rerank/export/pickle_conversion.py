@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rank_rerank.arguments import is_folder, is_there
 from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside, find_file
 from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
 from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, VOCABULARY_FILE
@@ -51,9 +52,9 @@ def convert_folder(folder: Path, output: Path) -> list[str]:
         ExportError: output exists, there is nothing to convert, or a file holds something else than tensors or words.
         MissingDependencyError: there is a pickle, and PyTorch 2.10 or newer, or safetensors, is not installed.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheckpointNotFoundError(f'there is no model folder "{folder}"')
-    if output.exists():
+    if is_there(output):
         raise ExportError(f"{output} exists already; name a folder that does not")
     pickles = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PICKLE_FILE))
     has_words = find_file(folder, VOCABULARY_FILE) is not None and find_file(folder, TOKENIZER_FILE) is None

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeAlias, TypedDict, Unpack
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
-from rank_rerank.checkpoints.find import check_choice, find_checkpoint, find_model
+from rank_rerank.checkpoints.find import find_checkpoint, find_model
 from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import PRECISIONS, RUNTIMES, Precision, Runtime, check_num_threads, suggest_device
 from rank_rerank.errors import DeviceError, InvalidArgumentError
@@ -43,8 +44,8 @@ class RuntimeOptions:
 
     def __post_init__(self) -> None:
         _check_device(self.device)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("runtime", self.runtime, RUNTIMES)
+        check_choice(self.precision, "precision", PRECISIONS)
+        check_choice(self.runtime, "runtime", RUNTIMES)
         if self.num_threads is not None:
             check_num_threads(self.num_threads)
 

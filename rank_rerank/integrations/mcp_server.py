@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from rank_rerank.arguments import is_folder
 from rank_rerank.devices import import_optional, installed_version
 from rank_rerank.errors import InvalidArgumentError, RankRerankError
 from rank_rerank.integrations.folder_search.folder_search import FolderQuery, search_folder
@@ -92,7 +93,7 @@ class _Told:
 
 
 def _check_root(root: Path) -> Path:
-    if not root.is_dir():
+    if not is_folder(root):
         raise InvalidArgumentError(f"{root} is not a folder. Check --root")
     return root.resolve()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.documents import list_items
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
 from rank_rerank.inference.choose import DEFAULT, choose_pair_runtime, for_device
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
@@ -16,6 +17,7 @@ from rank_rerank.inference.transformer import PairTransformer
 from rank_rerank.tokenization.known_words import relevance_limit
 from rank_rerank.tokenization.pair_tokenizer import PairTokenizer
 from rank_rerank.tokenization.prompt_tokenizer import PromptTokenizer
+from rank_rerank.tokenization.texts import check_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,15 +104,19 @@ class CrossEncoder:
         """Score documents for a query. A document's score does not depend on the others.
 
         Args:
-            query: a text with at least one word, of valid Unicode.
-            documents: texts of valid Unicode.
+            query: a text with at least one word.
+            documents: texts, in any container that has an order.
             name: what to call the query in an error.
 
         Raises:
             EmptyQueryError: the query has no words.
+            InvalidItemError, InvalidTextError: the query or a document is no text of valid Unicode.
             NonFiniteError: the model gave NaN or infinity; the message has the document's index.
         """
-        pairs = self.tokenizer.tokenize(query, documents, name)
+        query = check_text(query, name)
+        listed = list_items(documents, "documents", "texts")
+        texts = [check_text(text, f"documents[{index}]") for index, text in enumerate(listed)]
+        pairs = self.tokenizer.tokenize(query, texts, name)
         lengths = pairs.batch.lengths
         logits = self.transformer.logits(pairs.batch).astype(np.float64)
         broken = np.flatnonzero(~np.isfinite(logits) & (lengths > 0))

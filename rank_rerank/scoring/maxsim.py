@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector, check_whole_number
+from rank_rerank.arguments import check_flag
+from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector, check_whole_number, is_iterable
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
@@ -93,7 +94,7 @@ def maxsim(
         InvalidItemError: something is not an array of numbers.
         NonFiniteError: the query or a document holds NaN or infinity, or a score is beyond float32; the message names
             the document.
-        InvalidArgumentError: num_threads or kernel is out of its range.
+        InvalidArgumentError: num_threads or kernel is out of its range, or trusted neither True nor False.
         DeviceError: this processor has no such vector path.
     """
     options = _Options(num_threads, trusted, kernel)
@@ -124,7 +125,7 @@ def maxsim_many(
     Raises:
         InputError: as for `maxsim`.
     """
-    if not hasattr(query_embeddings, "__iter__"):
+    if not is_iterable(query_embeddings):
         raise InvalidItemError(f"query_embeddings must be a list of queries, not {type(query_embeddings).__name__}")
     queries: list[Any] = list(query_embeddings)
     options = _Options(num_threads, trusted, kernel)
@@ -206,6 +207,7 @@ def _make_scorer(
     """Choose by where the documents live; also how to turn NumPy results into the caller's kind of array."""
     num_threads = None if options.num_threads is None else check_num_threads(options.num_threads)
     _check_kernel(options.kernel)
+    trusted = check_flag(options.trusted, "trusted")
     checked = Queries.read([to_numpy(query) for query in queries], [to_numpy(given) for given in weights])
     family = family_of(documents)
     is_device_kernel = options.kernel in DEVICE_KERNELS
@@ -215,7 +217,7 @@ def _make_scorer(
     if is_device_kernel:
         raise InvalidArgumentError(f'the kernel "{options.kernel}" takes tensors, not NumPy arrays')
     source = read_documents(to_numpy(documents))
-    scorer = CpuScorer(checked, source, num_threads, options.trusted, options.kernel)
+    scorer = CpuScorer(checked, source, num_threads, trusted, options.kernel)
     return scorer, _to_torch if family == "torch" else _unchanged
 
 

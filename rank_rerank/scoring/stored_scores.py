@@ -47,7 +47,7 @@ def score_stored(
     Raises:
         ShapeError: the query has another dim than the store's model.
         NonFiniteError: the query, or a damaged document, holds NaN or infinity.
-        StoreFormatError: a document does not fit its checksum.
+        StoreFormatError: a document does not fit its checksum, or a file was cut.
     """
     query = documents.compression.project(query_vectors)
     if documents.compression.rescore_dtype is None:
@@ -67,6 +67,7 @@ def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_
     for segment, indices, rows in documents.groups():
         segment.check_rows("rescore" if fine else "vectors", rows)
         scores[indices] = maxsim(query, _packed(segment, rows, fine=fine), num_threads=num_threads)
+        segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
     if documents.compression.dtype == "binary" and not fine:
         scores *= binary_factor(query.shape[1])
     return scores

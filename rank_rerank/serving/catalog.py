@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal, TypeAlias
 
+from rank_rerank.arguments import is_there
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, RankRerankError
 from rank_rerank.inference.load_options import LoadOptions
@@ -116,7 +117,7 @@ class ModelSpec:
         """Load it; errors as of ``load``."""
         source = None if self.source is None else self.source
         reranker = load_with(replace(options, model=source))
-        own = "bundled" if source is None else (Path(source).name if Path(source).exists() else source)
+        own = "bundled" if source is None else (Path(source).name if is_there(source) else source)
         return ServedModel(self.name or own, reranker)
 
 

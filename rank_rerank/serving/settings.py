@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rank_rerank.arguments import is_file
 from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import Precision, Runtime
 from rank_rerank.errors import InvalidArgumentError
@@ -139,7 +140,7 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
     Raises:
         InvalidArgumentError: one is unknown or out of its range; the message has its name.
     """
-    if file is not None and not file.is_file():
+    if file is not None and not is_file(file):
         raise InvalidArgumentError(f"there is no settings file {file}")
 
     class WithFile(Settings):
@@ -162,7 +163,7 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "a setting"
         raise InvalidArgumentError(f"--{name.replace('_', '-')}: {first['msg']}") from None
-    except ValueError as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:  # no object, or nested without end
         raise InvalidArgumentError(f"the settings file cannot be read: {type(error).__name__}") from None
     return found
 

@@ -1,7 +1,9 @@
 """A file of named arrays, in the layout of safetensors: a length, a JSON header, then the numbers.
 
 Other tools read such files without this library. The header is checked against the file's length before anything is
-allocated; arrays are views of the memory-mapped file.
+allocated; arrays are views of the memory-mapped file. The system ends a program that reads a page of a mapped file
+after the file was cut (SIGBUS), so the length is compared again before each batch of reads; what is cut while a batch
+is being read, which takes microseconds to milliseconds, still ends the program.
 """
 
 import json
@@ -90,7 +92,35 @@ def _content(header: bytes, arrays: Iterable[ArrayPieces]) -> Iterator[Any]:
             yield np.ascontiguousarray(piece, array.dtype)
 
 
-def map_arrays(path: Path, num_bytes: int) -> dict[str, AnyArray]:
+class MappedFile:
+    """A file that arrays are views of; what is copied to another process, as by pickle, is a file no longer.
+
+    Args:
+        name: of the file, for errors.
+        content: the mapping; None for arrays in memory.
+    """
+
+    def __init__(self, name: str, content: mmap.mmap | None) -> None:
+        self._name = name
+        self._content = content
+
+    def check_length(self) -> None:
+        """Refuse to go on where the file was cut since it was mapped; a removed or replaced file stays whole here.
+
+        Raises:
+            StoreFormatError: it is shorter than it was.
+        """
+        if self._content is not None and self._content.size() < len(self._content):
+            raise _cut(self._name, self._content.size(), len(self._content))
+
+    def __reduce__(self) -> tuple[type["MappedFile"], tuple[str, None]]:
+        return MappedFile, (self._name, None)
+
+
+IN_MEMORY = MappedFile("", None)
+
+
+def map_arrays(path: Path, num_bytes: int) -> tuple[dict[str, AnyArray], MappedFile]:
     """Map a file of arrays into memory; nothing is read but the header.
 
     Args:
@@ -98,7 +128,7 @@ def map_arrays(path: Path, num_bytes: int) -> dict[str, AnyArray]:
         num_bytes: the length it must have.
 
     Returns:
-        Read-only views; they keep the file mapped.
+        Read-only views, which keep the file mapped, and the file, to be asked before they are read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -108,10 +138,7 @@ def map_arrays(path: Path, num_bytes: int) -> dict[str, AnyArray]:
         with open_regular(path) as file:
             length = os.fstat(file.fileno()).st_size
             if length != num_bytes:
-                raise StoreFormatError(
-                    f"{path.name} has {length} bytes, the manifest says {num_bytes}: it was cut or replaced. Restore "
-                    "it from a copy, or drop what is lost with: rank-rerank store repair"
-                )
+                raise _cut(path.name, length, num_bytes)
             if length < LENGTH_BYTES:
                 _refuse(path, "it is shorter than a header")
             content = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
@@ -119,7 +146,14 @@ def map_arrays(path: Path, num_bytes: int) -> dict[str, AnyArray]:
         raise
     except OSError as error:
         raise StoreFormatError(f"{path.name} cannot be read: {error.strerror}") from error
-    return _read(path, content)
+    return _read(path, content), MappedFile(path.name, content)
+
+
+def _cut(name: str, length: int, num_bytes: int) -> StoreFormatError:
+    return StoreFormatError(
+        f"{name} has {length} bytes, the manifest says {num_bytes}: it was cut or replaced. Restore it from a copy, or "
+        "drop what is lost with: rank-rerank store repair"
+    )
 
 
 def _read(path: Path, content: mmap.mmap) -> dict[str, AnyArray]:

@@ -13,11 +13,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import NonFiniteError
 from rank_rerank.storage.model_identity import ModelIdentity
 
 FILE_KEY = b"rank_rerank"
@@ -39,8 +40,7 @@ def embeddings_schema(identity: ModelIdentity, dtype: str, dim: int | None = Non
         InvalidArgumentError: dtype is neither "float16" nor "float32".
     """
     arrow = import_arrow()
-    if dtype not in ("float16", "float32"):
-        raise InvalidArgumentError('dtype must be "float16" or "float32"')
+    check_choice(dtype, "dtype", ("float16", "float32"))
     dim = identity.dim if dim is None else dim
     settings = json.loads(identity.settings or "{}")
     facts = {
@@ -87,11 +87,14 @@ def record_batch(
         texts: [num_documents], empty where they are not kept.
         metadata: [num_documents] JSON.
         token_ids: [num_tokens] the token of each vector; None where that is not known.
+
+    Raises:
+        NonFiniteError: a number is beyond float16, where that is asked for.
     """
     arrow = import_arrow()
     kind = schema.field("tokens").type.value_type
     dtype = "float16" if arrow.types.is_float16(kind.value_type) else "float32"
-    flat = arrow.array(np.ascontiguousarray(embeddings.vectors, dtype).reshape(-1))
+    flat = arrow.array(_as_dtype(embeddings.vectors, dtype).reshape(-1))
     offsets = arrow.array(embeddings.offsets.astype(np.int32))
     rows = arrow.FixedSizeListArray.from_arrays(flat, embeddings.dim)
     truncated = np.zeros(len(ids), np.bool_) if embeddings.truncated is None else embeddings.truncated
@@ -104,6 +107,14 @@ def record_batch(
         *_alignment(schema, offsets, len(ids), token_ids, embeddings.character_spans),
     ]
     return arrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_dtype(vectors: AnyArray, dtype: str) -> AnyArray:
+    with np.errstate(over="ignore"):  # refused by name
+        numbers: AnyArray = np.ascontiguousarray(vectors, dtype)
+    if not np.isfinite(numbers).all():
+        raise NonFiniteError('vectors hold numbers beyond float16; pass dtype="float32"')
+    return numbers
 
 
 def _alignment(schema: Any, offsets: Any, count: int, token_ids: AnyArray | None, spans: AnyArray | None) -> list[Any]:

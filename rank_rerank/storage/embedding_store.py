@@ -114,7 +114,7 @@ class EmbeddingStore(StoreView):
         self,
         ids: Sequence[str],
         *,
-        texts: Sequence[str] | None = None,
+        texts: Sequence[str | None] | None = None,
         embeddings: TokenEmbeddings | Sequence[AnyArray] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -122,7 +122,7 @@ class EmbeddingStore(StoreView):
 
         Args:
             ids: distinct strings.
-            texts: encoded here, unless embeddings are given too.
+            texts: encoded here, unless embeddings are given too; then None stands for a text that is not known.
             embeddings: [num_tokens, dim] a document, or packed, as the store's model gives them (unit rows, before
                 compression). Whether they are that model's is for the caller to know.
             metadata: mappings that JSON can carry; they come back on hits.
@@ -142,7 +142,7 @@ class EmbeddingStore(StoreView):
         self,
         ids: Sequence[str],
         *,
-        texts: Sequence[str] | None = None,
+        texts: Sequence[str | None] | None = None,
         embeddings: TokenEmbeddings | Sequence[AnyArray] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -237,17 +237,17 @@ class EmbeddingStore(StoreView):
     def _check(
         self,
         ids: Sequence[str],
-        texts: Sequence[str] | None,
+        texts: Sequence[str | None] | None,
         embeddings: TokenEmbeddings | Sequence[AnyArray] | None,
         metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> NewDocuments:
         listed = check_ids(ids)
-        checked_texts = None if texts is None else check_texts(texts, len(listed))
+        checked_texts = None if texts is None else check_texts(texts, len(listed), may_lack=embeddings is not None)
         checked_metadata = check_metadata(metadata, len(listed))
         if embeddings is not None:
             packed = check_embeddings(embeddings, len(listed), self.identity.dim)
         elif checked_texts is not None:
-            packed = self._needed_encoder().encode_documents(checked_texts)
+            packed = self._needed_encoder().encode_documents([text or "" for text in checked_texts])
         else:
             raise InvalidArgumentError("pass texts=, embeddings=, or both")
         return NewDocuments(listed, packed, [*(checked_texts or [None] * len(listed))], checked_metadata)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
 from rank_rerank.errors import InvalidArgumentError, StoreMismatchError
@@ -64,7 +65,9 @@ class ModelIdentity:
 
         Raises:
             StoreMismatchError: weights, tokenizer, settings or dim differ; the message says which.
+            InvalidArgumentError: the other is no ModelIdentity.
         """
+        check_kind(other, "the identity of a model", ModelIdentity)
         names = {
             "weights_sha256": "weights",
             "tokenizer_sha256": "tokenizer",

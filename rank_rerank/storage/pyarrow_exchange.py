@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind, check_path
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector, as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -39,6 +40,7 @@ def to_arrow(store: StoreView, dtype: ArrowDtype = "float16", encoder: TokenEnco
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two, or the vectors stand for several tokens each.
         StoreMismatchError: the encoder is another model.
+        NonFiniteError: a number is beyond float16, where that is asked for.
     """
     schema, ids = arrow_schema(store, dtype), list(store)
     if encoder is not None:
@@ -81,6 +83,7 @@ def arrow_schema(store: StoreView, dtype: str = "float16") -> Any:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is neither "float16" nor "float32".
     """
+    check_kind(store, "store", StoreView)
     return embeddings_schema(store.identity, dtype, store.compression.stored_dim(store.identity.dim))
 
 
@@ -92,12 +95,13 @@ def write_parquet(
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is none of the two.
+        NonFiniteError: a number is beyond float16, where that is asked for; what was there is still there.
         FileFormatError: the file cannot be written; what was there is still there.
         StoreFormatError: a document is damaged; likewise.
     """
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
     schema = arrow_schema(store, dtype)
-    with open_output(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
+    with open_output(check_path(path, "path")) as file, parquet.ParquetWriter(file, schema) as writer:
         for batch in to_arrow(store, dtype, encoder):
             writer.write_batch(batch)
 
@@ -164,6 +168,7 @@ def _read_parquet(identity: ModelIdentity, path: str | Path) -> Iterator[Any]:
     """The record batches of a file that was made by a model."""
     arrow = import_arrow()
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
+    path = check_path(path, "path")
     try:
         file = parquet.ParquetFile(path)
     except (OSError, arrow.ArrowException) as error:
@@ -189,6 +194,7 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         batch: with the columns "id" and "tokens".
         name: what to call it in an error.
     """
+    check_kind(store, "store", EmbeddingStore)
     columns = _read_columns(batch, name)
     texts = _known_texts(columns)
     store.add(columns.ids, embeddings=columns.embeddings, texts=texts, metadata=columns.metadata)
@@ -227,12 +233,8 @@ def _read_columns(batch: Any, name: str) -> _Columns:
 
 
 def _known_texts(columns: _Columns) -> list[Any] | None:
-    """The texts, if they were kept: an empty text with vectors is one that was not."""
-    if columns.texts is None:
-        return None
-    lengths = np.diff(columns.embeddings.offsets).tolist()
-    kept = all(text or length == 0 for text, length in zip(columns.texts, lengths, strict=True))
-    return columns.texts if kept and None not in columns.texts else None
+    """The texts that were kept: an empty text is one that was not."""
+    return None if columns.texts is None else [text or None for text in columns.texts]
 
 
 def _read_batch(identity: ModelIdentity, batch: Any, name: str) -> NewDocuments:
@@ -243,7 +245,7 @@ def _read_batch(identity: ModelIdentity, batch: Any, name: str) -> NewDocuments:
     return NewDocuments(
         ids,
         check_embeddings(columns.embeddings, len(ids), identity.dim),
-        [None] * len(ids) if texts is None else [*check_texts(texts, len(ids))],
+        [None] * len(ids) if texts is None else check_texts(texts, len(ids), may_lack=True),
         check_metadata(columns.metadata, len(ids)),
     )
 

@@ -96,13 +96,13 @@ def _add(store: EmbeddingStore, points: list[Any], vector_name: str | None) -> N
             for point, payload in zip(points, payloads, strict=True)
         ],
         embeddings=TokenEmbeddings.from_list(matrices),
-        texts=texts if all(isinstance(text, str) and text for text in texts) else None,  # pyright: ignore[reportArgumentType]
+        texts=[text if isinstance(text, str) and text else None for text in texts],
         metadata=[payload.get("metadata") for payload in payloads],
     )
 
 
 def _payload(point: Any) -> dict[str, Any]:
-    payload = point.payload or {}
+    payload = {} if point.payload is None else point.payload
     if not isinstance(payload, dict):
         raise FileFormatError(f"the payload of the point {point.id} is no mapping")
     return cast("dict[str, Any]", payload)

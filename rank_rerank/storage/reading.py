@@ -21,6 +21,7 @@ def read_embeddings(documents: StoredDocuments) -> TokenEmbeddings:
         segment.check_rows("vectors" if prefix == "" else "rescore", rows)
         for index, row in zip(indices.tolist(), rows.tolist(), strict=True):
             matrices[index] = _read_row(segment, row, dtype, prefix)
+        segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
     if not matrices:
         return TokenEmbeddings(np.empty((0, dim), np.float32), np.zeros(1, np.int64), documents.truncated())
     packed = TokenEmbeddings.from_list(matrices)

@@ -15,6 +15,7 @@ from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
 from rank_rerank.encoding.compression import CompressedEmbeddings
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import StoreFormatError
+from rank_rerank.storage.array_file import IN_MEMORY, MappedFile
 from rank_rerank.storage.key_index import KeyIndex, digests_of, keys_of, keys_of_digests
 from rank_rerank.storage.row_checksums import Index, Part, RowChecks, all_checksums, index_checksums
 
@@ -35,12 +36,14 @@ class Segment:
             in stores of version 1, ``checksums`` [num_documents, 4] and ``index_checksums`` [4].
         deleted: [num_documents] bool; None where nothing is deleted.
         checks: compares rows with their checksums when they are first read; None leaves that out.
+        file: what the arrays are views of.
     """
 
     name: str
     arrays: dict[str, AnyArray]
     deleted: BoolVector | None = None
     checks: RowChecks | None = None
+    file: MappedFile = IN_MEMORY
 
     @property
     def num_documents(self) -> int:
@@ -83,11 +86,12 @@ class Segment:
         return KeyIndex(self.arrays["text_keys"], self.arrays["text_rows"])
 
     def check_rows(self, part: Part, rows: Int64Vector) -> None:
-        """Compare rows that are about to be read with their checksums.
+        """Compare rows that are about to be read with their checksums, and the file with its length.
 
         Raises:
-            StoreFormatError: one is damaged.
+            StoreFormatError: one is damaged, or the file was cut.
         """
+        self.file.check_length()
         if self.checks is not None:
             self.checks.check_rows(part, rows)
 
@@ -95,8 +99,9 @@ class Segment:
         """Compare the keys of ids or texts with their checksums: what is not found was looked for in sound keys.
 
         Raises:
-            StoreFormatError: they are damaged.
+            StoreFormatError: they are damaged, or the file was cut.
         """
+        self.file.check_length()
         if self.checks is not None:
             self.checks.check_index(index)
 
@@ -130,8 +135,7 @@ class Segment:
         Raises:
             StoreFormatError: it is damaged.
         """
-        if self.checks is not None:
-            self.checks.check_rows("ids" if column == "ids" else "texts", np.array([row]))
+        self.check_rows("ids" if column == "ids" else "texts", np.array([row]))
         try:
             return self.read(column, row).decode()
         except UnicodeDecodeError:
@@ -166,7 +170,7 @@ class Segment:
 
     def with_deleted(self, deleted: BoolVector | None) -> "Segment":
         """The same documents with others deleted; what was mapped and checked is shared."""
-        segment = Segment(self.name, self.arrays, deleted, self.checks)
+        segment = Segment(self.name, self.arrays, deleted, self.checks, self.file)
         segment.__dict__["embeddings"] = self.embeddings
         return segment
 

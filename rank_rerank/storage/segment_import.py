@@ -193,10 +193,10 @@ def _open(file: SegmentFile, snapshot: Snapshot) -> Segment:
     try:
         if hash_file(file.path) != (file.entry.num_bytes, file.entry.sha256):
             raise StoreFormatError(f"{file.path.name} is damaged: it does not fit its checksum. Make it again")
-        arrays = map_arrays(file.path, file.entry.num_bytes)
+        arrays, mapped = map_arrays(file.path, file.entry.num_bytes)
     except FileNotFoundError as error:
         raise StoreFormatError(f"{file.path.name} is missing. Make it again") from error
-    segment = check_segment(Segment(file.path.name, arrays), compression, snapshot.manifest.identity.dim, file.path)
+    segment = check_segment(Segment(file.path.name, arrays, file=mapped), compression, snapshot.manifest.identity.dim, file.path)
     if "checksums" not in arrays:
         raise StoreFormatError(f"{file.path.name} has no checksums of its rows. Make it again")
     return replace(segment, checks=RowChecks(file.path.name, arrays))

@@ -77,6 +77,7 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
             continue
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(rows)], strict=True):
+            segment.file.check_length()  # a piece may be written long after the one before
             yield values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
 
 

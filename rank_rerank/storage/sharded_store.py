@@ -211,15 +211,15 @@ class ShardedStore(StoreView):
     ) -> list[tuple[EmbeddingStore, dict[str, Any]]]:
         """What each store gets; everything is checked before the first one is changed."""
         listed = check_ids(ids)
-        texts = None if texts is None else check_texts(texts, len(listed))
+        known = None if texts is None else check_texts(texts, len(listed), may_lack=embeddings is not None)
         check_metadata(metadata, len(listed))
         packed = None if embeddings is None else check_embeddings(embeddings, len(listed), self.identity.dim)
-        if packed is None and (texts is None or self._encoder is None):
+        if packed is None and (known is None or self._encoder is None):
             raise InvalidArgumentError("pass embeddings=, or texts= to a store that was opened with an encoder")
         parts: list[tuple[EmbeddingStore, dict[str, Any]]] = []
         for store, indices in zip(self._stores, split_by_owner(listed, len(self._stores)), strict=True):
             if len(indices):
-                part = {"texts": _some(texts, indices), "metadata": _some(metadata, indices)}
+                part = {"texts": _some(known, indices), "metadata": _some(metadata, indices)}
                 chosen = None if packed is None else packed.select(indices)
                 parts.append((store, {"ids": _some(listed, indices), "embeddings": chosen, **part}))
         return parts

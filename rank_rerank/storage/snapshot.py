@@ -72,12 +72,13 @@ class Snapshot:
         """Look documents up by id; ids that are not there get −1.
 
         Raises:
-            StoreFormatError: keys or ids that were passed on the way are damaged.
+            StoreFormatError: keys or ids that were passed on the way are damaged, or a file was cut.
         """
         encoded = [identifier.encode() for identifier in ids]
         keys = keys_of(encoded)
         places = _nowhere(len(ids))
         for number, segment in enumerate(self.segments):
+            segment.file.check_length()
             found, rows = segment.live_pairs(*segment.id_index.find(keys))
             texts = segment.read_ids(rows)
             same = np.array(
@@ -94,6 +95,7 @@ class Snapshot:
         keys = keys_of_digests(digests)
         places = _nowhere(len(digests))
         for number, segment in enumerate(self.segments):
+            segment.file.check_length()
             found, rows = segment.live_pairs(*segment.text_index.find(keys))
             same = (segment.arrays["text_digests"][rows] == digests[found]).all(axis=1)
             segment.check_rows("ids", rows[~same])
@@ -199,10 +201,10 @@ def open_projection(folder: Path, manifest: Manifest) -> Projection | None:
     if manifest.projection is None:
         return Projection(manifest.identity.dim, manifest.projected_dim)
     _check_hash(folder, manifest.projection)
-    arrays = map_arrays(folder / manifest.projection.name, manifest.projection.num_bytes)
+    arrays, _ = map_arrays(folder / manifest.projection.name, manifest.projection.num_bytes)
     if set(arrays) != {"matrix"} or arrays["matrix"].dtype != np.float32:
         raise StoreFormatError(f"{manifest.projection.name} is damaged: it holds something else than a matrix")
-    return Projection(manifest.identity.dim, manifest.projected_dim, arrays["matrix"])
+    return Projection(manifest.identity.dim, manifest.projected_dim, arrays["matrix"].copy())
 
 
 def open_segment(
@@ -217,8 +219,8 @@ def open_segment(
     segment = known
     if segment is None:
         path = folder / entry.file.name
-        arrays = map_arrays(path, entry.file.num_bytes)
-        segment = check_segment(Segment(entry.file.name, arrays), compression, dim, path)
+        arrays, file = map_arrays(path, entry.file.num_bytes)
+        segment = check_segment(Segment(entry.file.name, arrays, file=file), compression, dim, path)
         if "checksums" in arrays:
             checked = segment.embeddings
             segment = replace(segment, checks=RowChecks(entry.file.name, arrays))
@@ -231,7 +233,7 @@ def open_segment(
 
 def _read_deleted(folder: Path, file: FileEntry, entry: SegmentEntry) -> BoolVector:
     _check_hash(folder, file)
-    bits = map_arrays(folder / file.name, file.num_bytes).get("deleted")
+    bits = map_arrays(folder / file.name, file.num_bytes)[0].get("deleted")
     if bits is None or bits.dtype != np.uint8 or bits.shape != (-(-entry.num_documents // 8),):
         raise StoreFormatError(f"{file.name} is damaged: it does not fit its segment")
     deleted = np.unpackbits(bits, count=entry.num_documents).astype(np.bool_)

@@ -4,6 +4,7 @@ from os import fspath, sep
 from pathlib import Path
 from typing import Any
 
+from rank_rerank.arguments import check_path
 from rank_rerank.errors import InvalidArgumentError
 
 
@@ -13,18 +14,12 @@ def store_folder(folder: Any) -> Path:
     Raises:
         InvalidArgumentError: it is no path, is empty, holds a NUL, or there is no home.
     """
-    try:
-        name = fspath(folder)
-    except TypeError:
-        raise InvalidArgumentError(
-            f"the folder of a store must be a str or a Path, not {type(folder).__name__}"
-        ) from None
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise InvalidArgumentError("the folder of a store must be a str or a Path, not empty and without NUL")
+    path = check_path(folder, "the folder of a store")
+    name: str = fspath(folder)  # as it was written: "./~" is no home, and a Path of it does not tell
     if name != "~" and not name.startswith(("~/", f"~{sep}")):
-        return Path(name)
+        return path
     try:
-        return Path(name).expanduser()
+        return path.expanduser()
     except RuntimeError as error:
         raise InvalidArgumentError(
             '"~" stands for no folder here, as this user has no home. Pass the whole path'

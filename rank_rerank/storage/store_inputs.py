@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector, as_float32
+from rank_rerank.arrays import AnyArray, Int64Vector, as_float32, is_iterable
 from rank_rerank.documents import list_items, plain_value
 from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -162,7 +162,7 @@ def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: in
         InvalidItemError: they hold no real numbers, or this is no list.
     """
     if not isinstance(embeddings, TokenEmbeddings):
-        if isinstance(embeddings, str | bytes | Mapping) or not hasattr(embeddings, "__iter__"):
+        if isinstance(embeddings, str | bytes | Mapping) or not is_iterable(embeddings):
             raise InvalidItemError("embeddings must be TokenEmbeddings or a list of arrays [num_tokens, dim]")
         matrices = [as_float32(each, f"embeddings[{index}]") for index, each in enumerate(embeddings)]
         embeddings = TokenEmbeddings.from_list(matrices)
@@ -176,15 +176,23 @@ def check_embeddings(embeddings: TokenEmbeddings | Sequence[AnyArray], count: in
     return TokenEmbeddings(vectors, embeddings.offsets, embeddings.truncated)
 
 
-def check_texts(texts: Iterable[object], count: int) -> list[str]:
-    """Read texts to encode.
+def check_texts(texts: Iterable[object], count: int, *, may_lack: bool) -> list[str | None]:
+    """Read the texts of documents.
+
+    Args:
+        texts: what the caller passed.
+        count: of the ids.
+        may_lack: None may stand for a text that is not known, as the vectors are.
 
     Raises:
         InvalidItemError: it is a bare string, or an item is no str; the message has its index.
         InvalidTextError: a text holds lone surrogates; the message has its index.
         ShapeError: there are not as many as ids.
     """
-    listed = [check_text(text, f"texts[{index}]") for index, text in enumerate(list_items(texts, "texts", "texts"))]
+    listed = [
+        None if text is None and may_lack else check_text(text, f"texts[{index}]")
+        for index, text in enumerate(list_items(texts, "texts", "texts"))
+    ]
     if len(listed) != count:
         raise ShapeError(f"there are {count} ids, but {len(listed)} texts")
     return listed

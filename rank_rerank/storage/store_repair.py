@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rank_rerank.arguments import is_file
 from rank_rerank.arrays import Int64Vector
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.errors import RankRerankError, StoreError, StoreFormatError, StoreNotFoundError
@@ -76,7 +77,7 @@ def repair_store(folder: str | Path, timeout_s: float) -> Repair:
 
 
 def _existing(folder: Path) -> Path:
-    if not (folder / MANIFEST_FILE).is_file() and not (folder / MANIFEST_COPY).is_file():
+    if not is_file(folder / MANIFEST_FILE) and not is_file(folder / MANIFEST_COPY):
         raise StoreNotFoundError(f"{folder} holds no store: {MANIFEST_FILE} is not there. Check the path")
     return folder
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.arguments import is_file
 from rank_rerank.errors import RankRerankError, StoreFormatError, StoreNotFoundError
 from rank_rerank.storage.durable_files import FileEntry, hash_file, read_small_file
 from rank_rerank.storage.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse, read_manifest
@@ -42,7 +43,7 @@ def verify_store(folder: Path, progress: Callable[[int], object] | None = None) 
     try:
         manifest = read_manifest(folder)
     except StoreNotFoundError:
-        if not (folder / MANIFEST_COPY).is_file():
+        if not is_file(folder / MANIFEST_COPY):
             raise
         return Verification((f"{MANIFEST_FILE} is missing",), 0, 0)
     except StoreFormatError as error:
@@ -57,7 +58,7 @@ def verify_store(folder: Path, progress: Callable[[int], object] | None = None) 
             is_whole = False
     if is_whole:
         problems += _check_contents(folder, manifest)
-    if (folder / MANIFEST_COPY).is_file() and read_copy(folder) is None:
+    if is_file(folder / MANIFEST_COPY) and read_copy(folder) is None:
         problems.append(f"{MANIFEST_COPY} is damaged; the next change, or a repair, writes it anew")
     return Verification(tuple(problems), len(manifest.files()) + 2, num_bytes)
 
@@ -82,7 +83,7 @@ def check_file(
 ) -> tuple[str | None, int]:
     """What is wrong with a file, None for nothing, and the bytes read."""
     path = folder / entry.name
-    if not path.is_file():
+    if not is_file(path):
         return f"{entry.name} is missing", 0
     try:
         num_bytes, checksum = hash_file(path, progress)

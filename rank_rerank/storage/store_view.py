@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rank_rerank.arguments import as_vector
+from rank_rerank.arguments import as_vector, check_callback
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
@@ -166,4 +166,4 @@ class StoreView:
         Raises:
             StoreNotFoundError: there is no store.
         """
-        return verify_store(store_folder(folder), progress)
+        return verify_store(store_folder(folder), check_callback(progress, "progress"))

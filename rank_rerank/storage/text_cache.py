@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rank_rerank.arguments import check_callback
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -50,7 +51,7 @@ def find_or_encode(
     digests = digests_of(texts)
     num_tokens_read = np.zeros(len(texts), np.int64)
     missing = _first_of_each(digests, snapshot.find_digests(digests).missing)
-    report = progress or _report_to_nobody
+    report = check_callback(progress, "progress") or _report_to_nobody
     report(len(texts) - len(missing))
     for chosen in _batches(missing):
         new, lengths = _encode(encoder, [texts[index] for index in chosen.tolist()], digests[chosen])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rank_rerank.errors import InvalidArgumentError, NonFiniteError
+from rank_rerank.errors import InputError, InvalidArgumentError, NonFiniteError
 from rank_rerank.evaluation.significance import (
     bootstrap_interval,
     bootstrap_interval_of_sets,
@@ -158,8 +158,8 @@ def test_edges():
     assert probability_of_mean([0.5, 0.5], 0.6) == 0
     both = bootstrap_interval_of_sets([np.zeros(5), np.full(5, 0.02)])
     assert (both.low, both.high) == pytest.approx((0.01, 0.01))
-    for bad in ([], [[1.0]]):
-        with pytest.raises(InvalidArgumentError):
+    for bad in ([], [[1.0]], ["a"], [1e200]):
+        with pytest.raises(InputError):
             randomization_test(bad)
     with pytest.raises(NonFiniteError):
         bootstrap_interval([0.0, math.nan])

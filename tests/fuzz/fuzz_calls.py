@@ -4,6 +4,7 @@ import random
 from itertools import accumulate
 
 import numpy as np
+import targets_evaluation
 import targets_rankings
 import targets_reranking
 import targets_scoring
@@ -24,6 +25,7 @@ def all_targets(folder) -> list[Target]:
         *targets_rankings.TARGETS,
         *targets_reranking.make_targets(folder),
         *targets_storage.make_targets(folder),
+        *targets_evaluation.make_targets(folder),
     ]
 
 
@@ -66,8 +68,11 @@ def spoil(rng: random.Random, arguments: dict, names: list[str]) -> None:
 
 def spoil_array(rng: random.Random, value: np.ndarray) -> np.ndarray:
     """Almost right: numbers of another dtype, one of them extreme."""
-    spoiled = value.astype(rng.choice(("u8", "i8", "u4", "f8", "f4", "i4")) if rng.random() < 0.7 else value.dtype)
-    if spoiled.dtype.kind == "f":
+    with np.errstate(invalid="ignore", over="ignore"):
+        spoiled = value.astype(rng.choice(("u8", "i8", "u4", "f8", "f4", "i4")) if rng.random() < 0.7 else value.dtype)
+    if spoiled.dtype.kind == "b":
+        extreme = rng.random() < 0.5
+    elif spoiled.dtype.kind == "f":
         extreme = rng.choice((np.nan, np.inf, -1.0, 0.5, 3e38, 2.0**63))
     else:
         limits = np.iinfo(spoiled.dtype)

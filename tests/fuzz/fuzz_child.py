@@ -19,7 +19,11 @@ from pathlib import Path
 
 TALLY_EVERY = 20
 MAX_BYTES = 12 << 30  # of address space: what asks for more is a fault, not the end of the machine
-PARTS = ("calls", "folders", "stores", "files", "determinism", "kills", "failing_writes", "flips")
+# each part with the packages that it needs beside those of the tests
+PARTS = {
+    "calls": (), "folders": (), "stores": (), "files": (), "determinism": (), "kills": (), "failing_writes": (),
+    "flips": (), "requests": ("fastapi", "httpx", "prometheus_client", "pydantic_settings"), "exchange": ("pyarrow",),
+}  # fmt: skip
 
 
 class Fault(Exception):  # noqa: N818 - it is what is looked for, not what goes wrong here

@@ -18,9 +18,26 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+PATHS = (ROOT, HERE.parent, HERE, HERE.parent / "storage")
 KEPT_CASES = 3
 PAUSE_S = 0.02
 START_S = 600.0  # a child that starts may have kernels to compile
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a case may take before it hangs.
+
+    Attributes:
+        busy_s: seconds of processor time, which do not pass while other programs have the processor.
+        waiting_s: seconds by the clock, for a case that waits for what never comes.
+    """
+
+    busy_s: float = 120.0
+    waiting_s: float = 1200.0
+
+
+PATIENCE = Patience()
 
 
 @dataclass
@@ -79,7 +96,9 @@ class Record:
         return cls(**{**values, "tally": Counter(values["tally"]), "faults": faults})
 
 
-def run_part(record: Record, folder: Path, num_cases: int, seconds: float = 1e9, hang_s: float = 120.0) -> Record:
+def run_part(
+    record: Record, folder: Path, num_cases: int, seconds: float = 1e9, patience: Patience = PATIENCE
+) -> Record:
     """Try cases until there are so many, or the time is up; children that end early are followed by others.
 
     Args:
@@ -87,17 +106,17 @@ def run_part(record: Record, folder: Path, num_cases: int, seconds: float = 1e9,
         folder: for the children's files.
         num_cases: up to which number.
         seconds: how long.
-        hang_s: a case that takes longer hangs.
+        patience: a case that takes longer hangs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + seconds
     while record.next < num_cases and (left := until - time.monotonic()) > 0:
-        _run_child(record, folder, num_cases - record.next, left, hang_s)
+        _run_child(record, folder, num_cases - record.next, left, patience)
         record.save(folder / "record.json")
     return record
 
 
-def _run_child(record: Record, folder: Path, count: int, seconds: float, hang_s: float) -> None:
+def _run_child(record: Record, folder: Path, count: int, seconds: float, patience: Patience) -> None:
     beat = folder / "beat"
     beat.write_bytes(struct.pack("<q", record.next - 1))
     arguments = [record.part, record.seed, record.next, count, seconds, folder]
@@ -105,13 +124,13 @@ def _run_child(record: Record, folder: Path, count: int, seconds: float, hang_s:
         child = subprocess.Popen(
             [sys.executable, str(HERE / "fuzz_child.py"), *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE.parent, HERE)))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))},
         )  # fmt: skip
         lines: list[bytes] = []
         reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)
         reader.start()
         try:
-            hung = not _watch(child, beat, hang_s)
+            hung = not _watch(child, beat, patience)
         finally:
             _kill(child)  # where it still runs, this process is being ended
         reader.join()
@@ -121,17 +140,31 @@ def _run_child(record: Record, folder: Path, count: int, seconds: float, hang_s:
         _take_crash(record, struct.unpack("<q", beat.read_bytes())[0], child.returncode, hung, folder / "errors.txt")
 
 
-def _watch(child: subprocess.Popen, beat: Path, hang_s: float) -> bool:
+def _watch(child: subprocess.Popen, beat: Path, patience: Patience) -> bool:
     """Wait for a child to end; one that stays at a case for too long is killed, with its children: then False."""
-    last, since, patience = beat.read_bytes(), time.monotonic(), START_S
+    last, since, used, limit = beat.read_bytes(), time.monotonic(), None, Patience(START_S, START_S)
     while child.poll() is None:
         time.sleep(PAUSE_S)
+        waited = time.monotonic() - since
         if (now := beat.read_bytes()) != last:
-            last, since, patience = now, time.monotonic(), hang_s
-        elif time.monotonic() - since > patience:
+            last, since, used, limit = now, time.monotonic(), None, patience
+        elif used is None and waited > 1:
+            used = _processor_seconds(child.pid)
+        elif waited > limit.waiting_s or (
+            waited > limit.busy_s and _processor_seconds(child.pid) - (used or 0.0) > limit.busy_s
+        ):
             _kill(child)
             return False
     return True
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process and its ended children have used; where the system does not say, 0: then the clock decides."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _kill(child: subprocess.Popen) -> None:

@@ -5,6 +5,7 @@ import random
 import shutil
 from pathlib import Path
 
+import family_folders
 import model_folders
 from call_targets import Target, check_ranking
 from damage import Original, damage_file
@@ -20,6 +21,10 @@ WRITERS = {
     "multi-vector": model_folders.write_multi_vector,
     "cross-encoder": model_folders.write_cross_encoder,
     "plain encoder": model_folders.write_bert,
+    "modular cross-encoder": family_folders.write_modular,
+    "causal reranker": family_folders.write_causal,
+    "causal reranker, llama": family_folders.write_llama,
+    "causal reranker, converted": family_folders.write_converted,
 }
 # an ONNX file has tens of megabytes, which are written anew for each damage
 BUNDLED_SHARE = 0.06
@@ -35,10 +40,15 @@ class Folders:
     def __init__(self, seed, folder) -> None:
         self._seed, self._outside, self.target = seed, folder / "outside", ""
         shutil.rmtree(folder / "models", ignore_errors=True)
-        for name, write in WRITERS.items():
-            write(folder / "models" / name)
+        paths = {name: self._write(folder / "models" / name, write) for name, write in WRITERS.items()}
         shutil.copytree(bundled_folder(), folder / "models" / "bundled", ignore=shutil.ignore_patterns("*.py*"))
-        self._originals = {name: Original(folder / "models" / name) for name in (*WRITERS, "bundled")}
+        paths["bundled"] = folder / "models" / "bundled"
+        self._originals = {name: Original(path) for name, path in paths.items()}
+
+    def _write(self, folder: Path, write) -> Path:
+        """Some families are told by the name of their folder, and are written to another one."""
+        folder.mkdir(parents=True)
+        return write(folder) or folder
 
     def __call__(self, number: int) -> str:
         rng = random.Random(f"{self._seed} {number}")

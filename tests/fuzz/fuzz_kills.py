@@ -4,19 +4,17 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+import warnings
 
 import numpy as np
+from endless_writer import write_endlessly
 from fuzz_child import Fault
 from store_contents import MODEL
 from wild_values import DIM
 
 from rank_rerank import Compression, EmbeddingStore
 
-WRITER = Path(__file__).resolve().parents[1] / "storage" / "endless_writer.py"
 ANEW_EVERY = 100
 
 
@@ -53,15 +51,31 @@ class Kills:
         return "killed within a write" if was_within or self._last > acknowledged else "killed between writes"
 
     def _write_and_kill(self, rng) -> int:
-        command = [sys.executable, str(WRITER), str(self._folder), str(DIM), str(self._last + 1)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-            lines = [writer.stdout.readline() for _ in range(rng.randint(1, 12))]
+        """The last number that a writer told before it was killed; -1 for none."""
+        output, written = os.pipe()
+        writer = self._fork(written)
+        os.close(written)
+        with os.fdopen(output, "rb") as told:
+            lines = [told.readline() for _ in range(rng.randint(1, 12))]
             until = time.perf_counter() + rng.uniform(0, 0.002)
             while time.perf_counter() < until:
                 pass
-            os.kill(writer.pid, signal.SIGKILL)
-            lines += writer.stdout.readlines()
+            os.kill(writer, signal.SIGKILL)
+            lines += told.readlines()
+        os.waitpid(writer, 0)
         return max((int(line) for line in lines if line.endswith(b"\n")), default=-1)
+
+    def _fork(self, written: int) -> int:
+        """A process that writes until it is killed; a copy of this one, as a new one would take longer to start."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside NumPy's threads, which are not used
+            writer = os.fork()
+        if writer == 0:
+            try:
+                write_endlessly(self._folder, DIM, self._last + 1, written)
+            finally:
+                os._exit(1)
+        return writer
 
     def _check(self, held, acknowledged) -> None:
         if self._last not in (acknowledged, acknowledged + 1):

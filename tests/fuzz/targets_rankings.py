@@ -167,6 +167,8 @@ TARGETS = [
             "slope": one_of(20.0),
             "length_slope": one_of(-0.7),
             "intercept": one_of(-8.0),
+            "num_pairs": one_of(0, 100),
+            "calibration_error": one_of(None, 0.1),
             "steps": one_of((), ((0.0, 0.1), (1.0, 0.9))),
         },
     ),

@@ -96,27 +96,38 @@ def two(draw):
     return lambda rng: [draw(rng), draw(rng)]
 
 
-WANTED = {"query": words, "documents": documents, "top_k": top_ks}
-ASKED = {**WANTED, "spans": spans, "long_documents": long_documents}
-MANY = {"queries": two(words), "documents_per_query": two(documents), "top_k": top_ks}
+READING = ("text_key", "show_progress")
+LIMITS = {"top_k": top_ks, "text_key": one_of(None, None, "text"), "show_progress": one_of(None, False)}
+WANTED = {"query": words, "documents": documents, **LIMITS}
+ASKED = {**WANTED, "spans": spans, "long_documents": long_documents, "store": one_of(None)}
+REQUEST = {name: draw for name, draw in ASKED.items() if name not in ("store", *READING)}
+MANY = {"queries": two(words), "documents_per_query": two(documents), **LIMITS}
+MANY_ASKED = {**MANY, "spans": spans, "long_documents": long_documents, "store": one_of(None)}
 
 
 def late_interaction(reranker):
     return [
         Target("ColbertReranker.rerank", reranker.rerank, ASKED, check_dict, weight=0.5),
-        Target("ColbertReranker.rerank_many", reranker.rerank_many, {**MANY, "spans": spans}, check_each, weight=0.2),
+        Target("ColbertReranker.rerank_many", reranker.rerank_many, MANY_ASKED, check_each, weight=0.2),
         Target(
             "ColbertReranker.explain",
             reranker.explain,
-            {"query": words, "document": document, "min_similarity": one_of(0.5, -1), "max_spans": one_of(None, 1)},
+            {
+                "query": words,
+                "document": document,
+                "min_similarity": one_of(0.5, -1),
+                "threshold": one_of(0.0, 0.9),
+                "max_spans": one_of(None, 1),
+            },
             check_explanation,
             weight=0.2,
         ),
-        Target("answer", lambda **given: answer(reranker, RerankRequest(**given)), ASKED, check_top_k, weight=0.2),
+        Target("answer", lambda **given: answer(reranker, RerankRequest(**given)), REQUEST, check_top_k, weight=0.2),
         Target(
             "calibrate",
-            lambda **given: rank_rerank.calibrate(reranker, **given),
+            rank_rerank.calibrate,
             {
+                "reranker": always(reranker),
                 "pairs": lambda rng: [(words(rng, 3), words(rng, 3), rng.random() < 0.5) for _ in range(20)],
                 "held_out": one_of(0, 0.3),
                 "seed": one_of(0),
@@ -144,12 +155,14 @@ def cascades(reranker):
     cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
     wanted = {**WANTED, "documents": dense_documents}
     many = {**MANY, "documents_per_query": two(dense_documents)}
+    dense_wanted = {name: draw for name, draw in wanted.items() if name not in READING}
+    dense_many = {name: draw for name, draw in many.items() if name not in READING}
     return [
-        Target("DenseReranker.rerank", dense.rerank, wanted, check_top_k, weight=1),
+        Target("DenseReranker.rerank", dense.rerank, dense_wanted, check_top_k, weight=1),
         Target(
             "DenseReranker.rerank_many",
             dense.rerank_many,
-            many,
+            dense_many,
             check_each,
             weight=0.5,
         ),
@@ -172,7 +185,6 @@ def cascades(reranker):
             "CascadeStage",
             CascadeStage,
             {"reranker": always(reranker), "keep": one_of(1, 9), "budget_ms": one_of(None, 5.0)},
-            fixed=("reranker",),
             weight=0.3,
         ),
     ]
@@ -185,9 +197,10 @@ def cross_encoders(folder):
         Target("CrossEncoderReranker.rerank_many", reranker.rerank_many, MANY, check_each, weight=0.1),
         Target(
             "CrossEncoder.score",
-            lambda query, documents: reranker.cross_encoder.score(query, documents).relevance,
-            {"query": words, "documents": texts},
+            lambda **given: reranker.cross_encoder.score(**given).relevance,
+            {"query": words, "documents": texts, "name": one_of("the query")},
             check_probabilities,
+            ("name",),
             weight=0.2,
         ),
     ]
@@ -213,14 +226,14 @@ def encoders(encoder):
         ),
         Target(
             "TokenStatistics.fit",
-            lambda texts: refinement.TokenStatistics.fit(encoder, texts),
-            {"texts": texts},
+            refinement.TokenStatistics.fit,
+            {"encoder": always(encoder), "texts": texts},
             weight=0.3,
         ),
         Target(
             "TokenStatistics.weights",
-            lambda query, formula: statistics.weights(encoder, query, formula),
-            {"query": words, "formula": one_of("idf", "bm25")},
+            statistics.weights,
+            {"encoder": always(encoder), "query": words, "formula": one_of("idf", "bm25")},
             check_finite,
             weight=0.3,
         ),
@@ -229,6 +242,7 @@ def encoders(encoder):
 
 def others(reranker):
     explained = reranker.explain("capital of France", "Paris is the capital of France.")
+    reranked = reranker.rerank(explained.query, [explained.document])
     return [
         Target(
             "find_snippet",
@@ -243,7 +257,9 @@ def others(reranker):
             {
                 "name_or_folder": one_of("/no/such/folder", "bundled"),
                 "revision": one_of(None, "main"),
+                "token": one_of(None, False, "hf_token"),
                 "local_files_only": always(True),
+                "cache_dir": one_of(None, "no/such/cache"),
                 "device": one_of("cpu", "auto", "cuda:9", "tpu"),
                 "precision": one_of("auto", "int8", "fp64"),
                 "num_threads": one_of(None, 1),
@@ -257,9 +273,12 @@ def others(reranker):
         Target(
             "render_report",
             render_report,
-            {"query": words, "explanations": always([explained])},
+            {
+                "query": one_of(explained.query),
+                "explanations": lambda _: [explained],
+                "hits": lambda rng: rng.choice(([], list(reranked), reranked)),
+            },
             check_type(str),
-            ("explanations",),
         ),
         Target("get_gpu_device", rank_rerank.get_gpu_device, {}, check_type(str), weight=0.02),
     ]
@@ -271,7 +290,6 @@ def made_by_users(reranker):
             "DenseReranker",
             DenseReranker,
             {"encode_query": always(len), "vector_key": one_of("v"), "dims": one_of(None, 4)},
-            fixed=("encode_query",),
             weight=0.1,
         ),
         Target(

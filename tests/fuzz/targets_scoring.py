@@ -87,7 +87,13 @@ def score_packed(**given):
 
 
 def check_alignments(found, arguments, target):
-    check_finite([pair.similarity for pair in found], arguments, target)
+    # a document without tokens has no similarities
+    check_finite([pair.similarity for pair in found if pair.document_token >= 0], arguments, target)
+    target.require(all(pair.similarity == -np.inf for pair in found if pair.document_token < 0), "a match with nothing")
+
+
+def check_size(size, _, target):
+    target.require(type(size) is int and size > 0, "what is no size")
 
 
 SCORING = {
@@ -101,7 +107,12 @@ WEIGHTED = {**SCORING, "query_weights": one_of(None, None, [1.0])}
 
 TARGETS = [
     Target("normalize_rows", normalize_rows, {"vectors": lambda rng: vectors(rng, 5)}, check_finite),
-    Target("pool", pool, {"embeddings": packed, "pooling": one_of(Pooling(2))}, check_embeddings, ("pooling",)),
+    Target(
+        "pool",
+        pool,
+        {"embeddings": packed, "pooling": one_of(Pooling(2)), "normalize": one_of(True, False)},
+        check_embeddings,
+    ),
     Target("align_tokens", align_tokens, {"query_vectors": query, "document_vectors": query}, check_alignments),
     Target("maxsim", maxsim, WEIGHTED, check_maxsim, weight=6),
     Target(
@@ -116,7 +127,13 @@ TARGETS = [
     Target(
         "TokenEmbeddings",
         TokenEmbeddings,
-        {"vectors": lambda rng: vectors(rng, 8), "offsets": offsets},
+        {
+            "vectors": lambda rng: vectors(rng, 8),
+            "offsets": offsets,
+            "truncated": one_of(None, np.zeros(2, np.bool_)),
+            "character_spans": one_of(None, None, np.zeros((8, 2), np.int32)),
+            "unknown_words": one_of(None, None, np.zeros(2, np.float32)),
+        },
         check_embeddings,
         weight=4,
     ),
@@ -146,8 +163,7 @@ TARGETS = [
             "candidates": one_of(None, np.array([1, 0])),
         },
         check_maxsim,
-        ("embeddings",),
-        2,
+        weight=2,
     ),
     Target("Projection", Projection, {"dim": one_of(DIM), "projected_dim": one_of(8, 4), "matrix": one_of(None)}),
     Target("Projection.fit", Projection.fit, {"vectors": lambda rng: vectors(rng, 20), "projected_dim": one_of(4, 8)}),
@@ -190,14 +206,14 @@ TARGETS = [
         "Compression.stored_dim",
         lambda compression, dim: compression.stored_dim(dim),
         {"compression": one_of(Compression(), Compression("binary")), "dim": one_of(16, 128)},
-        check_finite,
+        check_size,
         ("compression",),
     ),
     Target(
         "Compression.bytes_per_token",
         lambda compression, dim: compression.bytes_per_token(dim),
         {"compression": one_of(Compression(), Compression("binary")), "dim": one_of(16, 128)},
-        check_finite,
+        check_size,
         ("compression",),
     ),
     Target(

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 from call_targets import Target, always, check_embeddings, check_type, one_of
-from wild_values import DIM, text, vectors
+from wild_values import DIM, of_caller, text, vectors
 
 from rank_rerank import Compression, EmbeddingStore, TokenEmbeddings
 from rank_rerank.errors import RankRerankError
@@ -90,7 +90,7 @@ def changing(changes):
             ModelIdentity.foreign,
             {"name": one_of("m"), "dim": one_of(16), "revision": one_of("")},
         ),
-        Target("ModelIdentity.check", MODEL.check, {"other": always(MODEL)}, fixed=("other",), weight=0.1),
+        Target("ModelIdentity.check", MODEL.check, {"other": always(MODEL)}, weight=0.1),
         Target("EmbeddingStore.add", lambda **given: changes.apply("add", **given), added, weight=0.6),
         Target("EmbeddingStore.update", lambda **given: changes.apply("update", **given), added, weight=0.3),
         Target("EmbeddingStore.delete", lambda **given: changes.apply("delete", **given), {"ids": ids}, weight=0.3),
@@ -101,8 +101,8 @@ def reading(read):
     return [
         Target(
             "StoredDocuments.select",
-            lambda positions: len(read.select(IDS).select(positions)),
-            {"positions": always(np.array([0, 3]))},
+            lambda wanted: len(read.select(IDS).select(wanted)),
+            {"wanted": always(np.array([0, 3]))},
             check_type(int),
             allowed=(IndexError,),
         ),
@@ -129,17 +129,25 @@ def making(read):
     return [
         Target(
             "hold_in_memory",
-            lambda embeddings: len(hold_in_memory(embeddings, Compression("int8"), MODEL)),
-            {"embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)])},
+            lambda **given: len(hold_in_memory(**given)),
+            {
+                "embeddings": lambda rng: TokenEmbeddings.from_list([vectors(rng, 3), vectors(rng, 1)]),
+                "compression": one_of(Compression("int8"), Compression("binary", "int8")),
+                "identity": always(MODEL),
+            },
             check_type(int),
         ),
         Target(
             "EmbeddingStore.open",
             EmbeddingStore.open,
-            {"folder": one_of(read.folder, "/no/such"), "encoder": always(None), "read_only": one_of(True, False)},
+            {
+                "folder": one_of(read.folder, "/no/such"),
+                "encoder": always(None),
+                "read_only": one_of(True, False),
+                "check_reads": one_of(True, False),
+            },
             check_type(EmbeddingStore),
-            ("encoder",),
-            0.3,
+            weight=0.3,
         ),
         Target(
             "EmbeddingStore.create",
@@ -156,9 +164,8 @@ def making(read):
         ),
         Target(
             "EmbeddingStore.verify_folder",
-            EmbeddingStore.verify_folder,
-            {"folder": one_of(read.folder, "/no/such"), "progress": always(None)},
-            fixed=("progress",),
+            lambda folder, progress: EmbeddingStore.verify_folder(folder, of_caller(progress)),
+            {"folder": one_of(read.folder, "/no/such"), "progress": one_of(None, id)},
             weight=0.1,
         ),
     ]

@@ -83,6 +83,20 @@ class CallersError(Exception):
     """What an object of the caller's raises when it is used: it is the caller's to see."""
 
 
+def of_caller(function: object) -> object:
+    """A function whose errors are its caller's to see; what is none stays what it is."""
+    if not callable(function):
+        return function
+
+    def called(*arguments):
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise CallersError from error
+
+    return called
+
+
 class Stranger:
     """Has none of the methods that anybody asks for."""
 

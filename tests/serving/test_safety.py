@@ -311,7 +311,8 @@ def test_settings_come_from_flags_before_variables_before_a_file(tmp_path, monke
             read_settings(wrong)
     with pytest.raises(InvalidArgumentError, match="no settings file"):
         read_settings({}, tmp_path / "nowhere.toml")
-    file.write_text("port = ")
-    with pytest.raises(InvalidArgumentError, match="cannot be read"):
-        read_settings({}, file)
+    for written, name in (("port = ", file), ("null", as_json), ("[" * 20_000, as_json), ("[1]", as_json)):
+        name.write_text(written)
+        with pytest.raises(InvalidArgumentError, match="cannot be read"):
+            read_settings({}, name)
     assert set(Settings.model_fields) >= {"model", "store", "host", "port", "api_key_file"}

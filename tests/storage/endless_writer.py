@@ -3,6 +3,7 @@
 usage: python endless_writer.py FOLDER DIM FIRST
 """
 
+import os
 import sys
 
 import numpy as np
@@ -12,8 +13,8 @@ from rank_rerank.storage.embedding_store import EmbeddingStore
 WINDOW = 10
 
 
-def main():
-    folder, dim, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def write_endlessly(folder, dim, number, output):
+    """Write documents from a number on; ``output`` is a file descriptor."""
     store = EmbeddingStore.open(folder)
     # what a killed writer was about to delete
     store.delete([identifier for identifier in store if int(identifier[1:]) < number - WINDOW])
@@ -25,9 +26,9 @@ def main():
             store.delete([old])
         if number % 29 == 0:
             store.compact()
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
+        os.write(output, f"{number}\n".encode())
         number += 1
 
 
-main()
+if __name__ == "__main__":
+    write_endlessly(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 1)

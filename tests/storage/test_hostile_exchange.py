@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_stores import DIM, IDENTITY, content, embeddings_of, fill
 
 from rank_rerank.encoding.compression import Compression
-from rank_rerank.errors import FileFormatError, RankRerankError, StoreFormatError
+from rank_rerank.errors import FileFormatError, InvalidItemError, NonFiniteError, RankRerankError, StoreFormatError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.pyarrow_exchange import add_arrow, add_parquet, write_parquet
 from rank_rerank.storage.qdrant_exchange import add_from_qdrant
@@ -147,3 +147,44 @@ def test_a_point_without_an_id_of_ours_keeps_its_own(tmp_path):
 def test_a_folder_is_no_parquet_file(tmp_path):
     with pytest.raises(FileFormatError, match="cannot be written"):
         write_parquet(fill(tmp_path / "s"), tmp_path)
+
+
+def test_documents_without_a_text_take_no_text_from_others(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", IDENTITY, Compression("float32"))
+    add_arrow(store, table([0, 1, 2, 3], text=["first", "", None]))
+    points = [
+        SimpleNamespace(id=7, vector=ROWS, payload={"id": "p", "text": "a text"}),
+        SimpleNamespace(id=8, vector=ROWS, payload={"id": "q", "text": ""}),
+        SimpleNamespace(id=9, vector=ROWS, payload=None),
+    ]
+    add_from_qdrant(store, SimpleNamespace(scroll=lambda *_, **__: (points, None)), "c")
+    texts = {document.id: document.text for document in store.documents()}
+    assert texts == {"a": "first", "b": "", "c": "", "p": "a text", "q": "", "9": ""}
+    write_parquet(store, tmp_path / "f.parquet", "float32")
+    again = EmbeddingStore.create(tmp_path / "again", IDENTITY, Compression("float32"))
+    add_parquet(again, tmp_path / "f.parquet")
+    assert {document.id: document.text for document in again.documents()} == texts
+
+
+def test_only_vectors_may_lack_their_text(tmp_path):
+    store = fill(tmp_path / "s", 0)
+    store.add(["a"], embeddings=embeddings_of(1), texts=[None])
+    with pytest.raises(InvalidItemError, match=r"texts\[0\]"):
+        store.add(["b"], texts=[None])
+
+
+def test_numbers_beyond_float16_are_not_written_as_infinity(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", IDENTITY, Compression("float32"))
+    store.add(["a"], embeddings=[np.full((1, DIM), 1e6, np.float32)])
+    (tmp_path / "f.parquet").write_bytes(b"old")
+    with pytest.raises(NonFiniteError, match='dtype="float32"'):
+        write_parquet(store, tmp_path / "f.parquet")
+    assert (tmp_path / "f.parquet").read_bytes() == b"old"
+    write_parquet(store, tmp_path / "f.parquet", "float32")
+
+
+@pytest.mark.parametrize("payload", [np.empty(0), (), "", 0, False])
+def test_a_payload_that_is_no_mapping_is_refused_whatever_its_truth(receiver, payload):
+    point = SimpleNamespace(id=7, vector=ROWS, payload=payload)
+    with pytest.raises(FileFormatError, match="payload"):
+        add_from_qdrant(receiver, SimpleNamespace(scroll=lambda *_, **__: ([point], None)), "c")

@@ -5,6 +5,7 @@ It forbids scripts itself (Content Security Policy), so that even a text that go
 
 from collections.abc import Iterator, Sequence
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.evaluation.diagnosis import Diagnosis, diagnose
 from rank_rerank.evaluation.evaluation import Evaluation, show_p
 from rank_rerank.evaluation.gate import Gate
@@ -27,7 +28,13 @@ def render_evaluation(evaluation: Evaluation, gate: Gate | None = None) -> str:
 
     Returns:
         A whole HTML document, in characters that UTF-8 can carry.
+
+    Raises:
+        InvalidArgumentError: they are of another type.
     """
+    check_kind(evaluation, "evaluation", Evaluation)
+    if gate is not None:
+        check_kind(gate, "gate", Gate)
     name = escaped(evaluation.collection.name)
     diagnoses = [diagnose(evaluation, system.name) for system in evaluation.systems]
     parts = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import AnyArray, Int64Vector, in_memory
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.dense_stages import (
@@ -60,7 +60,7 @@ class _Packer:
         self._path = path
 
     def put(self, slot: int, array: AnyArray) -> None:
-        self.memory.append(np.ascontiguousarray(array))
+        self.memory.append(in_memory(np.ascontiguousarray(array)))
         self.table[slot] = self.memory[-1].ctypes.data
 
     def put_norm(self, slot: int, norm: Norm) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+from rank_rerank.arguments import is_folder
 from rank_rerank.errors import StoreWriteError
 from rank_rerank.kernels.cache import cache_folder
 
@@ -29,7 +30,7 @@ def find_place(folder: Path, named: Path | None = None) -> Path:
     if named is not None:
         return _make(named)
     inside = folder / PLACE
-    if inside.is_dir() or os.access(folder, os.W_OK):
+    if is_folder(inside) or os.access(folder, os.W_OK):
         try:
             return _make(inside)
         except StoreWriteError:

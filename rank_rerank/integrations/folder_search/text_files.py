@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rank_rerank.arguments import is_folder
 from rank_rerank.errors import FileFormatError
 from rank_rerank.integrations.folder_search.ignore_rules import IgnoreRules
 
@@ -74,7 +75,7 @@ def find_files(folder: Path, skipped: Skipped) -> list[FoundFile]:
     Raises:
         FileFormatError: it is not a folder, or cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise FileFormatError(f"{folder} is not a folder. Check the path")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise FileFormatError(f"{folder} cannot be read. Check its permissions")

@@ -354,5 +354,5 @@ def test_auto_takes_the_compiled_runtime_and_onnx_can_be_asked_for():
 
 
 def test_an_unknown_runtime_is_refused():
-    with pytest.raises(InvalidArgumentError, match="runtime must be one of auto, numba, onnx"):
+    with pytest.raises(InvalidArgumentError, match='runtime must be one of "auto", "numba", "onnx"'):
         rank_rerank.load(runtime="tensorflow")
