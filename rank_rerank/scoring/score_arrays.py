@@ -13,11 +13,14 @@ class ScoreArrays:
         similarities: [num_documents, num_query_tokens] float32, the best for each query token; None unless asked for.
         indices: [num_documents, num_query_tokens] int32, the document token it belongs to, −1 where there is none; None
             unless asked for.
-        is_suspect: [num_documents] bool: some similarity was NaN or infinite, so a kernel's scores of this document
-            mean nothing until they are settled; None once they are.
+        is_suspect: [num_documents], or [num_queries, num_documents], bool: some similarity was NaN or infinite, so a
+            kernel's scores of this document mean nothing until they are settled; None once they are.
+        is_any_odd: one number, not 0 where a document is suspect or a score is not finite; None where a kernel does not
+            tell.
     """
 
     scores: Any
     similarities: Any = None
     indices: Any = None
     is_suspect: Any = None
+    is_any_odd: Any = None

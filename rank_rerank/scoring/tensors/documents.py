@@ -20,6 +20,8 @@ class DeviceDocuments:
         storage: how a number is stored.
         token_scales: [num_tokens] float32 on the device; None where there are none.
         document_scales: [num_documents] float32 in main memory, in the order of starts; None where there are none.
+        spans: where each document begins and ends, two vectors [num_documents] int64 on the device; None where they
+            have to be copied there first.
     """
 
     vectors: Any
@@ -28,6 +30,7 @@ class DeviceDocuments:
     storage: VectorStorage
     token_scales: Any = None
     document_scales: Float32Vector | None = None
+    spans: tuple[Any, Any] | None = None
 
     @property
     def num_documents(self) -> int:

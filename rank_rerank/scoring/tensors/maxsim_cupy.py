@@ -128,7 +128,8 @@ def _read(cp: Any, documents: DeviceDocuments, rows: AnyArray, owners: AnyArray)
     place: Any = slice(int(rows[0]), int(rows[-1]) + 1) if is_slice else cp.asarray(rows)
     chosen = documents.vectors[place]
     if documents.storage == "signs":
-        bits = (chosen[:, :, None] >> cp.arange(7, -1, -1, dtype=np.uint8)) & 1  # [tokens, dim / 8, 8]
+        shifts = cp.asarray(np.arange(7, -1, -1).astype(np.uint8))  # a negative end or step is no number of 8 bits
+        bits = (chosen[:, :, None] >> shifts) & 1  # [tokens, dim / 8, 8]
         return bits.reshape(len(rows), -1).astype(np.float32) * np.float32(2) - np.float32(1)
     numbers = chosen.astype(np.float32)
     if documents.token_scales is not None:

@@ -4,10 +4,13 @@ Formula: score[s, n] = sum over i in query s of w[i] * max over j of <q[i], d[j]
 Layout: documents packed [num_tokens, dim]; one program scores one document for one query: it walks over blocks of
 query tokens and blocks of the document's tokens, keeps [tokens, query tokens] similarities in registers and one maximum
 per query token. Ragged lengths are masked by exclusion. No document is split between programs, and no sum along dim is
-either, so a score does not depend on the other documents.
+either, so a score does not depend on the other documents. All of a query goes to the device in one copy, made in main
+memory; where documents begin and end lies there already. One word of that copy says afterwards whether any document
+has to be settled, so that nothing else is read back.
 Precision: float16 and bfloat16 documents are multiplied on tensor cores as they are. The query, scaled by a power of
-two, is given as a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits). float32 documents take three TF32
-products, int8 documents an int8 query with sums in int32, and signs are ±1 in float16. Other sums are in float32.
+two, is given as a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits). float32 queries and documents are
+sums of two TF32 numbers each (22 bits) and take three products; int8 documents take an int8 query with sums in int32,
+and signs are ±1 in float16. Other sums are in float32.
 Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is read once for each 64 query tokens.
 """
 
@@ -18,6 +21,8 @@ Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is 
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,43 +30,107 @@ import torch
 import triton
 import triton.language as tl
 
-from rank_rerank.arrays import Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
 from rank_rerank.scoring.score_arrays import ScoreArrays
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
 MAX_BLOCK_QUERY = 64
 BLOCK_TOKENS = 64
 MAX_BLOCK_DIM = 128
-NUM_WARPS, NUM_STAGES = 4, 3
+NUM_WARPS = 4
+# as measured on an H100: documents of 16 bits gain from a third block in flight, all others lose by it
+NUM_STAGES = {"float32": 2, "float16": 3, "bfloat16": 3, "int8": 2, "signs": 2}
+# of vectors that are too wide to lie in shared memory whole
+WIDE_BLOCK_QUERY, WIDE_BLOCK_DIM, WIDE_STAGES = 32, 64, 2
 MIN_BLOCK = 16  # the least that a tensor core multiplies
 MIN_BLOCK_DIM_INT8 = 32
-PARTS = {"float32": 1, "float16": 2, "bfloat16": 3, "int8": 1, "signs": 2}
+PARTS = {"float32": 2, "float16": 2, "bfloat16": 3, "int8": 1, "signs": 2}
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "signs": 2}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}  # of a query's parts; else float16
 INT8_LIMIT = 127
+# bits of a float32 that TF32 has not, and half of the last one that it has
+TF32_REST, TF32_HALF = 0x1FFF, 0x1000
 NO_INDEX: tl.constexpr = tl.constexpr(2**31 - 1)
+# words of a request before its offsets: the first is set where a document has to be settled
+HEADER: tl.constexpr = tl.constexpr(4)
+ALIGNMENT = 16
+# shared memory that a kernel may take where the device does not tell, and what Triton needs besides blocks
+LEAST_SHARED_BYTES, SPARE_SHARED_BYTES = 99 * 1024, 8 * 1024
+
+
+@triton.jit
+def _round_to_tf32(values):  # noqa: ANN202  # pragma: no cover - compiled
+    """The nearest float32 that is a TF32 number."""
+    bits = values.to(tl.int32, bitcast=True)
+    return ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _load_part(parts, part, numbers, columns, is_number, is_column, num_query_tokens, dim):  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
+    place = (part * num_query_tokens + columns)[None, :] * dim + numbers[:, None]
+    return tl.load(parts + place, mask=is_number[:, None] & is_column[None, :], other=0)
+
+
+@triton.jit
+def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
+    sums, parts, vectors, rows, is_token, columns, is_column, block, num_query_tokens, dim,
+    STORAGE: tl.constexpr, PARTS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
+):  # fmt: skip
+    """[tokens, query tokens]: sums, plus the products of one block of dim."""
+    numbers = block * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
+    is_number = numbers < dim
+    if STORAGE == "signs":
+        # each byte is read once; a bit in the place of float16's sign makes -1 of 0 and +1 of 1
+        octets = block * (BLOCK_DIM // 8) + tl.arange(0, BLOCK_DIM // 8)
+        mask = is_token[:, None] & (octets * 8 < dim)[None, :]
+        octet = tl.load(vectors + rows[:, None] + octets[None, :], mask=mask, other=0)
+        moved = octet.to(tl.int16)[:, :, None] << (8 + tl.arange(0, 8)).to(tl.int16)[None, None, :]
+        signs = ((moved & -0x8000) ^ -0x4400).to(tl.float16, bitcast=True)
+        document = tl.reshape(signs, (octet.shape[0], BLOCK_DIM))
+    else:
+        mask = is_token[:, None] & is_number[None, :]
+        document = tl.load(vectors + rows[:, None] + numbers[None, :], mask=mask, other=0)
+    if STORAGE == "float32":
+        high = _round_to_tf32(document)
+        low = _round_to_tf32(document - high)
+        panel = _load_part(parts, 0, numbers, columns, is_number, is_column, num_query_tokens, dim)
+        rest = _load_part(parts, 1, numbers, columns, is_number, is_column, num_query_tokens, dim)
+        sums = tl.dot(low, panel, sums, input_precision="tf32")
+        sums = tl.dot(high, rest, sums, input_precision="tf32")
+        sums = tl.dot(high, panel, sums, input_precision="tf32")
+    else:
+        for part in tl.static_range(PARTS):
+            panel = _load_part(parts, part, numbers, columns, is_number, is_column, num_query_tokens, dim)
+            if STORAGE == "int8":
+                sums = tl.dot(document, panel, sums, out_dtype=tl.int32)
+            else:
+                sums = tl.dot(document, panel, sums)
+    return sums
 
 
 # what changes with every call is not compiled in; alignment and widths are, as loads depend on them
 @triton.jit(  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
     do_not_specialize=["num_documents", "num_query_tokens"],
-    do_not_specialize_on_alignment=["query_offsets", "starts", "lengths"],
+    do_not_specialize_on_alignment=["starts", "ends"],
 )
 def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  # pragma: no cover - compiled
-    query, query_scales, weights, query_offsets, vectors, row_stride, starts,
-    lengths, token_scales, document_scales, scores, is_suspect, similarities,
-    indices, num_documents, num_query_tokens, dim,
+    request, parts, vectors, row_stride, starts, ends, token_scales, document_scales,
+    scores, is_suspect, similarities, indices, num_documents, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, TOKEN_SCALES: tl.constexpr, DOCUMENT_SCALES: tl.constexpr,  # noqa: N803
-    DIM_BLOCKS: tl.constexpr, WITH_MATCHES: tl.constexpr,  # noqa: N803
+    DIM_BLOCKS: tl.constexpr, IS_WIDE: tl.constexpr, WITH_MATCHES: tl.constexpr,  # noqa: N803
     BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     s = tl.program_id(1)
     start = tl.load(starts + n)
-    length = tl.load(lengths + n)
-    query_end = tl.load(query_offsets + s + 1)
+    length = tl.load(ends + n) - start
+    query_end = tl.load(request + HEADER + s + 1)
+    query_scales = request + HEADER + tl.num_programs(1) + 1
+    weights = query_scales + num_query_tokens
     total = 0.0
     odd = 0.0
     scale = tl.load(document_scales + n) if DOCUMENT_SCALES else 1.0
-    for first in range(tl.load(query_offsets + s), query_end, BLOCK_QUERY):
+    for first in range(tl.load(request + HEADER + s), query_end, BLOCK_QUERY):
         columns = first + tl.arange(0, BLOCK_QUERY)
         is_column = columns < query_end
         # one maximum for each place in a block of tokens: warps own rows, and need not meet before the end
@@ -69,37 +138,29 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
         odds = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.float32)
         if WITH_MATCHES:
             wheres = tl.full([BLOCK_TOKENS, BLOCK_QUERY], NO_INDEX, tl.int32)
-        column_scale = tl.load(query_scales + columns, mask=is_column, other=0.0)
+        column_scale = tl.load(query_scales + columns, mask=is_column, other=0).to(tl.float32, bitcast=True)
         for token in range(0, length, BLOCK_TOKENS):
             places = token + tl.arange(0, BLOCK_TOKENS)
             is_token = places < length
             rows = (start + places) * row_stride
             if STORAGE == "int8":
-                whole = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.int32)
-            sums = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.float32)
-            # unrolled, so that the loop over tokens is the innermost: it fetches tokens ahead, and the query once
-            for block in tl.static_range(DIM_BLOCKS):
-                numbers = block * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
-                is_number = numbers < dim
-                mask = is_token[:, None] & is_number[None, :]
-                if STORAGE == "signs":
-                    byte = tl.load(vectors + rows[:, None] + (numbers // 8)[None, :], mask=mask, other=0)
-                    bit = (byte.to(tl.int32) >> (7 - numbers % 8)[None, :]) & 1
-                    document = tl.where(mask, 2 * bit - 1, 0).to(tl.float16)
-                else:
-                    document = tl.load(vectors + rows[:, None] + numbers[None, :], mask=mask, other=0)
-                for part in tl.static_range(PARTS):
-                    place = (part * num_query_tokens + columns)[None, :] * dim + numbers[:, None]
-                    panel = tl.load(query + place, mask=is_number[:, None] & is_column[None, :], other=0)
-                    if STORAGE == "int8":
-                        whole = tl.dot(document, panel, whole, out_dtype=tl.int32)
-                    elif STORAGE == "float32":
-                        sums = tl.dot(document, panel, sums, input_precision="tf32x3")
-                    else:
-                        sums = tl.dot(document, panel, sums)
-            if STORAGE == "int8":
-                sums = whole.to(tl.float32)
-            sums = sums * column_scale[None, :]
+                products = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.int32)
+            else:
+                products = tl.zeros([BLOCK_TOKENS, BLOCK_QUERY], tl.float32)
+            if IS_WIDE:
+                for block in range(DIM_BLOCKS):
+                    products = _add_products(
+                        products, parts, vectors, rows, is_token, columns, is_column, block, num_query_tokens, dim,
+                        STORAGE, PARTS, BLOCK_DIM,
+                    )  # fmt: skip
+            else:
+                # unrolled, so that the loop over tokens is the innermost: it fetches tokens ahead, and the query once
+                for block in tl.static_range(DIM_BLOCKS):
+                    products = _add_products(
+                        products, parts, vectors, rows, is_token, columns, is_column, block, num_query_tokens, dim,
+                        STORAGE, PARTS, BLOCK_DIM,
+                    )  # fmt: skip
+            sums = products.to(tl.float32) * column_scale[None, :]
             if TOKEN_SCALES:
                 sums = sums * tl.load(token_scales + start + places, mask=is_token, other=0.0)[:, None]
             if DOCUMENT_SCALES:
@@ -111,72 +172,173 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
             most = tl.maximum(most, sums)
         best = tl.max(most, axis=0)
         odd += tl.sum(tl.sum(odds, axis=1), axis=0)
-        weight = tl.load(weights + columns, mask=is_column, other=0.0)
+        weight = tl.load(weights + columns, mask=is_column, other=0).to(tl.float32, bitcast=True)
         total += tl.sum(tl.where(is_column & (length > 0), best, 0.0) * weight, axis=0)
         if WITH_MATCHES:
             tl.store(similarities + n * num_query_tokens + columns, best, mask=is_column)
             index = tl.min(tl.where(most == best[None, :], wheres, NO_INDEX), axis=0)
             tl.store(indices + n * num_query_tokens + columns, tl.where(index == NO_INDEX, -1, index), mask=is_column)
-    tl.store(scores + s.to(tl.int64) * num_documents + n, tl.where(length > 0, total, float("-inf")))
-    if odd != 0.0:
-        tl.store(is_suspect + n, 1)
+    place = s.to(tl.int64) * num_documents + n
+    tl.store(scores + place, tl.where(length > 0, total, float("-inf")))
+    tl.store(is_suspect + place, (odd != 0.0).to(tl.uint8))
+    if (odd != 0.0) | ((total - total) != 0.0):
+        tl.store(request, 1)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How much a program takes at a time.
+
+    Attributes:
+        query: query tokens.
+        dim: numbers of a vector.
+        num_dim: blocks of dim.
+        is_wide: the blocks of dim are a loop of their own, which reads the query again for each block of tokens.
+        stages: blocks in flight.
+    """
+
+    query: int
+    dim: int
+    num_dim: int
+    is_wide: bool
+    stages: int
+
+
+@cache
+def plan_kernel(storage: str, dim: int, num_query_tokens: int, shared_bytes: int) -> Blocks:
+    """Choose blocks that fit into shared memory.
+
+    Args:
+        storage: of the documents.
+        dim: numbers per vector.
+        num_query_tokens: of the longest query.
+        shared_bytes: what a program may take.
+    """
+    least = MIN_BLOCK_DIM_INT8 if storage == "int8" else MIN_BLOCK
+    query = min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(num_query_tokens)))
+    block = min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(dim)))
+    num_dim = -(-dim // block)
+    width = num_dim * block * ITEM_BYTES[storage]  # bytes of one vector
+    for stages in range(NUM_STAGES[storage], 1, -1):
+        # TF32 parts of a document lie in shared memory beside it
+        copies = stages + 2 * (storage == "float32")
+        if width * (PARTS[storage] * query + copies * BLOCK_TOKENS) + SPARE_SHARED_BYTES <= shared_bytes:
+            return Blocks(query, block, num_dim, is_wide=False, stages=stages)
+    block = min(block, WIDE_BLOCK_DIM)
+    return Blocks(min(query, WIDE_BLOCK_QUERY), block, -(-dim // block), is_wide=True, stages=WIDE_STAGES)
 
 
 def maxsim_triton(
     query: Any, query_offsets: Int64Vector, documents: DeviceDocuments, weights: Any, *, with_matches: bool = False
 ) -> ScoreArrays:
-    """Score documents for one query or several; arguments and result as for `maxsim_torch`."""
-    device, num_query_tokens, num_documents = query.device, int(query.shape[0]), documents.num_documents
+    """Score documents for one query or several.
+
+    Arguments and result are as for `maxsim_torch`, but query and weights are tensors in main memory, and is_suspect is
+    [num_queries, num_documents].
+    """
+    vectors, storage = documents.vectors, documents.storage
+    device, num_query_tokens, num_documents = vectors.device, len(weights), documents.num_documents
     num_queries = len(query_offsets) - 1
-    parts, query_scales = split_query(query, documents.storage)
+    words, parts = _upload(query, query_offsets, weights, storage, device)
+    starts, ends = documents.spans or copy_spans(documents.starts, documents.lengths, device)
     scores = torch.empty((num_queries, num_documents), device=device)
-    is_suspect = torch.zeros(num_documents, device=device, dtype=torch.uint8)
-    shape = (num_documents, num_query_tokens) if with_matches else (0, 0)
-    similarities, indices = torch.empty(shape, device=device), torch.empty(shape, device=device, dtype=torch.int32)
-    # one copy for all three; the arrays themselves may be read-only, which torch.from_numpy warns of
-    table = torch.from_numpy(np.concatenate([documents.starts, documents.lengths, query_offsets])).to(device)
-    starts, lengths, offsets = table.split([num_documents, num_documents, num_queries + 1])
-    scales = documents.document_scales
-    document_scales = query_scales if scales is None else torch.tensor(scales, device=device)
-    least = MIN_BLOCK_DIM_INT8 if documents.storage == "int8" else MIN_BLOCK
-    widest = max(1, int((query_offsets[1:] - query_offsets[:-1]).max(initial=1)))
-    block_dim = min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(documents.dim)))
+    is_suspect = torch.empty((num_queries, num_documents), device=device, dtype=torch.bool)
+    shape = (num_documents, num_query_tokens)
+    similarities = torch.empty(shape, device=device) if with_matches else scores
+    indices = torch.empty(shape, device=device, dtype=torch.int32) if with_matches else words
+    token_scales, scales = documents.token_scales, documents.document_scales
+    document_scales = scores if scales is None else torch.tensor(scales, device=device)
+    widest = int((query_offsets[1:] - query_offsets[:-1]).max(initial=1))
+    blocks = plan_kernel(storage, documents.dim, widest, _shared_bytes(device.index))
     launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
-    # Triton launches on the current device, wherever the tensors are
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+    with _on(device):
         launch[num_documents, num_queries](
-            parts, query_scales, weights, offsets, documents.vectors, documents.vectors.stride(0), starts, lengths,
-            query_scales if documents.token_scales is None else documents.token_scales, document_scales,
-            scores, is_suspect, similarities, indices, num_documents, num_query_tokens, documents.dim,
-            STORAGE=documents.storage, PARTS=PARTS[documents.storage], TOKEN_SCALES=documents.token_scales is not None,
-            DOCUMENT_SCALES=scales is not None, DIM_BLOCKS=-(-documents.dim // block_dim), WITH_MATCHES=with_matches,
-            BLOCK_QUERY=min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(widest))),
-            BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=block_dim, num_warps=NUM_WARPS, num_stages=NUM_STAGES,
+            words, parts, vectors, vectors.stride(0), starts, ends,
+            scores if token_scales is None else token_scales, document_scales,
+            scores, is_suspect.view(torch.uint8), similarities, indices, num_documents, num_query_tokens, documents.dim,
+            STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=token_scales is not None,
+            DOCUMENT_SCALES=scales is not None, DIM_BLOCKS=blocks.num_dim, IS_WIDE=blocks.is_wide,
+            WITH_MATCHES=with_matches, BLOCK_QUERY=blocks.query, BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=blocks.dim,
+            num_warps=NUM_WARPS, num_stages=blocks.stages,
         )  # fmt: skip
-    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect.to(torch.bool))
+    return ScoreArrays(
+        scores, *((similarities, indices) if with_matches else (None, None)), is_suspect, is_any_odd=words[0]
+    )
+
+
+def copy_spans(starts: Int64Vector, lengths: Int64Vector, device: Any) -> tuple[Any, Any]:
+    """Where each document begins and ends, on a device: two vectors [num_documents] int64."""
+    table = torch.from_numpy(np.stack([starts, starts + lengths])).to(device)
+    return table[0], table[1]
+
+
+def _on(device: Any) -> Any:
+    """Triton launches on the current device, wherever the tensors are."""
+    if device.type != "cuda" or torch.cuda.current_device() == device.index:
+        return nullcontext()
+    return torch.cuda.device(device)
+
+
+@cache
+def _shared_bytes(index: int | None) -> int:
+    """What one program may take of a CUDA device's shared memory; None is the CPU, where Triton interprets."""
+    if index is None:
+        return LEAST_SHARED_BYTES
+    properties: Any = torch.cuda.get_device_properties(index)
+    return int(getattr(properties, "shared_memory_per_block_optin", LEAST_SHARED_BYTES))
+
+
+def _upload(query: Any, query_offsets: Int64Vector, weights: Any, storage: str, device: Any) -> tuple[Any, Any]:
+    """All that a kernel needs of the queries, in one copy.
+
+    Returns:
+        int32 words: a header, [num_queries + 1] offsets, and scale and weight of each query token as float32 bits; and
+        [parts, num_query_tokens, dim] as split_query gives them.
+    """
+    parts, scales = split_query(query, storage)
+    num_offsets, num_query_tokens = len(query_offsets), len(weights)
+    num_words = HEADER.value + num_offsets + 2 * num_query_tokens
+    parts_at = -(-4 * num_words // ALIGNMENT) * ALIGNMENT
+    message: AnyArray = np.empty(parts_at + parts.nbytes, np.uint8)
+    words = message[: 4 * num_words].view(np.int32)
+    words[: HEADER.value] = 0
+    words[HEADER.value : HEADER.value + num_offsets] = query_offsets
+    factors: Float32Vector = words[HEADER.value + num_offsets :].view(np.float32)
+    factors[:num_query_tokens] = scales.numpy()
+    factors[num_query_tokens:] = weights.numpy()
+    message[parts_at:] = parts.view(torch.uint8).reshape(-1).numpy()
+    # memory that is not pinned has been read when the call returns, whether or not it is on the device by then
+    there = torch.from_numpy(message).to(device, non_blocking=True)
+    return there[:parts_at].view(torch.int32), there[parts_at:].view(parts.dtype)
 
 
 def split_query(query: Any, storage: str) -> tuple[Any, Any]:
     """The query as the kernel multiplies it: parts that add up to it, and a scale per token.
 
     Returns:
-        [parts, num_query_tokens, dim] of the documents' dtype, and [num_query_tokens] float32.
+        [parts, num_query_tokens, dim] of the dtype that is multiplied, and [num_query_tokens] float32.
     """
     largest = query.abs().amax(dim=1) if query.numel() else query.new_zeros(len(query))  # [num_query_tokens]
     if storage == "float32":
-        return query[None].contiguous(), torch.ones_like(largest)
+        high = _as_tf32(query)
+        return torch.stack([high, _as_tf32(query - high)]), torch.ones_like(largest)
     if storage == "int8":
         is_whole = ((query == query.round()) & (query >= -INT8_LIMIT - 1) & (query <= INT8_LIMIT)).all(dim=1)
         scales = torch.where(is_whole | (largest == 0), torch.ones_like(largest), largest / INT8_LIMIT)
         scales = scales.clamp_min(torch.finfo(torch.float32).tiny)
         rounded = (query / scales[:, None]).round().clamp(-INT8_LIMIT - 1, INT8_LIMIT)
         return rounded.to(torch.int8)[None].contiguous(), scales
-    dtype = torch.bfloat16 if storage == "bfloat16" else torch.float16
+    dtype = DTYPES.get(storage, torch.float16)
     exponent = torch.frexp(largest).exponent.clamp(-140, 127)
     scales = torch.ldexp(torch.ones_like(largest), exponent)
     rest = query / scales[:, None]
-    parts: list[Any] = []
-    for _ in range(PARTS[storage]):
-        parts.append(rest.to(dtype))
-        rest = rest - parts[-1].to(torch.float32)
-    return torch.stack(parts).contiguous(), scales
+    parts = torch.empty((PARTS[storage], *query.shape), dtype=dtype, device=query.device)
+    for part in parts:
+        part.copy_(rest)
+        rest = rest - part
+    return parts, scales
+
+
+def _as_tf32(values: Any) -> Any:
+    """The nearest float32 that are TF32 numbers."""
+    return ((values.view(torch.int32) + TF32_HALF) & ~TF32_REST).view(torch.float32)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Vector
+from rank_rerank.arrays import Float32Vector, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
@@ -21,6 +23,27 @@ from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
 MATRIX_AXES = 2
 CUBE_AXES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Spans:
+    """Where the texts of packed embeddings begin and end, checked once.
+
+    Attributes:
+        starts: [num_texts] in main memory.
+        lengths: [num_texts] in main memory.
+        on_device: starts and ends, two vectors on the device, where the kernel reads them there.
+        num_rows: how many vectors there were.
+    """
+
+    starts: Int64Vector
+    lengths: Int64Vector
+    on_device: tuple[Any, Any] | None
+    num_rows: int
+
+
+# by the embeddings themselves, whose offsets nobody can change, and forgotten with them
+_checked: WeakKeyDictionary[TokenEmbeddings, _Spans] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,43 +77,75 @@ class DeviceScorer:
             ShapeError: documents have another dim than the query.
         """
         documents = self._documents(first, last)
-        query, weights = (self._to_device(array) for array in (self.queries.numbers, self.queries.weights))
-        if self.packed.embeddings.num_tokens and documents.dim != query.shape[1]:
-            raise ShapeError(f"the query has dim {query.shape[1]}, the documents have dim {documents.dim}")
+        numbers = self.queries.numbers
+        if self.packed.embeddings.num_tokens and documents.dim != numbers.shape[1]:
+            raise ShapeError(f"the query has dim {numbers.shape[1]}, the documents have dim {documents.dim}")
         if self.packed.embeddings.num_tokens and documents.dim == 0:
             raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
         if not self.packed.embeddings.num_tokens:
-            query = query[:, : documents.dim]
-        run: Any = getattr(import_module(f"rank_rerank.scoring.tensors.maxsim_{self.kernel}"), f"maxsim_{self.kernel}")
-        found = run(query, self.queries.offsets, documents, weights, with_matches=with_matches)
-        result = replace(found, is_suspect=None)
-        if self.trusted:
+            numbers = np.ascontiguousarray(numbers[:, : documents.dim])
+        # the kernel in Triton brings the query to the device by itself
+        place: Any = "cpu" if self.kernel == "triton" else self._device
+        query, weights = self._as_tensor(numbers, place), self._as_tensor(self.queries.weights, place)
+        found = _kernel(self.kernel)(query, self.queries.offsets, documents, weights, with_matches=with_matches)
+        result = replace(found, is_suspect=None, is_any_odd=None)
+        if self.trusted or (found.is_any_odd is not None and int(found.is_any_odd) == 0):
             return result
-        if bool(found.is_suspect.any()):
-            self._settle(documents, np.flatnonzero(to_numpy(found.is_suspect)).tolist(), first, result)
+        is_suspect = to_numpy(found.is_suspect)
+        is_suspect = is_suspect.any(axis=0) if is_suspect.ndim > 1 else is_suspect  # [num_documents]
+        if is_suspect.any():
+            self._settle(documents, np.flatnonzero(is_suspect).tolist(), first, result)
         is_finite = to_numpy((result.scores - result.scores == 0).all(axis=0))  # tensors of any library understand it
         refuse_infinite(~is_finite & (documents.lengths > 0), first)
         return result
 
+    @property
+    def _device(self) -> Any:
+        return getattr(self.packed.embeddings.vectors, "device", None)
+
     def _documents(self, first: int, last: int) -> DeviceDocuments:
         embeddings, candidates = self.packed.embeddings, self.packed.candidates
+        spans: tuple[Any, Any] | None = None
         chosen: Any = slice(first, last) if candidates is None else candidates[first:last]
-        starts, lengths = rows_of_texts(embeddings.offsets, chosen, embeddings.num_tokens)
+        if candidates is None:
+            checked = self._spans()
+            starts, lengths = checked.starts[first:last], checked.lengths[first:last]
+            if checked.on_device is not None:
+                spans = (checked.on_device[0][first:last], checked.on_device[1][first:last])
+        else:
+            starts, lengths = rows_of_texts(embeddings.offsets, chosen, embeddings.num_tokens)
         scales: Float32Vector | None = None
         if self.packed.document_scales is not None:
             scales = np.asarray(to_numpy(self.packed.document_scales), np.float32)[chosen]
         storage = storage_of_tensor(embeddings.vectors) or "float32"
-        token_scales = None if self.packed.token_scales is None else self._to_device(self.packed.token_scales)
-        return DeviceDocuments(
-            embeddings.vectors, starts, lengths, storage, token_scales, scales
-        )  # fmt: skip
+        token_scales = self.packed.token_scales
+        if token_scales is not None:
+            token_scales = self._as_tensor(token_scales, self._device)
+        return DeviceDocuments(embeddings.vectors, starts, lengths, storage, token_scales, scales, spans)
 
-    def _to_device(self, array: Any) -> Any:
+    def _spans(self) -> _Spans:
+        """Where all texts begin and end: found once for embeddings that cannot change."""
+        embeddings = self.packed.embeddings
+        known = _checked.get(embeddings)
+        is_needed = self.kernel == "triton"
+        if known and known.num_rows == embeddings.num_tokens and (known.on_device is not None or not is_needed):
+            return known
+        starts, lengths = rows_of_texts(embeddings.offsets, slice(None), embeddings.num_tokens)
+        on_device = None
+        if is_needed:
+            copy: Any = getattr(import_module("rank_rerank.scoring.tensors.maxsim_triton"), "copy_spans")  # noqa: B009
+            on_device = copy(starts, lengths, self._device)
+        spans = _Spans(starts, lengths, on_device, embeddings.num_tokens)
+        if not embeddings.offsets.flags.writeable:  # copies made by pickle can be changed
+            _checked[embeddings] = spans
+        return spans
+
+    def _as_tensor(self, array: Any, device: Any) -> Any:
         library = import_module(self.family)
         if self.family == "torch":
             if isinstance(array, np.ndarray) and not array.flags.writeable:
                 array = array.copy()  # PyTorch warns of memory that it may not write to
-            return library.as_tensor(array, dtype=library.float32, device=self.packed.embeddings.vectors.device)
+            return library.as_tensor(array, dtype=library.float32, device=device)
         return library.asarray(array, np.float32)
 
     def _settle(self, documents: DeviceDocuments, places: Sequence[int], first: int, result: ScoreArrays) -> None:
@@ -104,6 +159,16 @@ class DeviceScorer:
             settle_document(self.queries, numbers, place, first, result, trusted=self.trusted)
 
 
+@cache
+def _kernel(name: str) -> Any:
+    return getattr(import_module(f"rank_rerank.scoring.tensors.maxsim_{name}"), f"maxsim_{name}")
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
 def choose_device_kernel(family: Family, device_type: str, kernel: str | None) -> str:
     """Name the kernel for tensors of a library on a kind of device: what was asked for, else the best there is.
 
@@ -114,7 +179,7 @@ def choose_device_kernel(family: Family, device_type: str, kernel: str | None) -
     if kernel is None:
         if family == "cupy":
             return "cupy"
-        return "triton" if device_type == "cuda" and find_spec("triton") is not None else "torch"
+        return "triton" if device_type == "cuda" and _has_triton() else "torch"
     if (kernel == "cupy") != (family == "cupy"):
         raise InvalidArgumentError(f'the kernel "{kernel}" does not take arrays of {family}')
     if kernel == "triton":
@@ -130,10 +195,12 @@ def read_device_documents(documents: Any, family: Family) -> PackedDocuments:
         InvalidItemError: they are not tensors of one library on one device.
     """
     if isinstance(documents, PackedDocuments):
-        embeddings = TokenEmbeddings(_readable(documents.embeddings.vectors), documents.embeddings.offsets)
+        embeddings = _readable_embeddings(documents.embeddings)
+        if embeddings is documents.embeddings:
+            return documents
         return PackedDocuments(embeddings, documents.token_scales, documents.document_scales, documents.candidates)
     if isinstance(documents, TokenEmbeddings):
-        return PackedDocuments(TokenEmbeddings(_readable(documents.vectors), documents.offsets))
+        return PackedDocuments(_readable_embeddings(documents))
     if isinstance(documents, list | tuple):
         tensors: Sequence[Any] = documents
         return PackedDocuments(_pack(tensors, family))
@@ -167,10 +234,16 @@ def _pack(tensors: Sequence[Any], family: Family) -> TokenEmbeddings:
     return TokenEmbeddings(_readable(vectors), offsets_of_lengths([len(tensor) for tensor in tensors]))
 
 
+def _readable_embeddings(embeddings: TokenEmbeddings) -> TokenEmbeddings:
+    """The embeddings themselves where kernels can read their vectors, so that they need not be checked again."""
+    vectors = _readable(embeddings.vectors)
+    return embeddings if vectors is embeddings.vectors else TokenEmbeddings(vectors, embeddings.offsets)
+
+
 def _readable(vectors: Any) -> Any:
     """Vectors that kernels read: of a known storage and contiguous along dim."""
     if hasattr(vectors, "detach"):
-        vectors = vectors.detach()
+        vectors = vectors.detach() if vectors.requires_grad else vectors
         if vectors.is_complex():
             raise InvalidItemError("documents must hold real numbers")
         if str(vectors.layout) != "torch.strided" or vectors.device.type == "meta":
