@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import CheckpointFormatError, NonFiniteError
 from rank_rerank.inference.choose import DEFAULT, choose_runtime
 from rank_rerank.inference.load_options import LoadKeywords, LoadOptions, RuntimeOptions
-from rank_rerank.inference.transformer import Transformer
+from rank_rerank.inference.transformer import DeviceTransformer, Transformer
 from rank_rerank.tokenization.texts import check_text
 from rank_rerank.tokenization.token_batch import TokenBatch, pack
 from rank_rerank.tokenization.tokenizer import Tokenizer
@@ -25,6 +25,8 @@ WINDOW = 128
 # an ONNX file is held to unit length on it when it is opened; half precision is off by less than a thousandth
 TRIAL_TEXT = "a text of some words"
 LENGTH_TOLERANCE = 0.01
+# devices on which vectors can stay
+GPUS = ("cuda", "mps")
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,14 +123,22 @@ class TokenEncoder:
         """
         return self._encode_documents(_read_texts(documents, "documents")[0])
 
-    def stream_documents(self, documents: Texts) -> Iterator[TokenEmbeddings]:
+    def stream_documents(self, documents: Texts, *, keep_on_device: bool = False) -> Iterator[TokenEmbeddings]:
         """Encode documents window by window, in their order: memory is bounded by 128 documents, not by their number.
+
+        Args:
+            documents: texts.
+            keep_on_device: leave vectors on the GPU where they are computed: tensors of PyTorch, of float16 where the
+                model computes in half precision. A window is tokenized while the GPU works on the one before. Without
+                a GPU, and where vectors are pooled, they are in main memory all the same.
 
         Raises:
             InvalidItemError: an item is not a str; the message has its index.
             InvalidTextError: an item holds lone surrogates; the message has its index.
         """
         texts, _ = _read_texts(documents, "documents")
+        if keep_on_device and isinstance(self.transformer, DeviceTransformer) and self._may_stay(self.transformer):
+            return self._stream_on_device(self.transformer, texts)
         return (self._encode_documents(texts[first : first + WINDOW], first) for first in range(0, len(texts), WINDOW))
 
     def _check_unit_length(self) -> None:
@@ -150,6 +160,21 @@ class TokenEncoder:
                 "with: rank-rerank export MODEL OUTPUT"
             )
 
+    def _may_stay(self, transformer: DeviceTransformer) -> bool:
+        pooling = self.checkpoint.pooling
+        return transformer.device.partition(":")[0] in GPUS and (pooling is None or pooling.factor == 1)
+
+    def _stream_on_device(self, transformer: DeviceTransformer, texts: list[str]) -> Iterator[TokenEmbeddings]:
+        """Embeddings on the device, window by window; two windows lie there at once."""
+        waiting: tuple[Any, TokenBatch, int] | None = None
+        for first in range(0, len(texts), WINDOW):
+            batch = self.tokenizer.tokenize_documents(texts[first : first + WINDOW])
+            if waiting is not None:
+                yield _embeddings_on_device(*waiting)
+            waiting = (transformer.encode_on_device(batch), batch, first)
+        if waiting is not None:
+            yield _embeddings_on_device(*waiting)
+
     def _encode_documents(self, documents: Sequence[str], first_text: int = 0) -> TokenEmbeddings:
         embeddings = self._encode(self.tokenizer.tokenize_documents(documents), first_text)
         pooling = self.checkpoint.pooling
@@ -161,15 +186,7 @@ class TokenEncoder:
     def _encode(self, batch: TokenBatch, first_text: int = 0) -> TokenEmbeddings:
         vectors = self.transformer.encode(batch)
         _check_finite(vectors, batch.offsets, first_text)
-        if batch.scoring_mask.all():
-            return TokenEmbeddings(vectors, batch.offsets, batch.truncated, batch.character_spans, batch.unknown_words)
-        return TokenEmbeddings(
-            vectors=vectors[batch.scoring_mask],
-            offsets=_offsets_of_kept(batch.scoring_mask, batch.offsets),
-            truncated=batch.truncated,
-            character_spans=batch.character_spans[batch.scoring_mask],
-            unknown_words=batch.unknown_words,
-        )
+        return _keep_scored(vectors, batch)
 
 
 def _read_texts(texts: Texts, name: str) -> tuple[list[str], list[str]]:
@@ -181,12 +198,38 @@ def _read_texts(texts: Texts, name: str) -> tuple[list[str], list[str]]:
     return listed, names
 
 
+def _embeddings_on_device(vectors: Any, batch: TokenBatch, first_text: int) -> TokenEmbeddings:
+    """Embeddings of the tokens that take part in MaxSim; vectors are a tensor, which is awaited."""
+    sums = vectors.sum(1, dtype=vectors.new_empty(0).float().dtype)  # [num_tokens], float32
+    is_finite = sums - sums == 0
+    if not bool(is_finite.all()):
+        _refuse_row(int(np.argmin(is_finite.cpu().numpy())), batch.offsets, first_text)
+    return _keep_scored(vectors, batch)
+
+
+def _keep_scored(vectors: Any, batch: TokenBatch) -> TokenEmbeddings:
+    """Embeddings of the tokens that take part in MaxSim."""
+    mask = batch.scoring_mask
+    if mask.all():
+        return TokenEmbeddings(vectors, batch.offsets, batch.truncated, batch.character_spans, batch.unknown_words)
+    return TokenEmbeddings(
+        vectors=vectors[mask if isinstance(vectors, np.ndarray) else np.flatnonzero(mask)],
+        offsets=_offsets_of_kept(mask, batch.offsets),
+        truncated=batch.truncated,
+        character_spans=batch.character_spans[mask],
+        unknown_words=batch.unknown_words,
+    )
+
+
 def _check_finite(vectors: Float32Matrix, offsets: Int64Vector, first_text: int) -> None:
     finite = np.isfinite(vectors @ np.ones(vectors.shape[1], np.float32))  # [num_tokens]
     if not finite.all():
-        row = int(np.argmin(finite))
-        text = int(np.searchsorted(offsets, row, side="right")) - 1 + first_text
-        raise NonFiniteError(f"the model gave NaN or infinity for text {text}")
+        _refuse_row(int(np.argmin(finite)), offsets, first_text)
+
+
+def _refuse_row(row: int, offsets: Int64Vector, first_text: int) -> None:
+    text = int(np.searchsorted(offsets, row, side="right")) - 1 + first_text
+    raise NonFiniteError(f"the model gave NaN or infinity for text {text}")
 
 
 def _offsets_of_kept(mask: BoolVector, offsets: Int64Vector) -> Int64Vector:

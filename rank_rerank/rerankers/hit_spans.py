@@ -14,6 +14,8 @@ from rank_rerank.explanation.explanations import explain_document
 from rank_rerank.explanation.spans import check_span_options
 from rank_rerank.rankings import RankedDocument, Ranking, RelevantSpan, WordMatch
 from rank_rerank.rerankers.tasks import Task
+from rank_rerank.scoring.array_families import to_numpy
+from rank_rerank.scoring.packed_documents import is_tensor
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ class SpanFinder:
         """Find passages in some texts of a window.
 
         Args:
-            window: their vectors.
+            window: their vectors, in main memory or on a GPU.
             rows: [num_texts] which texts of the window.
             keys: for each the number of a document that has the text, and the code points that were read of it.
         """
         for row, key in zip(rows.tolist(), keys, strict=True):
-            self.found[key] = self._find(window.select(np.array([row])), key)
+            self.found[key] = self._find(_in_main_memory(window.select(np.array([row]))), key)
 
     def fill(self, ranking: Ranking, encoder: TokenEncoder) -> Ranking:
         """The ranking with what was found in its first ``limit`` hits; what is missing is encoded once more."""
@@ -96,6 +98,12 @@ class SpanFinder:
                 replace(match, start=match.start + start, end=match.end + start) for match in explanation.word_matches
             ),
         )
+
+
+def _in_main_memory(embeddings: TokenEmbeddings) -> TokenEmbeddings:
+    if not is_tensor(embeddings.vectors):
+        return embeddings
+    return replace(embeddings, vectors=to_numpy(embeddings.vectors).astype(np.float32))
 
 
 @dataclass

@@ -15,7 +15,9 @@ from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Task
+from rank_rerank.scoring.array_families import to_numpy
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.packed_documents import PackedDocuments, is_tensor
 from rank_rerank.scoring.stored_scores import score_stored
 
 
@@ -76,7 +78,7 @@ class LateInteraction:
     def _encode(self, texts: list[str]) -> Iterator[TokenEmbeddings]:
         """Encode texts window by window, with a bar."""
         with progress_bar(len(texts), "doc", self.options.show_progress) as bar:
-            for window in self.encoder.stream_documents(texts):
+            for window in self.encoder.stream_documents(texts, keep_on_device=True):
                 yield window
                 bar.update(len(window))
 
@@ -118,6 +120,8 @@ class _Scoring:
 
 
 def _score(query: AnyArray, window: TokenEmbeddings, rows: Int64Vector, num_threads: int | None) -> Float32Vector:
+    if is_tensor(window.vectors):  # scored where the encoder left them
+        return to_numpy(maxsim(query, PackedDocuments(window, candidates=rows), num_threads=num_threads, trusted=True))
     wanted, back = np.unique(rows, return_inverse=True)
     chosen = window if len(wanted) == len(window) else window.select(wanted)
     # the encoder has refused NaN already

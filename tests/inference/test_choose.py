@@ -95,8 +95,9 @@ def test_the_bundled_model_runs_in_every_runtime(encoder):
     pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     assert encoder.transformer.description.startswith("compiled")
     assert load(None, runtime="onnx").transformer.description.startswith("ONNX Runtime")
-    assert load(None, runtime="torch").transformer.description.endswith("cpu, fp32")
-    assert load(None, runtime="torch", precision="bf16").transformer.description.endswith("cpu, bf16")
+    assert load(None, runtime="torch", device="cpu").transformer.description.endswith("cpu, fp32")
+    in_half = load(None, runtime="torch", device="cpu", precision="bf16")
+    assert in_half.transformer.description.endswith("cpu, bf16")
 
 
 def test_an_int8_file_goes_to_pytorch_where_it_sees_a_gpu(monkeypatch, caplog):

@@ -191,7 +191,9 @@ def test_the_parts_of_a_query_add_up_to_it(storage):
     query = torch.cat([draw(4, 64), draw(1, 64) * 1e-39, draw(1, 64) * 1e37, torch.zeros(1, 64)])
     parts, scales = split_query(query, storage)
     whole = parts.double().sum(dim=0) * scales.double()[:, None]
-    allowed = {"float16": 2.0**-22, "signs": 2.0**-22, "bfloat16": 2.0**-23, "int8": 1 / 254, "float32": 2.0**-22}[storage]
+    allowed = {"float16": 2.0**-22, "signs": 2.0**-22, "bfloat16": 2.0**-23, "int8": 1 / 254, "float32": 2.0**-22}[
+        storage
+    ]
     # float32 has no scale: below its normal numbers TF32 has fewer bits
     underflow = {"int8": 1e-38, "float32": 1e-41}.get(storage, 1e-44)
     assert (

@@ -22,7 +22,7 @@ MEMORY_PHRASES = ("out of memory", "can't allocate memory", "status_alloc_failed
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Compute: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-Collect: TypeAlias = Callable[[Int64Vector, AnyArray], None]
+Collect: TypeAlias = Callable[[Int64Vector, torch.Tensor], None]
 
 logger = logging.getLogger("rank_rerank")
 _said: set[str] = set()
@@ -97,7 +97,7 @@ class BatchRunner:
             batch: packed tokens.
             compute: token_ids, attention_mask and token types, [texts, length] each → a result whose first axis is
                 the texts'.
-            collect: takes indices of texts and their part of the result as an array.
+            collect: takes indices of texts and their part of the result, still on the device.
 
         Raises:
             ResourceLimitError: a single text does not fit into the device's memory.
@@ -109,29 +109,22 @@ class BatchRunner:
         """Compute one number per text, minus infinity where it has no tokens; arguments and errors as run."""
         result = np.full(batch.num_texts, -np.inf, np.float32)
 
-        def collect(texts: Int64Vector, found: AnyArray) -> None:
-            result[texts] = found
+        def collect(texts: Int64Vector, found: torch.Tensor) -> None:
+            result[texts] = found.float().cpu().numpy()
 
         self.run(batch, compute, collect)
         return result
 
-    def _run(
-        self,
-        batch: TokenBatch,
-        texts: Int64Vector,
-        compute: Callable[..., torch.Tensor],
-        collect: Callable[[Int64Vector, AnyArray], None],
-    ) -> None:
+    def _run(self, batch: TokenBatch, texts: Int64Vector, compute: Compute, collect: Collect) -> None:
         try:
             with torch.inference_mode():
-                result = compute(*self._pad(batch, texts)).float().cpu().numpy()
+                collect(texts, compute(*self._pad(batch, texts)))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            result = None  # the halves are run outside of here, where the failed tensors are gone
-        if result is not None:
-            collect(texts, result)
+        else:
             return
+        # the halves are run outside of the exception, where the failed tensors are gone
         _release_memory(self.device)
         if len(texts) == 1:
             raise ResourceLimitError(
@@ -147,19 +140,29 @@ class BatchRunner:
         longest = int(batch.lengths[texts].max())
         step = 1 if self.device == "cpu" else LENGTH_STEP
         length = max(longest, min(-(-longest // step) * step, self._max_length))
+        tokens, places = batch.rows(texts), places_of_tokens(batch.lengths[texts], length)
         token_ids = np.zeros((len(texts), length), np.int64)
         attention_mask = np.zeros((len(texts), length), np.bool_)
         token_types = np.zeros((len(texts), length), np.int64)
-        for row, text in enumerate(texts):
-            start, end = batch.offsets[text], batch.offsets[text + 1]
-            token_ids[row, : end - start] = batch.token_ids[start:end]
-            attention_mask[row, : end - start] = batch.attention_mask[start:end]
-            if batch.token_types is not None:
-                token_types[row, : end - start] = batch.token_types[start:end]
-        first, second, third = (
-            torch.from_numpy(each).to(self.device) for each in (token_ids, attention_mask, token_types)
-        )
-        return first, second, third
+        token_ids.reshape(-1)[places] = batch.token_ids[tokens]
+        attention_mask.reshape(-1)[places] = batch.attention_mask[tokens]
+        if batch.token_types is not None:
+            token_types.reshape(-1)[places] = batch.token_types[tokens]
+        return upload(token_ids, self.device), upload(attention_mask, self.device), upload(token_types, self.device)
+
+
+def places_of_tokens(lengths: Int64Vector, padded_length: int) -> Int64Vector:
+    """Where the tokens of texts stand once each text is padded to one length: [sum of lengths] of texts × length."""
+    ends = np.cumsum(lengths)
+    moved = np.arange(len(lengths)) * padded_length - (ends - lengths)  # [num_texts]
+    return np.arange(int(lengths.sum())) + np.repeat(moved, lengths)
+
+
+def upload(array: AnyArray, device: str) -> torch.Tensor:
+    """A copy on a device; to CUDA without waiting for what the device still has to do."""
+    tensor = torch.from_numpy(array)
+    # memory that is not pinned would wait for the work before it
+    return tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch.nn import functional
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
@@ -14,7 +15,8 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_t
 from rank_rerank.errors import CheckpointFormatError, InvalidItemError
 from rank_rerank.inference.int8_weights.from_onnx import check_dim, weights_from_onnx
 from rank_rerank.inference.int8_weights.to_floats import dequantize
-from rank_rerank.inference.pytorch.torch_batches import BatchRunner, to_device
+from rank_rerank.inference.pytorch.downloads import Downloads, plan_segments
+from rank_rerank.inference.pytorch.torch_batches import BatchRunner, places_of_tokens, to_device, upload
 from rank_rerank.inference.pytorch.torch_encoder import activate, hidden_states
 from rank_rerank.inference.pytorch.torch_model import TorchModel
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -61,14 +63,48 @@ class TorchTransformer(TorchModel):
         """
         check_token_ids(batch, self._config.vocab_size)
         vectors = np.empty((batch.num_tokens, self.dim), np.float32)
+        if self._device == "cpu":
+            self._fill(batch, torch.from_numpy(vectors))
+            return vectors
+        downloads = Downloads()
+        bytes_a_token = self.dim * self._kept_dtype.itemsize
+        for texts in plan_segments(batch.lengths, bytes_a_token):
+            start, end = int(batch.offsets[texts[0]]), int(batch.offsets[texts[-1] + 1])
+            downloads.add(self.encode_on_device(batch.select(texts)), vectors[start:end])
+        downloads.finish()
+        return vectors
 
-        def collect(texts: Int64Vector, padded: AnyArray) -> None:
-            for row, text in enumerate(texts):
-                start, end = batch.offsets[text], batch.offsets[text + 1]
-                vectors[start:end] = padded[row, : end - start]
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "mps", "cuda" or "cuda:1"."""
+        return self._device
+
+    def encode_on_device(self, batch: TokenBatch) -> Any:
+        """Compute the vector of every token, and leave them where they are: see DeviceTransformer.encode_on_device.
+
+        Raises:
+            ResourceLimitError: a single text does not fit into the device's memory.
+            InvalidItemError: a token has no row in the model's embedding table.
+        """
+        check_token_ids(batch, self._config.vocab_size)
+        vectors = torch.empty((batch.num_tokens, self.dim), dtype=self._kept_dtype, device=self._device)
+        self._fill(batch, vectors)
+        return vectors
+
+    @property
+    def _kept_dtype(self) -> torch.dtype:
+        """What vectors are kept in: float16 for both half precisions, as numbers of unit vectors have its range."""
+        return torch.float32 if self._precision == "fp32" else torch.float16
+
+    def _fill(self, batch: TokenBatch, vectors: Any) -> None:
+        """Write the vector of every token to its row; nothing of the padding is kept."""
+
+        def collect(texts: Int64Vector, padded: torch.Tensor) -> None:
+            places = places_of_tokens(batch.lengths[texts], padded.shape[1])
+            both = upload(np.stack([places, batch.rows(texts)]), self._device)  # [2, num_tokens]
+            vectors.index_copy_(0, both[1], padded.flatten(0, 1)[both[0]].to(vectors.dtype))
 
         self._runner.run(batch, self._compute, collect)
-        return vectors
 
     def _compute(self, token_ids: Any, attention_mask: Any, token_types: Any) -> Any:
         hidden = hidden_states(self._weights, self._config, token_ids, attention_mask, token_types)

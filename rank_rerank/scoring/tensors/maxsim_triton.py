@@ -36,10 +36,14 @@ from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
 MAX_BLOCK_QUERY = 64
 BLOCK_TOKENS = 64
-MAX_BLOCK_DIM = 128
+# of float32 a thread holds the parts of a whole block in registers, so that blocks are smaller
+MAX_BLOCK_DIM = {"float32": 32, "float16": 128, "bfloat16": 128, "int8": 128, "signs": 128}
 NUM_WARPS = 4
 # as measured on an H100: documents of 16 bits gain from a third block in flight, all others lose by it
 NUM_STAGES = {"float32": 2, "float16": 3, "bfloat16": 3, "int8": 2, "signs": 2}
+# of vectors up to 128 numbers: three programs, or four, then share a processor, which hides their waiting for memory
+MAX_REGISTERS = {"float16": 168, "bfloat16": 168, "int8": 128, "signs": 128}
+LIMITED_QUERY, LIMITED_DIM = 32, 128
 # of vectors that are too wide to lie in shared memory whole
 WIDE_BLOCK_QUERY, WIDE_BLOCK_DIM, WIDE_STAGES = 32, 64, 2
 MIN_BLOCK = 16  # the least that a tensor core multiplies
@@ -195,6 +199,7 @@ class Blocks:
         num_dim: blocks of dim.
         is_wide: the blocks of dim are a loop of their own, which reads the query again for each block of tokens.
         stages: blocks in flight.
+        registers: the most that a thread may have; None for what the compiler likes.
     """
 
     query: int
@@ -202,6 +207,7 @@ class Blocks:
     num_dim: int
     is_wide: bool
     stages: int
+    registers: int | None = None
 
 
 @cache
@@ -216,15 +222,15 @@ def plan_kernel(storage: str, dim: int, num_query_tokens: int, shared_bytes: int
     """
     least = MIN_BLOCK_DIM_INT8 if storage == "int8" else MIN_BLOCK
     query = min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(num_query_tokens)))
-    block = min(MAX_BLOCK_DIM, max(least, triton.next_power_of_2(dim)))
+    whole = max(least, triton.next_power_of_2(dim))
+    block = min(MAX_BLOCK_DIM[storage], whole)
     num_dim = -(-dim // block)
     width = num_dim * block * ITEM_BYTES[storage]  # bytes of one vector
+    registers = MAX_REGISTERS.get(storage) if query <= LIMITED_QUERY and dim <= LIMITED_DIM else None
     for stages in range(NUM_STAGES[storage], 1, -1):
-        # TF32 parts of a document lie in shared memory beside it
-        copies = stages + 2 * (storage == "float32")
-        if width * (PARTS[storage] * query + copies * BLOCK_TOKENS) + SPARE_SHARED_BYTES <= shared_bytes:
-            return Blocks(query, block, num_dim, is_wide=False, stages=stages)
-    block = min(block, WIDE_BLOCK_DIM)
+        if width * (PARTS[storage] * query + stages * BLOCK_TOKENS) + SPARE_SHARED_BYTES <= shared_bytes:
+            return Blocks(query, block, num_dim, is_wide=False, stages=stages, registers=registers)
+    block = min(whole, WIDE_BLOCK_DIM)
     return Blocks(min(query, WIDE_BLOCK_QUERY), block, -(-dim // block), is_wide=True, stages=WIDE_STAGES)
 
 
@@ -259,7 +265,7 @@ def maxsim_triton(
             STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=token_scales is not None,
             DOCUMENT_SCALES=scales is not None, DIM_BLOCKS=blocks.num_dim, IS_WIDE=blocks.is_wide,
             WITH_MATCHES=with_matches, BLOCK_QUERY=blocks.query, BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=blocks.dim,
-            num_warps=NUM_WARPS, num_stages=blocks.stages,
+            num_warps=NUM_WARPS, num_stages=blocks.stages, maxnreg=blocks.registers,
         )  # fmt: skip
     return ScoreArrays(
         scores, *((similarities, indices) if with_matches else (None, None)), is_suspect, is_any_odd=words[0]
