@@ -1,10 +1,13 @@
 """Everything that needs a GPU, in one go: tests, MaxSim kernels, encoding in half precision, reranking, little memory.
 
-usage: python benchmarks/bench_gpu.py --output FILE [--minutes 5] [--device cuda|cpu] [--only PART …]
+usage: python benchmarks/bench_gpu.py --output FILE [--minutes 5] [--device cuda|cpu] [--only PART …] [--brief]
+       python benchmarks/bench_gpu.py --output FILE --merge OLDEST … NEWEST
 
 Each part runs in a process of its own with a share of the time. FILE is JSON, and complete after every row; FILE.log
 holds what the parts printed. Runs from a checkout that is not installed. Tests need pytest, hypothesis and
 pytest-timeout; flash-maxsim, late-interaction-kernels and sentence-transformers take part where they are installed.
+--brief leaves out what takes long and rarely changes: two and a half minutes are then enough. --merge joins the files
+of several runs, each row with the time and commit of its own, and runs nothing.
 With --device cpu everything is tried in its smallest form, to find faults that have nothing to do with a GPU.
 """
 
@@ -18,9 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gpu_results import is_wrong, merge, targets
 from workloads import ROOT, describe_machine, version_or_none
 
-PARTS = {"gpu_tests": 0.3, "gpu_scoring": 0.27, "gpu_encoding": 0.17, "gpu_reranking": 0.14, "gpu_peers": 0.12}
+# the share of the time that a part has, in full and in brief
+PARTS = {
+    "gpu_tests": (0.3, 0.24), "gpu_scoring": (0.27, 0.24), "gpu_encoding": (0.17, 0.21), "gpu_reranking": (0.14, 0.2),
+    "gpu_peers": (0.12, 0.11),
+}  # fmt: skip
 PACKAGES = (
     "torch", "triton", "cupy-cuda13x", "transformers", "sentence-transformers", "flash-maxsim",
     "late-interaction-kernels", "pylate", "hypothesis", "pytest", "safetensors",
@@ -37,7 +45,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--only", nargs="*", choices=tuple(PARTS), default=tuple(PARTS))
+    parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--merge", nargs="+", type=Path, default=[])
     options = parser.parse_args()
+    if options.merge:
+        joined = merge([json.loads(each.read_text(encoding="utf-8")) for each in options.merge])
+        save(options.output, joined)
+        print(json.dumps(joined["targets"], indent=1))
+        return
     options.output.parent.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
     result: dict[str, Any] = {
@@ -49,10 +64,10 @@ def main() -> None:
     log.write_text("", encoding="utf-8")
     save(options.output, result)
     for number, name in enumerate(options.only):
-        rest = sum(PARTS[each] for each in options.only[number:])
+        rest = sum(PARTS[each][options.brief] for each in options.only[number:])
         left = options.minutes * 60 - (time.perf_counter() - begun)
-        seconds = left * PARTS[name] / rest  # what one part leaves over, the later ones get
-        result["parts"][name] = run_part(name, options.device, seconds, options.output, log)
+        seconds = left * PARTS[name][options.brief] / rest  # what one part leaves over, the later ones get
+        result["parts"][name] = run_part(name, options, seconds, log)
         save(options.output, result)
     result["targets"] = targets(result["parts"])
     result["seconds"] = time.perf_counter() - begun
@@ -63,23 +78,15 @@ def main() -> None:
         print(f"{name}: {part['status']} in {part['seconds']:.0f} s, {len(part['rows'])} rows, wrong: {wrong}")
 
 
-def is_wrong(row: dict[str, Any]) -> bool:
-    """Whether a row tells of a failure, of what it measured or of itself."""
-    return (
-        "error" in row
-        or bool(row.get("failed"))
-        or row.get("is_right") is False
-        or row.get("exit_code") not in {None, 0, 5}
-    )
-
-
-def run_part(name: str, device: str, seconds: float, output: Path, log: Path) -> dict[str, Any]:
+def run_part(name: str, options: argparse.Namespace, seconds: float, log: Path) -> dict[str, Any]:
     """One part in a process of its own, which is ended when it takes much longer than it should."""
+    device, output = options.device, options.output
     rows = output.with_name(f"{output.name}.{name}.jsonl")
     rows.unlink(missing_ok=True)
-    limit = seconds + 8 if device == "cuda" else max(seconds, LEAST_SECONDS)
+    limit = seconds + (4 if options.brief else 8) if device == "cuda" else max(seconds, LEAST_SECONDS)
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--device", device]
     command += ["--seconds", str(seconds if device == "cuda" else limit), "--output", str(rows)]
+    command += ["--brief"] if options.brief else []
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"}
     begun = time.perf_counter()
@@ -129,38 +136,6 @@ def output_of(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"failed: {error}"
     return (done.stdout or done.stderr).strip()[-3000:]
-
-
-def targets(parts: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, beside what came out; None where it was not measured."""
-    rows = {row["what"]: row for part in parts.values() for row in part["rows"]}
-
-    def value(what: str, *names: str) -> Any:
-        found: Any = rows.get(what, {})
-        for name in names:
-            found = found.get(name, {}) if isinstance(found, dict) else {}
-        return found if isinstance(found, int | float) else None
-
-    large, hundred = "maxsim uniform, 100000: triton, trusted, ", "maxsim uniform, 100: triton, trusted, float16"
-    thousands = "maxsim uniform, 10000: "
-    gpu = value(thousands + "triton, trusted, float16", "wall_ms")
-    cpu = value(thousands + "compiled on the CPU, float16", "wall_ms")
-    return {
-        "100 documents, on the device ≤ 0.1 ms": value(hundred, "device_ms"),
-        "100 documents, whole call ≤ 0.1 ms": value(hundred, "wall_ms"),
-        "≥ 0.7 of a copy's bandwidth": {
-            storage: value(large + storage, "of_copy")
-            for storage in ("float16", "float32", "bfloat16", "int8", "signs")
-        },
-        "≥ 10 times the CPU's MaxSim": cpu / gpu if cpu and gpu else None,
-        "fp16 cosine ≥ 0.999": value("encode bundled: rank_rerank fp16", "mean_cosine"),
-        "bf16 cosine ≥ 0.999": value("encode bundled: rank_rerank bf16", "mean_cosine"),
-        "encode ≤ 3 ms a document": value("encode bundled: rank_rerank fp16", "ms_a_text"),
-        "encode ≤ 3 ms a document, base size": value(
-            "encode modernbert-base, random weights: rank_rerank fp16", "ms_a_text"
-        ),
-        "rerank 100 documents, times the CPU": value("rerank 100 documents", "times_the_cpu"),
-    }
 
 
 def save(output: Path, result: dict[str, Any]) -> None:

@@ -29,12 +29,16 @@ class Part:
         device: "cuda" or "cpu".
         seconds: how long it should take.
         output: the file that rows are appended to, one JSON object per line.
+        is_brief: leave out what takes long and rarely changes.
+        is_warm_up: only call once what is compiled at the first call.
         begun: when the part began.
     """
 
     device: str
     seconds: float
     output: Path
+    is_brief: bool = False
+    is_warm_up: bool = False
     begun: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -44,8 +48,10 @@ class Part:
         parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
         parser.add_argument("--seconds", type=float, default=60)
         parser.add_argument("--output", type=Path, required=True)
+        parser.add_argument("--brief", action="store_true")
+        parser.add_argument("--warm-up", action="store_true")
         options = parser.parse_args()
-        return cls(options.device, options.seconds, options.output)
+        return cls(options.device, options.seconds, options.output, options.brief, options.warm_up)
 
     @property
     def is_short(self) -> bool:
@@ -88,6 +94,8 @@ class Part:
         least = 1 if self.is_short else least
         call()
         self.wait()
+        if self.is_warm_up:
+            return {}
         times: list[float] = []
         end = time.perf_counter() + (0.0 if self.is_short else seconds)
         while time.perf_counter() < end or len(times) < least:
@@ -99,7 +107,7 @@ class Part:
 
     def device_ms(self, call: Callable[[], Any], calls: int = 10) -> dict[str, Any]:
         """Milliseconds per call in which the device computes: in all, and in the kernel that takes longest."""
-        if self.device != "cuda":
+        if self.device != "cuda" or self.is_warm_up:
             return {}
         import torch
         from torch.profiler import ProfilerActivity, profile

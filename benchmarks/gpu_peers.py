@@ -28,8 +28,8 @@ def main() -> None:
             part.attempt(f"import {name}", lambda name=name: {"version": import_module(name).__version__})
     if part.device != "cuda":
         return
-    copy_rate = measure_copy(part)
-    for count in (10_000, 100, 100_000):
+    copy_rate = None if part.is_warm_up else measure_copy(part)
+    for count in (10_000,) if part.is_warm_up else (10_000, 100) if part.is_brief else (10_000, 100, 100_000):
         case = make_case(part, count, "uniform")
         packed, exact = case.stored("float16")
         expected = case.expected(exact)

@@ -26,7 +26,14 @@ ALLOWED = {"float32": 2e-6, "float16": 2e-6, "bfloat16": 2e-6, "int8": 5e-3, "si
 CHUNK_TOKENS = 1 << 18
 COPY_BYTES = 1 << 31
 MOST_FOR_SLOW_KERNELS = 10_000
-SWEEP = ((64, 4, 2), (64, 4, 3), (64, 4, 4), (128, 4, 3), (128, 8, 3), (128, 8, 2))
+# tokens of a block, stages, and the most registers of a thread
+SWEEP = {
+    "float32": ((64, 2, 168), (64, 3, None)),
+    "float16": ((64, 3, None), (64, 2, 128)),
+    "bfloat16": ((64, 3, None), (64, 2, 168)),
+    "int8": ((64, 2, None), (64, 3, 128)),
+    "signs": ((64, 2, None),),
+}
 
 
 @dataclass
@@ -90,6 +97,9 @@ def make_case(part: Part, num_documents: int, lengths: str) -> Case:
 def main() -> None:
     """Everything, the most important first."""
     part = Part.from_arguments(__doc__)
+    if part.is_warm_up:
+        measure_sizes(part, [("uniform", 100)], None)
+        return
     copy_rate = measure_copy(part)
     part.attempt("float64 on the device is the reference", partial(check_reference, part))
     count = 20 if part.is_short else 100
@@ -97,9 +107,9 @@ def main() -> None:
     measure_overhead(part)
     if not part.is_short:
         measure_sizes(part, [("uniform", 10_000), ("uniform", 100_000)], copy_rate)
-        sweep(part, copy_rate)
     part.attempt("several queries at once", partial(measure_many, part))
     if not part.is_short:
+        sweep(part, copy_rate)
         measure_sizes(part, [("scifact", 10_000), ("uniform", 1000), ("scifact", 100)], copy_rate)
 
 
@@ -110,7 +120,7 @@ def measure_sizes(part: Part, sizes: list[tuple[str, int]], copy_rate: float | N
         for storage in ("float16", "float32", "int8", "bfloat16", "signs"):
             if part.has_time():
                 measure_storage(part, case, storage, copy_rate)
-        if count <= MOST_FOR_SLOW_KERNELS:
+        if count <= MOST_FOR_SLOW_KERNELS and not part.is_brief:
             measure_cpu(part, case)
 
 
@@ -119,7 +129,7 @@ def measure_copy(part: Part) -> float | None:
     size = 1 << 22 if part.is_short else COPY_BYTES
     source = torch.ones(size // 4, device=part.device)
     target = torch.empty_like(source)
-    times = part.wall_ms(lambda: target.copy_(source), 0.3)
+    times = part.wall_ms(lambda: target.copy_(source), 0.2)
     rate = 2 * size / times["best_ms"] * 1e3
     part.emit("copy", bytes=size, tera_bytes_s=rate / 1e12, **times)
     return rate
@@ -157,7 +167,7 @@ def measure(
     scores = scores.cpu().numpy() if hasattr(scores, "cpu") else scores.get() if hasattr(scores, "get") else scores
     error = float(np.abs(scores.astype(np.float64) - expected).max()) / NUM_QUERY_TOKENS
     row = {"error_a_query_token": error, "allowed": allowed, "is_right": allowed is None or error <= allowed}
-    row |= part.wall_ms(run, 0.1) | part.device_ms(run, 5)
+    row |= part.wall_ms(run, 0.05 if part.is_brief else 0.1) | part.device_ms(run, 5)
     row["document_bytes"] = packed.embeddings.vectors.nbytes
     if copy_rate and "kernel_ms" in row:
         row["of_copy"] = row["document_bytes"] / (row["kernel_ms"] / 1e3) / copy_rate
@@ -172,11 +182,20 @@ def methods(
     query = torch.from_numpy(case.query).to(part.device)
     num_documents = len(case.offsets) - 1
     if part.device == "cuda":
-        yield "triton", lambda: maxsim(case.query, packed, kernel="triton"), ALLOWED[storage]
+        if not part.is_brief or num_documents <= MOST_FOR_SLOW_KERNELS:
+            yield "triton", lambda: maxsim(case.query, packed, kernel="triton"), ALLOWED[storage]
         yield "triton, trusted", lambda: maxsim(case.query, packed, kernel="triton", trusted=True), ALLOWED[storage]
-    if num_documents <= MOST_FOR_SLOW_KERNELS:
+    if part.is_brief and storage != "float16":
+        return
+    if num_documents <= MOST_FOR_SLOW_KERNELS and not part.is_brief:
         yield "torch", lambda: maxsim(case.query, packed, kernel="torch"), ALLOWED[storage] * 10
-    if part.device == "cuda" and find_spec("cupy") and storage != "bfloat16" and num_documents <= MOST_FOR_SLOW_KERNELS:
+    if (
+        part.device == "cuda"
+        and not part.is_brief
+        and find_spec("cupy")
+        and storage != "bfloat16"
+        and num_documents <= MOST_FOR_SLOW_KERNELS
+    ):
         import cupy
 
         there = PackedDocuments(
@@ -219,22 +238,28 @@ def measure_many(part: Part) -> dict[str, Any]:
 
 
 def sweep(part: Part, copy_rate: float | None) -> None:
-    """Other sizes of blocks, warps and stages for the Triton kernel."""
+    """Other sizes of blocks, numbers of stages and limits of registers for the Triton kernel."""
     from rank_rerank.scoring.tensors import maxsim_triton as module
 
-    case = make_case(part, 10_000, "scifact")
-    for storage in ("float16", "float32", "int8"):
+    case = make_case(part, 10_000, "uniform")
+    block, stages, registers = module.BLOCK_TOKENS, dict(module.NUM_STAGES), dict(module.MAX_REGISTERS)
+    for storage, trials in SWEEP.items():
+        if not part.has_time(4):
+            return
         packed, exact = case.stored(storage)
         expected = case.expected(exact)
         del exact
-        for tokens, warps, stages in SWEEP:
-            module.BLOCK_TOKENS, module.NUM_WARPS, module.NUM_STAGES = tokens, warps, stages
+        for tokens, num_stages, limit in trials:
+            module.BLOCK_TOKENS, module.NUM_STAGES[storage] = tokens, num_stages
+            module.MAX_REGISTERS[storage] = limit
+            module.plan_kernel.cache_clear()
             run = partial(maxsim, case.query, packed, kernel="triton", trusted=True)
             part.attempt(
-                f"sweep {storage}: {tokens} tokens a block, {warps} warps, {stages} stages",
+                f"sweep {storage}: {tokens} tokens a block, {num_stages} stages, at most {limit} registers",
                 partial(measure, part, packed, expected, copy_rate, (run, ALLOWED[storage])),
             )
-    module.BLOCK_TOKENS, module.NUM_WARPS, module.NUM_STAGES = 64, 4, 3
+        module.BLOCK_TOKENS, module.NUM_STAGES, module.MAX_REGISTERS = block, dict(stages), dict(registers)
+        module.plan_kernel.cache_clear()
 
 
 def measure_overhead(part: Part) -> None:
@@ -248,6 +273,8 @@ def measure_overhead(part: Part) -> None:
 
     def run() -> dict[str, Any]:
         maxsim(case.query, packed, trusted=True)
+        if part.is_short:
+            return {"profile_of_200_calls": "on a GPU only"}
         profiler = cProfile.Profile()
         profiler.enable()
         for _ in range(200):

@@ -34,12 +34,15 @@ class Group:
 
     name: str
     arguments: tuple[str, ...]
+    script: str = ""  # a part to warm up, in place of tests
 
 
 def groups(part: Part) -> list[Group]:
     """All tests for a GPU; on a CPU a few of those that run there."""
     if part.is_short:
         return [Group("cupy, emulated", (PROPERTIES, "-k", "cupy-float32 and (family or long or wide)"))]
+    if part.is_brief:
+        return brief_groups()
     found: list[Group] = []
     for storage in STORAGES:
         name = f"triton-{storage}]"  # the end of a parameter in a test's name
@@ -53,6 +56,17 @@ def groups(part: Part) -> list[Group]:
     found.append(Group("choice", ("tests/test_devices.py", "tests/inference/test_choose.py")))
     found.append(Group("compiled for a GPU", ("tests/scoring/test_maxsim_triton.py", "-m", "slow")))
     return found
+
+
+def brief_groups() -> list[Group]:
+    """Agreement of every kernel for a GPU, and of models; beside them what the other parts need compiled."""
+    found = [Group(f"triton-{storage}, reference", (PROPERTIES, "-k", f"triton-{storage} and reference"))
+             for storage in STORAGES]  # fmt: skip
+    found.append(Group("CuPy", (PROPERTIES, "-k", "cupy-cuda and (reference or itself)")))
+    found.append(Group("tensors", (*OTHERS[:1], "-k", "torch or triton or tensor")))
+    found.append(Group("models", ("tests/inference/pytorch/test_on_cuda.py",)))
+    found.append(Group("choice", ("tests/inference/test_choose.py", "-k", "runtime")))
+    return [Group("warm-up of gpu_scoring", (), "gpu_scoring"), Group("warm-up of gpu_peers", (), "gpu_peers"), *found]
 
 
 def main() -> None:
@@ -83,6 +97,9 @@ def _start(group: Group, folder: Path, part: Part) -> tuple[Group, subprocess.Po
         "-p", "no:cacheprovider", "-p", "no:benchmark", "-o", "filterwarnings=default", "-o", "addopts=",
         "--timeout", str(max(30, int(part.seconds))),
     ]  # fmt: skip
+    if group.script:
+        script = ROOT / "benchmarks" / f"{group.script}.py"
+        command = [sys.executable, str(script), "--device", part.device, "--output", os.devnull, "--brief", "--warm-up"]
     output = report.with_suffix(".log").open("w", encoding="utf-8")
     return group, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment), report  # type: ignore[return-value]
 
