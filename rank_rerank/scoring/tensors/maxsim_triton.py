@@ -30,7 +30,7 @@ import torch
 import triton
 import triton.language as tl
 
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.scoring.score_arrays import ScoreArrays
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
@@ -235,12 +235,17 @@ def plan_kernel(storage: str, dim: int, num_query_tokens: int, shared_bytes: int
 
 
 def maxsim_triton(
-    query: Any, query_offsets: Int64Vector, documents: DeviceDocuments, weights: Any, *, with_matches: bool = False
+    query: Float32Matrix,
+    query_offsets: Int64Vector,
+    documents: DeviceDocuments,
+    weights: Float32Vector,
+    *,
+    with_matches: bool = False,
 ) -> ScoreArrays:
     """Score documents for one query or several.
 
-    Arguments and result are as for `maxsim_torch`, but query and weights are tensors in main memory, and is_suspect is
-    [num_queries, num_documents].
+    Arguments and result are as for `maxsim_torch`, but query and weights are NumPy's, and is_suspect is [num_queries,
+    num_documents].
     """
     vectors, storage = documents.vectors, documents.storage
     device, num_query_tokens, num_documents = vectors.device, len(weights), documents.num_documents
@@ -254,8 +259,8 @@ def maxsim_triton(
     indices = torch.empty(shape, device=device, dtype=torch.int32) if with_matches else words
     token_scales, scales = documents.token_scales, documents.document_scales
     document_scales = scores if scales is None else torch.tensor(scales, device=device)
-    widest = int((query_offsets[1:] - query_offsets[:-1]).max(initial=1))
-    blocks = plan_kernel(storage, documents.dim, widest, _shared_bytes(device.index))
+    widest = num_query_tokens if num_queries == 1 else int((query_offsets[1:] - query_offsets[:-1]).max())
+    blocks = plan_kernel(storage, documents.dim, max(1, widest), _shared_bytes(device.index))
     launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
     with _on(device):
         launch[num_documents, num_queries](
@@ -294,57 +299,74 @@ def _shared_bytes(index: int | None) -> int:
     return int(getattr(properties, "shared_memory_per_block_optin", LEAST_SHARED_BYTES))
 
 
-def _upload(query: Any, query_offsets: Int64Vector, weights: Any, storage: str, device: Any) -> tuple[Any, Any]:
+def _upload(
+    query: Float32Matrix, query_offsets: Int64Vector, weights: Float32Vector, storage: str, device: Any
+) -> tuple[Any, Any]:
     """All that a kernel needs of the queries, in one copy.
 
     Returns:
         int32 words: a header, [num_queries + 1] offsets, and scale and weight of each query token as float32 bits; and
         [parts, num_query_tokens, dim] as split_query gives them.
     """
-    parts, scales = split_query(query, storage)
-    num_offsets, num_query_tokens = len(query_offsets), len(weights)
-    num_words = HEADER.value + num_offsets + 2 * num_query_tokens
-    parts_at = -(-4 * num_words // ALIGNMENT) * ALIGNMENT
-    message: AnyArray = np.empty(parts_at + parts.nbytes, np.uint8)
-    words = message[: 4 * num_words].view(np.int32)
+    num_query_tokens, dim = query.shape
+    scales_at = HEADER.value + len(query_offsets)
+    weights_at = scales_at + num_query_tokens
+    parts_at = -(-4 * (weights_at + num_query_tokens) // ALIGNMENT) * ALIGNMENT
+    dtype = DTYPES.get(storage, torch.float16)
+    message = torch.empty(parts_at + PARTS[storage] * num_query_tokens * dim * dtype.itemsize, dtype=torch.uint8)
+    parts = message[parts_at:].view(dtype)
+    words: AnyArray = message[:parts_at].numpy().view(np.int32)
     words[: HEADER.value] = 0
-    words[HEADER.value : HEADER.value + num_offsets] = query_offsets
-    factors: Float32Vector = words[HEADER.value + num_offsets :].view(np.float32)
-    factors[:num_query_tokens] = scales.numpy()
-    factors[num_query_tokens:] = weights.numpy()
-    message[parts_at:] = parts.view(torch.uint8).reshape(-1).numpy()
+    words[HEADER.value : scales_at] = query_offsets
+    factors: Float32Vector = words.view(np.float32)
+    factors[scales_at:weights_at] = split_query(query, storage, parts.view(PARTS[storage], num_query_tokens, dim))
+    factors[weights_at : weights_at + num_query_tokens] = weights
     # memory that is not pinned has been read when the call returns, whether or not it is on the device by then
-    there = torch.from_numpy(message).to(device, non_blocking=True)
-    return there[:parts_at].view(torch.int32), there[parts_at:].view(parts.dtype)
+    there = message.to(device, non_blocking=True)
+    return there[:parts_at].view(torch.int32), there[parts_at:].view(dtype)
 
 
-def split_query(query: Any, storage: str) -> tuple[Any, Any]:
-    """The query as the kernel multiplies it: parts that add up to it, and a scale per token.
+def split_query(query: Float32Matrix, storage: str, parts: Any) -> Float32Vector:
+    """The query as the kernel multiplies it: parts that add up to it once each token is multiplied by its scale.
+
+    Args:
+        query: [num_query_tokens, dim].
+        storage: of the documents.
+        parts: [parts, num_query_tokens, dim] tensor in main memory, which is written.
 
     Returns:
-        [parts, num_query_tokens, dim] of the dtype that is multiplied, and [num_query_tokens] float32.
+        [num_query_tokens], the scales.
     """
-    largest = query.abs().amax(dim=1) if query.numel() else query.new_zeros(len(query))  # [num_query_tokens]
+    largest: Float32Vector = np.abs(query).max(axis=1, initial=0)
+    if storage == "int8":
+        return _round_query(query, largest, parts[0])
     if storage == "float32":
         high = _as_tf32(query)
-        return torch.stack([high, _as_tf32(query - high)]), torch.ones_like(largest)
-    if storage == "int8":
-        is_whole = ((query == query.round()) & (query >= -INT8_LIMIT - 1) & (query <= INT8_LIMIT)).all(dim=1)
-        scales = torch.where(is_whole | (largest == 0), torch.ones_like(largest), largest / INT8_LIMIT)
-        scales = scales.clamp_min(torch.finfo(torch.float32).tiny)
-        rounded = (query / scales[:, None]).round().clamp(-INT8_LIMIT - 1, INT8_LIMIT)
-        return rounded.to(torch.int8)[None].contiguous(), scales
-    dtype = DTYPES.get(storage, torch.float16)
-    exponent = torch.frexp(largest).exponent.clamp(-140, 127)
-    scales = torch.ldexp(torch.ones_like(largest), exponent)
-    rest = query / scales[:, None]
-    parts = torch.empty((PARTS[storage], *query.shape), dtype=dtype, device=query.device)
-    for part in parts:
+        with np.errstate(over="ignore", invalid="ignore"):  # the kernel tells of what is beyond TF32
+            low = _as_tf32(query - high)
+        parts[0], parts[1] = torch.from_numpy(high), torch.from_numpy(low)
+        return np.ones_like(largest)
+    exponents = np.maximum(np.frexp(largest)[1], -125)  # the least whose scale has a float32 inverse
+    scales = np.ldexp(np.float32(1), exponents - 1)  # 2**128 is none
+    rest = torch.from_numpy(query / scales[:, None])  # from -2 to 2
+    for number in range(PARTS[storage]):
+        part = parts[number]
         part.copy_(rest)
-        rest = rest - part
-    return parts, scales
+        rest.sub_(part)
+    return scales
 
 
-def _as_tf32(values: Any) -> Any:
+def _round_query(query: Float32Matrix, largest: Float32Vector, rounded: Any) -> Float32Vector:
+    """Write an int8 query; whole numbers that int8 holds stay what they are. Gives the scales: [num_query_tokens]."""
+    is_whole = ((query == np.rint(query)) & (query >= -INT8_LIMIT - 1) & (query <= INT8_LIMIT)).all(axis=1)
+    scales = np.where(is_whole | (largest == 0), np.float32(1), largest / np.float32(INT8_LIMIT))
+    scales = np.maximum(scales, np.finfo(np.float32).tiny)
+    numbers = np.rint(query / scales[:, None]).clip(-INT8_LIMIT - 1, INT8_LIMIT)
+    rounded.copy_(torch.from_numpy(numbers))
+    return scales
+
+
+def _as_tf32(values: Float32Matrix) -> Float32Matrix:
     """The nearest float32 that are TF32 numbers."""
-    return ((values.view(torch.int32) + TF32_HALF) & ~TF32_REST).view(torch.float32)
+    bits: AnyArray = (values.view(np.uint32) + np.uint32(TF32_HALF)) & np.uint32(~TF32_REST & 0xFFFFFFFF)
+    return bits.view(np.float32)
