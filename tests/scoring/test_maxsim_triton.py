@@ -39,7 +39,8 @@ print("mma" in compiled.asm["ptx"], compiled.metadata.shared <= shared_bytes)
 """
 
 
-def compile_for_hopper(folder, storage, numbers, *, with_matches=False, dim=128, query=32, shared_bytes=SHARED_BYTES):
+def compile_for_hopper(folder, kind, *, with_matches=False, dim=128, query=32, shared_bytes=SHARED_BYTES):
+    storage, numbers = kind
     environment = {**os.environ, "TRITON_CACHE_DIR": str(folder), "TRITON_INTERPRET": "0"}
     arguments = [storage, numbers, int(with_matches), dim, query, shared_bytes]
     result = subprocess.run(
@@ -57,7 +58,7 @@ def compile_for_hopper(folder, storage, numbers, *, with_matches=False, dim=128,
 )
 @pytest.mark.parametrize("with_matches", [False, True])
 def test_compiles_for_a_hopper_gpu(storage, numbers, with_matches, tmp_path):
-    compile_for_hopper(tmp_path, storage, numbers, with_matches=with_matches)
+    compile_for_hopper(tmp_path, (storage, numbers), with_matches=with_matches)
 
 
 @pytest.mark.slow
@@ -65,7 +66,7 @@ def test_compiles_for_a_hopper_gpu(storage, numbers, with_matches, tmp_path):
 @pytest.mark.parametrize("dim", [384, 1024])
 @pytest.mark.parametrize(("storage", "numbers"), [("float32", "fp32"), ("float16", "fp16"), ("bfloat16", "bf16")])
 def test_wide_vectors_fit_into_shared_memory(storage, numbers, dim, shared_bytes, tmp_path):
-    compile_for_hopper(tmp_path, storage, numbers, dim=dim, query=64, shared_bytes=shared_bytes)
+    compile_for_hopper(tmp_path, (storage, numbers), dim=dim, query=64, shared_bytes=shared_bytes)
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "bfloat16", "int8", "signs"])
