@@ -185,8 +185,7 @@ def test_a_million_tokens_need_less_than_64_mb():
 
 @pytest.mark.parametrize("storage", ["float16", "bfloat16", "int8", "signs", "float32"])
 def test_the_parts_of_a_query_add_up_to_it(storage):
-    pytest.importorskip("triton")
-    from rank_rerank.scoring.tensors.maxsim_triton import DTYPES, PARTS, split_query
+    from rank_rerank.scoring.tensors.query_parts import DTYPES, PARTS, split_query
 
     query = torch.cat([draw(4, 64), draw(1, 64) * 1e-39, draw(1, 64) * 1e37, torch.zeros(1, 64)])
     parts = torch.empty((PARTS[storage], *query.shape), dtype=DTYPES.get(storage, torch.float16))
