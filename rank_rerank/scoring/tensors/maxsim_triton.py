@@ -79,7 +79,7 @@ def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compi
     numbers = block * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
     is_number = numbers < dim
     if STORAGE == "signs":
-        # each byte is read once; a bit in the place of float16's sign makes -1 of 0 and +1 of 1
+        # each byte is read once; a bit moved to float16's sign makes -1 of 0 and +1 of 1
         octets = block * (BLOCK_DIM // 8) + tl.arange(0, BLOCK_DIM // 8)
         mask = is_token[:, None] & (octets * 8 < dim)[None, :]
         octet = tl.load(vectors + rows[:, None] + octets[None, :], mask=mask, other=0)
