@@ -36,10 +36,10 @@ def plan_segments(lengths: Int64Vector, bytes_a_token: int) -> list[Int64Vector]
 
 @dataclass
 class Downloads:
-    """Copies tensors to arrays of float32, one behind: a copy is awaited when the next one has been asked for.
+    """Copies tensors to arrays of float32, each awaited once the next one has been asked for.
 
     Attributes:
-        waiting: the last copy, if it has not been awaited: pinned memory, the event after it, and where it goes.
+        waiting: the last copy, if it has not been awaited: pinned memory, the event that follows it, and its target.
     """
 
     waiting: tuple[torch.Tensor, Any, Float32Matrix] | None = field(default=None)

@@ -18,6 +18,7 @@ Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is 
 # ruff: noqa: ANN001
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportMissingParameterType=false, reportUnknownParameterType=false, reportUnknownVariableType=false
+# pyright: reportUntypedFunctionDecorator=false
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 
 from contextlib import nullcontext
@@ -30,9 +31,10 @@ import torch
 import triton
 import triton.language as tl
 
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.scoring.score_arrays import ScoreArrays
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
+from rank_rerank.scoring.tensors.query_parts import HEADER_WORDS, PARTS, send_query
 
 MAX_BLOCK_QUERY = 64
 BLOCK_TOKENS = 64
@@ -42,40 +44,33 @@ NUM_WARPS = 4
 # as measured on an H100: documents of 16 bits gain from a third block in flight, all others lose by it
 NUM_STAGES = {"float32": 2, "float16": 3, "bfloat16": 3, "int8": 2, "signs": 2}
 # of vectors up to 128 numbers: three programs, or four, then share a processor, which hides their waiting for memory
-MAX_REGISTERS = {"float16": 168, "bfloat16": 168, "int8": 128, "signs": 128}
+MAX_REGISTERS = {"float16": 168, "bfloat16": 168, "int8": 128, "signs": 168}
 LIMITED_QUERY, LIMITED_DIM = 32, 128
 # of vectors that are too wide to lie in shared memory whole
 WIDE_BLOCK_QUERY, WIDE_BLOCK_DIM, WIDE_STAGES = 32, 64, 2
 MIN_BLOCK = 16  # the least that a tensor core multiplies
 MIN_BLOCK_DIM_INT8 = 32
-PARTS = {"float32": 2, "float16": 2, "bfloat16": 3, "int8": 1, "signs": 2}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "signs": 2}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}  # of a query's parts; else float16
-INT8_LIMIT = 127
-# bits of a float32 that TF32 has not, and half of the last one that it has
-TF32_REST, TF32_HALF = 0x1FFF, 0x1000
 NO_INDEX: tl.constexpr = tl.constexpr(2**31 - 1)
-# words of a request before its offsets: the first is set where a document has to be settled
-HEADER: tl.constexpr = tl.constexpr(4)
-ALIGNMENT = 16
+HEADER: tl.constexpr = tl.constexpr(HEADER_WORDS)
 # shared memory that a kernel may take where the device does not tell, and what Triton needs besides blocks
 LEAST_SHARED_BYTES, SPARE_SHARED_BYTES = 99 * 1024, 8 * 1024
 
 
-@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+@triton.jit
 def _round_to_tf32(values):  # noqa: ANN202  # pragma: no cover - compiled
     """The nearest float32 that is a TF32 number."""
     bits = values.to(tl.int32, bitcast=True)
     return ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
 
 
-@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+@triton.jit
 def _load_part(parts, part, numbers, columns, is_number, is_column, num_query_tokens, dim):  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
     place = (part * num_query_tokens + columns)[None, :] * dim + numbers[:, None]
     return tl.load(parts + place, mask=is_number[:, None] & is_column[None, :], other=0)
 
 
-@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+@triton.jit
 def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compiled
     sums, parts, vectors, rows, is_token, columns, is_column, block, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
@@ -84,7 +79,7 @@ def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compi
     numbers = block * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
     is_number = numbers < dim
     if STORAGE == "signs":
-        # each byte is read once; a bit in the place of float16's sign makes -1 of 0 and +1 of 1
+        # each byte is read once; a bit moved to float16's sign makes -1 of 0 and +1 of 1
         octets = block * (BLOCK_DIM // 8) + tl.arange(0, BLOCK_DIM // 8)
         mask = is_token[:, None] & (octets * 8 < dim)[None, :]
         octet = tl.load(vectors + rows[:, None] + octets[None, :], mask=mask, other=0)
@@ -113,7 +108,7 @@ def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compi
 
 
 # what changes with every call is not compiled in; alignment and widths are, as loads depend on them
-@triton.jit(  # pyright: ignore[reportUntypedFunctionDecorator] - untyped where triton is not installed
+@triton.jit(
     do_not_specialize=["num_documents", "num_query_tokens"],
     do_not_specialize_on_alignment=["starts", "ends"],
 )
@@ -235,17 +230,22 @@ def plan_kernel(storage: str, dim: int, num_query_tokens: int, shared_bytes: int
 
 
 def maxsim_triton(
-    query: Any, query_offsets: Int64Vector, documents: DeviceDocuments, weights: Any, *, with_matches: bool = False
+    query: Float32Matrix,
+    query_offsets: Int64Vector,
+    documents: DeviceDocuments,
+    weights: Float32Vector,
+    *,
+    with_matches: bool = False,
 ) -> ScoreArrays:
     """Score documents for one query or several.
 
-    Arguments and result are as for `maxsim_torch`, but query and weights are tensors in main memory, and is_suspect is
-    [num_queries, num_documents].
+    Arguments and result are as for `maxsim_torch`, but query and weights are NumPy's, and is_suspect is [num_queries,
+    num_documents].
     """
     vectors, storage = documents.vectors, documents.storage
     device, num_query_tokens, num_documents = vectors.device, len(weights), documents.num_documents
     num_queries = len(query_offsets) - 1
-    words, parts = _upload(query, query_offsets, weights, storage, device)
+    words, parts = send_query(query, query_offsets, weights, storage, device)
     starts, ends = documents.spans or copy_spans(documents.starts, documents.lengths, device)
     scores = torch.empty((num_queries, num_documents), device=device)
     is_suspect = torch.empty((num_queries, num_documents), device=device, dtype=torch.bool)
@@ -254,8 +254,8 @@ def maxsim_triton(
     indices = torch.empty(shape, device=device, dtype=torch.int32) if with_matches else words
     token_scales, scales = documents.token_scales, documents.document_scales
     document_scales = scores if scales is None else torch.tensor(scales, device=device)
-    widest = int((query_offsets[1:] - query_offsets[:-1]).max(initial=1))
-    blocks = plan_kernel(storage, documents.dim, widest, _shared_bytes(device.index))
+    widest = num_query_tokens if num_queries == 1 else int((query_offsets[1:] - query_offsets[:-1]).max())
+    blocks = plan_kernel(storage, documents.dim, max(1, widest), _shared_bytes(device.index))
     launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
     with _on(device):
         launch[num_documents, num_queries](
@@ -292,59 +292,3 @@ def _shared_bytes(index: int | None) -> int:
         return LEAST_SHARED_BYTES
     properties: Any = torch.cuda.get_device_properties(index)
     return int(getattr(properties, "shared_memory_per_block_optin", LEAST_SHARED_BYTES))
-
-
-def _upload(query: Any, query_offsets: Int64Vector, weights: Any, storage: str, device: Any) -> tuple[Any, Any]:
-    """All that a kernel needs of the queries, in one copy.
-
-    Returns:
-        int32 words: a header, [num_queries + 1] offsets, and scale and weight of each query token as float32 bits; and
-        [parts, num_query_tokens, dim] as split_query gives them.
-    """
-    parts, scales = split_query(query, storage)
-    num_offsets, num_query_tokens = len(query_offsets), len(weights)
-    num_words = HEADER.value + num_offsets + 2 * num_query_tokens
-    parts_at = -(-4 * num_words // ALIGNMENT) * ALIGNMENT
-    message: AnyArray = np.empty(parts_at + parts.nbytes, np.uint8)
-    words = message[: 4 * num_words].view(np.int32)
-    words[: HEADER.value] = 0
-    words[HEADER.value : HEADER.value + num_offsets] = query_offsets
-    factors: Float32Vector = words[HEADER.value + num_offsets :].view(np.float32)
-    factors[:num_query_tokens] = scales.numpy()
-    factors[num_query_tokens:] = weights.numpy()
-    message[parts_at:] = parts.view(torch.uint8).reshape(-1).numpy()
-    # memory that is not pinned has been read when the call returns, whether or not it is on the device by then
-    there = torch.from_numpy(message).to(device, non_blocking=True)
-    return there[:parts_at].view(torch.int32), there[parts_at:].view(parts.dtype)
-
-
-def split_query(query: Any, storage: str) -> tuple[Any, Any]:
-    """The query as the kernel multiplies it: parts that add up to it, and a scale per token.
-
-    Returns:
-        [parts, num_query_tokens, dim] of the dtype that is multiplied, and [num_query_tokens] float32.
-    """
-    largest = query.abs().amax(dim=1) if query.numel() else query.new_zeros(len(query))  # [num_query_tokens]
-    if storage == "float32":
-        high = _as_tf32(query)
-        return torch.stack([high, _as_tf32(query - high)]), torch.ones_like(largest)
-    if storage == "int8":
-        is_whole = ((query == query.round()) & (query >= -INT8_LIMIT - 1) & (query <= INT8_LIMIT)).all(dim=1)
-        scales = torch.where(is_whole | (largest == 0), torch.ones_like(largest), largest / INT8_LIMIT)
-        scales = scales.clamp_min(torch.finfo(torch.float32).tiny)
-        rounded = (query / scales[:, None]).round().clamp(-INT8_LIMIT - 1, INT8_LIMIT)
-        return rounded.to(torch.int8)[None].contiguous(), scales
-    dtype = DTYPES.get(storage, torch.float16)
-    exponent = torch.frexp(largest).exponent.clamp(-140, 127)
-    scales = torch.ldexp(torch.ones_like(largest), exponent)
-    rest = query / scales[:, None]
-    parts = torch.empty((PARTS[storage], *query.shape), dtype=dtype, device=query.device)
-    for part in parts:
-        part.copy_(rest)
-        rest = rest - part
-    return parts, scales
-
-
-def _as_tf32(values: Any) -> Any:
-    """The nearest float32 that are TF32 numbers."""
-    return ((values.view(torch.int32) + TF32_HALF) & ~TF32_REST).view(torch.float32)

@@ -1,7 +1,7 @@
 """DeviceScorer: checked queries against checked documents in tensors: on a GPU, or wherever their library puts them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -84,11 +84,11 @@ class DeviceScorer:
             raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
         if not self.packed.embeddings.num_tokens:
             numbers = np.ascontiguousarray(numbers[:, : documents.dim])
-        # the kernel in Triton brings the query to the device by itself
-        place: Any = "cpu" if self.kernel == "triton" else self._device
-        query, weights = self._as_tensor(numbers, place), self._as_tensor(self.queries.weights, place)
+        query, weights = numbers, self.queries.weights
+        if self.kernel != "triton":  # which brings them to the device by itself
+            query, weights = (self._as_tensor(array, self._device) for array in (query, weights))
         found = _kernel(self.kernel)(query, self.queries.offsets, documents, weights, with_matches=with_matches)
-        result = replace(found, is_suspect=None, is_any_odd=None)
+        result = ScoreArrays(found.scores, found.similarities, found.indices)
         if self.trusted or (found.is_any_odd is not None and int(found.is_any_odd) == 0):
             return result
         is_suspect = to_numpy(found.is_suspect)
@@ -236,6 +236,8 @@ def _pack(tensors: Sequence[Any], family: Family) -> TokenEmbeddings:
 
 def _readable_embeddings(embeddings: TokenEmbeddings) -> TokenEmbeddings:
     """The embeddings themselves where kernels can read their vectors, so that they need not be checked again."""
+    if embeddings in _checked:
+        return embeddings
     vectors = _readable(embeddings.vectors)
     return embeddings if vectors is embeddings.vectors else TokenEmbeddings(vectors, embeddings.offsets)
 
