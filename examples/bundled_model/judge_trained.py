@@ -82,17 +82,18 @@ def main() -> None:
             values.setdefault(name, {})[candidates.collection.name] = found
         print(f"{candidates.collection.name}: done", flush=True)
     if options.only is None:
-        kept = {name: {key: row.tolist() for key, row in found.items()} for name, found in values.items()}
-        (options.output / "values.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
-        rows = compare(values)
-        found = {
-            **describe_machine(options.num_threads),
-            "queries": {key: len(kept["BM25"][key]) for key in kept["BM25"]},
-        }
-        (options.output / "report.json").write_text(
-            json.dumps({**found, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
-        report(rows)
+        keep(options, values)
+
+
+def keep(options: argparse.Namespace, values: Values) -> None:
+    """Write every query's value and the report, and print the report."""
+    kept = {name: {key: row.tolist() for key, row in found.items()} for name, found in values.items()}
+    (options.output / "values.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    rows = compare(values)
+    counts = {key: len(row) for key, row in kept["BM25"].items()}
+    content = {**describe_machine(options.num_threads), "queries": counts, "rows": rows}
+    (options.output / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    report(rows)
 
 
 def find(collection: Collection, num_queries: int | None) -> Candidates:
@@ -116,12 +117,14 @@ def score_model(options: argparse.Namespace, candidates: Candidates, model: str)
             return {}
         encoder = TokenEncoder.from_pretrained(folder, num_threads=options.num_threads)
         found = dict(score_forms(options.trained, candidates, model, encoder))
-        np.savez(path, **{f"{name}; {key}": np.stack(rows) for name, by in found.items() for key, rows in by.items()})
+        arrays = {f"{name}; {key}": np.concatenate(rows) for name, by in found.items() for key, rows in by.items()}
+        np.savez(path, **arrays)
     scores: dict[str, Scores] = {}
+    ends = np.cumsum([len(ids) for ids in candidates.ids.values()])[:-1]
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
             form, _, scorer = name.partition("; ")
-            scores.setdefault(form, {})[scorer] = list(arrays[name])
+            scores.setdefault(form, {})[scorer] = np.split(arrays[name].ravel(), ends)
     return scores
 
 
