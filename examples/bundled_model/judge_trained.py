@@ -7,7 +7,7 @@ usage: python examples/bundled_model/judge_trained.py --data FOLDER --trained FO
 build_trained.py wrote: encoder and student, either may be missing. Each is scored by MaxSim alone and by MaxSim +
 cosine of mean vectors + 0.5 BM25 (z-scores within a query's candidates), and compared query by query with the bundled
 model scored the same way: 95 % intervals by paired bootstrap. The student also puts the candidates in order for the
-bundled model, which reads the first of them only; beside it stands BM25's order with as many layers computed in all.
+bundled model, which reads the first of them only, and is compared with BM25's order where that computes as many layers.
 --output is a folder: every model's scores of a collection are kept there, and read where they are there already;
 values.json has every query's value, report.json the means, differences, intervals and p (randomization test).
 --only scores one model and judges nothing. --queries takes only the first so many, to try it. Needs the extra
@@ -241,17 +241,29 @@ def compare(values: Values) -> list[dict[str, Any]]:
         base = values[f"{SOURCE}; {name.partition('; ')[2] or 'MaxSim'}"]
         differences = {key: found[key] - base[key] for key in sets}
         means = {key: float(found[key].mean()) for key in sets}
-        rows.append(
-            {
-                "name": name,
-                "ndcg@10": {**means, "mean": float(np.mean(list(means.values())))},
-                "difference": {
-                    **{key: difference([row]) for key, row in differences.items()},
-                    "mean": difference(list(differences.values())),
-                },
-            }
-        )
+        row = {
+            "name": name,
+            "ndcg@10": {**means, "mean": float(np.mean(list(means.values())))},
+            "difference": {
+                **{key: difference([row]) for key, row in differences.items()},
+                "mean": difference(list(differences.values())),
+            },
+        }
+        other = as_costly(name)
+        if other is not None:
+            beside = [found[key] - values[other][key] for key in sets]
+            row |= {"as_costly": other, "difference_from_as_costly": difference(beside)}
+        rows.append(row)
     return rows
+
+
+def as_costly(name: str) -> str | None:
+    """The way without the student that computes as many layers as one with it: all read, or so many in BM25's order."""
+    if "student" not in name:
+        return None
+    way, _, scorer = name.partition("; ")
+    cost = int(way.rpartition(" ")[2]) if " cost " in way else round(STUDENT_SHARE * DEPTH)
+    return f"{SOURCE if cost >= DEPTH else f'{cost:3} read in the order of BM25, cost {cost:3}'}; {scorer}"
 
 
 def difference(differences: Sequence[AnyArray]) -> dict[str, float]:
@@ -270,6 +282,9 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         parts = [
             f"{part['mean']:+.4f} [{part['low']:+.4f}, {part['high']:+.4f}]" for part in row["difference"].values()
         ]
+        if "as_costly" in row:
+            part = row["difference_from_as_costly"]
+            parts.append(f"beside as costly: {part['mean']:+.4f} [{part['low']:+.4f}, {part['high']:+.4f}]")
         print(f"{row['name']:66}" + "".join(f"{row['ndcg@10'][key]:10.4f}" for key in sets) + "  " + "  ".join(parts))
 
 

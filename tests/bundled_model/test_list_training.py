@@ -22,6 +22,15 @@ from training.trainee import Rates, Texts, Trainee
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More of them spin, and these arrays are small."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
 @pytest.fixture(scope="module")
 def texts():
     bundle = make_bundle()

@@ -117,3 +117,13 @@ def test_the_judge_keeps_scores_and_reads_them_again(tmp_path):
     assert rows["trained: encoder; MaxSim"]["difference"]["mean"]["mean"] == pytest.approx(second - 1)
     assert rows["trained: encoder; MaxSim"]["difference"]["tiny"]["p"] == 0.5
     assert rows["BM25"]["ndcg@10"]["tiny"] == pytest.approx((second + 1) / 2)
+
+
+def test_the_student_is_compared_with_what_computes_as_many_layers():
+    from judge_trained import SOURCE, as_costly
+
+    assert as_costly("trained: student; MaxSim") == " 50 read in the order of BM25, cost  50; MaxSim"
+    way = "{} read in the order of student's MaxSim, cost {}; combination"
+    assert as_costly(way.format(" 10", " 60")) == " 60 read in the order of BM25, cost  60; combination"
+    assert as_costly(way.format(" 50", "100")) == f"{SOURCE}; combination"
+    assert as_costly(f"{SOURCE}; MaxSim") is None
