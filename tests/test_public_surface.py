@@ -195,7 +195,7 @@ def test_what_holds_arrays_or_a_model_shows_itself_in_one_short_line(reranker, t
     store = rank_rerank.EmbeddingStore.create(tmp_path / "store", reranker.encoder)
     store.add(["a", "b"], texts=texts[:2])
     projection = rank_rerank.Projection.fit(embeddings.vectors, 8)
-    assert repr(query) == "TokenEmbeddings(num_texts=1, num_tokens=5, dim=384, dtype=float32)"
+    assert repr(query) == f"TokenEmbeddings(num_texts=1, num_tokens=5, dim={reranker.encoder.dim}, dtype=float32)"
     assert repr(store).endswith("documents=2, model='bundled', dtype='int8')")
     shown = [
         embeddings,

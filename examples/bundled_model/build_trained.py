@@ -1,25 +1,25 @@
 """Make model folders of the bundled model's kind, INT8, of what train_on_gpu.py wrote.
 
 usage: python examples/bundled_model/build_trained.py --trained FOLDER --output FOLDER [--mix 1.0]
-                                                     [--only encoder|student]
+                                                     [--only encoder|student] [--source FOLDER]
 
 OUTPUT/encoder has the trained encoder with its projection, OUTPUT/student the one of fewer layers; OUTPUT/*_float the
 same in float32. --mix takes so much of the encoder's training and the rest of the source's weights: log.json has what
-each mix gave on what was held back. Needs the extra "export".
+each mix gave on what was held back. --source is what was trained from, the folder that build.py writes without --model,
+if the bundled model is no longer that. Needs the extra "export".
 """
 
 import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from build import TRAINING_FILE, build, sha256, write_all
 from safetensors.numpy import save_file
-from training.pylate_folder import WEIGHTS, read_pylate_folder, write_json, write_pylate_folder
-from unpack import unpack_model
+from training.pylate_folder import WEIGHTS, write_json, write_pylate_folder
+from unpack import read_source
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.find import bundled_folder
@@ -35,12 +35,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--mix", type=float, default=1.0)
     parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--source", type=Path)
     options = parser.parse_args()
     if not 0 <= options.mix <= 1:
         parser.error(f"--mix is a share from 0 to 1, not {options.mix}")
-    with TemporaryDirectory() as folder:
-        unpack_model(Path(folder))
-        source, _ = read_pylate_folder(Path(folder))
+    source = read_source(options.source)
     for kind in KINDS if options.only is None else (options.only,):
         folder = options.output / f"{kind}_float"
         layers = read_layers(options.trained, kind)
@@ -96,18 +95,21 @@ def history(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     arguments = log["setup"]["options"]
     mix = options.mix if kind == "encoder" else 1.0
     what = "trained for late interaction" if kind == "encoder" else f"{len(log['student']['layers'])} layers, distilled"
-    seconds = f"--seconds {arguments['seconds']} --seed {arguments['seed']}"
+    seconds = f"--seconds {arguments['seconds']} --seed {arguments['seed']} --source zero_shot"
+    folders = "--output models --source zero_shot"
     return {
         "script": "examples/bundled_model/train_on_gpu.py",
         "title": what,
         "card": f"gpu_{kind}_model_card.md",
         "commands": [
+            "python examples/bundled_model/build.py --output zero_shot",
             "python examples/bundled_model/prepare_gpu_data.py --data FOLDER --output lists.xz",
             f"python examples/bundled_model/train_on_gpu.py --data lists.xz --output trained {seconds}",
-            f"python examples/bundled_model/build_trained.py --trained trained --output models --mix {mix}",
+            f"python examples/bundled_model/build_trained.py --trained trained {folders} --mix {mix}",
         ],
         "mix": mix,
-        "options": arguments,
+        "options": {name: arguments[name] for name in ("dim", "layers", "seconds", "seed")},
+        "device": log["setup"]["device"],
         "steps": log[kind]["losses"][-1][0] if log[kind].get("losses") else 0,
         "data_sha256": log["setup"].get("data_sha256"),
         "files_sha256": {

@@ -2,8 +2,9 @@
 
 usage: python examples/bundled_model/train_on_gpu.py --data FILE --output FOLDER [--seconds 300] [--device cuda]
                                                    [--dim 128] [--layers 0,2,5] [--seed 0]
+                                                   [--source FOLDER]
 
---data is what prepare_gpu_data.py wrote. The teacher is the bundled encoder itself, its INT8 weights in float32: its
+--data is what prepare_gpu_data.py wrote. The teacher is the source itself, its INT8 weights in float32: its
 MaxSim, the cosine of its mean vectors and half of BM25, as z-scores within a list. Learned are, each for its share of
 the time: a projection to --dim alone, from principal directions and from random ones; the encoder with the better of
 them; and an encoder of --layers. A model that fails leaves the others alone. What is done is written at once:
@@ -19,7 +20,6 @@ BEGUN = time.perf_counter()  # the imports count too
 import argparse
 import hashlib
 import json
-import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,13 +29,12 @@ from typing import Any
 import numpy as np
 import torch
 from training.bundle import Bundle
-from training.pylate_folder import read_pylate_folder
 from training.ranking_batches import RankingBatches
 from training.ranking_losses import LossWeights
 from training.small_bert import SmallBert
 from training.token_store import TokenStore
 from training.trainee import Rates, Texts, Trainee, judge, means, train
-from unpack import unpack_model
+from unpack import read_source
 
 from rank_rerank.arrays import AnyArray
 
@@ -116,6 +115,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--layers", default="0,2,5")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--source", type=Path, help="what build.py writes; without it the bundled model")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -139,9 +139,7 @@ def open_run(options: argparse.Namespace) -> Run:
     """Read everything and let the source encode the texts."""
     device = torch.device(options.device)
     bundle = Bundle.open(options.data)
-    with tempfile.TemporaryDirectory() as folder:
-        unpack_model(Path(folder))
-        tensors, _ = read_pylate_folder(Path(folder))
+    tensors = read_source(options.source)
     source = SmallBert(tensors, range(count_layers(tensors))).to(device)
     queries = TokenStore(bundle.query_tokens, bundle.query_lengths, device)
     passages = TokenStore(bundle.passage_tokens, bundle.passage_lengths, device)

@@ -8,11 +8,13 @@ computed in float32 as a reference: what is between that reference and the bundl
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from training.pylate_folder import write_pylate_folder
+from training.pylate_folder import read_pylate_folder, write_pylate_folder
 
+from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.encoder_tensors import BERT_NAMES
 from rank_rerank.checkpoints.find import find_checkpoint
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
@@ -48,6 +50,22 @@ def unpack_model(output: Path, model: Path | None = None) -> None:
     tensors["embeddings.token_type_embeddings.weight"] = np.zeros((2, config.hidden_size), np.float32)
     projection = projections[0].weight if projections else np.eye(config.hidden_size, dtype=np.float32)
     write_pylate_folder(output, tensors, projection, checkpoint.folder)
+
+
+def read_source(model: Path | None = None) -> dict[str, AnyArray]:
+    """The weights of an encoder to train from, float32, under transformers' names.
+
+    model: an INT8 folder without a projection; the bundled one if none is named.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        unpack_model(Path(folder), model)
+        tensors, projection = read_pylate_folder(Path(folder))
+    if not np.array_equal(projection, np.eye(len(projection.T), dtype=np.float32)):
+        raise SystemExit(
+            f"{model or 'the bundled model'} is a trained one, with a projection. Build its source with "
+            "python examples/bundled_model/build.py --output FOLDER, and name it with --source FOLDER"
+        )
+    return tensors
 
 
 def transformers_name(name: str) -> str:

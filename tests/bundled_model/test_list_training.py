@@ -22,6 +22,15 @@ from training.trainee import Rates, Texts, Trainee
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More of them spin, and these arrays are small."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
 @pytest.fixture(scope="module")
 def texts():
     bundle = make_bundle()
@@ -174,8 +183,7 @@ def test_ndcg_counts_answers_that_no_list_has():
 
 def test_the_script_writes_every_part_though_one_fails(texts, tmp_path, monkeypatch, capsys):
     make_bundle().save(tmp_path / "lists")
-    monkeypatch.setattr(train_on_gpu, "unpack_model", lambda _: None)
-    monkeypatch.setattr(train_on_gpu, "read_pylate_folder", lambda _: (make_tensors(), None))
+    monkeypatch.setattr(train_on_gpu, "read_source", lambda _: make_tensors())
     monkeypatch.setattr(train_on_gpu, "train_encoder", lambda *_: 1 / 0)
     arguments = ["--data", str(tmp_path / "lists"), "--output", str(tmp_path / "out"), "--device", "cpu"]
     monkeypatch.setattr(

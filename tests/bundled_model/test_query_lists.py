@@ -1,5 +1,8 @@
 """What the lists show that a model is trained on, and how trained layers are put together with the source's."""
 
+import argparse
+import json
+
 import numpy as np
 import pytest
 
@@ -89,3 +92,38 @@ def test_what_is_read_stands_above_the_rest_in_its_order():
     order, scores = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.9, 0.8])
     ranked = np.argsort(-first_read(order, scores, 2))
     assert ranked.tolist() == [1, 0, 2, 3]
+
+
+def test_the_judge_keeps_scores_and_reads_them_again(tmp_path):
+    from judge import Collection
+    from judge_trained import MODELS, SCORERS, SOURCE, Candidates, judged, keep, score_model
+
+    qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
+    collection = Collection("tiny", {"a": "one", "b": "two", "c": "three"}, {"q1": "one", "q2": "two"}, qrels)
+    ids = {"q1": ["c", "a", "b"], "q2": ["b", "a"]}
+    candidates = Candidates(collection, ids, {"q1": np.array([3.0, 2.0, 1.0]), "q2": np.array([2.0, 1.0])})
+    for model, name, found in (("bundled", SOURCE, [1, 2, 0, 2, 1]), ("encoder", "trained: encoder", [2, 1, 0, 1, 2])):
+        kept = {f"{name}; {scorer}": np.array(found, np.float64) for scorer in SCORERS}
+        np.savez(tmp_path / f"tiny-{model}.npz", **kept)
+    options = argparse.Namespace(output=tmp_path, models=tmp_path, trained=tmp_path, only=None, num_threads=1)
+    scores = {name: rows for model in MODELS for name, rows in score_model(options, candidates, model).items()}
+    assert set(scores) == {SOURCE, "trained: encoder"}
+    assert [row.tolist() for row in scores[SOURCE]["MaxSim"]] == [[1, 2, 0], [2, 1]]
+    keep(options, {name: {"tiny": values} for name, values in judged(candidates, scores)})
+    rows = {row["name"]: row for row in json.loads((tmp_path / "report.json").read_text("utf-8"))["rows"]}
+    second = 1 / np.log2(3)
+    assert rows[f"{SOURCE}; MaxSim"]["ndcg@10"] == {"tiny": 1, "mean": 1}
+    assert rows["trained: encoder; MaxSim"]["ndcg@10"]["tiny"] == pytest.approx(second)
+    assert rows["trained: encoder; MaxSim"]["difference"]["mean"]["mean"] == pytest.approx(second - 1)
+    assert rows["trained: encoder; MaxSim"]["difference"]["tiny"]["p"] == 0.5
+    assert rows["BM25"]["ndcg@10"]["tiny"] == pytest.approx((second + 1) / 2)
+
+
+def test_the_student_is_compared_with_what_computes_as_many_layers():
+    from judge_trained import SOURCE, as_costly
+
+    assert as_costly("trained: student; MaxSim") == " 50 read in the order of BM25, cost  50; MaxSim"
+    way = "{} read in the order of student's MaxSim, cost {}; combination"
+    assert as_costly(way.format(" 10", " 60")) == " 60 read in the order of BM25, cost  60; combination"
+    assert as_costly(way.format(" 50", "100")) == f"{SOURCE}; combination"
+    assert as_costly(f"{SOURCE}; MaxSim") is None

@@ -40,6 +40,17 @@ def test_transformers_reads_them(tmp_path):
     assert model.config.hidden_size == 384
 
 
+def test_training_starts_from_an_encoder_without_a_projection(tmp_path):
+    from projected_folders import write_projected
+    from unpack import read_source
+
+    tensors = read_source()
+    assert tensors["encoder.layer.5.output.dense.weight"].shape == (384, 1536)
+    assert not [name for name in tensors if "Dense" in name or name.startswith("linear")]
+    with pytest.raises(SystemExit, match=r"is a trained one, with a projection.*--source FOLDER"):
+        read_source(write_projected(tmp_path, (32,), has_bias=False))
+
+
 def test_the_command_says_where_they_are(tmp_path, monkeypatch, capsys):
     import unpack
 
