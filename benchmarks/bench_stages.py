@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from stage_limits import measure_limits, stages_of
+from stage_limits import measure_limits, scaling_limit, stages_of
 from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_collection, write_result
 
 import rank_rerank
@@ -46,6 +46,7 @@ def main() -> None:
     rows = [
         measure_reranking(reranker, query, documents, options.rounds),
         measure_encoding(alone, documents, options.rounds),
+        measure_scaling(alone, reranker.encoder, documents, options),
     ]
     print(write_result("bench_stages", [{**machine, **row} for row in rows]))
 
@@ -92,7 +93,7 @@ def measure_encoding(encoder: Any, documents: list[str], rounds: int) -> dict[st
     limits = measure_limits(path)
     stages = stages_of(batch.num_tokens, config.num_layers, config.hidden_size, config.intermediate_size)
     everything = tuple(range(plan.WRITE_HIDDEN + 1))
-    kinds = {"whole": everything, "nothing": (), **{name: stage.kinds for name, stage in stages.items()}}
+    kinds = {"whole": everything, "nothing": (-1,), **{name: stage.kinds for name, stage in stages.items()}}
     least = dict.fromkeys(kinds, float("inf"))
     for _ in range(10 * rounds):
         for name, kept in kinds.items():
@@ -114,6 +115,18 @@ def measure_encoding(encoder: Any, documents: list[str], rounds: int) -> dict[st
     total = sum(row[f"{name}_least_s"] for name in stages)
     print(f"{'rest':18} {1000 * row['rest_s']:7.2f} ms; with all stages at their limit {1000 * total:.2f} ms in all")
     return row
+
+
+def measure_scaling(alone: Any, shared: Any, documents: list[str], options: Any) -> dict[str, Any]:
+    """How much faster all threads encode than one, and how much faster they multiply, which is the most to be had."""
+    batch = shared.tokenizer.tokenize_documents(documents)
+    encoders = {"one": alone, "all": shared}
+    calls = {name: lambda each=each: len(each.transformer.encode(batch)) for name, each in encoders.items()}
+    times = interleaved_times(calls, options.rounds)
+    gain = statistics.median(one / many for one, many in zip(times["one"], times["all"], strict=True))
+    limit = scaling_limit(vector_path(), options.threads)
+    print(f"\n{options.threads} threads encode {gain:.2f} times as fast as one; products alone {limit:.2f} times")
+    return {"scaling": gain, "scaling_limit": limit}
 
 
 def run_stages(transformer: Any, batch: Any, kept: tuple[int, ...]) -> float:

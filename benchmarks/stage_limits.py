@@ -7,6 +7,7 @@ second-level cache to itself.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from rank_rerank.inference.compiled.kernels.tiles import make_project, project_r
 from rank_rerank.inference.int8_weights.quantized_linear import aligned
 from rank_rerank.kernels.processor import VectorPath
 
-REPEATS = 2000
+REPEATS = 5000
 STEPS = 96  # 384 bytes along a row
 COPIED_BYTES = 128 << 10
 ATTEMPTS = 30
@@ -91,12 +92,25 @@ def measure_limits(path: VectorPath) -> Limits:
     return Limits(num_bytes, num_bytes / 2 if path.integer_product == "x86-bytes" else num_bytes, copied)
 
 
+def scaling_limit(path: VectorPath, num_threads: int) -> float:
+    """How many times as much as one thread so many multiply, each in its nearest cache: no encoding scales better.
+
+    Less than their number where two processors are threads of one core, or where a core slows down beside a busy one.
+    """
+    rows, _ = project_rows(path)
+    calls = [_products(path, rows) for _ in range(num_threads)]
+    alone = _least_seconds(calls[0])
+    with ThreadPoolExecutor(num_threads) as pool:
+        together = _least_seconds(lambda: list(pool.map(lambda call: call(), calls)))
+    return num_threads * alone / together
+
+
 def _products(path: VectorPath, rows: int) -> Callable[[], None]:
     """A call that multiplies one tile again and again."""
     tile = make_project(path, rows, plan.linear_products(path)[0], is_full=True)
     width = path.panel_vectors * path.lanes
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", nogil=True)
     def repeat(panel: Any, source: Any, planes: Any, records: Any, target: Any) -> None:
         for _ in range(REPEATS):
             tile(
