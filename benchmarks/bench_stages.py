@@ -3,9 +3,9 @@
 usage: python benchmarks/bench_stages.py [--data FOLDER] [--documents N] [--rounds N] [--threads N]
 
 Documents are SciFact's abstracts, cut to 180 tokens by the model's own setting, reranked for one claim with the bundled
-model. Stages are timed one by one and held against the whole call. Inside of encoding, the compiled pass is run on one
-thread with a schedule that has the stages of one kind only, on what an earlier pass left behind. A head's projections
-run together with its attention and are told apart by the cost of the other layer of that shape.
+model. Stages are timed one by one and compared with the whole call. Inside of encoding, the compiled pass is run on one
+thread with a schedule that has the stages of one kind only, on what an earlier pass left. Beside each stands the least
+time that this core could take for it, measured by `stage_limits`.
 """
 
 import argparse
@@ -18,15 +18,17 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from stage_limits import measure_limits, scaling_limit, stages_of
 from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_collection, write_result
 
 import rank_rerank
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.inference.compiled import numba_transformer, schedule
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.load_options import RuntimeOptions
+from rank_rerank.kernels.processor import vector_path
 
 LENGTH = 180
-GEMMS = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)
 
 
 def main() -> None:
@@ -44,6 +46,7 @@ def main() -> None:
     rows = [
         measure_reranking(reranker, query, documents, options.rounds),
         measure_encoding(alone, documents, options.rounds),
+        measure_scaling(alone, reranker.encoder, documents, options),
     ]
     print(write_result("bench_stages", [{**machine, **row} for row in rows]))
 
@@ -84,32 +87,60 @@ def measure_reranking(reranker: Any, query: str, documents: list[str], rounds: i
 
 
 def measure_encoding(encoder: Any, documents: list[str], rounds: int) -> dict[str, Any]:
-    """One text on one thread, with kinds of stages left out."""
+    """One text on one thread, with kinds of stages left out; the least time of each kind, and what it could be."""
     batch = encoder.tokenizer.tokenize_documents(documents[:1])
-    kinds = {"attention": (plan.ATTEND,), "output": (plan.PROJECT_CONTEXT,), "GEMM": GEMMS}
-
-    def run(kept: tuple[int, ...]) -> float:
-        def make(*arguments: Any) -> Any:
-            stages = schedule.make_schedule(*arguments)
-            return np.ascontiguousarray(stages[np.isin(stages[:, plan.KIND], kept)])
-
-        with mock.patch.object(numba_transformer, "make_schedule", make):
-            begun = time.perf_counter()
-            for _ in range(10):
-                encoder.transformer.encode(batch)
-            return (time.perf_counter() - begun) / 10
-
+    config, path = read_transformer_config(encoder.checkpoint.folder), vector_path()
+    limits = measure_limits(path)
+    stages = stages_of(batch.num_tokens, config.num_layers, config.hidden_size, config.intermediate_size)
     everything = tuple(range(plan.WRITE_HIDDEN + 1))
-    run(everything)
-    whole = statistics.median(run(everything) for _ in range(rounds))
-    cost = {name: statistics.median(run(kept) for _ in range(rounds)) for name, kept in kinds.items()}
-    heads = 3 * cost["output"]  # query, key and value each have the shape of the layer behind the attention
-    shares = {"GEMM": cost["GEMM"] + heads, "attention": cost["attention"] - heads}
-    shares["rest"] = whole - sum(shares.values())
-    print(f"\none text of {batch.num_tokens} tokens on one thread: {1000 * whole:.2f} ms")
-    for name, seconds in shares.items():
-        print(f"{name:10} {1000 * seconds:7.2f} ms {100 * seconds / whole:5.1f} %")
-    return {"single_tokens": batch.num_tokens, **{f"{name}_s": value for name, value in shares.items()}}
+    kinds = {"whole": everything, "nothing": (-1,), **{name: stage.kinds for name, stage in stages.items()}}
+    least = dict.fromkeys(kinds, float("inf"))
+    for _ in range(10 * rounds):
+        for name, kept in kinds.items():
+            least[name] = min(least[name], run_stages(encoder.transformer, batch, kept))
+    print(
+        f"\none text of {batch.num_tokens} tokens on one thread, {path.name}: {1000 * least['whole']:.2f} ms; "
+        f"{limits.bytes_per_s / 1e9:.0f} GMAC/s of bytes, {limits.copied_per_s / 1e9:.0f} GB/s at most"
+    )
+    row: dict[str, Any] = {"single_tokens": batch.num_tokens, "vector path": path.name, "whole_s": least["whole"]}
+    row |= {"byte_products_per_s": limits.bytes_per_s, "copied_bytes_per_s": limits.copied_per_s}
+    for name, stage in stages.items():
+        taken, possible = least[name] - least["nothing"], stage.least_seconds(limits)
+        row |= {f"{name}_s": taken, f"{name}_least_s": possible}
+        print(
+            f"{name:18} {1000 * taken:7.2f} ms {100 * taken / least['whole']:5.1f} %, "
+            f"at least {1000 * possible:6.2f} ms, {100 * possible / taken:4.0f} % of what is possible"
+        )
+    row["rest_s"] = least["whole"] - sum(row[f"{name}_s"] for name in stages)
+    total = sum(row[f"{name}_least_s"] for name in stages)
+    print(f"{'rest':18} {1000 * row['rest_s']:7.2f} ms; with all stages at their limit {1000 * total:.2f} ms in all")
+    return row
+
+
+def measure_scaling(alone: Any, shared: Any, documents: list[str], options: Any) -> dict[str, Any]:
+    """How much faster all threads encode than one, and how much faster they multiply, which is the most to be had."""
+    batch = shared.tokenizer.tokenize_documents(documents)
+    encoders = {"one": alone, "all": shared}
+    calls = {name: lambda each=each: len(each.transformer.encode(batch)) for name, each in encoders.items()}
+    times = interleaved_times(calls, options.rounds)
+    gain = statistics.median(one / many for one, many in zip(times["one"], times["all"], strict=True))
+    limit = scaling_limit(vector_path(), options.threads)
+    print(f"\n{options.threads} threads encode {gain:.2f} times as fast as one; products alone {limit:.2f} times")
+    return {"scaling": gain, "scaling_limit": limit}
+
+
+def run_stages(transformer: Any, batch: Any, kept: tuple[int, ...]) -> float:
+    """Seconds of a pass that does the stages of some kinds only."""
+
+    def make(*arguments: Any) -> Any:
+        stages = schedule.make_schedule(*arguments)
+        return np.ascontiguousarray(stages[np.isin(stages[:, plan.KIND], kept)])
+
+    with mock.patch.object(numba_transformer, "make_schedule", make):
+        transformer.encode(batch)  # the interpreter's own code has left the caches after a longer pass
+        begun = time.perf_counter()
+        transformer.encode(batch)
+        return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

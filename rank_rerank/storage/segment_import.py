@@ -196,7 +196,9 @@ def _open(file: SegmentFile, snapshot: Snapshot) -> Segment:
         arrays, mapped = map_arrays(file.path, file.entry.num_bytes)
     except FileNotFoundError as error:
         raise StoreFormatError(f"{file.path.name} is missing. Make it again") from error
-    segment = check_segment(Segment(file.path.name, arrays, file=mapped), compression, snapshot.manifest.identity.dim, file.path)
+    segment = check_segment(
+        Segment(file.path.name, arrays, file=mapped), compression, snapshot.manifest.identity.dim, file.path
+    )
     if "checksums" not in arrays:
         raise StoreFormatError(f"{file.path.name} has no checksums of its rows. Make it again")
     return replace(segment, checks=RowChecks(file.path.name, arrays))

@@ -10,8 +10,12 @@ from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath
 
 _FOLDER = Path(__file__).parent
-# the pass depends on its folder and on the tables that it reads
-SOURCES = (_FOLDER / "tables.py", *sorted((_FOLDER / "kernels").glob("*.py")))
+# the pass depends on its folder, on the tables that it reads, and on the layout of weights
+SOURCES = (
+    _FOLDER / "tables.py",
+    _FOLDER.parent / "int8_weights" / "quantized_linear.py",
+    *sorted((_FOLDER / "kernels").glob("*.py")),
+)
 
 _loading = RLock()
 

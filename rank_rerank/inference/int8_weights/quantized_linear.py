@@ -97,12 +97,12 @@ class PackedLinear:
 
 
 def has_small_pairs(integers: Int8Matrix) -> bool:
-    """Whether no two neighboring weights [in, out] of one sign are more than 128 together; 255 · 128 < 2^15."""
-    upper, lower = integers[0::2].astype(np.int16), integers[1::2].astype(np.int16)
-    for sign in (1, -1):
-        if (np.maximum(sign * upper, 0) + np.maximum(sign * lower, 0)).max(initial=0) > LARGEST_PAIR:
-            return False
-    return True
+    """Whether no two neighboring weights [in, out] of one sign are more than 128 together; 255 · 128 < 2^15.
+
+    Two of different signs never are: their sum is between them.
+    """
+    sums = np.add(integers[0::2], integers[1::2], dtype=np.int16)
+    return bool(np.abs(sums).max(initial=0) <= LARGEST_PAIR)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
