@@ -6,12 +6,12 @@ PACKED is made by pack_candidates.py. The first file, scores.npz, has a row per 
 each query token found in each candidate. First all documents are read whole (512 tokens), query block by query block;
 then their beginnings and chunks are read, while there is time. Numbers from -1 to 1 are kept as int16, times 32767.
 
-Columns of scores.npz: "bm25", "grade", "tokens" (of the document, as read), "query_tokens", "unknown", "query_unknown",
-"maxsim" (mean over query tokens), "cosine" (of the mean vectors), "reverse" (mean over document tokens of the best query
-token), "window_W" and "windows_W" (best and mean of windows of W tokens of the vectors of the whole); of the second
-pass: "first_L" (the first L tokens, read alone), "chunk_L", "chunks_L", "all_L" (best, mean, and every query token's
-best, over chunks of L tokens, each read alone), "read_L" and "chunk_tokens_L" (tokens read for it). Of a document of one
-chunk these are -1 and 0: they are those of the whole.
+Columns of scores.npz: "bm25", "grade", "tokens" (of the document, as read), "query_tokens", "unknown",
+"query_unknown", "maxsim" (mean over query tokens), "cosine" (of the mean vectors), "reverse" (mean over document tokens
+of the best query token), "window_W" and "windows_W" (best and mean of windows of W tokens of the vectors of the whole);
+of the second pass: "first_L" (the first L tokens, read alone), "chunk_L", "chunks_L", "all_L" (best, mean, and every
+query token's best, over chunks of L tokens, each read alone), "read_L" and "chunk_tokens_L" (tokens read for it). Of a
+document of one chunk these are -1 and 0: they are those of the whole.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def main() -> None:
     saved = time.monotonic()
     for done, (block, columns) in enumerate(work(blocks, options.threads, begun + options.seconds), 1):
         results.take(block, columns)
-        if time.monotonic() - saved > 30:  # noqa: PLR2004 - seconds
+        if time.monotonic() - saved > 30:
             results.save()
             saved = time.monotonic()
             print(f"{done}/{len(blocks)} blocks, {saved - begun:.0f} s", flush=True)
