@@ -23,6 +23,7 @@ from rank_rerank.errors import RankRerankError
 from rank_rerank.inference.execution_provider import ExecutionProvider
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import (
+    Blend,
     CascadeReranker,
     CascadeStage,
     ColbertReranker,
@@ -37,6 +38,7 @@ from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 __all__ = [
+    "Blend",
     "CascadeReranker",
     "CascadeStage",
     "Chunking",

@@ -15,15 +15,16 @@ query that it does not answer, is in c, where the pairs are of that corpus; to t
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arguments import as_vector, check_number
+from rank_rerank.arguments import as_vector, check_kind, check_number
 from rank_rerank.arrays import AnyArray, Float32Vector, Float64Vector, check_whole_number
+from rank_rerank.calibration.combination import Combination
 from rank_rerank.calibration.isotonic import Steps, read_steps
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
@@ -32,6 +33,7 @@ from rank_rerank.storage.output_file import open_output
 CALIBRATION_FILE = "calibration.json"
 CHECKSUM_KEY = "sha256"
 MAX_QUERY_TOKENS = 1 << 31
+_COMBINATION = tuple(field.name for field in fields(Combination))
 
 CalibrationMethod: TypeAlias = Literal["platt", "isotonic"]
 
@@ -47,6 +49,7 @@ class Calibration:
         num_pairs: judged pairs it was fitted on.
         calibration_error: expected calibration error on pairs of other queries; None where it was not measured.
         steps: of an isotonic map, logits and probabilities, both ascending; empty for the sigmoid.
+        combination: weights for a blend with the scores of the first stage; None where none were fitted.
 
     Raises:
         InvalidArgumentError: slope is not above 0, a number is not finite, or steps do not ascend.
@@ -58,6 +61,7 @@ class Calibration:
     num_pairs: int = 0
     calibration_error: float | None = None
     steps: Steps = ()
+    combination: Combination | None = None
 
     def __post_init__(self) -> None:
         numbers = {name: check_number(getattr(self, name), name) for name in ("slope", "length_slope", "intercept")}
@@ -66,6 +70,8 @@ class Calibration:
         check_whole_number(self.num_pairs, "num_pairs", 0)
         if self.calibration_error is not None:
             check_number(self.calibration_error, "calibration_error", 0, 1)
+        if self.combination is not None:
+            check_kind(self.combination, "combination", Combination)
         _check_steps(self.steps)
         logits, heights = [step[0] for step in self.steps], [step[1] for step in self.steps]
         is_rising = all(after > before for before, after in pairwise(logits)) and sorted(heights) == heights
@@ -106,8 +112,9 @@ class Calibration:
             FileFormatError: it cannot be written.
         """
         values = asdict(self)
-        if not self.steps:
-            del values["steps"]
+        for name in ("steps", "combination"):
+            if not values[name]:
+                del values[name]
         values[CHECKSUM_KEY] = _checksum(values)
         with open_output(Path(path)) as file:
             file.write((json.dumps(values, indent=1) + "\n").encode())
@@ -130,7 +137,11 @@ class Calibration:
         error = None if settings.is_null("calibration_error") else settings.get("calibration_error", 0.0)
         try:
             return cls(
-                **numbers, num_pairs=settings.get("num_pairs", 0), calibration_error=error, steps=_read_steps(settings)
+                **numbers,
+                num_pairs=settings.get("num_pairs", 0),
+                calibration_error=error,
+                steps=_read_steps(settings),
+                combination=_read_combination(settings),
             )
         except InvalidArgumentError as problem:
             raise CheckpointFormatError(f"{Path(path).name}: {problem}") from None
@@ -161,6 +172,20 @@ def _read_steps(settings: JsonSettings) -> Steps:
     if not all(type(number) in {int, float} for pair in pairs for number in pair):  # float("1") is a number too
         raise InvalidArgumentError("the steps of a calibration must be pairs of numbers")
     return numbers
+
+
+def _read_combination(settings: JsonSettings) -> Combination | None:
+    """The weights in a file, None where it has none.
+
+    Raises:
+        InvalidArgumentError: they are no object of numbers.
+    """
+    value = settings.get_value("combination")
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not {"maxsim", *value} <= set(_COMBINATION):
+        raise InvalidArgumentError(f"the combination of a calibration must have the keys {', '.join(_COMBINATION)}")
+    return Combination(**value)  # pyright: ignore[reportUnknownArgumentType] - its numbers are checked there
 
 
 def _checksum(values: dict[str, object]) -> str:

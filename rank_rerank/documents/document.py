@@ -1,10 +1,14 @@
 """Document: a candidate, and what the caller wants to see again on the hit."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from rank_rerank.errors import InvalidItemError
+import numpy as np
+
+from rank_rerank.documents.plain_values import is_missing
+from rank_rerank.errors import InvalidItemError, NonFiniteError
 
 DocumentId: TypeAlias = str | int
 
@@ -17,14 +21,18 @@ class Document:
         text: what is encoded and scored.
         id: the caller's name for it, which comes back as it is; None if it has none. Stores take names of type str.
         metadata: anything; carried along untouched.
+        score: what the search that found it gave it, for a blend with the model's own score; None, or NaN, for none.
 
     Raises:
-        InvalidItemError: the text is no str, the id neither a str nor a whole number, or metadata no mapping.
+        InvalidItemError: the text is no str, the id neither a str nor a whole number, metadata no mapping, or the score
+            no number.
+        NonFiniteError: the score is infinite.
     """
 
     text: str
     id: DocumentId | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    score: float | None = None
 
     @property
     def id_text(self) -> str:
@@ -43,8 +51,35 @@ class Document:
             raise InvalidItemError(
                 f"a Document's metadata must be a mapping, this is of type {type(self.metadata).__name__}"
             )
+        if self.score is not None:
+            object.__setattr__(self, "score", _check_score(self.score))
 
 
 def is_id(value: object) -> bool:
     """Whether a value names a document and can come back as it is, in JSON too."""
     return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def read_score(value: object) -> float | None:
+    """What a search gave a document, read from where it may also mean something else: None unless it is a number.
+
+    Args:
+        value: of a mapping's "score", or of another library's document; text, truth values and infinity are no scores.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _check_score(value: object) -> float | None:
+    if is_missing(value):
+        return None
+    if isinstance(value, float | np.floating) and math.isinf(value):
+        raise NonFiniteError("a Document's score is infinite. Leave it out where the search gave none")
+    if (number := read_score(value)) is None:
+        raise InvalidItemError(f"a Document's score must be a number, this is of type {type(value).__name__}")
+    return number

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from rank_rerank.documents.document import Document, DocumentId, is_id
+from rank_rerank.documents.document import Document, DocumentId, is_id, read_score
 from rank_rerank.documents.lists import each_item
 from rank_rerank.documents.plain_values import is_missing
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
@@ -13,6 +13,8 @@ from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 # where a mapping has its text; of several the first one is the text
 TEXT_KEYS = ("text", "content", "page_content", "contents")
 ID_KEYS = ("id", "_id")
+# where a mapping has what a search gave it; it stays in the metadata too, for it may mean something else
+SCORE_KEY = "score"
 # what LangChain, Haystack and LlamaIndex call the text, the id and the rest of their documents
 TEXT_ATTRIBUTES = ("page_content", "content", "text")
 ID_ATTRIBUTES = ("node_id", "id", "doc_id")
@@ -23,8 +25,9 @@ def as_documents(items: object, name: str = "documents", *, text_key: str | None
     """Read what the caller passed as a list of documents.
 
     A str is a text. A mapping needs "text", "content", "page_content" or "contents"; a "title" is put in front of it,
-    "id" or "_id" becomes the id, all other keys become metadata. A document of LangChain, LlamaIndex or Haystack gives
-    its text, id and metadata. The text itself is checked later, by the tokenizer's rules.
+    "id" or "_id" becomes the id, all other keys become metadata, and a number at "score" is the score too. A document
+    of LangChain, LlamaIndex or Haystack gives its text, id, metadata and, where it has one, the score of its search.
+    The text itself is checked later, by the tokenizer's rules.
 
     Args:
         items: strings, mappings, Documents or those of other libraries, mixed as they come, in any container that has
@@ -79,6 +82,7 @@ def _from_mapping(values: Mapping[str, Any], name: str, text_key: str | None) ->
             for other, value in values.items()
             if other not in (key, id_key) and not (other in ID_KEYS and is_missing(value))
         },
+        score=read_score(values.get(SCORE_KEY)),
     )
 
 
@@ -103,6 +107,7 @@ def _from_object(item: Any, name: str) -> Document | None:
     """A document of another library; None for what is none."""
     if hasattr(type(item), "as_py") and isinstance(text := item.as_py(), str):
         return Document(text)
+    score = read_score(getattr(item, "score", None))
     # LlamaIndex: a node with the score of a search
     item = item.node if hasattr(item, "node") and hasattr(item, "score") else item
     text_name = next((each for each in TEXT_ATTRIBUTES if hasattr(item, each)), None)
@@ -116,6 +121,8 @@ def _from_object(item: Any, name: str) -> Document | None:
         _check_text(getattr(item, text_name), f"{name}: its {text_name}"),
         None if identifier is None else _check_id(identifier, f"{name}: its id"),
         cast("Mapping[str, Any]", metadata),
+        # LangChain's documents have no score of their own: a search puts it into the metadata
+        read_score(metadata.get(SCORE_KEY)) if score is None else score,
     )
 
 

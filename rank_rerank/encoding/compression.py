@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
+from rank_rerank.encoding.mean_vectors import mean_vectors, unit_length
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
@@ -26,6 +29,8 @@ class CompressedEmbeddings:
         scales: [num_tokens] float32 for int8 vectors.
         rescore_vectors: a second, finer form of the same vectors.
         rescore_scales: its scales.
+        means: [num_texts, dim] float16, the mean token vector of each text before pooling, of unit length; None where
+            it is not known.
     """
 
     vectors: AnyArray
@@ -33,6 +38,7 @@ class CompressedEmbeddings:
     scales: Float32Vector | None = None
     rescore_vectors: AnyArray | None = None
     rescore_scales: Float32Vector | None = None
+    means: AnyArray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ class Compression:
             coarse.scales,
             None if fine is None else fine.vectors,
             None if fine is None else fine.scales,
+            unit_length(self.project(mean_vectors(embeddings))).astype(np.float16),
         )
 
     def project(self, vectors: Float32Matrix) -> Float32Matrix:

@@ -84,6 +84,12 @@ class RankedDocument:
         unknown_words: the share of the document's words that the model's vocabulary lacks, from 0 to 1; None where that
             is not known, as of documents from a store.
         stage: which stage of a cascade gave the score, from 0; None outside a cascade.
+        best_window: the mean best cosine of the query's tokens over the best window of 96 tokens, where it was blended
+            with the score; None otherwise.
+        cosine: of the mean vectors of query and document, from −1 to 1; likewise.
+        blended_score: what orders the ranking where the score was blended with that of the first stage. It depends on
+            the other candidates, which the score does not; minus infinity for a document without words; None where
+            nothing was blended.
     """
 
     index: int
@@ -96,6 +102,14 @@ class RankedDocument:
     best_chunk: tuple[int, int] | None = None
     stage: int | None = None
     unknown_words: float | None = None
+    best_window: float | None = None
+    cosine: float | None = None
+    blended_score: float | None = None
+
+    @property
+    def ranking_score(self) -> float:
+        """What orders the ranking: the blended score where there is one, else the score."""
+        return self.score if self.blended_score is None else self.blended_score
 
     @property
     def text(self) -> str:
@@ -133,12 +147,23 @@ class RankedDocument:
             "metadata": plain_value(self.metadata, f"documents[{self.index}].metadata", dates_as_text=True),
             **({} if not self.unknown_words else {"unknown_words": self.unknown_words}),
             **({} if self.stage is None else {"stage": self.stage}),
+            **({} if self.blended_score is None else self._blended_fields()),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
+        }
+
+    def _blended_fields(self) -> dict[str, Any]:
+        assert self.blended_score is not None  # noqa: S101 - asked by who calls
+        return {
+            "blended_score": self.blended_score if math.isfinite(self.blended_score) else None,
+            "first_stage_score": self.document.score,
+            "best_window": None if self.best_window is None or math.isinf(self.best_window) else self.best_window,
+            "cosine": self.cosine,
         }
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= SHOWN_CHARACTERS else self.text[: SHOWN_CHARACTERS - 1] + "…"
         name = "" if self.id is None else f"id={self.id!r}, "
-        numbers = f"index={self.index}, score={self.score:.4g}, relevance={self.relevance:.2f}"
+        blended = "" if self.blended_score is None else f"blended_score={self.blended_score:.4g}, "
+        numbers = f"index={self.index}, {blended}score={self.score:.4g}, relevance={self.relevance:.2f}"
         return f"RankedDocument({numbers}, {name}text={text!r}{', truncated' if self.truncated else ''})"

@@ -25,12 +25,18 @@ class ScoredDocuments:
         truncated: [num_documents]: the document was not read to its end.
         unknown_words: [num_documents] float32: the share of its words that the model does not know; None where that is
             not known.
+        best_windows: [num_documents] float32, mean best cosine over the best window; None where nothing is blended.
+        cosines: [num_documents] float32, of the mean vectors of query and document; likewise.
+        blended: [num_documents] float32, what orders them in place of the scores, never NaN; None for the scores.
     """
 
     scores: Float32Vector
     relevance: Float32Vector
     truncated: BoolVector
     unknown_words: Float32Vector | None = None
+    best_windows: Float32Vector | None = None
+    cosines: Float32Vector | None = None
+    blended: Float32Vector | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,6 +47,9 @@ class Ranking(Sequence[RankedDocument]):
     the probability that the document answers the query, as judged pairs taught it; else the score divided by the number
     of the query's vectors, cut to [0, 1]: the mean over query tokens of the best cosine, which is no probability. It is
     0 for a query without a word that the model knows, and 0.5 at most for one of function words alone, as "what is it".
+
+    Where the first stage's scores were blended with the model's, ``hit.blended_score`` orders the hits, and relevance
+    comes from it too; ``hit.score`` is the model's alone, as ever.
 
     Attributes:
         query: the query's text.
@@ -66,6 +75,11 @@ class Ranking(Sequence[RankedDocument]):
     def __getitem__(self, index: int | slice) -> "RankedDocument | Ranking":
         return replace(self, hits=self.hits[index]) if isinstance(index, slice) else self.hits[index]
 
+    @property
+    def is_blended(self) -> bool:
+        """Whether the first stage's scores had a part in the order."""
+        return any(hit.blended_score is not None for hit in self.hits)
+
     def __len__(self) -> int:
         return len(self.hits)
 
@@ -74,7 +88,8 @@ class Ranking(Sequence[RankedDocument]):
 
     def __repr__(self) -> str:
         best = "" if not self.hits else f", best {self.hits[0]!r}"
-        return f"<Ranking of {len(self.hits)} documents{best}>"
+        blended = ", blended with the first stage's scores" if self.is_blended else ""
+        return f"<Ranking of {len(self.hits)} documents{blended}{best}>"
 
     def filled(self, documents: Sequence[Document], scored: ScoredDocuments, top_k: int | None) -> "Ranking":
         """The same ranking with the best of these documents as its hits: every ranking is made here.
@@ -84,7 +99,7 @@ class Ranking(Sequence[RankedDocument]):
             scored: what the model says of them; equal scores keep the caller's order.
             top_k: how many to keep; None for all.
         """
-        order = np.argsort(-scored.scores, kind="stable")[:top_k]
+        order = np.argsort(-(scored.scores if scored.blended is None else scored.blended), kind="stable")[:top_k]
         hits = (
             RankedDocument(
                 index=int(index),
@@ -92,7 +107,10 @@ class Ranking(Sequence[RankedDocument]):
                 relevance=float(scored.relevance[index]),
                 document=documents[index],
                 truncated=bool(scored.truncated[index]),
-                unknown_words=None if scored.unknown_words is None else float(scored.unknown_words[index]),
+                unknown_words=_number(scored.unknown_words, index),
+                best_window=_number(scored.best_windows, index),
+                cosine=_number(scored.cosines, index),
+                blended_score=_number(scored.blended, index),
             )
             for index in order
         )
@@ -123,6 +141,7 @@ class Ranking(Sequence[RankedDocument]):
             "query": self.query,
             "query_truncated": self.query_truncated,
             "query_unknown_words": self.query_unknown_words,
+            **({"is_blended": True} if self.is_blended else {}),
             "model": self.model,
             "usage": jina_usage(self.usage),
             "results": [hit.to_dict() for hit in self.hits],
@@ -160,13 +179,21 @@ class Ranking(Sequence[RankedDocument]):
     def to_dataframe(self) -> Any:
         """A pandas DataFrame, a row per hit, with the columns index, score, relevance, id, text, truncated, metadata.
 
+        A blended ranking has blended_score, first_stage_score, best_window and cosine too.
+
         Raises:
             MissingDependencyError: pandas is not installed.
         """
         pandas = import_optional("pandas", "dataframe", "to_dataframe()")
         rows = [{**hit.to_dict(), "score": hit.score} for hit in self.hits]
         columns = ["index", "score", "relevance", "id", "text", "truncated", "metadata"]
+        if self.is_blended:
+            columns += ["blended_score", "first_stage_score", "best_window", "cosine"]
         return pandas.DataFrame(rows, columns=columns)
+
+
+def _number(values: Float32Vector | None, index: int) -> float | None:
+    return None if values is None else float(values[index])
 
 
 def check_top_k(top_k: int | None) -> int | None:

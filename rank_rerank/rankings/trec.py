@@ -19,7 +19,7 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
     ids = [str(hit.index if hit.id is None else hit.id) for hit in hits]
     for hit, identifier in zip(hits, ids, strict=True):
         _check_word(f"the id of document {hit.index}", identifier)
-    return run_lines(query_id, ids, [hit.score for hit in hits], tag)
+    return run_lines(query_id, ids, [hit.ranking_score for hit in hits], tag)
 
 
 def run_lines(query_id: str, ids: Sequence[str], scores: Sequence[float], tag: str) -> str:

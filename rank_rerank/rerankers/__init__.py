@@ -1,6 +1,7 @@
 """load() and the rerankers: each joins the stages into one call."""
 
 from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
+from rank_rerank.rerankers.blending import Blend
 from rank_rerank.rerankers.calibrating import calibrate
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker, CascadeStage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
@@ -11,6 +12,7 @@ from rank_rerank.rerankers.requests import RerankRequest, aanswer, answer, check
 from rank_rerank.rerankers.reranker import Reranker
 
 __all__ = [
+    "Blend",
     "CascadeReranker",
     "CascadeStage",
     "ColbertReranker",

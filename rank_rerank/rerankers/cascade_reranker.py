@@ -12,6 +12,7 @@ from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Querie
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.cancellation import run_in_thread, stop_if_abandoned
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
@@ -168,7 +169,7 @@ class CascadeReranker:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
         top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
         candidates = read_documents(documents, "documents", text_key)
-        first = _rerank(self.first, read_query(query, documents), candidates, show_progress)
+        first = _rerank(self.first, read_query(query, documents), candidates, show_progress, "auto")
         ranking = self._finish(first, show_progress)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
@@ -193,7 +194,7 @@ class CascadeReranker:
             promising = [hit for hit in hits if hit.stage == number - 1][: stage.keep]
             again, read = yield from _read(stage, first.query, promising)
             usage += read
-            decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.score)
+            decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.ranking_score)
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
@@ -247,9 +248,20 @@ def _read(
     return hits, usage
 
 
-def _rerank(reranker: Reranker, query: str, documents: list[Document], show_progress: bool | None) -> Ranking:  # noqa: FBT001
-    """Rank by a stage's reranker, with a bar where that is of a kind that shows one."""
-    if isinstance(reranker, ColbertReranker | CrossEncoderReranker):
+def _rerank(
+    reranker: Reranker,
+    query: str,
+    documents: list[Document],
+    show_progress: bool | None,  # noqa: FBT001 - handed on
+    blend: BlendRule = None,
+) -> Ranking:
+    """Rank by a stage's reranker, with a bar where that is of a kind that shows one.
+
+    What blends depends on the other candidates, so a stage that reads blocks of them does not.
+    """
+    if isinstance(reranker, ColbertReranker):
+        return reranker.rerank(query, documents, show_progress=show_progress, blend=blend)
+    if isinstance(reranker, CrossEncoderReranker):
         return reranker.rerank(query, documents, show_progress=show_progress)
     return reranker.rerank(query, documents)
 

@@ -15,13 +15,14 @@ from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
 from rank_rerank.rerankers.long_documents import rank_chunks, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
-from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task, with_first_stages
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
 
@@ -67,6 +68,7 @@ class ColbertReranker:
         long_documents: LongDocuments = "truncate",
         text_key: str | None = None,
         show_progress: bool | None = None,
+        blend: BlendRule = "auto",
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -87,13 +89,19 @@ class ColbertReranker:
                 ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them.
             text_key: where mappings have their text; None for "text", "content", "page_content" or "contents".
             show_progress: True and False show a bar or none; None shows one on a terminal, after a second.
+            blend: what to do with scores that the documents bring from the search that found them. "auto" blends them
+                with the model's where weights for that were fitted, as for the bundled model, and the documents are
+                evidently the hits of one search: each has a score, and they come from best to worst. A Blend blends
+                whatever scores there are; None leaves them out. ``hit.score`` is the model's own in any case.
 
         Returns:
-            Hits from best to worst. A document without words comes last, with the score minus infinity.
+            Hits from best to worst. A document without words comes last, with the score minus infinity. Where scores
+            were blended, ``ranking.is_blended`` is True, and ``hit.blended_score`` is what orders the hits.
 
         Raises:
             EmptyQueryError: the query has no words.
-            InvalidItemError: the query or a document is of a wrong type; the message has its index.
+            InvalidItemError: the query or a document is of a wrong type, the message has its index; or a Blend is to be
+                made of documents without scores.
             InvalidTextError: a text holds lone surrogates; the message has its index.
             InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, long_documents is
                 unknown, chunks are to be longer than the model reads, or a document is to be read in chunks whose text
@@ -102,7 +110,7 @@ class ColbertReranker:
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
         return self._rank([Task(query, self.encoder.encode_query(query), candidates, "documents")], options)[0]
@@ -165,6 +173,7 @@ class ColbertReranker:
         long_documents: LongDocuments = "truncate",
         text_key: str | None = None,
         show_progress: bool | None = None,
+        blend: BlendRule = "auto",
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
@@ -180,6 +189,7 @@ class ColbertReranker:
             long_documents: as in rerank.
             text_key: as in rerank.
             show_progress: as in rerank.
+            blend: as in rerank, for each query.
 
         Raises:
             InvalidArgumentError: the two lists differ in length, or as in rerank.
@@ -187,16 +197,14 @@ class ColbertReranker:
                 the indices.
             StoreError: as in rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
         embeddings: TokenEmbeddings = self.encoder.encode_queries(texts)
-        tasks = [
-            Task(query, embeddings.select(np.array([number])), candidates[number], f"documents_per_query[{number}]")
-            for number, query in enumerate(texts)
-        ]
-        return self._rank(tasks, options)
+        names = (f"documents_per_query[{number}]" for number in range(len(texts)))
+        each = (embeddings.select(np.array([number])) for number in range(len(texts)))
+        return self._rank(list(map(Task, texts, each, candidates, names)), options)
 
     @with_hints
     async def arerank(  # noqa: PLR0913 - every option of a request
@@ -210,6 +218,7 @@ class ColbertReranker:
         long_documents: LongDocuments = "truncate",
         text_key: str | None = None,
         show_progress: bool | None = None,
+        blend: BlendRule = "auto",
     ) -> Ranking:
         """As rerank, without holding up the event loop; results are those of rerank, to the bit.
 
@@ -225,11 +234,12 @@ class ColbertReranker:
             long_documents: as in rerank.
             text_key: as in rerank.
             show_progress: as in rerank.
+            blend: as in rerank.
 
         Raises:
             RankRerankError: as rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
         candidates = read_candidates(documents, "documents", store, text_key)
 
         def alone() -> list[Ranking]:
@@ -252,6 +262,7 @@ class ColbertReranker:
         long_documents: LongDocuments = "truncate",
         text_key: str | None = None,
         show_progress: bool | None = None,
+        blend: BlendRule = "auto",
     ) -> list[Ranking]:
         """As rerank_many, without holding up the event loop; calls and cancellation are as in arerank.
 
@@ -264,11 +275,12 @@ class ColbertReranker:
             long_documents: as in rerank_many.
             text_key: as in rerank_many.
             show_progress: as in rerank_many.
+            blend: as in rerank_many.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
@@ -278,6 +290,7 @@ class ColbertReranker:
     def _rank(self, tasks: list[Task], options: RankOptions) -> list[Ranking]:
         """Rank lists of documents, whole or in chunks."""
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
+        tasks = with_first_stages(tasks, options.blend, self.scale.combination)
         if options.long_documents == "error":
             for task in tasks:
                 refuse_long(self.encoder, task.documents, task.name)

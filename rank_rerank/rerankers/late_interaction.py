@@ -5,17 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
+from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
+from rank_rerank.encoding.mean_vectors import cosines, mean_vectors
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.rankings import Ranking
+from rank_rerank.rerankers.blending import Measured
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Task
+from rank_rerank.scoring.best_windows import best_windows
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.stored_evidence import measure_stored
 from rank_rerank.scoring.stored_scores import score_stored
 
 
@@ -50,8 +54,15 @@ class LateInteraction:
 
     def _rank_stored(self, task: Task, stored: StoredCandidates) -> Ranking:
         top_k = self.options.top_k
+        wants = task.wants_measured(self.options.blend)
+        # where signs chose the candidates to score again, a blend chooses among them
         sums = score_stored(task.vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
-        scored = self.scale.apply(sums, task, stored.vectors.truncated())
+        measured = (
+            Measured(*measure_stored(task.vectors, stored.vectors, sums, num_threads=self.num_threads))
+            if wants
+            else None
+        )
+        scored = self.scale.apply(sums, task, stored.vectors.truncated(), measured=measured)
         ranking = task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read)
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
@@ -93,6 +104,8 @@ class _Scoring:
     def __init__(self, model: LateInteraction, task: Task, positions: Int64Vector) -> None:
         self._model, self._task, self._positions = model, task, positions
         self._sums: Float32Vector = np.empty(len(positions), np.float32)
+        wants = task.wants_measured(model.options.blend)
+        self._measured = Measured.empty(len(positions)) if wants else None
         self._finder = model.finder(task)
         self._best = BestSoFar(self._finder.limit)
 
@@ -102,8 +115,15 @@ class _Scoring:
         if len(here) == 0:
             return
         rows = self._positions[here] - first
-        sums = _score(self._task.vectors, window, rows, self._model.num_threads)
+        wanted, back = np.unique(rows, return_inverse=True)
+        chosen_texts = window if len(wanted) == len(window) else window.select(wanted)
+        query, num_threads = self._task.vectors, self._model.num_threads
+        # the encoder has refused NaN already
+        sums: Float32Vector = maxsim(query, chosen_texts, num_threads=num_threads, trusted=True)[back]
         self._sums[here] = sums
+        if self._measured is not None:
+            self._measured.best_windows[here] = best_windows(query, chosen_texts, num_threads)[back]
+            self._measured.cosines[here] = cosines(query, mean_vectors(chosen_texts))[back]
         chosen = self._best.among(sums)
         documents: Sequence[Document] = self._task.documents
         keys = [(index, 0, len(documents[index].text)) for index in here[chosen].tolist()]
@@ -112,13 +132,6 @@ class _Scoring:
     def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector) -> Ranking:
         """The ranking, once all texts have passed; what is known of each text: [num_texts]."""
         positions, model = self._positions, self._model
-        scored = model.scale.apply(self._sums, self._task, truncated[positions], unknown[positions])
+        scored = model.scale.apply(self._sums, self._task, truncated[positions], unknown[positions], self._measured)
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
         return self._finder.fill(ranking.filled(self._task.documents, scored, model.options.top_k), model.encoder)
-
-
-def _score(query: AnyArray, window: TokenEmbeddings, rows: Int64Vector, num_threads: int | None) -> Float32Vector:
-    wanted, back = np.unique(rows, return_inverse=True)
-    chosen = window if len(wanted) == len(window) else window.select(wanted)
-    # the encoder has refused NaN already
-    return maxsim(query, chosen, num_threads=num_threads, trusted=True)[back]

@@ -12,19 +12,24 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking, split_text
+from rank_rerank.encoding.mean_vectors import cosines, mean_vectors, unit_length
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
+from rank_rerank.rerankers.blending import Measured
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.late_interaction import LateInteraction
 from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.tasks import Task
+from rank_rerank.scoring.best_windows import best_windows
 from rank_rerank.scoring.maxsim import maxsim_matches
+from rank_rerank.scoring.stored_evidence import measure_stored
 from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.stored_documents import StoredDocuments
+from rank_rerank.storage.stored_means import read_mean_vectors
 
 # chunks whose texts and vectors are held at once
 WINDOW = 128
@@ -68,6 +73,8 @@ class _Scored:
         truncated: [num_chunks].
         num_tokens_read: of all of them.
         vectors: of each, where they were made now.
+        best_windows: [num_chunks], where a blend needs them.
+        means: [num_chunks, dim] mean vectors of unit length, likewise.
     """
 
     chunks: Int64Vector
@@ -76,6 +83,8 @@ class _Scored:
     truncated: BoolVector
     num_tokens_read: int
     vectors: TokenEmbeddings | None = None
+    best_windows: Float32Vector | None = None
+    means: Float32Matrix | None = None
 
 
 def refuse_long(encoder: TokenEncoder, documents: Sequence[Document], name: str, first: int = 0) -> None:
@@ -116,7 +125,7 @@ def rank_chunks(model: LateInteraction, task: Task, chunking: Chunking) -> Ranki
     totals = _Totals(chunks, model.finder(task))
     for scored in _score_all(model, chunks):
         totals.take(scored)
-    shown = model.scale.apply(totals.sums(), task, totals.truncated, totals.unknown_words)
+    shown = model.scale.apply(totals.sums(), task, totals.truncated, totals.unknown_words, totals.measured())
     ranking = task.ranking(model.encoder.checkpoint.name, totals.num_tokens_read)
     ranking = ranking.filled(task.documents, shown, model.options.top_k)
     winners = _first_best(totals.scores, chunks.owners)
@@ -144,6 +153,10 @@ class _Totals:
         #: [num_documents] of the chunk that has most of them; None where a chunk came from a store
         self.unknown_words: Float32Vector | None = np.zeros(num_documents, np.float32)
         self.num_tokens_read = 0
+        #: [num_documents]
+        self._windows: Float32Vector = np.full(num_documents, -np.inf, np.float32)
+        #: [num_documents, dim] sums of the chunks' mean vectors; None where nothing is blended
+        self._means: Float32Matrix | None = None
 
     def take(self, scored: _Scored) -> None:
         """Take in what is known of some chunks."""
@@ -153,6 +166,8 @@ class _Totals:
             np.maximum.at(self._similarities, owners, scored.similarities)
         np.logical_or.at(self.truncated, owners, scored.truncated)
         self.num_tokens_read += scored.num_tokens_read
+        if scored.best_windows is not None and scored.means is not None:
+            self._measure(owners, scored.best_windows, scored.means)
         shares = None if scored.vectors is None else scored.vectors.unknown_words
         if shares is None:
             self.unknown_words = None
@@ -167,6 +182,19 @@ class _Totals:
             with np.errstate(invalid="ignore"):
                 return self._similarities.astype(np.float64).sum(axis=1).astype(np.float32)
         return self.scores[_first_best(self.scores, self._chunks.owners)]
+
+    def measured(self) -> Measured | None:
+        """What a blend needs of each document; None where nothing is blended."""
+        if self._means is None:
+            return None
+        return Measured(self._windows, cosines(self._chunks.task.vectors, unit_length(self._means)))
+
+    def _measure(self, owners: Int64Vector, windows: Float32Vector, means: Float32Matrix) -> None:
+        if self._means is None:
+            self._means = np.zeros((len(self._windows), means.shape[1]), np.float32)
+        np.maximum.at(self._windows, owners, windows)
+        # each chunk counts as one: what a document says in any of them
+        np.add.at(self._means, owners, means)
 
     def _find_spans(self, chunks: Int64Vector, vectors: TokenEmbeddings) -> None:
         """Find passages in the chunks that are the best so far of the documents that are the best so far."""
@@ -238,8 +266,12 @@ def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -
     if store is None:
         window = model.encoder.encode_documents(texts)
         found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
+        windows, means = None, None
+        if task.wants_measured(model.options.blend):
+            windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
+            means = mean_vectors(window)
         cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
-        return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window)
+        return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window, windows, means)
     cached = store.encode_texts(texts, model.encoder)
     scored = _score_stored(model, chunks, numbers, cached.documents)
     return replace(scored, num_tokens_read=int(cached.num_tokens_read.sum()))
@@ -256,7 +288,11 @@ def _score_stored(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector,
             window = read_embeddings(documents[first : first + WINDOW])
             similarities.append(maxsim_matches(projected, window, num_threads=model.num_threads).similarities)
     joined = np.concatenate(similarities) if similarities else None
-    return _Scored(numbers, scores, joined, documents.truncated(), 0)
+    scored = _Scored(numbers, scores, joined, documents.truncated(), 0)
+    if not chunks.task.wants_measured(model.options.blend):
+        return scored
+    windows, _ = measure_stored(query, documents, scores, num_threads=model.num_threads)
+    return replace(scored, best_windows=windows, means=read_mean_vectors(documents))
 
 
 def _with_chunk(hit: RankedDocument, chunk: tuple[int, int] | None) -> RankedDocument:

@@ -7,6 +7,7 @@ from functools import partial
 from rank_rerank.documents import Documents, as_documents
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking
+from rank_rerank.rerankers.blending import Blend, BlendRule
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.cascade_reranker import CascadeReranker
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
@@ -32,6 +33,7 @@ class RerankRequest:
         text_key: where mappings have their text; None for the usual keys.
         show_progress: whether to show a bar; None for on a terminal, after a second.
         instruction: what a causal reranker judges documents by; None for the one it was loaded with.
+        blend: what to do with scores that the documents bring from the search that found them.
 
     Raises:
         InvalidArgumentError: an option is out of its range.
@@ -46,9 +48,10 @@ class RerankRequest:
     instruction: str | None = None
     text_key: str | None = None
     show_progress: bool | None = None
+    blend: BlendRule = "auto"
 
     def __post_init__(self) -> None:
-        RankOptions(self.top_k, self.store, self.spans, self.long_documents, self.show_progress)
+        RankOptions(self.top_k, self.store, self.spans, self.long_documents, self.show_progress, self.blend)
 
     @property
     def extras(self) -> list[str]:
@@ -58,6 +61,7 @@ class RerankRequest:
             "store": self.store is not None or isinstance(self.documents, StoredDocuments),
             "long_documents": self.long_documents != "truncate",
             "instruction": self.instruction is not None,
+            "blend": isinstance(self.blend, Blend),
         }
         return [name for name, is_asked in asked.items() if is_asked]
 
@@ -67,18 +71,21 @@ _CROSS_ENCODER = {
     "spans": "a cross-encoder does not say which words matched",
     "store": "a cross-encoder reads query and document together, so nothing can be stored",
     "long_documents": "a cross-encoder truncates long documents",
+    "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
 _CASCADE = {
     "spans": "a cascade does not say which words matched",
     "store": "a cascade reads texts, not stored vectors",
     "long_documents": "a cascade truncates long documents",
     "instruction": "a cascade's stages have their own instructions",
+    "blend": "a cascade's stages blend by themselves",
 }
 _DENSE = {
     "spans": "single vectors do not say which words matched",
     "store": "a dense reranker compares the vectors that documents carry",
     "long_documents": "a dense reranker reads no texts",
     "instruction": "a dense reranker judges by nothing but the query",
+    "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
 _LATE_INTERACTION = {"instruction": "a late-interaction model judges by nothing but the query"}
 
@@ -105,6 +112,7 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             long_documents=request.long_documents,
             text_key=request.text_key,
             show_progress=request.show_progress,
+            blend=request.blend,
         )
     reranker = instructed(reranker, request.instruction)
     if isinstance(reranker, CrossEncoderReranker | CascadeReranker):
@@ -141,6 +149,7 @@ async def aanswer(reranker: Reranker, request: RerankRequest) -> Ranking:
             long_documents=request.long_documents,
             text_key=request.text_key,
             show_progress=request.show_progress,
+            blend=request.blend,
         )
     return await run_in_thread(partial(answer, reranker, request))
 
@@ -175,7 +184,7 @@ def _reasons(reranker: Reranker) -> dict[str, str]:
     if isinstance(reranker, DenseReranker):
         return _DENSE
     kind = type(reranker).__name__
-    return dict.fromkeys(("spans", "store", "long_documents", "instruction"), f"{kind} gives an order only")
+    return dict.fromkeys(("spans", "store", "long_documents", "instruction", "blend"), f"{kind} gives an order only")
 
 
 def instructed(reranker: Reranker, instruction: str | None) -> Reranker:

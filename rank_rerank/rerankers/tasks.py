@@ -1,17 +1,19 @@
 """What a late-interaction reranker is asked, checked: options, and each query with its candidates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from rank_rerank.arguments import check_choice, check_kind
 from rank_rerank.arrays import Float32Matrix, check_whole_number
+from rank_rerank.calibration.combination import Combination
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.rankings import Ranking, Usage, check_top_k
+from rank_rerank.rerankers.blending import BlendRule, FirstStage, check_blend
 from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
@@ -33,6 +35,7 @@ class RankOptions:
     spans: bool | int = False
     long_documents: LongDocuments = "truncate"
     show_progress: bool | None = None
+    blend: BlendRule = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top_k", check_top_k(self.top_k))
@@ -40,6 +43,7 @@ class RankOptions:
         if self.store is not None:
             check_kind(self.store, "store", EmbeddingStore)
         check_spans(self.spans)
+        check_blend(self.blend)
         if not isinstance(self.long_documents, Chunking):
             check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
 
@@ -65,12 +69,18 @@ class Task:
         embeddings: those of the query alone.
         documents: texts, or documents that lie in a store.
         name: what errors call the list of documents.
+        first_stage: what the search before says of them, where it is to be blended.
     """
 
     query: str
     embeddings: TokenEmbeddings
     documents: Sequence[Document]
     name: str
+    first_stage: FirstStage | None = None
+
+    def wants_measured(self, blend: BlendRule) -> bool:
+        """Whether what a blend needs is to be measured."""
+        return self.first_stage is not None or blend == "later"
 
     @property
     def vectors(self) -> Float32Matrix:
@@ -103,6 +113,15 @@ class Task:
             usage=Usage(len(self.vectors), num_tokens_read),
             model=model,
         )
+
+
+def with_first_stages(tasks: Sequence[Task], blend: BlendRule, fitted: Combination | None) -> list[Task]:
+    """Tasks with what the search before says of their candidates, where it is to be blended.
+
+    Raises:
+        InvalidItemError: as for FirstStage.of.
+    """
+    return [replace(task, first_stage=FirstStage.of(task.documents, blend, fitted, task.name)) for task in tasks]
 
 
 def check_spans(spans: object) -> None:

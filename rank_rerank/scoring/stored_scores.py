@@ -18,7 +18,7 @@ RESCORED_PER_HIT = 8
 MIN_RESCORED = 64
 
 
-class _StoredVectors(PackedDocuments):
+class StoredVectors(PackedDocuments):
     """Packed documents of a store: kernels refuse NaN, so a query need not first read the scales of a million."""
 
     def __post_init__(self) -> None:
@@ -75,4 +75,4 @@ def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_
 def _packed(segment: Segment, rows: Int64Vector, *, fine: bool) -> PackedDocuments:
     embeddings: TokenEmbeddings = segment.rescore_embeddings if fine else segment.embeddings
     scales: AnyArray | None = segment.arrays.get("rescore_scales" if fine else "scales")
-    return _StoredVectors(embeddings, token_scales=scales, candidates=rows)
+    return StoredVectors(embeddings, token_scales=scales, candidates=rows)

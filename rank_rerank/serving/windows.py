@@ -24,6 +24,7 @@ from rank_rerank.rerankers import (
     check_request,
     instructed,
 )
+from rank_rerank.rerankers.blending import FirstStage
 from rank_rerank.rerankers.candidates import distinct_texts
 from rank_rerank.rerankers.long_documents import refuse_long
 from rank_rerank.rerankers.tasks import RankOptions
@@ -116,7 +117,10 @@ def _rank_windows(reranker: Reranker, request: RerankRequest, documents: Sequenc
     else:
         ranking = yield from _rank_each(reranker, plain, range(len(documents)), pace)
     if request.store is None:
-        return _with_spans_of_first(ranking, limit)
+        ranking = _with_spans_of_first(ranking, limit)
+        if not isinstance(reranker, ColbertReranker) or not ranking.is_blended:
+            return ranking
+        return (yield from _find_missing_spans(reranker, ranking, limit, pace))
     assert isinstance(reranker, ColbertReranker)  # noqa: S101 - only it takes a store
     return (yield from _find_spans(reranker, ranking, limit, pace))
 
@@ -145,6 +149,8 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     # who calls has read them
     documents = cast("Sequence[Document]", request.documents)
     costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
+    first_stage = _first_stage(reranker, request, documents, indices)
+    request = replace(request, blend=None if first_stage is None else "later")
     rankings: list[Ranking] = []
     starts = [0]
     while starts[-1] < len(costs) or not rankings:
@@ -155,7 +161,22 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
         rankings.append(replace(ranking, hits=hits))
         starts.append(end)
         yield sum(costs[first:end])
-    return _merge(rankings, repeats_query=isinstance(reranker, CrossEncoderReranker))[: request.top_k]
+    merged = _merge(rankings, repeats_query=isinstance(reranker, CrossEncoderReranker))
+    if first_stage is not None and isinstance(reranker, ColbertReranker):
+        merged = reranker.scale.blend_ranking(merged, first_stage)
+    return merged[: request.top_k]
+
+
+def _first_stage(
+    reranker: Reranker, request: RerankRequest, documents: Sequence[Document], indices: Sequence[int]
+) -> FirstStage | None:
+    """What the search before says of all documents in the caller's order, where it is to be blended."""
+    if not isinstance(reranker, ColbertReranker):
+        return None
+    if not isinstance(documents, StoredDocuments):
+        position_of = {index: position for position, index in enumerate(indices)}
+        documents = [documents[position_of[index]] for index in range(len(documents))]
+    return FirstStage.of(documents, request.blend, reranker.scale.combination)
 
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:
@@ -165,7 +186,7 @@ def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace
     try:
         reading = next(stages)
         while True:
-            block = RerankRequest(reading.query, reading.documents, show_progress=False)
+            block = RerankRequest(reading.query, reading.documents, show_progress=False, blend=None)
             reading = stages.send((yield from rank_in_pieces(reading.reranker, block, pace)))
     except StopIteration as end:
         return end.value[: request.top_k]
@@ -185,6 +206,14 @@ def _find_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: P
         hits += reranker.with_spans(some).hits
         yield sum(pace.cost(hit.document, whole=False) for hit in some)
     return replace(ranking, hits=(*hits, *ranking.hits[len(hits) :]))
+
+
+def _find_missing_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: Pace) -> Pieces:
+    """The ranking with the passages of those first hits that were not among their window's best before the blend."""
+    missing = [rank for rank, hit in enumerate(ranking[:limit]) if hit.spans is None]
+    found = yield from _find_spans(reranker, ranking.select(missing), len(missing), pace)
+    filled = dict(zip(missing, found, strict=True))
+    return replace(ranking, hits=tuple(filled.get(rank, hit) for rank, hit in enumerate(ranking)))
 
 
 def _merge(rankings: Sequence[Ranking], *, repeats_query: bool) -> Ranking:

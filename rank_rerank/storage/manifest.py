@@ -17,9 +17,10 @@ from rank_rerank.storage.model_identity import ModelIdentity
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = "rank-rerank embedding store"
-# version 2 has checksums for each row of a segment; a store of version 1 is read, and is of version 2 after a change
-VERSION = 2
-READ_VERSIONS = (1, 2)
+# version 2 has checksums for each row of a segment, version 3 a mean vector per document; a store of an earlier version
+# is read, and is of version 3 after a change
+VERSION = 3
+READ_VERSIONS = (1, 2, 3)
 MAX_MANIFEST_BYTES = 16 << 20
 FILE_NAME = re.compile(r"(segment|deleted|projection)-\d{8,12}\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -19,9 +19,10 @@ crc32 = cast("Callable[..., int]", zlib_crc32)  # arrays are buffers too
 Part: TypeAlias = Literal["vectors", "rescore", "ids", "texts"]
 Index: TypeAlias = Literal["id", "text"]
 
-# the columns of the array of checksums, and what each covers; "truncated" is read together with vectors
+# the columns of the array of checksums, and what each covers; "truncated" and "means" are read together with vectors.
+# Up to four arrays a part: their number has two bits in the checksum
 PARTS: dict[Part, tuple[str, ...]] = {
-    "vectors": ("vectors", "scales", "truncated"),
+    "vectors": ("vectors", "scales", "truncated", "means"),
     "rescore": ("rescore_vectors", "rescore_scales"),
     "ids": ("ids", "text_digests"),
     "texts": ("texts", "metadata"),
@@ -42,6 +43,15 @@ def row_checksums(arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part)
         if name in arrays:
             _extend(arrays, name, rows, number, sums)
     return np.array(sums, np.uint32)
+
+
+def with_means(checksums: AnyArray, means: AnyArray) -> AnyArray:
+    """Checksums of rows that had no mean vectors, gone on over these: [num_documents, 4] uint32."""
+    sums = checksums[:, COLUMNS["vectors"]].tolist()
+    _extend({"means": means}, "means", np.arange(len(means)), PARTS["vectors"].index("means"), sums)
+    extended = checksums.copy()
+    extended[:, COLUMNS["vectors"]] = sums
+    return extended
 
 
 def all_checksums(arrays: Mapping[str, AnyArray]) -> AnyArray:

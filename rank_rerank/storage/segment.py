@@ -30,7 +30,8 @@ class Segment:
         name: of its file; "" while it is in memory only.
         arrays: by name: ``vectors`` and what belongs to them, [num_tokens, …]; ``ids``, ``texts``, ``metadata``, uint8;
             for each of RAGGED_COLUMNS ``…_offsets``, [num_documents + 1]; ``text_digests`` [num_documents, 32];
-            ``truncated`` [num_documents]; the sorted ``id_keys``, ``id_rows``, ``text_keys``, ``text_rows``; and, but
+            ``truncated`` [num_documents]; ``means`` [num_documents, dim] float16, mean vectors of unit length, but in
+            stores of versions 1 and 2; the sorted ``id_keys``, ``id_rows``, ``text_keys``, ``text_rows``; and, but
             in stores of version 1, ``checksums`` [num_documents, 4] and ``index_checksums`` [4].
         deleted: [num_documents] bool; None where nothing is deleted.
         checks: compares rows with their checksums when they are first read; None leaves that out.
@@ -198,6 +199,8 @@ def build_segment(
     for name in TOKEN_ARRAYS[1:]:
         if (array := getattr(compressed, name)) is not None:
             arrays[name] = array
+    if compressed.means is not None:
+        arrays["means"] = compressed.means
     columns = {
         "ids": [identifier.encode() for identifier in ids],
         "texts": [(text or "").encode() if keep_texts else b"" for text in texts],

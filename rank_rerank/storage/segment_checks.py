@@ -14,7 +14,7 @@ from rank_rerank.storage.key_index import DIGEST_BYTES, keys_of, keys_of_digests
 from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, INDEX_ARRAYS, PARTS, sound_rows
 from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment
 
-MATRICES = ("vectors", "rescore_vectors", "text_digests", "checksums")
+MATRICES = ("vectors", "rescore_vectors", "means", "text_digests", "checksums")
 
 
 def check_segment(segment: Segment, compression: Compression, dim: int, path: Path) -> Segment:
@@ -23,9 +23,7 @@ def check_segment(segment: Segment, compression: Compression, dim: int, path: Pa
     Raises:
         StoreFormatError: an array is missing, or has another shape or dtype.
     """
-    arrays, wanted = segment.arrays, expected_dtypes(compression)
-    if not any(name in arrays for name in CHECKSUM_ARRAYS):  # a store of version 1
-        wanted = {name: dtype for name, dtype in wanted.items() if name not in CHECKSUM_ARRAYS}
+    arrays, wanted = segment.arrays, _of_version(segment.arrays, expected_dtypes(compression))
     if set(arrays) != set(wanted):
         _refuse(path, "arrays are missing, or there are unknown ones")
     for name, dtype in wanted.items():
@@ -35,7 +33,11 @@ def check_segment(segment: Segment, compression: Compression, dim: int, path: Pa
     num_documents, num_tokens = len(arrays["truncated"]), len(arrays["vectors"])
     _check_lengths(arrays, num_documents, num_tokens, path)
     stored = compression.stored_dim(dim)
-    widths = {"vectors": stored // 8 if compression.dtype == "binary" else stored, "rescore_vectors": stored}
+    widths = {
+        "vectors": stored // 8 if compression.dtype == "binary" else stored,
+        "rescore_vectors": stored,
+        "means": stored,
+    }
     for name, width in widths.items():
         if name in arrays and arrays[name].shape[1] != width:
             _refuse(path, f"the array {name} has another dim than the store's")
@@ -47,6 +49,17 @@ def check_segment(segment: Segment, compression: Compression, dim: int, path: Pa
         if len(rows := arrays[name]) and not (rows.min() >= 0 and rows.max() < num_documents):
             _refuse(path, f"the array {name} is damaged")
     return segment
+
+
+def _of_version(
+    arrays: dict[str, AnyArray], wanted: dict[str, np.dtype[np.generic]]
+) -> dict[str, np.dtype[np.generic]]:
+    """The arrays that a segment must have, if it is of the version that it looks like."""
+    if any(name in arrays for name in CHECKSUM_ARRAYS):
+        lacking = {"means"} - set(arrays)  # of version 2
+    else:
+        lacking = {"means", *CHECKSUM_ARRAYS}  # of version 1
+    return {name: dtype for name, dtype in wanted.items() if name not in lacking}
 
 
 def check_content(segment: Segment, path: Path) -> None:
@@ -99,7 +112,7 @@ def _pairs(keys: AnyArray, rows: Int64Vector) -> AnyArray:
 
 def _check_numbers(arrays: dict[str, AnyArray], path: Path) -> None:
     """Vectors and scales are finite, and no scale is negative."""
-    for name in TOKEN_ARRAYS:
+    for name in (*TOKEN_ARRAYS, "means"):
         if name in arrays and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
             _refuse(path, f"the array {name} holds NaN or infinity")
     for name in ("scales", "rescore_scales"):
@@ -112,7 +125,7 @@ def expected_dtypes(compression: Compression) -> dict[str, np.dtype[np.generic]]
     int64, int32, uint8 = np.dtype("<i8"), np.dtype("<i4"), np.dtype("u1")
     dtypes: dict[str, np.dtype[np.generic]] = {f"{name}_offsets": int64 for name in RAGGED_COLUMNS}
     dtypes |= dict.fromkeys(("ids", "texts", "metadata", "text_digests", "truncated"), uint8)
-    dtypes |= dict.fromkeys(CHECKSUM_ARRAYS, np.dtype("<u4"))
+    dtypes |= dict.fromkeys(CHECKSUM_ARRAYS, np.dtype("<u4")) | {"means": np.dtype("<f2")}
     dtypes |= {"id_keys": np.dtype("<u8"), "text_keys": np.dtype("<u8"), "id_rows": int32, "text_rows": int32}
     for prefix, dtype in (("", compression.dtype), ("rescore_", compression.rescore_dtype)):
         if dtype is not None:
@@ -127,6 +140,8 @@ def _check_lengths(arrays: dict[str, AnyArray], num_documents: int, num_tokens: 
     lengths |= {f"{name}_offsets": num_documents + 1 for name in RAGGED_COLUMNS}
     lengths |= {name: num_tokens for name in TOKEN_ARRAYS if name in arrays}
     lengths["text_rows"] = len(arrays["text_keys"])
+    if "means" in arrays:
+        lengths["means"] = num_documents
     if "checksums" in arrays:
         lengths |= {"checksums": num_documents, "index_checksums": len(INDEX_ARRAYS)}
     for name, length in lengths.items():

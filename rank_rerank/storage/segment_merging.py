@@ -6,23 +6,26 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry
-from rank_rerank.storage.row_checksums import all_checksums
+from rank_rerank.storage.row_checksums import all_checksums, with_means
 from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment, index_arrays
+from rank_rerank.storage.segment_means import segment_means
 
 # which values each ragged column's offsets cut
 _VALUES = {"tokens": TOKEN_ARRAYS, "ids": ("ids",), "texts": ("texts",), "metadata": ("metadata",)}
 
 
-def write_segment(folder: Path, name: str, segments: Sequence[Segment]) -> FileEntry:
+def write_segment(folder: Path, name: str, segments: Sequence[Segment], dtype: StoredDtype) -> FileEntry:
     """Write the live documents of some segments as one file, in their order.
 
     Args:
         folder: the store's.
         name: of the new file.
         segments: at least one.
+        dtype: of their vectors, from which mean vectors are made where a segment of an earlier version has none.
 
     Raises:
         StoreWriteError: the file could not be written.
@@ -38,8 +41,10 @@ def write_segment(folder: Path, name: str, segments: Sequence[Segment]) -> FileE
         arrays |= _ragged(segments, live, column)
     for row_array in ("text_digests", "truncated"):
         arrays[row_array] = ArrayPieces.of(_gather(segments, live, row_array))
+    means = [segment_means(segment, rows, dtype) for segment, rows in zip(segments, live, strict=True)]
+    arrays["means"] = ArrayPieces.of(np.concatenate(means))
     # with the values they were made of, so that damage in an older segment is found in the new one too
-    checksums = [_checksums(segment)[rows] for segment, rows in zip(segments, live, strict=True)]
+    checksums = [_checksums(*each) for each in zip(segments, live, means, strict=True)]
     arrays["checksums"] = ArrayPieces.of(np.concatenate(checksums))
     id_keys = np.concatenate([_id_keys(segment)[rows] for segment, rows in zip(segments, live, strict=True)])
     digests = next(iter(arrays["text_digests"].pieces))
@@ -75,9 +80,10 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
             yield values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
 
 
-def _checksums(segment: Segment) -> AnyArray:
-    """The checksums of each row; those of a store of version 1 are made now."""
-    return segment.arrays["checksums"] if "checksums" in segment.arrays else all_checksums(segment.arrays)
+def _checksums(segment: Segment, rows: Int64Vector, means: AnyArray) -> AnyArray:
+    """The checksums of some rows; what stores of earlier versions lack is made now."""
+    known = segment.arrays["checksums"] if "checksums" in segment.arrays else all_checksums(segment.arrays)
+    return known[rows] if "means" in segment.arrays else with_means(known[rows], means)
 
 
 def _id_keys(segment: Segment) -> AnyArray:

@@ -173,7 +173,7 @@ class _Salvage:
         keys = keys_of(segment.read_ids(np.arange(segment.num_documents)))
         arrays = segment.arrays | index_arrays(keys, segment.arrays["text_digests"])
         name = f"segment-{self._next:08}.safetensors"
-        file = write_segment(self._folder, name, [Segment(segment.name, arrays, deleted)])
+        file = write_segment(self._folder, name, [Segment(segment.name, arrays, deleted)], self._compression.dtype)
         self._next += 1
         entry = SegmentEntry(file, len(rows))
         written = self._open(entry)

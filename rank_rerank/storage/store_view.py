@@ -1,13 +1,17 @@
 """StoreView: what a store shows to those who read it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rank_rerank.arrays import BoolVector
+import numpy as np
+
+from rank_rerank.arguments import as_vector
+from rank_rerank.arrays import BoolVector, Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import NonFiniteError
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.snapshot import Snapshot, open_snapshot
@@ -15,6 +19,7 @@ from rank_rerank.storage.store_folder import store_folder
 from rank_rerank.storage.store_inputs import is_unicode, list_ids, list_strings
 from rank_rerank.storage.store_verification import Verification, verify_store
 from rank_rerank.storage.stored_documents import StoredDocuments, read_document
+from rank_rerank.storage.stored_means import read_mean_vectors
 
 
 class StoreView:
@@ -87,18 +92,32 @@ class StoreView:
         """
         self._snapshot = open_snapshot(self._folder, self._snapshot)
 
-    def select(self, ids: Iterable[str]) -> StoredDocuments:
+    def select(self, ids: Iterable[str], scores: Sequence[float] | None = None) -> StoredDocuments:
         """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
 
         Args:
             ids: in any order, repeated or not; the order breaks ties.
+            scores: what a search gave each, to be blended as ``rerank`` says; NaN for none.
 
         Raises:
             UnknownIdError: an id is not in the store; the message has its index.
-            InvalidItemError, InvalidTextError: an id is no valid str; the message has its index.
+            InvalidItemError, InvalidTextError: an id is no valid str, the message has its index; or scores are no list
+                of numbers.
+            ShapeError: there are not as many scores as ids.
+            NonFiniteError: a score is infinite.
         """
         snapshot = self._snapshot
-        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)))
+        given = None if scores is None else as_vector(scores, "scores")
+        if given is not None and np.isinf(given).any():
+            raise NonFiniteError("a score is infinite. Pass NaN where a search gave none")
+        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)), given)
+
+    def mean_vectors(self, ids: Iterable[str]) -> Float32Matrix:
+        """The mean token vector of each document, of unit length: [num_ids, dim]; errors as for `select`.
+
+        It is kept beside the token vectors, and does for a search by single vectors, ``mmr`` and ``deduplicate``.
+        """
+        return read_mean_vectors(self.select(ids))
 
     def get(self, ids: Iterable[str]) -> TokenEmbeddings:
         """Read documents' vectors back, float32, in the order of the ids; errors as for `select`.

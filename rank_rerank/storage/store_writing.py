@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.errors import StoreFormatError, StoreWriteError
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry, remove_files, write_file
@@ -49,7 +50,7 @@ def commit(folder: Path, change: Change) -> Snapshot:
         StoreWriteError: a file could not be written, or cannot be read back.
         StoreFormatError: what is added, or an older segment that is merged with it, is damaged.
     """
-    writer = _Writer(folder, change.snapshot.manifest)
+    writer = _Writer(folder, change.snapshot)
     try:
         if change.added is not None:
             check_segment(change.added, change.snapshot.compression, change.snapshot.manifest.identity.dim, UNWRITTEN)
@@ -104,10 +105,11 @@ def unlisted_files(folder: Path, manifest: Manifest) -> list[str]:
 class _Writer:
     """Writes the new files of one change."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, snapshot: Snapshot) -> None:
         self._folder = folder
-        self._manifest = manifest
-        self._next = manifest.next_file
+        self._manifest = snapshot.manifest
+        self._dtype: StoredDtype = snapshot.compression.dtype
+        self._next = snapshot.manifest.next_file
         self.written: list[str] = []
 
     def next_manifest(self, change: Change) -> Manifest:
@@ -123,7 +125,7 @@ class _Writer:
         ]
         if merged:
             name = self._name("segment")
-            file = write_segment(self._folder, name, merged)
+            file = write_segment(self._folder, name, merged, self._dtype)
             entries.append(SegmentEntry(file, sum(segment.num_live for segment in merged)))
         return self._manifest.following(tuple(entries), self._next)
 

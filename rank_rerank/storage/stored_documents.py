@@ -1,12 +1,12 @@
 """StoredDocuments: candidates that lie in a store, in the caller's order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, Int64Vector
+from rank_rerank.arrays import BoolVector, Float64Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.offsets import check_indices
@@ -26,13 +26,15 @@ class StoredDocuments(Sequence[Document]):
     Attributes:
         snapshot: of the store.
         places: where each document stands.
+        scores: [num_documents] float64, what the search that chose them gave each, NaN for none; None for none at all.
 
     Raises:
-        InvalidArgumentError, ShapeError: there is no document where one should stand.
+        InvalidArgumentError, ShapeError: there is no document where one should stand, or not a score for each.
     """
 
     snapshot: Snapshot
     places: Places
+    scores: Float64Vector | None = None
 
     def __post_init__(self) -> None:
         segments = check_indices(self.places.segments, len(self.snapshot.segments), "segments of documents")
@@ -41,6 +43,8 @@ class StoredDocuments(Sequence[Document]):
         if segments.shape != rows.shape or bool((rows >= lengths[segments]).any()):
             raise ShapeError("rows of documents lead outside of their segments")
         object.__setattr__(self, "places", Places(segments, rows))
+        if self.scores is not None and self.scores.shape != rows.shape:
+            raise ShapeError(f"there are {len(rows)} documents, but {len(self.scores)} scores")
 
     @property
     def identity(self) -> ModelIdentity:
@@ -66,7 +70,8 @@ class StoredDocuments(Sequence[Document]):
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
         segment = self.snapshot.segments[self.places.segments[index]]
-        return read_document(segment, int(self.places.rows[index]))
+        document = read_document(segment, int(self.places.rows[index]))
+        return document if self.scores is None else replace(document, score=float(self.scores[index]))
 
     def __iter__(self) -> Iterator[Document]:
         return (self[index] for index in range(len(self)))
@@ -78,7 +83,8 @@ class StoredDocuments(Sequence[Document]):
             InvalidArgumentError, ShapeError: an index is out of its range, or no whole number.
         """
         wanted = check_indices(wanted, len(self), "indices")
-        return StoredDocuments(self.snapshot, self.places.select(wanted))
+        scores = None if self.scores is None else self.scores[wanted]
+        return StoredDocuments(self.snapshot, self.places.select(wanted), scores)
 
     def groups(self) -> Iterator[tuple[Segment, Int64Vector, Int64Vector]]:
         """Documents that lie in one segment: the segment, their indices here, and their rows there."""

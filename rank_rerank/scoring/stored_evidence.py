@@ -1,0 +1,65 @@
+"""What a blend needs of stored documents: best windows from their vectors, cosines from their mean vectors."""
+
+import numpy as np
+
+from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.encoding.mean_vectors import cosines
+from rank_rerank.encoding.quantization import binary_factor
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.scoring.best_windows import block_starts, window_scores
+from rank_rerank.scoring.maxsim import maxsim_matches
+from rank_rerank.scoring.stored_scores import StoredVectors
+from rank_rerank.storage.segment import Segment
+from rank_rerank.storage.stored_documents import StoredDocuments
+from rank_rerank.storage.stored_means import read_mean_vectors
+
+
+def measure_stored(
+    query_vectors: Float32Matrix, documents: StoredDocuments, sums: Float32Vector, *, num_threads: int | None = None
+) -> tuple[Float32Vector, Float32Vector]:
+    """Best windows and cosines of stored documents for one query.
+
+    Args:
+        query_vectors: [num_query_tokens, dim] of the store's model.
+        documents: candidates.
+        sums: [num_documents] their MaxSim. What has minus infinity is not looked at. Of a store that pools vectors,
+            which leaves them in no order, a document is its own best window.
+        num_threads: as for maxsim.
+
+    Returns:
+        [num_documents] each: the mean best cosine over the best window, minus infinity for what was not looked at; the
+        cosine of the mean vectors.
+
+    Raises:
+        StoreFormatError: a document does not fit its checksum.
+    """
+    query = documents.compression.project(query_vectors)
+    found = cosines(query, read_mean_vectors(documents))
+    if documents.compression.pooling is not None:
+        return sums / np.float32(len(query)), found
+    windows = np.full(len(documents), -np.inf, np.float32)
+    scored = np.flatnonzero(np.isfinite(sums))
+    fine = documents.compression.rescore_dtype is not None
+    for segment, indices, rows in documents.select(scored).groups():
+        windows[scored[indices]] = _best_windows(query, segment, rows, fine=fine, num_threads=num_threads)
+    if documents.compression.dtype == "binary" and not fine:
+        windows *= binary_factor(query.shape[1])
+    return windows, found
+
+
+def _best_windows(
+    query: Float32Matrix, segment: Segment, rows: Int64Vector, *, fine: bool, num_threads: int | None
+) -> Float32Vector:
+    wanted, back = np.unique(rows, return_inverse=True)
+    embeddings = segment.rescore_embeddings if fine else segment.embeddings
+    firsts, lasts = embeddings.offsets[wanted], embeddings.offsets[wanted + 1]
+    starts, owners = block_starts(firsts, lasts - firsts)
+    # a text for each block, and one for what lies between two documents and is not scored
+    edges = np.unique(np.concatenate([[0], starts, lasts, [embeddings.num_tokens]]))
+    blocks = StoredVectors(
+        TokenEmbeddings(embeddings.vectors, edges),
+        token_scales=segment.arrays.get("rescore_scales" if fine else "scales"),
+        candidates=np.searchsorted(edges, starts),
+    )
+    found = maxsim_matches(query, blocks, num_threads=num_threads).similarities
+    return window_scores(np.asarray(found), owners, len(wanted))[back].astype(np.float32)
