@@ -11,7 +11,7 @@ def test_strings_mappings_and_documents_may_be_mixed():
 
 def test_a_mapping_keeps_its_other_fields_as_metadata():
     (document,) = as_documents([{"_id": 7, "title": "T", "text": "body", "score": 1.5, "lang": None}])
-    assert document == Document("T body", id=7, metadata={"title": "T", "score": 1.5, "lang": None})
+    assert document == Document("T body", id=7, metadata={"title": "T", "score": 1.5, "lang": None}, score=1.5)
 
 
 def test_an_empty_title_adds_nothing():

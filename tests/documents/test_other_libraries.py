@@ -44,7 +44,7 @@ class NodeWithScore:
         (LangChain("a", {}, "l1"), Document("a", "l1")),
         (Haystack("a", {"page": 3}), Document("a", "h1", {"page": 3})),
         (Node("a", {"page": 3}, "n1"), Document("a", "n1", {"page": 3})),
-        (NodeWithScore(Node("a", {"page": 3}, "n1"), 0.5), Document("a", "n1", {"page": 3})),
+        (NodeWithScore(Node("a", {"page": 3}, "n1"), 0.5), Document("a", "n1", {"page": 3}, 0.5)),
     ],
 )
 def test_text_id_and_metadata_are_read(item, expected):

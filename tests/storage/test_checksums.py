@@ -14,7 +14,7 @@ from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage import store_repair
 from rank_rerank.storage.array_file import ArrayPieces, map_arrays, write_arrays
 from rank_rerank.storage.embedding_store import EmbeddingStore
-from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, PARTS, row_checksums
+from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, PARTS, all_checksums, row_checksums
 from rank_rerank.storage.store_repair import repair_store
 
 QUERY = unit_rows(np.random.default_rng(5), 4)
@@ -204,22 +204,42 @@ def as_version_1(folder):
     """Make a store what it was before documents had checksums."""
     store = EmbeddingStore.open(folder)
     for number in range(len(store.snapshot.segments)):
-        rewrite(folder, store, number, lambda arrays: [arrays.pop(name) for name in CHECKSUM_ARRAYS])
+        rewrite(folder, store, number, lambda arrays: [arrays.pop(name) for name in (*CHECKSUM_ARRAYS, "means")])
     change_manifest(folder, lambda manifest: manifest.update(version=1))
 
 
+def as_version_2(folder):
+    """Take the mean vectors out, and give the rows the checksums that they had without them."""
+    store = EmbeddingStore.open(folder, read_only=True)
+
+    def drop(arrays):
+        del arrays["means"]
+        arrays["checksums"] = all_checksums(arrays)
+
+    for number in range(len(store.snapshot.segments)):
+        rewrite(folder, store, number, drop)
+    change_manifest(folder, lambda manifest: manifest.update(version=2))
+
+
+@pytest.mark.parametrize("as_older", [as_version_1, as_version_2])
 @pytest.mark.parametrize(("dtype", "options"), KINDS)
-def test_a_store_of_version_1_is_read_and_goes_on_as_version_2(tmp_path, dtype, options):
-    make(tmp_path / "s", dtype, options)
-    expected = everything(tmp_path / "s")
-    as_version_1(tmp_path / "s")
+def test_a_store_of_an_older_version_is_read_and_goes_on_as_version_3(tmp_path, dtype, options, as_older):
+    store = make(tmp_path / "s", dtype, options)
+    expected, ids = everything(tmp_path / "s"), sorted(store)
+    means = store.mean_vectors(ids)
+    as_older(tmp_path / "s")
     assert everything(tmp_path / "s") == expected
     assert EmbeddingStore.verify_folder(tmp_path / "s").is_sound
     store = EmbeddingStore.open(tmp_path / "s")
     store.add(["new"], embeddings=embeddings_of(1, seed=4))
-    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["store"]["version"] == 2
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["store"]["version"] == 3
+    # those of the vectors as they are stored: rounded
+    from_vectors = store.mean_vectors(ids)
+    cosines = (from_vectors * means).sum(axis=1)[means.any(axis=1)]
+    assert cosines.min() > (0.5 if dtype == "binary" else 0.999)
     store.compact()
-    assert "checksums" in store.snapshot.segments[0].arrays
+    assert {"checksums", "means"} <= set(store.snapshot.segments[0].arrays)
+    assert np.array_equal(store.mean_vectors(ids), from_vectors.astype(np.float16))
     assert EmbeddingStore.verify_folder(tmp_path / "s").is_sound
     store.delete(["new"])
     assert everything(tmp_path / "s") == expected
@@ -302,8 +322,8 @@ def test_what_cannot_be_read_back_is_not_named(store, tmp_path, monkeypatch):
     assert EmbeddingStore.verify_folder(tmp_path / "store").is_sound
 
 
-def write_and_break(real, folder, name, segments):
-    entry = real(folder, name, segments)
+def write_and_break(real, folder, name, *rest):
+    entry = real(folder, name, *rest)
     (folder / name).write_bytes(b"something else")
     return entry
 

@@ -104,7 +104,7 @@ def change_manifest(folder, change):
     "change",
     [
         lambda values: values.update(format="something else"),
-        lambda values: values.update(version=3),
+        lambda values: values.update(version=4),
         lambda values: values.update(version="1"),
         lambda values: values.update(generation=-1),
         lambda values: values.update(dtype="int4"),
