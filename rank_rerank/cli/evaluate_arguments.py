@@ -46,6 +46,9 @@ def _add_systems(command: argparse.ArgumentParser) -> None:
         "--long-documents", choices=("truncate", "chunk", "error"), default="truncate", help="as for rerank"
     )
     systems.add_argument(
+        "--blend", choices=("auto", "none"), default="auto", help="blend the candidates' scores with the model's (auto)"
+    )
+    systems.add_argument(
         "--store", metavar="DIR", help="keep encoded documents there: each is encoded once, and never again"
     )
     systems.add_argument(

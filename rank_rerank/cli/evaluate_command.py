@@ -41,6 +41,7 @@ class EvaluateOptions:
     cascade: tuple[list[str], ...] | None
     keep: int
     long_documents: str
+    blend: str
     store: str | None
     measures: tuple[str, ...] | None
     report: str | None
@@ -103,6 +104,7 @@ def _settings(options: EvaluateOptions, required: Mapping[str, float]) -> Evalua
         store=None if options.store is None else Path(options.store),
         runs=None if options.runs is None else Path(options.runs),
         long_documents=options.long_documents,
+        blend="auto" if options.blend == "auto" else None,
     )
 
 

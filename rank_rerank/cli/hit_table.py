@@ -61,6 +61,8 @@ def print_table(ranking: Ranking, candidates: Sequence[Candidate]) -> None:
     for rank, (hit, matches) in enumerate(zip(ranking, telling_matches(ranking), strict=True), start=1):
         name = name_line(hit, candidates[hit.index], text_width, with_file=several)
         lines.extend(row_lines(rank, hit, name, fit_text(shown_text(hit), matches, text_width, marks)))
+    if ranking.is_blended:
+        lines.append("ordered by the candidates' scores and the model's, blended; --blend none leaves out the former")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -81,7 +83,8 @@ def row_lines(rank: int, hit: RankedDocument, name: str, text: Sequence[str]) ->
 def name_line(hit: RankedDocument, source: Candidate, width: int, *, with_file: bool) -> str:
     """What a hit is called: its id and title, where they are known, its line and its score."""
     line = f"{source.file}:{source.line}" if with_file else f"line {source.line}"
-    score = f"score {hit.score:.3f}"
+    blended = "" if hit.blended_score is None else f"blended {hit.blended_score:.3f} · "
+    score = f"{blended}score {hit.score:.3f}"
     title = hit.metadata.get("title")
     names = [shown(each) for each in (hit.id, title) if isinstance(each, str | int) and each != ""]
     rest = f"{shown(line)} · {score}"

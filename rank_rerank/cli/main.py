@@ -161,7 +161,9 @@ def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
     }
     values["loading"] = read_load_options(arguments)
     if "text_column" in values:
-        columns = read_columns(values["columns"], values["text_column"], values["id_column"])
+        columns = read_columns(
+            values["columns"], values["text_column"], values["id_column"], values.get("score_column")
+        )
         values["file_format"] = FileFormat(values["format"], columns)
     named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses
     return kind(**{name: value for name, value in values.items() if name in named})

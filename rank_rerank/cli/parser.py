@@ -73,6 +73,14 @@ def _add_rerank(commands: _Commands) -> None:
     rerank.add_argument(
         "--chunk-length", type=positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
     )
+    rerank.add_argument(
+        "--blend",
+        choices=("auto", "none", "scores", "distances", "ranks"),
+        default="auto",
+        help="blend what the search gave each candidate with the model's score: if it has a score, and they come from "
+        "best to worst (auto); its score, or the lower the better its distance, or its rank in the files",
+    )
+    rerank.add_argument("--score-column", metavar="NAME", help='the column or JSON key of the scores ("score")')
     rerank.add_argument("--instruction", metavar="TEXT", help="what a causal reranker judges documents by (its own)")
     add_model_arguments(rerank)
 

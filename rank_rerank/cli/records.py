@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any, NoReturn, TypeAlias
 
 from rank_rerank.cli.text_files import refuse
-from rank_rerank.documents.reading import ID_KEYS, TEXT_KEYS
+from rank_rerank.documents.document import read_score
+from rank_rerank.documents.reading import ID_KEYS, SCORE_KEY, TEXT_KEYS
 from rank_rerank.errors import FileFormatError
 
 LINES, JSON_LINES, TABLES = "lines", "jsonl", ("csv", "tsv")
@@ -29,11 +30,13 @@ class Columns:
         names: of all columns, where the first line is a document; None where the first line names them.
         text: the one with the text; None for "text" or another usual name.
         id: the one with the id; None for "id" or "_id".
+        score: the one with what a search gave each document; None for "score", where that holds a number.
     """
 
     names: tuple[str, ...] | None = None
     text: str | None = None
     id: str | None = None
+    score: str | None = None
 
 
 def _lines(path: str, lines: NumberedLines, _: Columns) -> Iterator[tuple[int, str]]:
@@ -53,7 +56,7 @@ def _json_lines(path: str, lines: NumberedLines, columns: Columns) -> Iterator[t
         value = _parse(path, number, line)
         if columns.text is None and not any(key in value for key in TEXT_KEYS):
             refuse(path, number, 'has no "text". Give each object a "text", or name its key with --text-column')
-        yield number, _with_id(path, number, value, columns)
+        yield number, _with_score(path, number, _with_id(path, number, value, columns), columns)
 
 
 def _parse(path: str, number: int, line: str) -> dict[str, Any]:
@@ -126,10 +129,9 @@ def _rows(
         if names is None:
             names = _check_header(path, row, columns)
             continue
-        yield (
-            rows.line_num,
-            _with_id(path, rows.line_num, _as_mapping(path, rows.line_num, names, row, columns), columns),
-        )
+        number = rows.line_num
+        values = _with_id(path, number, _as_mapping(path, number, names, row, columns), columns)
+        yield number, _with_score(path, number, values, columns)
 
 
 def _as_mapping(path: str, number: int, names: tuple[str, ...], row: list[str], columns: Columns) -> dict[str, Any]:
@@ -201,6 +203,21 @@ def _with_id(path: str, number: int, values: dict[str, Any], columns: Columns) -
     return {**rest, "id": values[columns.id]}
 
 
+def _with_score(path: str, number: int, values: dict[str, Any], columns: Columns) -> dict[str, Any]:
+    """The record with the column of --score-column as its score; in tables numbers are texts."""
+    key = SCORE_KEY if columns.score is None else columns.score
+    value = values.get(key)
+    if columns.score is not None and value is None:
+        refuse(path, number, "has nothing under the name of --score-column. Check the name")
+    try:
+        score = read_score(float(value) if isinstance(value, str) else value)
+    except ValueError:
+        score = None
+    if columns.score is not None and score is None:
+        refuse(path, number, "has no finite number under the name of --score-column")
+    return values if score is None else {**values, SCORE_KEY: score}
+
+
 RECORDS: dict[str, Callable[[str, NumberedLines, Columns], Records]] = {
     LINES: _lines,
     JSON_LINES: _json_lines,
@@ -209,14 +226,14 @@ RECORDS: dict[str, Callable[[str, NumberedLines, Columns], Records]] = {
 }
 
 
-def read_columns(names: str | None, text: str | None, identifier: str | None) -> Columns:
-    """The options ``--columns``, ``--text-column`` and ``--id-column``.
+def read_columns(names: str | None, text: str | None, identifier: str | None, score: str | None = None) -> Columns:
+    """The options ``--columns``, ``--text-column``, ``--id-column`` and ``--score-column``.
 
     Raises:
         FileFormatError: --columns names a column twice, or none of the texts.
     """
     listed = None if names is None else tuple(name.strip() for name in names.split(","))
-    columns = Columns(listed, text, identifier)
+    columns = Columns(listed, text, identifier, score)
     if listed is not None and (len(set(listed)) != len(listed) or "" in listed):
         raise FileFormatError("--columns must name each column once, as in --columns id,text")
     if listed is not None and _text_column(listed, columns) is None:

@@ -20,6 +20,7 @@ from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers import ColbertReranker, RerankRequest, answer, check_fields, load_with
+from rank_rerank.rerankers.blending import BLENDS
 from rank_rerank.rerankers.tasks import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
@@ -42,6 +43,7 @@ class RerankOptions:
     spans: bool = False
     long_documents: Literal["truncate", "chunk", "error"] = "truncate"
     chunk_length: int | None = None
+    blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto"
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -99,6 +101,7 @@ def _request(options: RerankOptions, documents: Sequence[Document]) -> RerankReq
         top_k=options.top_k,
         spans=options.spans,
         long_documents=_long_documents(options),
+        blend=BLENDS[options.blend],
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
-from rank_rerank.encoding.mean_vectors import mean_vectors, unit_length
+from rank_rerank.encoding.mean_vectors import mean_vectors
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
@@ -29,8 +29,8 @@ class CompressedEmbeddings:
         scales: [num_tokens] float32 for int8 vectors.
         rescore_vectors: a second, finer form of the same vectors.
         rescore_scales: its scales.
-        means: [num_texts, dim] float16, the mean token vector of each text before pooling, of unit length; None where
-            it is not known.
+        means: [num_texts, dim] float16, the mean token vector of each text, projected and not pooled, of unit length;
+            None where it is not known.
     """
 
     vectors: AnyArray
@@ -108,6 +108,7 @@ class Compression:
             raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
         pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
         vectors = self.project(as_matrix(pooled.vectors))
+        whole = vectors if self.pooling is None else self.project(as_matrix(embeddings.vectors))
         coarse = quantize(vectors, self.dtype)
         fine = None if self.rescore_dtype is None else quantize(vectors, self.rescore_dtype)
         return CompressedEmbeddings(
@@ -116,7 +117,7 @@ class Compression:
             coarse.scales,
             None if fine is None else fine.vectors,
             None if fine is None else fine.scales,
-            unit_length(self.project(mean_vectors(embeddings))).astype(np.float16),
+            mean_vectors(TokenEmbeddings(whole, embeddings.offsets)).astype(np.float16),
         )
 
     def project(self, vectors: Float32Matrix) -> Float32Matrix:

@@ -113,7 +113,7 @@ def _scores(
     for query in queries:
         result, grades = evaluation[system].results[query], evaluation.collection.qrels[query]
         if result.query_tokens:
-            for identifier, score in zip(result.ranked.ids, result.ranked.scores.tolist(), strict=True):
+            for identifier, score in zip(result.ranked.ids, result.own_scores.tolist(), strict=True):
                 sums.append(reranker.scale.sum_of(score, result.query_tokens))
                 lengths.append(result.query_tokens)
                 labels.append(grades.get(identifier, 0) > 0)

@@ -104,6 +104,7 @@ def _rerank(name: str, reranker: Reranker, task: _Task) -> System:
         "data": sorted(task.data.values()),
         "candidates": hash_run(candidates),
         "long_documents": repr(options.long_documents),
+        "blend": repr(options.blend),
         "store": options.store is not None,
         "version": installed_version("rank-rerank"),
     }
@@ -116,6 +117,7 @@ def _rerank(name: str, reranker: Reranker, task: _Task) -> System:
             journal=None if options.runs is None else _made(options.runs) / f"{safe_file_name(name)}.results.jsonl",
             depends_on=tuple(depends_on.items()),
             long_documents=options.long_documents,
+            blend=options.blend,
             show_progress=options.show_progress,
         ),
     )

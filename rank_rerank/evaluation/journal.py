@@ -95,24 +95,35 @@ class Journal:
 def _to_dict(result: QueryResult) -> dict[str, Any]:
     return {
         "ids": list(result.ranked.ids),
-        "scores": [score if math.isfinite(score) else None for score in result.ranked.scores.tolist()],
+        "scores": _finite(result.ranked.scores),
         "relevance": result.relevance.tolist(),
         "truncated": np.flatnonzero(result.truncated).tolist(),
         "query_tokens": result.query_tokens,
         "query_truncated": result.query_truncated,
         "milliseconds": result.milliseconds,
+        **({} if result.model_scores is None else {"model_scores": _finite(result.model_scores)}),
     }
 
 
+def _finite(scores: Float64Vector) -> list[float | None]:
+    """Scores as JSON can carry them."""
+    return [score if math.isfinite(score) else None for score in scores.tolist()]
+
+
+def _scores(values: list[float | None]) -> Float64Vector:
+    return np.array([-math.inf if score is None else score for score in values], np.float64)
+
+
 def _from_dict(values: dict[str, Any]) -> QueryResult:
-    scores = [-math.inf if score is None else score for score in values["scores"]]
+    scores = _scores(values["scores"])
     truncated = np.zeros(len(scores), np.bool_)
     truncated[values["truncated"]] = True
     return QueryResult(
-        RankedIds(tuple(values["ids"]), np.array(scores, np.float64)),
+        RankedIds(tuple(values["ids"]), scores),
         np.array(values["relevance"], np.float32),
         truncated,
         values["query_tokens"],
         values["query_truncated"],
         values["milliseconds"],
+        _scores(values["model_scores"]) if "model_scores" in values else None,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.significance import CONFIDENCE, SAMPLES
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.tasks import LongDocuments
 
 MEASURES = ("nDCG@10", "MRR@10", "R@100")
@@ -26,6 +27,7 @@ class EvaluationOptions:
         runs: a folder for each system's run in TREC's format, and for the results of each query, with which an
             interrupted evaluation goes on.
         long_documents: of late-interaction models, as for their ``rerank``.
+        blend: whether late-interaction models blend the first stage's scores with their own, as for their ``rerank``.
         show_progress: bars with the time left on a terminal (None), always (True) or never (False).
 
     Raises:
@@ -40,6 +42,7 @@ class EvaluationOptions:
     store: Path | None = None
     runs: Path | None = None
     long_documents: LongDocuments = "truncate"
+    blend: BlendRule = "auto"
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:

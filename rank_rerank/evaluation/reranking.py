@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rank_rerank.evaluation.runs import RankedIds, Run
 from rank_rerank.evaluation.systems import QueryResult
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import ColbertReranker, Reranker
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.tasks import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.manifest import MANIFEST_FILE
@@ -61,6 +62,7 @@ class RerankingOptions:
         journal: a file that keeps the results of each query; None for none.
         depends_on: what the results depend on; see Journal.
         long_documents: of a late-interaction model, as for its ``rerank``.
+        blend: likewise.
         show_progress: a bar with the time left on a terminal (None), always (True) or never.
     """
 
@@ -68,6 +70,7 @@ class RerankingOptions:
     journal: Path | None = None
     depends_on: tuple[tuple[str, Any], ...] = ()
     long_documents: LongDocuments = "truncate"
+    blend: BlendRule = "auto"
     show_progress: bool | None = None
 
     @property
@@ -127,7 +130,7 @@ def rerank_candidates(name: str, reranker: Reranker, candidates: Candidates, opt
             if query in journal.results:
                 continue
             try:
-                journal.add(query, _rerank_query(name, reranker, candidates, query, (store, options.long_documents)))
+                journal.add(query, _rerank_query(name, reranker, candidates, query, (store, options)))
             except EmptyQueryError:
                 wordless += 1
                 journal.add(query, _as_it_is(candidates.run.rankings[query]))
@@ -161,21 +164,22 @@ def _rerank_query(
     reranker: Reranker,
     candidates: Candidates,
     query: str,
-    how: tuple[EmbeddingStore | None, LongDocuments],
+    how: tuple[EmbeddingStore | None, RerankingOptions],
 ) -> QueryResult:
-    ids, text = candidates.run.rankings[query].ids, candidates.queries[query]
-    store, long_documents = how
-    documents = store.select(ids) if store is not None else candidates.texts.read(ids)
+    ranked, text = candidates.run.rankings[query], candidates.queries[query]
+    ids = ranked.ids
+    store, options = how
+    documents = store.select(ids, ranked.scores) if store is not None else _with_scores(candidates, ranked)
     begun = time.perf_counter()
     if isinstance(reranker, ColbertReranker):
-        ranking = reranker.rerank(text, documents, long_documents=long_documents)
+        ranking = reranker.rerank(text, documents, long_documents=options.long_documents, blend=options.blend)
     else:
         ranking = reranker.rerank(text, documents)
     milliseconds = 1000 * (time.perf_counter() - begun)
     indices = [hit.index for hit in ranking]
     if len(set(indices)) != len(indices) or not all(0 <= index < len(ids) for index in indices):
         raise InvalidArgumentError(f"{name} gave other documents than it was given for query {query!a}")
-    scores = np.array([hit.score for hit in ranking], np.float64)
+    scores = np.array([hit.ranking_score for hit in ranking], np.float64)
     if np.isnan(scores).any():
         raise NonFiniteError(f"{name} gave a score of NaN for query {query!a}: the documents have no order")
     return QueryResult(
@@ -185,7 +189,14 @@ def _rerank_query(
         query_tokens=_query_tokens(ranking),
         query_truncated=ranking.query_truncated,
         milliseconds=milliseconds,
+        model_scores=np.array([hit.score for hit in ranking], np.float64) if ranking.is_blended else None,
     )
+
+
+def _with_scores(candidates: Candidates, ranked: RankedIds) -> list[Document]:
+    """The candidates of a query with what the first stage gave each."""
+    documents = candidates.texts.read(ranked.ids)
+    return [replace(document, score=score) for document, score in zip(documents, ranked.scores.tolist(), strict=True)]
 
 
 def _query_tokens(ranking: Ranking) -> int:

@@ -29,6 +29,8 @@ class QueryResult:
         query_tokens: vectors or tokens of the query; 0 where the reranker does not say.
         query_truncated: the query is longer than the model reads.
         milliseconds: from the query's text to its ranking.
+        model_scores: [num_documents] the model's own, in that order, where those of ``ranked`` are blended with the
+            first stage's; None where they are the model's.
     """
 
     ranked: RankedIds
@@ -37,6 +39,12 @@ class QueryResult:
     query_tokens: int = 0
     query_truncated: bool = False
     milliseconds: float = 0.0
+    model_scores: Float64Vector | None = None
+
+    @property
+    def own_scores(self) -> Float64Vector:
+        """[num_documents] the model's own scores."""
+        return self.ranked.scores if self.model_scores is None else self.model_scores
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from rank_rerank.devices import Precision, Runtime, import_optional
 from rank_rerank.documents import Document as Candidate
+from rank_rerank.documents.document import read_score
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.integrations.hit_fields import hit_fields
@@ -215,7 +216,7 @@ class RankRerankRanker:
         chosen = self._parameters
         return RerankRequest(
             query,
-            [Candidate(self._text(document)) for document in documents],
+            [Candidate(self._text(document), score=read_score(document.score)) for document in documents],
             top_k=chosen["top_k"] if top_k is None else check_top_k(top_k),
             spans=chosen["spans"],
             long_documents=chosen["long_documents"],

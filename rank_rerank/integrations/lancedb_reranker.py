@@ -17,6 +17,7 @@ import numpy as np
 
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
+from rank_rerank.documents.document import read_score
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.integrations.model_source import ModelSource
@@ -105,7 +106,8 @@ class RankRerankReranker(LanceReranker):
     def _rank(self, query: str, results: pa.Table) -> Ranking:
         reranker = self._source.reranker()
         if self._vector_column is None:
-            documents = [Document(text or "") for text in self._read(results, self._column)]
+            texts = self._read(results, self._column)
+            documents = [Document(text or "", score=score) for text, score in zip(texts, _scores(results), strict=True)]
             return answer(reranker, RerankRequest(query, documents, long_documents=self._long_documents))
         vectors = self._read(results, self._vector_column)
         dim = next((len(value[0]) for value in vectors if value), 0)
@@ -121,3 +123,12 @@ class RankRerankReranker(LanceReranker):
                 "column= or vector_column="
             )
         return results[column].to_pylist()
+
+
+def _scores(results: pa.Table) -> list[float | None]:
+    """What the one search that found the rows gave each: of a full-text search, or a distance with its sign changed."""
+    columns = [name for name in ("_score", "_distance") if name in results.column_names]
+    if len(columns) != 1:  # a hybrid search has both, for some rows each
+        return [None] * len(results)
+    values = [read_score(value) for value in results[columns[0]].to_pylist()]
+    return [None if value is None else -value for value in values] if columns == ["_distance"] else values

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document as Candidate
+from rank_rerank.documents.document import read_score
 from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.rankings import Ranking
 
@@ -35,7 +36,8 @@ class RankRerankCompressor(  # pyright: ignore[reportIncompatibleVariableOverrid
     """Reranks documents and keeps the best ``top_n``.
 
     Copies come back, best first, with ``relevance_score`` (from 0 to 1) in their metadata, and beside it
-    ``rerank_score`` (the raw score), ``truncated``, and where asked for ``relevant_spans`` and ``best_chunk``. The
+    ``rerank_score`` (the raw score), ``truncated``, ``blended_score`` where the documents have a ``score`` in their
+    metadata and come from best to worst by it, and where asked for ``relevant_spans`` and ``best_chunk``. The
     documents passed in are left as they are.
 
     As a runnable it takes ``{"query": …, "documents": […]}``.
@@ -106,7 +108,10 @@ def _read(given: RerankInput) -> tuple[Sequence[Document], str]:
 
 
 def _candidates(documents: Sequence[Document]) -> list[Candidate]:
-    return [Candidate(document.page_content) for document in documents]
+    # a retriever that has scores puts them into the metadata
+    return [
+        Candidate(document.page_content, score=read_score(document.metadata.get("score"))) for document in documents
+    ]
 
 
 def _copies(documents: Sequence[Document], ranking: Ranking) -> list[Document]:

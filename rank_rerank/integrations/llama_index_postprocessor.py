@@ -15,6 +15,7 @@ from typing import Any
 
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
+from rank_rerank.documents.document import read_score
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.rankings import RankedDocument, Ranking
@@ -112,7 +113,10 @@ def _query_of(query_bundle: QueryBundle | None) -> str:
 
 
 def _candidates(nodes: list[NodeWithScore]) -> list[Document]:
-    return [Document(each.node.get_content(metadata_mode=MetadataMode.EMBED)) for each in nodes]
+    return [
+        Document(each.node.get_content(metadata_mode=MetadataMode.EMBED), score=read_score(each.score))
+        for each in nodes
+    ]
 
 
 def _with_metadata(node: BaseNode, fields: dict[str, Any]) -> BaseNode:

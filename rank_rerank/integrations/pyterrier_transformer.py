@@ -14,6 +14,7 @@ from typing import Any
 
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
+from rank_rerank.documents.document import read_score
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.integrations.model_source import ModelSource
 from rank_rerank.rankings import check_top_k
@@ -27,7 +28,9 @@ import pyterrier as pt  # noqa: E402
 
 
 class RankRerankTransformer(pt.Transformer):
-    """Gives each document of a result frame the raw score of ``rerank``, and each query its ranks, from 0.
+    """Gives each document of a result frame the score that ``rerank`` orders by, and each query its ranks, from 0.
+
+    Where the frame has scores, and a query's come from best to worst, they are blended with the raw ones.
 
     A text that is a candidate of several queries is encoded once. Other columns stay. Equal scores keep the order of
     the frame; a document without words has the score minus infinity.
@@ -92,13 +95,17 @@ class RankRerankTransformer(pt.Transformer):
         for position, qid in enumerate(inp["qid"].tolist()):
             groups.setdefault(qid, []).append(position)
         queries, texts = inp["query"].tolist(), inp[self.text_field].tolist()
+        before = inp["score"].tolist() if "score" in inp.columns else [None] * len(texts)
         rankings = self._source.reranker().rerank_many(
             [queries[own[0]] for own in groups.values()],
-            [[Document(_text(texts[position])) for position in own] for own in groups.values()],
+            [
+                [Document(_text(texts[position]), score=read_score(before[position])) for position in own]
+                for own in groups.values()
+            ],
             top_k=self.top_k,
         )
         kept = sorted(
-            (own[hit.index], hit.score, rank)
+            (own[hit.index], hit.ranking_score, rank)
             for own, ranking in zip(groups.values(), rankings, strict=True)
             for rank, hit in enumerate(ranking, start=pt.model.FIRST_RANK)
         )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rank_rerank.documents import Document
+from rank_rerank.documents.document import read_score
 from rank_rerank.errors import InvalidItemError
 from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.integrations.stored_vectors import rank_vectors
@@ -52,7 +53,10 @@ def rerank_points(
     check_top_k(top_k)
     listed = list(points)
     if vector_name is None:
-        documents = [Document(_text(point, text_key, index)) for index, point in enumerate(listed)]
+        documents = [
+            Document(_text(point, text_key, index), score=read_score(getattr(point, "score", None)))
+            for index, point in enumerate(listed)
+        ]
         ranking = answer(reranker, RerankRequest(query, documents, top_k=top_k))
     else:
         matrices = [_matrix(point, vector_name, index) for index, point in enumerate(listed)]

@@ -70,6 +70,14 @@ class Blend:
 
 # "later": hits are to have what a blend needs, and whoever asked blends; for lists that are ranked in pieces
 BlendRule: TypeAlias = Blend | Literal["auto", "later"] | None
+# what a command line and a request may say in a word
+BLENDS: dict[str, BlendRule] = {
+    "auto": "auto",
+    "none": None,
+    "scores": Blend(),
+    "distances": Blend(lower_is_better=True),
+    "ranks": Blend(by_rank=True),
+}
 
 
 def check_blend(blend: object) -> None:

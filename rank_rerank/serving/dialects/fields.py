@@ -14,6 +14,7 @@ from rank_rerank.encoding.chunking import DEFAULT_OVERLAP, Chunking
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import RerankRequest
+from rank_rerank.rerankers.blending import BLENDS, BlendRule
 from rank_rerank.rerankers.tasks import LongDocuments
 
 # more documents than any list has
@@ -38,7 +39,11 @@ Documents: TypeAlias = Annotated[
                     {"type": "string"},
                     {
                         "type": "object",
-                        "properties": {"text": {"type": "string"}, "id": {"type": "string"}},
+                        "properties": {
+                            "text": {"type": "string"},
+                            "id": {"type": "string"},
+                            "score": {"type": "number", "description": "of the search that found it"},
+                        },
                         "required": ["text"],
                     },
                 ]
@@ -90,6 +95,16 @@ class Wanted(Body):
         default="truncate", description="of texts longer than the model reads: their beginning, all in chunks, or none"
     )
     instruction: str | None = Field(default=None, description="what a causal reranker judges documents by")
+    blend: Literal["auto", "none", "scores", "distances", "ranks"] = Field(
+        default="auto",
+        description="blend the documents' scores with the model's: if all have one and come from best to worst (auto), "
+        "their scores, or distances, or the order in which they come",
+    )
+
+    @property
+    def blend_rule(self) -> BlendRule:
+        """How first-stage scores are blended, as ``rerank`` takes it."""
+        return BLENDS[self.blend]
 
     @property
     def long_document_rule(self) -> LongDocuments:
@@ -154,6 +169,7 @@ class RerankBody(Wanted):
             spans=self.wanted_spans,
             long_documents=self.long_document_rule,
             instruction=self.instruction,
+            blend=self.blend_rule,
         )
 
 

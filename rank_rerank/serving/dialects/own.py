@@ -25,11 +25,12 @@ def read(values: Mapping[str, Any]) -> Question:
         if body.extended:
             results = [extended(result, hit) for result, hit in zip(results, answered.ranking, strict=True)]
         whole = object_of(results, answered, "1")
-        return {**whole, "query_truncated": answered.ranking.query_truncated}
+        ranking = answered.ranking
+        return {**whole, "query_truncated": ranking.query_truncated, "is_blended": ranking.is_blended}
 
     return question(body, reply)
 
 
 OWN = Dialect(
-    "rank-rerank", OwnBody, read, has_any("store", "ids", "spans", "long_documents", "deadline_ms", "extended")
+    "rank-rerank", OwnBody, read, has_any("store", "ids", "spans", "long_documents", "deadline_ms", "extended", "blend")
 )

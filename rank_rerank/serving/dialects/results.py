@@ -92,6 +92,8 @@ def extended(result: dict[str, Any], hit: RankedDocument) -> dict[str, Any]:
         more["unknown_words"] = hit.unknown_words
     if hit.stage is not None:
         more["stage"] = hit.stage
+    if hit.blended_score is not None:
+        more["blended_score"] = hit.blended_score if math.isfinite(hit.blended_score) else None
     return {**result, **more}
 
 
