@@ -19,8 +19,9 @@ def mean_vectors(embeddings: TokenEmbeddings) -> Float32Matrix:
 
 def unit_length(vectors: Float32Matrix) -> Float32Matrix:
     """Rows brought to unit length; zeros stay zeros."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-    return vectors / np.where(norms == 0, np.float32(1), norms)
+    norms: Float32Matrix = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    norms[norms == 0] = 1
+    return vectors / norms
 
 
 def cosines(query: AnyArray, means: Float32Matrix) -> Float32Vector:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from rank_rerank.arrays import Float64Vector
 from rank_rerank.errors import FileFormatError
 from rank_rerank.evaluation.runs import RankedIds
 from rank_rerank.evaluation.systems import QueryResult

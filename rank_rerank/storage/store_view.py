@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.arguments import as_vector
-from rank_rerank.arrays import BoolVector, Float32Matrix
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -92,7 +92,7 @@ class StoreView:
         """
         self._snapshot = open_snapshot(self._folder, self._snapshot)
 
-    def select(self, ids: Iterable[str], scores: Sequence[float] | None = None) -> StoredDocuments:
+    def select(self, ids: Iterable[str], scores: Sequence[float] | AnyArray | None = None) -> StoredDocuments:
         """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
 
         Args:
