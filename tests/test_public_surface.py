@@ -119,6 +119,7 @@ def test_public_names():
         sorted(rank_rerank.__all__)
         == rank_rerank.__all__
         == [
+            "Blend",
             "CascadeReranker",
             "CascadeStage",
             "Chunking",

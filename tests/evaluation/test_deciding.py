@@ -48,7 +48,7 @@ def test_variants_score_as_the_model_does(judged, reranker):
     """float32 to the rounding, whatever window a document came in; int8 nearly."""
     found = {each.name: each for each in score_variants(judged, reranker, [5, 12])}
     for query, result in judged["bundled"].results.items():
-        wanted = dict(zip(result.ranked.ids, result.ranked.scores.tolist(), strict=True))
+        wanted = dict(zip(result.ranked.ids, result.own_scores.tolist(), strict=True))
         ids = judged.candidates.rankings[query].ids
         np.testing.assert_allclose(
             found["--dtype float32"].scores[query], [wanted[key] for key in ids], rtol=1e-5, atol=1e-5
@@ -67,7 +67,7 @@ def test_variants_score_as_the_model_does(judged, reranker):
     assert any(result.truncated.any() for result in judged["bundled"].results.values())
 
 
-def test_a_sweep_chooses_on_one_half_and_reports_the_other(judged, few_compressions):
+def test_a_sweep_chooses_on_one_half_and_reports_the_other(judged, reranker, few_compressions):
     found = sweep(judged, "bundled", show_progress=False)
     assert (found.num_chosen_on, found.num_reported) == (3, 4)
     names = {each.name for each in found.settings}
@@ -75,7 +75,9 @@ def test_a_sweep_chooses_on_one_half_and_reports_the_other(judged, few_compressi
     assert {each.depth for each in found.settings} == {10, 12}
     plain = next(s for s in found.settings if (s.name, s.depth, s.weight) == ("--dtype float32", 12, 0.0))
     mean = (3 * plain.chosen_on + 4 * plain.reported) / 7
-    assert mean == pytest.approx(judged["bundled"].mean("nDCG@10"), abs=1e-6)
+    # a setting without a first stage is the model alone
+    alone = evaluate(judged.collection, {"bundled": reranker}, replace(QUICK, blend=None))
+    assert mean == pytest.approx(alone["bundled"].mean("nDCG@10"), abs=1e-6)
     assert found.front[0].chosen_on == max(each.chosen_on for each in found.settings)
     assert all(each.is_on_front for each in found.front)
     json.dumps(found.to_dict())

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_every_figure_is_ir_measures_own(folder, reranker, tmp_path):
 
 
 def test_rankings_are_the_rerankers_own(folder, reranker):
-    found = evaluate(folder, {"bundled": reranker}, QUICK)
+    found = evaluate(folder, {"bundled": reranker}, replace(QUICK, blend=None))
     documents = [{"id": line["_id"], "text": f"{line['title']} {line['text']}"} for line in LINES]
     wanted = [hit.id for hit in reranker.rerank(CLAIM, documents)]
     assert sorted(found["bundled"].run.rankings["claim"].ids) == sorted(wanted)
@@ -46,6 +47,25 @@ def test_rankings_are_the_rerankers_own(folder, reranker):
     assert 0 < timing.p50_ms <= timing.p95_ms
     assert timing.texts_per_s > 0
     assert found["bundled"].num_truncated == sum(hit.truncated for hit in reranker.rerank(CLAIM, documents))
+
+
+def test_the_first_stages_scores_are_blended_and_the_models_own_are_kept(folder, reranker, tmp_path):
+    options = replace(QUICK, runs=tmp_path)
+    found, alone = (evaluate(folder, {"bundled": reranker}, each) for each in (options, replace(QUICK, blend=None)))
+    stored = evaluate(folder, {"bundled": reranker}, replace(QUICK, store=tmp_path / "store"))
+    again = evaluate(folder, {"bundled": reranker}, options)
+    for query, result in found["bundled"].results.items():
+        own, other = result.own_scores, alone["bundled"].results[query]
+        assert dict(zip(result.ranked.ids, own, strict=True)) == dict(
+            zip(other.ranked.ids, other.ranked.scores, strict=True)
+        )
+        assert other.model_scores is None
+        assert list(result.ranked.scores) == sorted(result.ranked.scores, reverse=True)
+        # what an interrupted evaluation has kept
+        np.testing.assert_array_equal(again["bundled"].results[query].own_scores, own)
+        assert stored["bundled"].results[query].model_scores is not None
+    results = {key: each.ranked.ids for key, each in found["bundled"].results.items()}
+    assert results != {key: each.ranked.ids for key, each in alone["bundled"].results.items()}
 
 
 def test_comparisons_by_hand(folder):
