@@ -43,6 +43,20 @@ class JudgedCandidates:
     num_query_tokens: Int64Vector
     groups: Int64Vector | None = None
 
+    @property
+    def is_usable(self) -> BoolVector:
+        """[num_queries] whether each has an answer and another candidate, with words."""
+        num_queries = int(self.queries.max(initial=-1)) + 1
+        has_words = np.isfinite(self.evidence.maxsim)
+        counts = np.bincount(self.queries[has_words], minlength=num_queries)
+        answers = np.bincount(self.queries[has_words & self.labels], minlength=num_queries)
+        return (answers > 0) & (answers < counts)
+
+    @property
+    def num_usable(self) -> int:
+        """How many queries can be fitted on."""
+        return int(self.is_usable.sum())
+
     def select(self, kept: BoolVector) -> "JudgedCandidates":
         """Those of some queries: [num_queries]."""
         rows = kept[self.queries]
@@ -71,15 +85,11 @@ def fit_combination(
     Raises:
         InvalidArgumentError: there are fewer queries, or higher scores do not go with the label.
     """
-    num_queries = int(candidates.queries.max(initial=-1)) + 1
-    has_words = np.isfinite(candidates.evidence.maxsim)
-    counts = np.bincount(candidates.queries[has_words], minlength=num_queries)
-    answers = np.bincount(candidates.queries[has_words & candidates.labels], minlength=num_queries)
-    usable = (answers > 0) & (answers < counts)
-    if int(usable.sum()) < MIN_QUERIES:
+    usable = candidates.is_usable
+    if candidates.num_usable < MIN_QUERIES:
         raise InvalidArgumentError(
             f"a combination needs {MIN_QUERIES} queries or more that have an answer and another document among their "
-            f"candidates, these are {int(usable.sum())}"
+            f"candidates, these are {candidates.num_usable}"
         )
     told = candidates.select(usable)
     weights = _fit_weights(told, ridge) / list(SPREADS.values())
@@ -87,7 +97,7 @@ def fit_combination(
         raise InvalidArgumentError("higher scores do not go with the label: check that 1 means that a document answers")
     # so that the blended score has the scale of a mean best cosine
     weights = weights / weights[:2].sum()
-    fitted = Combination(*weights.tolist(), num_queries=int(usable.sum()))
+    fitted = Combination(*weights.tolist(), num_queries=candidates.num_usable)
     return _with_probabilities(fitted, candidates, answer_share)
 
 

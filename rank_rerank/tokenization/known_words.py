@@ -4,6 +4,7 @@ All words that a vocabulary lacks become one and the same token, so that any of 
 words alone is as similar to every other as to itself.
 """
 
+import re
 import unicodedata
 
 import numpy as np
@@ -14,6 +15,14 @@ from rank_rerank.arrays import Int32Matrix, Int64Vector
 UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 # from this share on, a text's vectors stand for words that the model does not know more than for others
 MOSTLY_UNKNOWN = 0.5
+# letters of scripts that are read in words, and are not Latin: Greek, Cyrillic, Arabic, Indic, Thai, Hangul and others
+_OTHER_LETTER = re.compile(r"[\u0370-\u1dff\u1f00-\u1fff\ua4d0-\ua6ff\ua800-\uabff\uac00-\ud7ff]")
+# so much of a text tells its script
+SCRIPT_CHARACTERS = 400
+# a vocabulary that knows a language spends a token on three to five letters, another one for nearly each
+LETTERS_PER_TOKEN = 1.6
+# a name or two in an English text are no other language
+MIN_LETTERS = 24
 # relevance of what answers a query of function words alone: nobody can tell what is asked
 FUNCTION_WORDS_LIMIT = 0.5
 # English, as the bundled model: words that stand in every text, whatever it is about
@@ -56,6 +65,25 @@ def unknown_share(
         if any(map(str.isalnum, text[start:end]))
     }
     return len(lacking) / (len(lacking) + len(known - lacking))
+
+
+def is_spelled_out(text: str, spans: Int32Matrix) -> bool:
+    """Whether a text is in a script that the vocabulary reads letter by letter, as English ones do with Greek or Hindi.
+
+    Args:
+        text: of any script.
+        spans: [num_tokens, 2] code points of its tokens.
+    """
+    head = text[:SCRIPT_CHARACTERS]
+    if head.isascii():
+        return False
+    num_letters = sum(map(str.isalpha, head))
+    num_other = len(_OTHER_LETTER.findall(head))
+    if num_other < MOSTLY_UNKNOWN * num_letters or num_other < MIN_LETTERS:
+        return False
+    num_tokens = int(((spans[:, 1] > spans[:, 0]) & (spans[:, 1] <= len(head))).sum())
+    read_to = int(spans[:, 1].max(initial=0))
+    return num_tokens * LETTERS_PER_TOKEN > sum(map(str.isalpha, head[:read_to]))
 
 
 def relevance_limit(query: str, unknown_words: float | None) -> float:

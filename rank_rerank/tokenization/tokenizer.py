@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 
@@ -12,7 +13,13 @@ import tokenizers
 from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
-from rank_rerank.tokenization.known_words import MOSTLY_UNKNOWN, UNKNOWN_TOKENS, unknown_id, unknown_share
+from rank_rerank.tokenization.known_words import (
+    MOSTLY_UNKNOWN,
+    UNKNOWN_TOKENS,
+    is_spelled_out,
+    unknown_id,
+    unknown_share,
+)
 from rank_rerank.tokenization.text_cutting import Words, encode_beginning
 from rank_rerank.tokenization.token_batch import TokenBatch, TokenizedText, pack, text_without_tokens
 from rank_rerank.tokenization.tokenizer_file import encode, open_tokenizer, read_as_text
@@ -65,6 +72,7 @@ class Tokenizer:
         """
         batch = pack([self._tokenize_query(query) for query in queries])
         self._warn_of_unknown_words(batch, "queries")
+        self._warn_of_script(queries, batch, "queries")
         for index in np.flatnonzero(batch.lengths == 0)[:1]:
             name = "the query" if names is None else names[index]
             raise EmptyQueryError(f"{name} has no words: there is nothing to rank by")
@@ -75,6 +83,7 @@ class Tokenizer:
         batch = pack([self._tokenize_document(document) for document in documents])
         self._warn_of_truncation(int(batch.truncated.sum()), len(documents))
         self._warn_of_unknown_words(batch, "documents")
+        self._warn_of_script(documents, batch, "documents")
         return batch
 
     def read_document(self, document: str) -> TokenizedText:
@@ -203,6 +212,21 @@ class Tokenizer:
                 "or emoji; it cannot tell such words apart (unknown_words on hits, query_unknown_words on rankings; "
                 "this is logged once)",
                 num_unknown,
+                batch.num_texts,
+                kind,
+            )
+
+    def _warn_of_script(self, texts: Sequence[str], batch: TokenBatch, kind: str) -> None:
+        if "script" in self._warned:
+            return
+        offsets = batch.offsets.tolist()
+        spans = (batch.character_spans[start:end] for start, end in pairwise(offsets))
+        num_spelled = sum(is_spelled_out(text, span) for text, span in zip(texts, spans, strict=True))
+        if num_spelled and self._is_first("script"):
+            logger.warning(
+                "%d of %d %s are in a script that this model reads letter by letter: it was not made for their "
+                "language. examples/models_and_devices.md names models that are (this is logged once)",
+                num_spelled,
                 batch.num_texts,
                 kind,
             )

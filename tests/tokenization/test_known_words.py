@@ -2,11 +2,12 @@
 
 import logging
 
+import numpy as np
 import pytest
 from model_folders import write_cross_encoder
 
 import rank_rerank
-from rank_rerank.tokenization.known_words import relevance_limit
+from rank_rerank.tokenization.known_words import is_spelled_out, relevance_limit
 
 THAI = "เมืองหลวงของฝรั่งเศส"
 OTHER_THAI = "กล้วยมีสีเหลือง"
@@ -81,3 +82,38 @@ def test_cross_encoders_tell_it_likewise(tmp_path):
 )
 def test_limits(query, share, limit):
     assert relevance_limit(query, share) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "is_spelled"),
+    [
+        ("Москва является столицей России и крупнейшим городом страны.", True),
+        ("Η Αθήνα είναι η πρωτεύουσα της Ελλάδας και η μεγαλύτερη πόλη", True),
+        ("القاهرة هي عاصمة جمهورية مصر العربية وأكبر مدنها", True),
+        ("दिल्ली भारत की राजधानी है और एक बड़ा शहर है", True),
+        ("서울은 대한민국의 수도이자 최대 도시이다. 한강이 시내를 가로질러 흐르며 인구는 약 천만 명이다", True),
+        ("Der Schneider näht übermäßig schöne Kleider für Königinnen", False),
+        ("The rays are called α, β, γ and δ after the letters of the Greek alphabet", False),
+        ("Привет, мир!", False),  # too short to tell
+        (
+            "Paris is the capital of France. " * 20 + "Москва является столицей России и крупнейшим городом страны.",
+            False,
+        ),
+    ],
+)
+def test_a_script_that_is_read_letter_by_letter_is_reported_once(encoder, text, is_spelled, caplog):
+    tokenizer_of, arguments = encoder.tokenizer.__reduce__()
+    tokenizer = tokenizer_of(*arguments)
+    for _ in range(2):
+        tokenizer.tokenize_documents([text, "an English text"])
+    found = [message for message in caplog.messages if "letter by letter" in message]
+    assert len(found) == int(is_spelled)
+    assert all(message.startswith("1 of 2 documents") for message in found)
+
+
+def test_a_vocabulary_that_knows_the_words_is_left_alone():
+    text = "Москва является столицей России"
+    words = np.array([[0, 6], [7, 15], [16, 24], [25, 31]], np.int32)
+    letters = np.array([[index, index + 1] for index in range(len(text))], np.int32)
+    assert not is_spelled_out(text, words)
+    assert is_spelled_out(text, letters)
