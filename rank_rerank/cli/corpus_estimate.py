@@ -75,7 +75,9 @@ def estimate(
     if compression.pooling is not None:
         num_vectors /= compression.pooling.factor
     text = sum(len(document.text.encode()) for document in first) / max(len(first), 1) if keep_texts else 0
-    size = num_vectors * compression.bytes_per_token(encoder.dim) + text + OTHER_BYTES
+    # the mean vector is of half precision
+    mean = 2 * compression.stored_dim(encoder.dim)
+    size = num_vectors * compression.bytes_per_token(encoder.dim) + mean + text + OTHER_BYTES
     return Estimate(size, num_documents, shutil.disk_usage(_existing(store)).free)
 
 

@@ -88,12 +88,12 @@ def test_limits(query, share, limit):
     ("text", "is_spelled"),
     [
         ("Москва является столицей России и крупнейшим городом страны.", True),
-        ("Η Αθήνα είναι η πρωτεύουσα της Ελλάδας και η μεγαλύτερη πόλη", True),
+        ("Η Αθήνα είναι η πρωτεύουσα της Ελλάδας και η μεγαλύτερη πόλη", True),  # noqa: RUF001 - Greek
         ("القاهرة هي عاصمة جمهورية مصر العربية وأكبر مدنها", True),
         ("दिल्ली भारत की राजधानी है और एक बड़ा शहर है", True),
         ("서울은 대한민국의 수도이자 최대 도시이다. 한강이 시내를 가로질러 흐르며 인구는 약 천만 명이다", True),
         ("Der Schneider näht übermäßig schöne Kleider für Königinnen", False),
-        ("The rays are called α, β, γ and δ after the letters of the Greek alphabet", False),
+        ("The rays are called α, β, γ and δ after the letters of the Greek alphabet", False),  # noqa: RUF001 - Greek
         ("Привет, мир!", False),  # too short to tell
         (
             "Paris is the capital of France. " * 20 + "Москва является столицей России и крупнейшим городом страны.",
