@@ -58,7 +58,15 @@ class LateInteraction:
         # where signs chose the candidates to score again, a blend chooses among them
         sums = score_stored(task.vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
         measured = (
-            Measured(*measure_stored(task.vectors, stored.vectors, sums, num_threads=self.num_threads))
+            Measured(
+                *measure_stored(
+                    task.vectors,
+                    stored.vectors,
+                    sums,
+                    with_windows=task.wants_windows(self.options.blend),
+                    num_threads=self.num_threads,
+                )
+            )
             if wants
             else None
         )
@@ -122,7 +130,8 @@ class _Scoring:
         sums: Float32Vector = maxsim(query, chosen_texts, num_threads=num_threads, trusted=True)[back]
         self._sums[here] = sums
         if self._measured is not None:
-            self._measured.best_windows[here] = best_windows(query, chosen_texts, num_threads)[back]
+            if self._task.wants_windows(self._model.options.blend):
+                self._measured.best_windows[here] = best_windows(query, chosen_texts, num_threads)[back]
             self._measured.cosines[here] = cosines(query, mean_vectors(chosen_texts))[back]
         chosen = self._best.among(sums)
         documents: Sequence[Document] = self._task.documents

@@ -268,7 +268,9 @@ def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -
         found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
         windows, means = None, None
         if task.wants_measured(model.options.blend):
-            windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
+            windows = np.full(len(window), -np.inf, np.float32)
+            if task.wants_windows(model.options.blend):
+                windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
             means = mean_vectors(window)
         cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
         return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window, windows, means)
@@ -291,7 +293,13 @@ def _score_stored(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector,
     scored = _Scored(numbers, scores, joined, documents.truncated(), 0)
     if not chunks.task.wants_measured(model.options.blend):
         return scored
-    windows, _ = measure_stored(query, documents, scores, num_threads=model.num_threads)
+    windows, _ = measure_stored(
+        query,
+        documents,
+        scores,
+        with_windows=chunks.task.wants_windows(model.options.blend),
+        num_threads=model.num_threads,
+    )
     return replace(scored, best_windows=windows, means=read_mean_vectors(documents))
 
 
