@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
-from rank_rerank.encoding.mean_vectors import cosines, mean_vectors
+from rank_rerank.encoding.mean_vectors import cosines
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.rankings import Ranking
@@ -132,7 +132,7 @@ class _Scoring:
         if self._measured is not None:
             if self._task.wants_windows(self._model.options.blend):
                 self._measured.best_windows[here] = best_windows(query, chosen_texts, num_threads)[back]
-            self._measured.cosines[here] = cosines(query, mean_vectors(chosen_texts))[back]
+            self._measured.cosines[here] = cosines(query, chosen_texts.mean_vectors())[back]
         chosen = self._best.among(sums)
         documents: Sequence[Document] = self._task.documents
         keys = [(index, 0, len(documents[index].text)) for index in here[chosen].tolist()]
