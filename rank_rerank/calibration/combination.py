@@ -126,7 +126,7 @@ def relevance_in_order(relevance: Float32Vector, blended: Float32Vector) -> Floa
         blended: [num_documents]; equal ones get equal probabilities, the highest of theirs.
     """
     falling = -np.sort(-blended)
-    # equal scores stand together: each takes the place of the first of them
+    # equal scores stand together: each counts as the first of them
     first = np.searchsorted(-falling, -falling, side="left")
     ranked = np.empty(len(blended), np.float32)
     ranked[np.argsort(-blended, kind="stable")] = np.sort(relevance)[::-1][first]
