@@ -1,13 +1,16 @@
-"""Fit the weights that blend the first stage's scores with the bundled model's, on training collections only.
+"""Weights that blend the first stage's scores with the bundled model's, judged and fitted on training collections only.
 
 usage: python benchmarks/fit_combination.py FOLDER [--write rank_rerank/bundled/calibration.json]
 
 FOLDER holds what collect_features.py found. For each set of features and each ridge the weights are fitted on all
 collections but one and judged on that one, in turn. Of the ridges the largest is taken whose mean nDCG@10 is within one
-standard error (of the paired difference) of the best: it holds the weights to each other where the data say little.
-The probability is fitted with the weights, and holds for pairs of which a third are answers, as those that the plain
-relevance was fitted on. Its expected calibration error is measured on such pairs of the collection left out. The last
-table tells which lengths of a document to read.
+standard error of the best (Breiman et al., 1984, section 3.4.3; the error is that of the best one's gain over MaxSim):
+it holds the weights to each other where the data say little.
+
+--write ships the fixed weights. Fitted weights are better on these collections, where each query has one passage that
+was found for it; on collections that people have judged they are not (bench_blending.py). Expected calibration errors
+are of pairs of which a third are answers, as of those that the plain relevance was fitted on. The last table tells
+which lengths of a document to read.
 """
 
 import argparse
@@ -17,12 +20,18 @@ from pathlib import Path
 
 import numpy as np
 
+from rank_rerank import load
 from rank_rerank.calibration.calibration import Calibration
-from rank_rerank.calibration.combination import FIXED, Combination, Evidence, standardized
-from rank_rerank.calibration.combination_fitting import JudgedCandidates, fit_combination
+from rank_rerank.calibration.combination import FIXED, Evidence, relevance_in_order, standardized
+from rank_rerank.calibration.combination_fitting import (
+    JudgedCandidates,
+    blend_each,
+    fit_combination,
+    split_queries,
+)
 from rank_rerank.calibration.fitting import expected_calibration_error
 
-RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
+RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 NOTHING = ()
 LEAVE_OUT = {
     "all four": NOTHING,
@@ -64,6 +73,14 @@ class Collected:
         lengths = columns["query_tokens"].astype(np.int64)
         judged = JudgedCandidates(evidence, numbers.astype(np.int64), columns["grade"] > 0, lengths, groups)
         return cls(columns, judged, names, starts, counts)
+
+    def select(self, kept: np.ndarray, values: np.ndarray) -> "tuple[Collected, np.ndarray]":
+        """Some queries, and some values of theirs: [num_queries] each."""
+        rows = kept[self.judged.queries]
+        counts = self.counts[kept]
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        chosen = Collected(columns, self.judged.select(kept), self.names, np.cumsum(counts) - counts, counts)
+        return chosen, values[kept]
 
     @property
     def groups(self) -> np.ndarray:
@@ -108,27 +125,24 @@ def main() -> None:
     show(found, "BM25", found.ndcg(-found.columns["rank"].astype(np.float64)), plain)
     show(found, "MaxSim", plain, plain)
     show(found, "best window of 96", found.ndcg(evidence.best_window), plain)
-    show(found, "fixed weights", found.ndcg(each_query(found, FIXED)), plain)
+    show(found, "fixed weights", found.ndcg(blend_each(FIXED, found.judged)), plain)
     results = {ridge: left_out(found, ridge) for ridge in RIDGES}
     for ridge, (values, error) in results.items():
         show(found, f"fitted, ridge {ridge}, left out", values, plain, f"calibration error {error:.4f}")
     best = max(results, key=lambda ridge: found.means(results[ridge][0]).mean())
-    chosen = max(ridge for ridge in RIDGES if is_close(found, results[ridge][0], results[best][0]))
+    _, error = found.difference(results[best][0], plain)
+    least = found.means(results[best][0]).mean() - error
+    chosen = max(ridge for ridge in RIDGES if found.means(results[ridge][0]).mean() >= least)
     print(f"best ridge {best}, chosen {chosen}")
     for name, without in LEAVE_OUT.items():
         show(found, f"{name}, ridge {chosen}", left_out(found, chosen, without)[0], plain)
-    fitted = fit_combination(found.judged, chosen, ANSWER_SHARE)
-    print(fitted)
+    print("fitted:", fit_combination(found.judged, chosen, ANSWER_SHARE))
+    for label, error in fixed_errors(found).items():
+        print(f"calibration error of the relevance that ships, {label}: {error:.4f}")
     read_lengths(found, plain)
     if options.write:
         calibration = Calibration.read(options.write)
-        replace(calibration, combination=rounded(fitted)).save(options.write)
-
-
-def rounded(fitted: Combination) -> Combination:
-    """With five digits, which is more than the data tell."""
-    numbers = {name: value for name, value in vars(fitted).items() if isinstance(value, float)}
-    return replace(fitted, **{name: round(value, 5) for name, value in numbers.items()})
+        replace(calibration, combination=FIXED).save(options.write)
 
 
 def left_out(found: Collected, ridge: float, without: tuple[str, ...] = NOTHING) -> tuple[np.ndarray, float]:
@@ -143,11 +157,26 @@ def left_out(found: Collected, ridge: float, without: tuple[str, ...] = NOTHING)
         rows = np.flatnonzero(own[judged.queries])
         for length in np.unique(judged.num_query_tokens[rows]).tolist():
             here = rows[judged.num_query_tokens[rows] == length]
-            probabilities = fitted.relevance(blended[here], int(length))
-            assert probabilities is not None  # noqa: S101
-            relevance[here] = probabilities
+            found_here = fitted.relevance(blended[here].astype(np.float32), int(length))
+            assert found_here is not None  # noqa: S101
+            relevance[here] = found_here
     chosen = a_third_answers(judged.labels)
     return values, expected_calibration_error(relevance[chosen], judged.labels[chosen])
+
+
+def fixed_errors(found: Collected) -> dict[str, float]:
+    """The expected calibration error of the bundled model's relevance, by MaxSim and in the order of fixed weights."""
+    calibration = load().calibration
+    assert calibration is not None  # noqa: S101
+    judged = found.judged
+    plain, ordered = np.zeros((2, len(judged.labels)), np.float32)
+    for start, part in zip(found.starts.tolist(), split_queries(judged), strict=True):
+        length, rows = int(judged.num_query_tokens[start]), slice(start, start + len(part.maxsim))
+        plain[rows] = calibration.relevance(part.maxsim * length, length)
+        ordered[rows] = relevance_in_order(plain[rows], FIXED.blend(part))
+    chosen = a_third_answers(judged.labels)
+    values = {"MaxSim alone": plain, "blended": ordered}
+    return {label: expected_calibration_error(each[chosen], judged.labels[chosen]) for label, each in values.items()}
 
 
 def a_third_answers(labels: np.ndarray) -> np.ndarray:
@@ -162,28 +191,16 @@ def drop(evidence: Evidence, names: tuple[str, ...]) -> Evidence:
     return replace(evidence, **{name: np.zeros(len(evidence.maxsim)) for name in names})
 
 
-def each_query(found: Collected, combination: Combination) -> np.ndarray:
-    """The blended scores of weights that are relative to a query's candidates."""
-    parts: list[np.ndarray] = []
-    evidence = found.judged.evidence
-    for start, count in zip(found.starts.tolist(), found.counts.tolist(), strict=True):
-        rows = slice(start, start + count)
-        parts.append(combination.blend(Evidence(*(column[rows] for column in vars(evidence).values()))))
-    return np.concatenate(parts)
-
-
-def is_close(found: Collected, one: np.ndarray, best: np.ndarray) -> bool:
-    """Whether one is within a standard error of the best."""
-    difference, error = found.difference(one, best)
-    return difference >= -error
-
-
 def read_lengths(found: Collected, plain: np.ndarray) -> None:
     """What is read of a document, and how many tokens that takes, where it was collected."""
     columns, whole = found.columns, found.judged.evidence.maxsim
     names = [f"{kind}_{length}" for length in (128, 256) for kind in ("first", "chunk", "chunks", "all")]
-    if not all(name in columns and (columns[name] != -32768).all() for name in names):
-        print("beginnings and chunks were not collected for all")
+    if names[0] not in columns:
+        return
+    lacking = np.logical_or.reduceat(columns[names[-1]] == -32768, found.starts)
+    if lacking.any():
+        print(f"what was read of the {int((~lacking).sum())} queries whose beginnings and chunks were collected:")
+        read_lengths(*found.select(~lacking, plain))
         return
     tokens = columns["tokens"].astype(np.float64)
     is_long: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -6,7 +6,8 @@ m is the mean best cosine of the query's n tokens over the whole document (MaxSi
 best window of 96 tokens, c the cosine of the mean vectors, and f the score of the first stage. Scores of searches have
 no common scale, so f is brought to mean 0 and deviation 1 over the query's candidates. No weight is below 0, so a
 document that is better in one of them and equal in the others is never lower. m, p and c are a document's own; f, and
-with it b, depends on the other candidates.
+with it b, depends on the other candidates. A relative combination brings all four to mean 0 and deviation 1, so that b
+tells nothing of whether any candidate answers, and no probability comes of it.
 """
 
 import math
@@ -75,17 +76,20 @@ class Combination:
             raise InvalidArgumentError("one weight of a combination must be above 0")
         for name in ("length_slope", "intercept"):
             check_number(getattr(self, name), name)
-        if self.slope is not None and check_number(self.slope, "slope", 0) == 0:
-            raise InvalidArgumentError("a combination needs a slope above 0, which keeps the order")
+        if self.slope is not None and (check_number(self.slope, "slope", 0) == 0 or self.is_relative):
+            raise InvalidArgumentError(
+                "a combination's slope must be above 0, and is for weights that are not relative"
+            )
 
     def blend(self, evidence: Evidence) -> Float32Vector:
         """The blended scores, [num_documents]; minus infinity for documents without words."""
         with_words = np.isfinite(evidence.maxsim)
-        blended = np.full(len(with_words), -np.inf)
-        parts = (getattr(evidence, name)[with_words] for name in WEIGHTS)
-        scaled = [standardized(part) for part in parts] if self.is_relative else list(parts)
-        weights = (getattr(self, name) for name in WEIGHTS)
-        blended[with_words] = sum(weight * part for weight, part in zip(weights, scaled, strict=True))
+        blended, total = np.full(len(with_words), -np.inf), np.zeros(int(with_words.sum()))
+        # what weighs nothing may not have been measured
+        for name in (name for name in WEIGHTS if getattr(self, name) > 0):
+            part = getattr(evidence, name)[with_words]
+            total = total + getattr(self, name) * (standardized(part) if self.is_relative else part)
+        blended[with_words] = total
         return blended.astype(np.float32)
 
     def relevance(self, blended: Float32Vector, num_query_tokens: int) -> Float32Vector | None:
@@ -98,8 +102,8 @@ class Combination:
 
 
 WEIGHTS = tuple(field.name for field in fields(Evidence))
-# measured as good as any without fitting, for sums of standardized scores (benchmarks/fit_combination.py)
-FIXED = Combination(maxsim=1, best_window=0, cosine=1, first_stage=0.5, is_relative=True)
+# for sums of standardized scores; on judged collections as good as any that were fitted (benchmarks/bench_blending.py)
+FIXED = Combination(maxsim=1.0, best_window=0.0, cosine=1.0, first_stage=0.5, is_relative=True)
 
 
 def standardized(values: Float64Vector) -> Float64Vector:
@@ -110,3 +114,20 @@ def standardized(values: Float64Vector) -> Float64Vector:
     scaled = values / 4 - values.mean(dtype=np.longdouble).astype(np.float64) / 4
     scaled = scaled / np.abs(scaled).max()
     return np.clip(scaled / scaled.std(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
+
+
+def relevance_in_order(relevance: Float32Vector, blended: Float32Vector) -> Float32Vector:
+    """The model's own probabilities in the order of blended scores: the highest for the best, and so on down.
+
+    So relevance never rises from one hit to the next, and the best candidate is no surer than the model is of any.
+
+    Args:
+        relevance: [num_documents] by the model's score alone.
+        blended: [num_documents]; equal ones get equal probabilities, the highest of theirs.
+    """
+    falling = -np.sort(-blended)
+    # equal scores stand together: each counts as the first of them
+    first = np.searchsorted(-falling, -falling, side="left")
+    ranked = np.empty(len(blended), np.float32)
+    ranked[np.argsort(-blended, kind="stable")] = np.sort(relevance)[::-1][first]
+    return ranked

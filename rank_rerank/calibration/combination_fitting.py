@@ -6,7 +6,7 @@ weights, which do not fall below 0, holds them to each other where the data say 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,8 @@ from rank_rerank.errors import InvalidArgumentError
 
 # what the four differ by among the candidates of a query, at the median: so that one ridge fits all
 SPREADS = {"maxsim": 0.085, "best_window": 0.085, "cosine": 0.12, "first_stage": 1.0}
-# of the ridges tried the largest whose loss of nDCG@10 is within one standard error (benchmarks/fit_combination.py)
-RIDGE = 0.3
+# of the ridges tried the best on nine collections, each left out in turn (benchmarks/fit_combination.py)
+RIDGE = 0.1
 MIN_QUERIES = 16
 MAX_STEPS = 200
 TOLERANCE = 1e-9
@@ -113,6 +113,18 @@ def _with_probabilities(fitted: Combination, candidates: JudgedCandidates, answe
     return replace(fitted, slope=found.slope, length_slope=found.length_slope, intercept=found.intercept + moved)
 
 
+def blend_each(combination: Combination, candidates: JudgedCandidates) -> Float64Vector:
+    """The blended scores, each among the candidates of its query: [num_candidates]."""
+    return np.concatenate([combination.blend(each).astype(np.float64) for each in split_queries(candidates)])
+
+
+def split_queries(candidates: JudgedCandidates) -> Iterator[Evidence]:
+    """What is known of each query's candidates."""
+    starts = np.flatnonzero(np.diff(candidates.queries)) + 1
+    columns = [np.split(getattr(candidates.evidence, name), starts) for name in WEIGHTS]
+    return (Evidence(*parts) for parts in zip(*columns, strict=True))
+
+
 def _logit(share: float) -> float:
     return math.log(share / (1 - share))
 
@@ -170,8 +182,3 @@ class _Loss:
         curvature = second - (means * self._query_weights[:, None]).T @ means
         ridge = self._ridge * np.eye(len(weights))
         return float(loss + self._ridge / 2 * weights @ weights), gradient + ridge @ weights, curvature + ridge
-
-
-def group_numbers(groups: Sequence[str]) -> Int64Vector:
-    """Names of groups as numbers from 0: [num_queries]."""
-    return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
-from rank_rerank.encoding.mean_vectors import mean_vectors
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
@@ -117,7 +116,7 @@ class Compression:
             coarse.scales,
             None if fine is None else fine.vectors,
             None if fine is None else fine.scales,
-            mean_vectors(TokenEmbeddings(whole, embeddings.offsets)).astype(np.float16),
+            TokenEmbeddings(whole, embeddings.offsets).mean_vectors().astype(np.float16),
         )
 
     def project(self, vectors: Float32Matrix) -> Float32Matrix:

@@ -11,6 +11,7 @@ import numpy as np
 from rank_rerank.arrays import (
     AnyArray,
     BoolVector,
+    Float32Matrix,
     Float32Vector,
     Int32Matrix,
     Int64Vector,
@@ -107,6 +108,19 @@ class TokenEmbeddings:
     def __iter__(self) -> Iterator[AnyArray]:
         return (self.vectors[start:end] for start, end in pairwise(self.offsets.tolist()))
 
+    def mean_vectors(self) -> Float32Matrix:
+        """The mean token vector of each text, brought to unit length; zeros without tokens: [num_texts, dim].
+
+        One vector a text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
+        """
+        means = np.zeros((self.num_texts, self.dim), np.float32)
+        with_tokens = np.flatnonzero(np.diff(self.offsets) > 0)
+        if len(with_tokens):
+            vectors = np.asarray(self.vectors, np.float32)
+            # offsets of texts without tokens are left out, so each sum ends where the next text begins
+            means[with_tokens] = np.add.reduceat(vectors, self.offsets[with_tokens], axis=0)
+        return unit_length(means)
+
     def select(self, indices: Int64Vector) -> "TokenEmbeddings":
         """Copy some texts, in the order given.
 
@@ -145,6 +159,13 @@ class TokenEmbeddings:
         lengths = [len(matrix) for matrix in listed]
         vectors = np.concatenate(listed) if listed else np.empty((0, 0), np.float32)
         return cls(np.ascontiguousarray(vectors), offsets_of_lengths(lengths))
+
+
+def unit_length(vectors: Float32Matrix) -> Float32Matrix:
+    """Rows brought to unit length; zeros stay zeros."""
+    norms: Float32Matrix = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    norms[norms == 0] = 1
+    return vectors / norms
 
 
 def offsets_of_lengths(lengths: Sequence[int] | Int64Vector) -> Int64Vector:

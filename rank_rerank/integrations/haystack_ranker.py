@@ -19,6 +19,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any, Literal
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.devices import Precision, Runtime, import_optional
 from rank_rerank.documents import Document as Candidate
 from rank_rerank.documents.document import read_score
@@ -28,6 +29,7 @@ from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.integrations.model_source import ModelSource
 from rank_rerank.rankings import RankedDocument, Ranking, check_top_k
 from rank_rerank.rerankers import Reranker, RerankRequest, aanswer, answer
+from rank_rerank.rerankers.blending import BLENDS
 
 import_optional("haystack", "haystack", "the Haystack adapter")
 
@@ -69,6 +71,7 @@ class RankRerankRanker:
         cache_dir: str | None = None,
         local_files_only: bool = False,
         reranker: Reranker | None = None,
+        blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto",
     ) -> None:
         """Check the options; the model is loaded by warm_up, or at the first run.
 
@@ -92,6 +95,8 @@ class RankRerankRanker:
             cache_dir: as of load().
             local_files_only: as of load().
             reranker: made before, in place of a model; such a component cannot be written down.
+            blend: the search's scores with the model's: if all documents have one and come from best to worst ("auto"),
+                their scores, or distances, or the order in which they come.
 
         Raises:
             InvalidArgumentError: an option is out of its range; it is a ValueError.
@@ -115,6 +120,7 @@ class RankRerankRanker:
             "revision": revision,
             "cache_dir": cache_dir,
             "local_files_only": local_files_only,
+            "blend": blend,
         }
         self._ready = reranker
         self._source: ModelSource | None = None
@@ -221,6 +227,7 @@ class RankRerankRanker:
             spans=chosen["spans"],
             long_documents=chosen["long_documents"],
             instruction=chosen["instruction"],
+            blend=BLENDS[check_choice(chosen["blend"], "blend", BLENDS)],
         )
 
     def _text(self, document: Document) -> str:

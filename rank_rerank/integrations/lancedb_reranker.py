@@ -25,6 +25,7 @@ from rank_rerank.integrations.stored_vectors import rank_vectors
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import Reranker, RerankRequest, answer
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.tasks import LongDocuments
 
 import_optional("lancedb", "lancedb", "the LanceDB adapter")
@@ -52,6 +53,7 @@ class RankRerankReranker(LanceReranker):
         return_score: Literal["relevance", "all"] = "relevance",
         long_documents: LongDocuments = "truncate",
         reranker: Reranker | None = None,
+        blend: BlendRule = "auto",
     ) -> None:
         """Say what is read; the model is loaded at the first search.
 
@@ -62,16 +64,19 @@ class RankRerankReranker(LanceReranker):
             return_score: "relevance", or "all" to keep the searches' scores too.
             long_documents: as of rerank().
             reranker: made before, in place of a model.
+            blend: whether the scores or distances of a search are blended with the model's, as for rerank(); those of a
+                hybrid search, which has two kinds, are not.
 
         Raises:
-            InvalidArgumentError: long_documents is unknown.
+            InvalidArgumentError: long_documents or blend is unknown.
         """
         super().__init__(return_score)
         options = model if isinstance(model, LoadOptions) else LoadOptions.of(model)
         self._source = ModelSource(options, reranker)
         self._column, self._vector_column = column, vector_column
         self._long_documents: LongDocuments = long_documents
-        RerankRequest("", [], long_documents=long_documents)
+        self._blend: BlendRule = blend
+        RerankRequest("", [], long_documents=long_documents, blend=blend)
 
     def __str__(self) -> str:
         return f"RankRerankReranker(column={self._vector_column or self._column})"
@@ -108,13 +113,15 @@ class RankRerankReranker(LanceReranker):
         if self._vector_column is None:
             texts = self._read(results, self._column)
             documents = [Document(text or "", score=score) for text, score in zip(texts, _scores(results), strict=True)]
-            return answer(reranker, RerankRequest(query, documents, long_documents=self._long_documents))
+            return answer(
+                reranker, RerankRequest(query, documents, long_documents=self._long_documents, blend=self._blend)
+            )
         vectors = self._read(results, self._vector_column)
         dim = next((len(value[0]) for value in vectors if value), 0)
         matrices = [np.array(value or (), np.float32).reshape(-1, dim) for value in vectors]
         if dim == 0:
             raise InvalidArgumentError(f"the column {self._vector_column} holds no vectors. Name a multivector column")
-        return rank_vectors(reranker, query, matrices)
+        return rank_vectors(reranker, query, matrices, scores=_scores(results), blend=self._blend)
 
     def _read(self, results: pa.Table, column: str) -> list[Any]:
         if column not in results.column_names:

@@ -19,6 +19,7 @@ from rank_rerank.integrations.model_source import ModelSource
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import RerankRequest, aanswer, answer
 from rank_rerank.rerankers.argument_hints import ELSEWHERE
+from rank_rerank.rerankers.blending import BLENDS
 
 HINTS = {**ELSEWHERE, "top_k": "the number of documents is top_n, as in the framework's other rerankers"}
 
@@ -33,6 +34,11 @@ class RerankFields(BaseModel):
     spans: bool | int = Field(default=False, description="Find the passages that answer, in all hits or so many.")
     long_documents: Literal["truncate", "chunk", "error"] = Field(
         default="truncate", description="What to do with documents longer than the model reads."
+    )
+    blend: Literal["auto", "none", "scores", "distances", "ranks"] = Field(
+        default="auto",
+        description="Blend the search's scores with the model's: if all documents have one and come from best to worst "
+        "(auto), their scores, or distances, or the order in which they come.",
     )
     instruction: str | None = Field(default=None, description="What a causal reranker judges documents by.")
     device: str | list[str] = Field(default="auto", description="As of rank_rerank.load().")
@@ -97,4 +103,5 @@ class RerankFields(BaseModel):
             spans=self.spans,
             long_documents=self.long_documents,
             instruction=self.instruction,
+            blend=BLENDS[self.blend],
         )

@@ -18,6 +18,7 @@ from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.integrations.stored_vectors import rank_vectors
 from rank_rerank.rankings import check_top_k
 from rank_rerank.rerankers import Reranker, RerankRequest, answer
+from rank_rerank.rerankers.blending import BlendRule
 
 Point = TypeVar("Point")
 
@@ -30,6 +31,7 @@ def rerank_points(
     text_key: str = "text",
     vector_name: str | None = None,
     top_k: int | None = None,
+    blend: BlendRule = "auto",
 ) -> list[Point]:
     """Rerank the points that a Qdrant search has found; they are left as they are.
 
@@ -41,10 +43,11 @@ def rerank_points(
         vector_name: of a multivector that the search was asked to return, "" for the unnamed one; its vectors are
             scored, and no text is read.
         top_k: how many to return; None for all.
+        blend: whether the search's scores are blended with the reranker's, as for ``rerank``.
 
     Returns:
         Copies, best first: ``score`` is the raw score, where a point has one, and the payload has ``relevance_score``,
-        ``rerank_score`` and ``truncated`` beside what it had.
+        ``rerank_score`` and ``truncated`` beside what it had, and ``blended_score`` where scores were blended.
 
     Raises:
         InvalidItemError: a point has no text, or no such multivector; the message has its index.
@@ -52,15 +55,13 @@ def rerank_points(
     """
     check_top_k(top_k)
     listed = list(points)
+    scores = [read_score(getattr(point, "score", None)) for point in listed]
     if vector_name is None:
-        documents = [
-            Document(_text(point, text_key, index), score=read_score(getattr(point, "score", None)))
-            for index, point in enumerate(listed)
-        ]
-        ranking = answer(reranker, RerankRequest(query, documents, top_k=top_k))
+        documents = [Document(_text(point, text_key, index), score=scores[index]) for index, point in enumerate(listed)]
+        ranking = answer(reranker, RerankRequest(query, documents, top_k=top_k, blend=blend))
     else:
         matrices = [_matrix(point, vector_name, index) for index, point in enumerate(listed)]
-        ranking = rank_vectors(reranker, query, matrices, top_k)
+        ranking = rank_vectors(reranker, query, matrices, top_k, scores=scores, blend=blend)
     return [_copy(listed[hit.index], hit.score, hit_fields(hit)) for hit in ranking]
 
 

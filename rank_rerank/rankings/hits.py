@@ -84,9 +84,9 @@ class RankedDocument:
         unknown_words: the share of the document's words that the model's vocabulary lacks, from 0 to 1; None where that
             is not known, as of documents from a store.
         stage: which stage of a cascade gave the score, from 0; None outside a cascade.
-        best_window: the mean best cosine of the query's tokens over the best window of 96 tokens, where it was blended
-            with the score; None otherwise.
-        cosine: of the mean vectors of query and document, from −1 to 1; likewise.
+        best_window: the mean best cosine of the query's tokens over the best window of 96 tokens, where it had a weight
+            in a blend; None or minus infinity otherwise.
+        cosine: of the mean vectors of query and document, from −1 to 1, where it was blended; None otherwise.
         blended_score: what orders the ranking where the score was blended with that of the first stage. It depends on
             the other candidates, which the score does not; minus infinity for a document without words; None where
             nothing was blended.

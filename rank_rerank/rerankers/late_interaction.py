@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
-from rank_rerank.encoding.mean_vectors import cosines, mean_vectors
+from rank_rerank.encoding.mean_vectors import cosines
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.rankings import Ranking
@@ -79,7 +79,15 @@ class LateInteraction:
         # where signs chose the candidates to score again, a blend chooses among them
         sums = score_stored(task.vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
         measured = (
-            Measured(*measure_stored(task.vectors, stored.vectors, sums, num_threads=self.num_threads))
+            Measured(
+                *measure_stored(
+                    task.vectors,
+                    stored.vectors,
+                    sums,
+                    with_windows=task.wants_windows(self.options.blend),
+                    num_threads=self.num_threads,
+                )
+            )
             if wants
             else None
         )
@@ -174,8 +182,9 @@ class _Scoring:
         wanted, back = np.unique(rows, return_inverse=True)
         texts = window if len(wanted) == len(window) else window.select(wanted)
         if self._measured is not None:
-            self._measured.best_windows[here] = best_windows(query, texts, num_threads)[back]
-            self._measured.cosines[here] = cosines(query, mean_vectors(texts))[back]
+            if self._task.wants_windows(self._model.options.blend):
+                self._measured.best_windows[here] = best_windows(query, texts, num_threads)[back]
+            self._measured.cosines[here] = cosines(query, texts.mean_vectors())[back]
         # the encoder has refused NaN already
         return maxsim(query, texts, num_threads=num_threads, trusted=True)[back]
 

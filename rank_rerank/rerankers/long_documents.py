@@ -13,8 +13,8 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking, each_chunk
-from rank_rerank.encoding.mean_vectors import cosines, mean_vectors, unit_length
-from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.mean_vectors import cosines
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings, unit_length
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
@@ -292,8 +292,10 @@ def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -
         found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
         windows, means = None, None
         if task.wants_measured(model.options.blend):
-            windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
-            means = mean_vectors(window)
+            windows = np.full(len(window), -np.inf, np.float32)
+            if task.wants_windows(model.options.blend):
+                windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
+            means = window.mean_vectors()
         cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
         return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window, windows, means)
     cached = store.encode_texts(texts, model.encoder)
@@ -315,7 +317,13 @@ def _score_stored(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector,
     scored = _Scored(numbers, scores, joined, documents.truncated(), 0)
     if not chunks.task.wants_measured(model.options.blend):
         return scored
-    windows, _ = measure_stored(query, documents, scores, num_threads=model.num_threads)
+    windows, _ = measure_stored(
+        query,
+        documents,
+        scores,
+        with_windows=chunks.task.wants_windows(model.options.blend),
+        num_threads=model.num_threads,
+    )
     return replace(scored, best_windows=windows, means=read_mean_vectors(documents))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector
 from rank_rerank.calibration.calibration import Calibration, mean_similarity
-from rank_rerank.calibration.combination import Combination
+from rank_rerank.calibration.combination import Combination, relevance_in_order
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.rankings import Ranking, ScoredDocuments
 from rank_rerank.rerankers.blending import Blended, FirstStage, Measured
@@ -86,7 +86,8 @@ class ScoreScale:
         evidence = first_stage.evidence(sums, measured, num_query_tokens)
         scores = first_stage.combination.blend(evidence)
         relevance = first_stage.combination.relevance(scores, num_query_tokens)
-        relevance = self.relevance(sums, num_query_tokens) if relevance is None else relevance
+        if relevance is None:
+            relevance = relevance_in_order(self.relevance(sums, num_query_tokens), scores)
         return Blended(scores, np.minimum(relevance, np.float32(relevance_limit)))
 
     def blend_ranking(self, ranking: Ranking, first_stage: FirstStage) -> Ranking:

@@ -91,6 +91,10 @@ class Task:
         """Whether what a blend needs is to be measured."""
         return self.first_stage is not None or blend == "later"
 
+    def wants_windows(self, blend: BlendRule) -> bool:
+        """Whether best windows are to be measured too: for a weight, or for whoever blends later."""
+        return blend == "later" or (self.first_stage is not None and self.first_stage.combination.best_window > 0)
+
     @property
     def vectors(self) -> Float32Matrix:
         """The query's vectors, [num_query_tokens, dim]."""

@@ -15,7 +15,12 @@ from rank_rerank.storage.stored_means import read_mean_vectors
 
 
 def measure_stored(
-    query_vectors: Float32Matrix, documents: StoredDocuments, sums: Float32Vector, *, num_threads: int | None = None
+    query_vectors: Float32Matrix,
+    documents: StoredDocuments,
+    sums: Float32Vector,
+    *,
+    with_windows: bool,
+    num_threads: int | None = None,
 ) -> tuple[Float32Vector, Float32Vector]:
     """Best windows and cosines of stored documents for one query.
 
@@ -24,6 +29,7 @@ def measure_stored(
         documents: candidates.
         sums: [num_documents] their MaxSim. What has minus infinity is not looked at. Of a store that pools vectors,
             which leaves them in no order, a document is its own best window.
+        with_windows: best windows are wanted; it takes one more MaxSim.
         num_threads: as for maxsim.
 
     Returns:
@@ -35,9 +41,11 @@ def measure_stored(
     """
     query = documents.compression.project(query_vectors)
     found = cosines(query, read_mean_vectors(documents))
-    if documents.compression.pooling is not None:
+    if documents.compression.pooling is not None and with_windows:
         return sums / np.float32(len(query)), found
     windows = np.full(len(documents), -np.inf, np.float32)
+    if not with_windows:
+        return windows, found
     scored = np.flatnonzero(np.isfinite(sums))
     fine = documents.compression.rescore_dtype is not None
     for segment, indices, rows in documents.select(scored).groups():

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.encoding.mean_vectors import unit_length
 from rank_rerank.encoding.quantization import QuantizedVectors, StoredDtype, dequantize
+from rank_rerank.encoding.token_embeddings import unit_length
 from rank_rerank.storage.segment import Segment
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,8 @@ def plain(given):
 @quick
 def test_rows_come_back_as_reranked(reranker, given):
     given = plain(given)
+    # without weights nothing is blended
+    reranker = replace(reranker, calibration=None)
     adapter = RankRerankReranker(reranker=reranker, return_score="all")
     table = result_table(given, _distance=pa.array(np.linspace(0, 1, len(given)), pa.float32()))
     with Unchanged(table):
@@ -58,6 +62,20 @@ def test_rows_come_back_as_reranked(reranker, given):
     only = RankRerankReranker(reranker=reranker).rerank_vector(QUERY, table)
     assert only.column_names == ["id", "text", "_rowid", "_relevance_score"]
     assert only["_relevance_score"].type == pa.float32()
+
+
+@pytest.mark.parametrize("column", ["_distance", "_score"])
+def test_scores_of_one_search_are_blended(reranker, column):
+    scores = [0.1, 0.2, 0.3, 0.4] if column == "_distance" else [4.0, 3.0, 2.0, 1.0]
+    rows = pa.table({"text": TEXTS, "_rowid": pa.array(range(4), pa.uint64()), column: pa.array(scores, pa.float32())})
+    search = "rerank_vector" if column == "_distance" else "rerank_fts"
+    results = getattr(RankRerankReranker(reranker=reranker), search)(QUERY, rows)
+    sign = -1 if column == "_distance" else 1
+    documents = [{"text": text, "score": sign * score} for text, score in zip(TEXTS, scores, strict=True)]
+    wanted = reranker.rerank(QUERY, documents)
+    assert wanted.is_blended
+    assert results["text"].to_pylist() == [hit.text for hit in wanted]
+    np.testing.assert_allclose(results["_relevance_score"].to_pylist(), [hit.relevance for hit in wanted], rtol=1e-6)
 
 
 def test_a_thousand_rows(reranker):

@@ -144,3 +144,12 @@ def test_compressors_of_one_model_share_it():
     one, other = RankRerankCompressor(top_n=1), RankRerankCompressor(top_n=2)
     assert one._source.reranker() is other._source.reranker()
     assert RankRerankCompressor(num_threads=1)._source.reranker() is not one._source.reranker()
+
+
+def test_scores_of_the_search_are_blended(reranker):
+    texts = ["Bananas are yellow.", "Paris is the capital of France.", "Berlin is the capital of Germany."]
+    passed = [Document(text, metadata={"score": score}) for text, score in zip(texts, (0.9, 0.8, 0.1), strict=True)]
+    results = RankRerankCompressor().compress_documents(passed, QUERY)
+    wanted = reranker.rerank(QUERY, [{"text": text.page_content, **text.metadata} for text in passed])
+    assert wanted.is_blended
+    assert [each.metadata["blended_score"] for each in results] == [hit.blended_score for hit in wanted]

@@ -155,3 +155,13 @@ def test_options_are_checked_and_foreign_names_answered(nodes):
         RankRerankPostprocessor(top_k=3)
     with pytest.raises(InvalidArgumentError, match="pass query_str"):
         RankRerankPostprocessor().postprocess_nodes(nodes)
+
+
+def test_scores_of_the_search_are_blended(reranker):
+    scores = (0.9, 0.8, 0.1)
+    nodes = [NodeWithScore(node=TextNode(text=text), score=score) for text, score in zip(TEXTS, scores, strict=True)]
+    results = RankRerankPostprocessor(write_metadata=True).postprocess_nodes(nodes, query_str=QUERY)
+    documents = [{"text": text, "score": score} for text, score in zip(TEXTS, scores, strict=True)]
+    wanted = reranker.rerank(QUERY, documents)
+    assert wanted.is_blended
+    assert [each.node.metadata["blended_score"] for each in results] == [hit.blended_score for hit in wanted]

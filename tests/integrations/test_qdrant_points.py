@@ -118,3 +118,15 @@ def test_mistakes_are_named(client, reranker):
         rerank_points(CascadeReranker(reranker, [CascadeStage(reranker)]), QUERY, with_vectors, vector_name="tokens")
     assert rerank_points(reranker, QUERY, []) == []
     assert rerank_points(reranker, QUERY, [], vector_name="tokens") == []
+
+
+def test_scores_of_the_search_are_blended(reranker):
+    points = [
+        models.ScoredPoint(id=n, version=0, score=score, payload={"text": text})
+        for n, (text, score) in enumerate(zip(TEXTS, (0.9, 0.8, 0.1), strict=True))
+    ]
+    results = rerank_points(reranker, QUERY, points)
+    wanted = reranker.rerank(QUERY, [{"text": point.payload["text"], "score": point.score} for point in points])
+    assert wanted.is_blended
+    assert [point.payload["blended_score"] for point in results] == [hit.blended_score for hit in wanted]
+    assert [point.score for point in results] == [hit.score for hit in wanted]
