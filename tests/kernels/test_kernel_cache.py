@@ -89,7 +89,7 @@ def test_a_cache_that_cannot_be_written_is_read_if_its_owner_is_root_or_this_use
         real = os.stat_result
         monkeypatch.setattr(cache.os, "getuid", lambda: 4711)
         monkeypatch.setattr(
-            cache.Path, "stat", lambda path, **_: real([0o100644, 0, 0, 1, owner, 0, 0, 0, 0, 0]), raising=True
+            cache.Path, "stat", lambda _path, **_: real([0o100644, 0, 0, 1, owner, 0, 0, 0, 0, 0]), raising=True
         )
         monkeypatch.setattr(cache.os, "access", lambda *_: False)
         for found in (cache.cache_folder, cache.readable_cache_folder):
@@ -168,7 +168,9 @@ def test_the_name_changes_with_the_source_and_the_path(tmp_path):
     spec = scorer_spec("float32", vector_path("portable"), with_matches=False)
     source = tmp_path / "source.py"
     source.write_text("one")
-    names = [loading.cached_name(replace(spec, sources=(source,))) for spec in (spec, replace(spec, path=vector_path()))]
+    names = [
+        loading.cached_name(replace(spec, sources=(source,))) for spec in (spec, replace(spec, path=vector_path()))
+    ]
     source.write_text("two")
     loading.sources_digest.cache_clear()
     loading._digest.cache_clear()
