@@ -4,7 +4,8 @@ import numpy as np
 from numba import types
 
 from rank_rerank.inference.compiled import loading
-from rank_rerank.kernels.compilation import KernelSource, _link, compile_kernel
+from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.loading import KernelSpec, _open, make_code
 from rank_rerank.kernels.processor import target_of, usable_vector_paths
 
 PATHS = [path for path in usable_vector_paths() if loading.is_supported(path)]
@@ -21,7 +22,8 @@ def compiled(path, intrinsic, num_arguments):
         7: lambda a, b, c, d, e, f, g: intrinsic(a, b, c, d, e, f, g),  # noqa: PLW0108
     }
     source = KernelSource(functions[num_arguments], (types.int64,) * num_arguments)
-    kernel = _link(compile_kernel("test", source, target_of(path)), num_arguments, target_of(path))
+    spec = KernelSpec("test", num_arguments, lambda: source, path, ())
+    kernel = _open(make_code(spec, target_of(path)), spec, "compiled now")
 
     def call(*arguments):
         kernel.call(*(each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments))

@@ -12,6 +12,7 @@ import rank_rerank
 from rank_rerank.devices import available_cpus
 
 MAX_WORKERS = 8
+COMMON_SCORERS = ("float32", "float16", "int8-tokens", "signs")
 
 register_profiles()
 
@@ -38,6 +39,22 @@ def same_numbers_every_time():
     np.random.seed(0)  # noqa: NPY002 - what others draw from
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels():
+    """What most tests run, so that none of them has to compile, which a command reports on its standard error."""
+    from rank_rerank.inference.compiled.loading import forward_specs
+    from rank_rerank.kernels.cache import cache_folder
+    from rank_rerank.kernels.loading import keep_kernel
+    from rank_rerank.kernels.processor import vector_path
+    from rank_rerank.scoring.compiled.loading import scorer_spec
+
+    if cache_folder() is not None:
+        path = vector_path()
+        scorers = [scorer_spec(name, path, with_matches=each) for name in COMMON_SCORERS for each in (False, True)]
+        for spec in [*forward_specs(path), *scorers]:
+            keep_kernel(spec)
 
 
 @pytest.fixture(scope="session")

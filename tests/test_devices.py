@@ -1,6 +1,7 @@
 import re
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -84,15 +85,15 @@ REQUIREMENTS = [
     ],
 )
 def test_the_command_names_the_packages_of_an_extra(monkeypatch, extra, command):
-    monkeypatch.setattr(devices.metadata, "requires", lambda _: REQUIREMENTS)
+    monkeypatch.setattr(metadata, "requires", lambda _: REQUIREMENTS)
     assert devices.install_command(extra) == command
 
 
 def test_a_checkout_that_is_not_installed_has_a_command_too(monkeypatch):
     def not_installed(name):
-        raise devices.metadata.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(devices.metadata, "requires", not_installed)
+    monkeypatch.setattr(metadata, "requires", not_installed)
     with pytest.raises(MissingDependencyError, match=r'"no_such_package_here", .*: pip install "\.\[torch\]"$'):
         devices.import_optional("no_such_package_here.sub", "torch", "this")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rank_rerank.kernels.compilation import cache_folder
+from rank_rerank.kernels.cache import cache_folder
 
 QUERY = "What is the capital of France?"
 TERMINAL_MODULES = ("fcntl", "pty", "termios")
@@ -104,12 +104,13 @@ def test_a_cold_first_call_says_on_the_terminal_that_it_compiles_and_the_next_do
     assert "Compiling" not in warm
 
 
-def test_compiling_is_not_said_in_a_pipe(candidates, cache):
+def test_compiling_is_not_said_in_a_pipe_unless_it_takes_long(candidates, cache):
     done = subprocess.run(
         [sys.executable, "-m", "rank_rerank", "rerank", QUERY, candidates],
         env={**os.environ, **cache},
         capture_output=True,
         check=True,
     )
-    assert done.stderr == b""
+    lines = done.stderr.splitlines()  # one, where this machine is slow
+    assert [line for line in lines if not line.startswith(b"rank-rerank: Compiling CPU kernels has taken ")] == []
     assert list((Path(cache["RANK_RERANK_CACHE"]) / "kernels").glob("maxsim-*"))
