@@ -34,7 +34,7 @@ from rank_rerank.kernels.processor import usable_vector_paths
 GOALS = {
     "calls": 1_000_000, "folders": 5_000, "stores": 5_000, "files": 50_000,
     "determinism": 2_000 * len(usable_vector_paths()), "kills": 500, "failing_writes": 2_400, "flips": 2_000,
-    "requests": 50_000, "exchange": 10_000,
+    "requests": 50_000, "exchange": 5_000,
 }  # fmt: skip
 TURN_S = 150.0  # a child takes seconds to start
 
