@@ -1,96 +1,89 @@
-"""Parquet and Arrow in and out, in a layout that other tools read without this library.
-
-Columns: ``id`` string, ``tokens`` list<fixed_size_list<float16 or float32, dim>>, ``text`` string, ``metadata`` string
-(JSON). The file's own metadata says under "rank_rerank" which model made the vectors.
-"""
+"""Parquet and Arrow in and out; the layout is described in arrow_layout.py."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, as_float32
+from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector, as_float32
 from rank_rerank.devices import import_optional
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
+from rank_rerank.storage.arrow_layout import FILE_KEY, ArrowDtype, embeddings_schema, import_arrow, record_batch
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.output_file import open_output
+from rank_rerank.storage.store_view import StoreView
 
-FILE_KEY = b"rank_rerank"
-FORMAT, VERSION = "rank-rerank token embeddings", 1
 BATCH_DOCUMENTS = 512
 
 
-def to_arrow(store: EmbeddingStore, dtype: Literal["float16", "float32"] = "float16") -> Iterator[Any]:
+def to_arrow(store: StoreView, dtype: ArrowDtype = "float16", encoder: TokenEncoder | None = None) -> Iterator[Any]:
     """Read a store as Arrow record batches of some hundred documents.
 
     Args:
         store: any store; vectors come as they were stored (pooled, projected, rounded).
         dtype: of the numbers.
+        encoder: the store's model, whose tokenizer then tells which token each vector stands for; None leaves that out.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
-        InvalidArgumentError: dtype is none of the two.
+        InvalidArgumentError: dtype is none of the two, or the vectors stand for several tokens each.
+        StoreMismatchError: the encoder is another model.
     """
-    arrow = _import()
     schema, ids = arrow_schema(store, dtype), list(store)
+    if encoder is not None:
+        _check_alignment(store, encoder)
     for first in range(0, len(ids), BATCH_DOCUMENTS):
         chosen = ids[first : first + BATCH_DOCUMENTS]
-        embeddings = store.get(chosen)
-        flat = arrow.array(np.ascontiguousarray(embeddings.vectors, dtype).reshape(-1))
-        rows = arrow.FixedSizeListArray.from_arrays(flat, embeddings.dim)
-        tokens = arrow.ListArray.from_arrays(arrow.array(embeddings.offsets.astype(np.int32)), rows)
-        documents = store.get_documents(chosen)
-        columns = [
-            arrow.array(chosen, arrow.string()),
-            tokens,
-            arrow.array([document.text for document in documents], arrow.string()),
-            arrow.array([json.dumps(dict(document.metadata)) for document in documents], arrow.string()),
-        ]
-        yield arrow.RecordBatch.from_arrays(columns, schema=schema)
+        embeddings, documents = store.get(chosen), store.get_documents(chosen)
+        texts = [document.text for document in documents]
+        metadata = [json.dumps(dict(document.metadata)) for document in documents]
+        embeddings, token_ids = (embeddings, None) if encoder is None else _aligned(encoder, texts, embeddings)
+        yield record_batch(schema, chosen, embeddings, texts, metadata, token_ids)
 
 
-def arrow_schema(store: EmbeddingStore, dtype: str = "float16") -> Any:
+def _check_alignment(store: StoreView, encoder: TokenEncoder) -> None:
+    store.identity.check(ModelIdentity.of(encoder.checkpoint))
+    pools = [each for each in (store.compression.pooling, encoder.checkpoint.pooling) if each is not None]
+    if any(pooling.factor > 1 for pooling in pools) or not store.snapshot.manifest.keep_texts:
+        raise InvalidArgumentError(
+            "the store's vectors stand for several tokens each, or its texts were not kept: tokens cannot be told. "
+            "Leave out encoder="
+        )
+
+
+def _aligned(
+    encoder: TokenEncoder, texts: list[str], embeddings: TokenEmbeddings
+) -> tuple[TokenEmbeddings, Int64Vector | None]:
+    """Stored vectors with the tokens that they stand for; None where a text was not kept, or not encoded here."""
+    batch = encoder.tokenizer.tokenize_documents(texts)
+    scored = batch.scoring_mask
+    lengths = np.array([scored[start:end].sum() for start, end in pairwise(batch.offsets.tolist())], np.int64)
+    if not np.array_equal(lengths, np.diff(embeddings.offsets)):
+        return embeddings, None
+    return replace(embeddings, character_spans=batch.character_spans[scored]), batch.token_ids[scored]
+
+
+def arrow_schema(store: StoreView, dtype: str = "float16") -> Any:
     """The schema of a store's Arrow form, with which model made the vectors in its metadata.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
         InvalidArgumentError: dtype is neither "float16" nor "float32".
     """
-    arrow = _import()
-    if dtype not in ("float16", "float32"):
-        raise InvalidArgumentError('dtype must be "float16" or "float32"')
-    identity, dim = store.identity, store.compression.stored_dim(store.identity.dim)
-    settings = json.loads(identity.settings or "{}")
-    facts = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": identity.name,
-        "weights_sha256": identity.weights_sha256,
-        "tokenizer_sha256": identity.tokenizer_sha256,
-        "settings": identity.settings,
-        "model_dim": identity.dim,
-        "dim": dim,
-        "dtype": dtype,
-        "normalized": True,
-        "doc_maxlen": settings.get("document_length"),
-    }
-    number = arrow.float16() if dtype == "float16" else arrow.float32()
-    fields = [
-        ("id", arrow.string()),
-        # the child's name is the one that Parquet gives it back
-        ("tokens", arrow.list_(arrow.list_(number, dim))),
-        ("text", arrow.string()),
-        ("metadata", arrow.string()),
-    ]
-    return arrow.schema(fields, metadata={FILE_KEY: json.dumps(facts).encode()})
+    return embeddings_schema(store.identity, dtype, store.compression.stored_dim(store.identity.dim))
 
 
-def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float16", "float32"] = "float16") -> None:
-    """Write a store as one Parquet file, a row group for some hundred documents.
+def write_parquet(
+    store: StoreView, path: str | Path, dtype: ArrowDtype = "float16", encoder: TokenEncoder | None = None
+) -> None:
+    """Write a store as one Parquet file, a row group for some hundred documents; arguments as for to_arrow.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -101,7 +94,7 @@ def write_parquet(store: EmbeddingStore, path: str | Path, dtype: Literal["float
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
     schema = arrow_schema(store, dtype)
     with open_output(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
-        for batch in to_arrow(store, dtype):
+        for batch in to_arrow(store, dtype, encoder):
             writer.write_batch(batch)
 
 
@@ -109,7 +102,7 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
     """Add the documents of a Parquet file of token embeddings, row group by row group.
 
     A file that says which model made it must be of the store's model. One that does not, made elsewhere, is taken at
-    the caller's word. Columns "id" and "tokens" are needed, "text" and "metadata" (JSON) are optional.
+    the caller's word. Columns "id" and "tokens" are needed; "text", "metadata" (JSON) and "truncated" are optional.
 
     Args:
         store: where to; it applies its own compression.
@@ -125,7 +118,7 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
         ShapeError, NonFiniteError: the vectors do not fit.
         MissingDependencyError: pyarrow is not installed.
     """
-    arrow = _import()
+    arrow = import_arrow()
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
     try:
         file = parquet.ParquetFile(path)
@@ -141,7 +134,7 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
 
 
 def _batches(file: Any, path: str | Path) -> Iterator[Any]:
-    arrow = _import()
+    arrow = import_arrow()
     try:
         yield from file.iter_batches(batch_size=BATCH_DOCUMENTS)
     except (OSError, arrow.ArrowException) as error:
@@ -156,7 +149,7 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         batch: with the columns "id" and "tokens".
         name: what to call it in an error.
     """
-    arrow = _import()
+    arrow = import_arrow()
     if not isinstance(batch, arrow.RecordBatch | arrow.Table):
         raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
     try:
@@ -169,9 +162,12 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
     identifiers = batch.column("id").to_pylist()
     texts = batch.column("text").to_pylist() if "text" in names else None
     metadata = _read_metadata(batch.column("metadata").to_pylist(), name) if "metadata" in names else None
+    embeddings = read_tokens(batch.column("tokens"), name)
+    if "truncated" in names:
+        embeddings = replace(embeddings, truncated=_read_flags(batch.column("truncated").to_pylist(), name))
     store.add(
         identifiers,
-        embeddings=read_tokens(batch.column("tokens"), name),
+        embeddings=embeddings,
         # an empty text with vectors is a text that was not kept
         texts=texts if texts is not None and all(texts) else None,
         metadata=metadata,
@@ -185,7 +181,7 @@ def read_tokens(column: Any, name: str) -> TokenEmbeddings:
         FileFormatError: it is of another type, or has nulls.
         ShapeError: its offsets do not ascend.
     """
-    arrow = _import()
+    arrow = import_arrow()
     column = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
     kind = column.type
     is_ragged = arrow.types.is_list(kind) or arrow.types.is_large_list(kind)
@@ -210,6 +206,12 @@ def _read_metadata(texts: list[Any], name: str) -> list[Any]:
         raise FileFormatError(f"{name}: a metadata column must hold JSON objects as text") from error
 
 
+def _read_flags(values: list[Any], name: str) -> BoolVector:
+    if not all(isinstance(value, bool | None) for value in values):
+        raise FileFormatError(f'{name}: a column "truncated" must hold bools')
+    return np.array([bool(value) for value in values], np.bool_)
+
+
 def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
     content = (schema.metadata or {}).get(FILE_KEY)
     if content is None:
@@ -222,7 +224,3 @@ def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{name}: its description of the model is damaged") from error
     store.identity.check(identity)
-
-
-def _import() -> Any:
-    return import_optional("pyarrow", "arrow", "Arrow")

@@ -26,7 +26,7 @@ def create_store(
     _make_folder(folder)
     with writer_lock(folder, timeout_s):
         _refuse_files(folder)
-        manifest = _first_manifest(folder, identity, compression, keep_texts=keep_texts)
+        manifest = first_manifest(folder, identity, compression, keep_texts=keep_texts)
         return publish(folder, open_manifest(folder, manifest, None))
 
 
@@ -47,7 +47,12 @@ def _refuse_files(folder: Path) -> None:
         raise StoreError(f"{folder} is not empty, and holds no store. Choose an empty or a new folder")
 
 
-def _first_manifest(folder: Path, identity: ModelIdentity, compression: Compression, *, keep_texts: bool) -> Manifest:
+def first_manifest(folder: Path, identity: ModelIdentity, compression: Compression, *, keep_texts: bool) -> Manifest:
+    """The manifest of an empty store; the matrix of a projection is written into the folder.
+
+    Raises:
+        StoreWriteError: it cannot be written.
+    """
     projection, file = compression.projection, None
     if projection is not None and projection.matrix is not None:
         file = write_arrays(folder, f"projection-{0:08}.safetensors", {"matrix": ArrayPieces.of(projection.matrix)})

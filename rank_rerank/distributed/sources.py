@@ -1,0 +1,191 @@
+"""Read a corpus as a stream of records, whatever form it has; a damaged record is reported and does not end it.
+
+Parquet, JSON lines, CSV and TSV (plain or .gz), Arrow files, a Hugging Face data set that was saved to disk, a folder
+in BEIR's layout, a folder of such files, or several of these.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from rank_rerank.devices import import_optional
+from rank_rerank.errors import FileFormatError
+from rank_rerank.evaluation.collections import CORPUS_NAMES
+from rank_rerank.evaluation.text_files import find_file, format_of
+
+ROWS = 1024
+TABLES = {"csv": ",", "tsv": "\t"}
+JSON_LINES = ("jsonl", "ndjson")
+KNOWN = (*JSON_LINES, *TABLES, "parquet", "arrow")
+# of the csv module, whose own limit is 131,072 characters a field
+LONGEST_FIELD = (1 << 31) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One record of a source.
+
+    Attributes:
+        source: where it stands: file and line or row.
+        values: by name of the column; None where it cannot be read.
+        problem: why it cannot be read.
+    """
+
+    source: str
+    values: Mapping[str, Any] | None
+    problem: str = ""
+
+
+def read_records(sources: Sequence[Path]) -> Iterator[Record]:
+    """Every record of some files and folders, in order.
+
+    Raises:
+        FileFormatError: a file or folder is missing, of another kind, or damaged as a whole.
+        MissingDependencyError: pyarrow is needed for Parquet or Arrow and not installed.
+    """
+    for path in [file for source in sources for file in find_files(source)]:
+        kind = format_of(path)
+        if kind in JSON_LINES:
+            yield from _json_lines(path)
+        elif kind in TABLES:
+            yield from _table(path, TABLES[kind])
+        else:
+            yield from _batches(path, kind)
+
+
+def find_files(source: Path) -> list[Path]:
+    """The files of documents that a path stands for.
+
+    Raises:
+        FileFormatError: there are none.
+    """
+    if source.is_file():
+        if format_of(source) not in KNOWN:
+            raise FileFormatError(f"{source}: the name must end with {', '.join(KNOWN)}, which says how to read it")
+        return [source]
+    if not source.is_dir():
+        raise FileFormatError(f"{source}: there is no such file or folder. Check the path")
+    if (source / "dataset_dict.json").is_file():
+        raise FileFormatError(f"{source} holds several splits of a data set. Name the folder of one of them")
+    if (source / "state.json").is_file():
+        return _hugging_face_files(source)
+    if found := find_file(source, CORPUS_NAMES):
+        return [found]
+    files = sorted(each for each in source.rglob("*") if each.is_file() and format_of(each) in KNOWN)
+    if not files:
+        raise FileFormatError(f"{source} holds no file that ends with {', '.join(KNOWN)}. Check the path")
+    return files
+
+
+def _hugging_face_files(folder: Path) -> list[Path]:
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        # a name alone: it cannot lead out of the folder
+        return [folder / Path(each["filename"]).name for each in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            f"{folder / 'state.json'} is damaged: it lists no files. Save the data set again"
+        ) from error
+
+
+def _json_lines(path: Path) -> Iterator[Record]:
+    for number, content in _lines(path):
+        source = f"{path}, line {number}"
+        try:
+            value = json.loads(content.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            yield Record(source, None, "the line is not UTF-8")
+        except (ValueError, RecursionError):
+            yield Record(source, None, "the line is not valid JSON")
+        else:
+            is_object = isinstance(value, dict)
+            yield Record(
+                source, cast("dict[str, Any]", value) if is_object else None, "" if is_object else "no JSON object"
+            )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers from 1."""
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError) as error:
+        raise FileFormatError(
+            f"{path} cannot be read after line {number}. Check the path, or fetch it again"
+        ) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _table(path: Path, delimiter: str) -> Iterator[Record]:
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        # what is not UTF-8 becomes a lone surrogate, which is found in the record that has it
+        lines = (content.decode("utf-8-sig", "surrogateescape") for _, content in _lines(path))
+        first = next(lines, None)
+        if first is None:
+            return
+        rows = csv.reader(chain([first], lines), delimiter=delimiter)
+        names = next(rows)
+        yield from _rows(path, rows, names)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _rows(path: Path, rows: Any, names: Sequence[str]) -> Iterator[Record]:
+    number = 1
+    while True:
+        number += 1
+        source = f"{path}, record {number}"
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            yield Record(source, None, f"the record is not valid: {error}")
+            continue
+        if row is None:
+            return
+        if len(row) != len(names):
+            yield Record(source, None, f"the record has {len(row)} columns, the first line has {len(names)}")
+        else:
+            yield Record(source, dict(zip(names, row, strict=True)))
+
+
+def _batches(path: Path, kind: str) -> Iterator[Record]:
+    """The rows of Parquet and Arrow files, some hundred in memory at once."""
+    arrow = import_optional("pyarrow", "arrow", f"Reading {path.name}")
+    number = 0
+    try:
+        for batch in _record_batches(path, kind):
+            for first in range(0, batch.num_rows, ROWS):
+                for values in batch.slice(first, ROWS).to_pylist():
+                    number += 1
+                    yield Record(f"{path}, row {number}", values)
+    except (arrow.ArrowException, OSError) as error:
+        raise FileFormatError(f"{path} cannot be read after row {number}. Check the path, or fetch it again") from error
+
+
+def _record_batches(path: Path, kind: str) -> Iterator[Any]:
+    if kind == "parquet":
+        parquet = import_optional("pyarrow.parquet", "arrow", f"Reading {path.name}")
+        with parquet.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=ROWS)
+        return
+    arrow = import_optional("pyarrow", "arrow", f"Reading {path.name}")
+    with arrow.memory_map(str(path)) as file:
+        is_file = file.read(6) == b"ARROW1"
+        file.seek(0)
+        if is_file:
+            reader = arrow.ipc.open_file(file)
+            yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
+        else:
+            yield from arrow.ipc.open_stream(file)
