@@ -35,6 +35,28 @@ DimsMethod: TypeAlias = Literal["rotation", "first"]
 
 
 @dataclass(frozen=True)
+class CompressionOptions:
+    """How vectors are stored, as the user said it; None where nothing was said."""
+
+    dtype: StoredDtype | None = None
+    rescore: StoredDtype | None = None
+    pool: int | None = None
+    pool_method: PoolingMethod | None = None
+    dims: int | None = None
+    dims_method: DimsMethod | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said."""
+        return any(value is not None for value in vars(self).values())
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether it depends on the model, or is fitted on texts."""
+        return self.dims is not None
+
+
+@dataclass(frozen=True)
 class EncodeOptions:
     """What the user asked for; the fields are the command's arguments, None where one was not given."""
 
@@ -42,12 +64,7 @@ class EncodeOptions:
     store: str
     loading: LoadOptions
     file_format: FileFormat
-    dtype: StoredDtype | None
-    rescore: StoredDtype | None
-    pool: int | None
-    pool_method: PoolingMethod | None
-    dims: int | None
-    dims_method: DimsMethod | None
+    compression: CompressionOptions
     leave_out_texts: bool
 
 
@@ -86,7 +103,7 @@ def run_encode(options: EncodeOptions) -> None:
     if is_there:
         store = EmbeddingStore.open(options.store, encoder)
     else:
-        compression = _choose_compression(options, encoder, first)
+        compression = choose_compression(options.compression, encoder, first)
         store = EmbeddingStore.create(options.store, encoder, compression, keep_texts=not options.leave_out_texts)
     _tell_size(store, encoder, first, num_documents)
     corpus = _Corpus(chain(first, documents), num_documents)
@@ -125,26 +142,41 @@ def _encode(store: EmbeddingStore, documents: Any, name: str) -> EncodeReport:
         raise
 
 
-def _choose_compression(options: EncodeOptions, encoder: TokenEncoder, first: Sequence[Document]) -> Compression:
-    """The compression asked for; a rotation is fitted on the first documents."""
+def choose_compression(
+    options: CompressionOptions, encoder: TokenEncoder | None, first: Sequence[Document]
+) -> Compression:
+    """The compression asked for; a rotation is fitted on the first documents.
+
+    Args:
+        options: what was asked for.
+        encoder: of the model; None where the dims are all kept.
+        first: some documents.
+
+    Raises:
+        InvalidArgumentError: --dims-method without --dims, or another value is out of its range.
+    """
     pooling = None if options.pool is None else Pooling(options.pool, options.pool_method or "hierarchical")
     projection = None
     if options.dims is None and options.dims_method is not None:
         raise InvalidArgumentError("--dims-method says how to keep fewer numbers; say how many with --dims")
-    if options.dims is not None and options.dims_method == "first":
-        projection = Projection(encoder.dim, options.dims)
-    elif options.dims is not None:
-        projection = Projection.fit(encoder.encode_documents([each.text for each in first]).vectors, options.dims)
+    if options.dims is not None and encoder is not None:
+        projection = _projection(options.dims, options.dims_method, encoder, first)
     return Compression(options.dtype or "int8", options.rescore, pooling, projection)
+
+
+def _projection(dims: int, method: DimsMethod | None, encoder: TokenEncoder, first: Sequence[Document]) -> Projection:
+    if method == "first":
+        return Projection(encoder.dim, dims)
+    return Projection.fit(encoder.encode_documents([each.text for each in first]).vectors, dims)
 
 
 def _refuse_other_compression(options: EncodeOptions) -> None:
     given = {
-        "--dtype": options.dtype,
-        "--rescore": options.rescore,
-        "--pool": options.pool,
-        "--dims": options.dims,
-        "--dims-method": options.dims_method,
+        "--dtype": options.compression.dtype,
+        "--rescore": options.compression.rescore,
+        "--pool": options.compression.pool,
+        "--dims": options.compression.dims,
+        "--dims-method": options.compression.dims_method,
         "--leave-out-texts": options.leave_out_texts or None,
     }
     if named := [name for name, value in given.items() if value is not None]:

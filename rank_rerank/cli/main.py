@@ -80,9 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "doctor" | "evaluate":
             return _run_check(arguments)
         case "encode":
-            from rank_rerank.cli.encode_command import EncodeOptions, run_encode  # noqa: PLC0415
-
-            run_encode(_fill(EncodeOptions, arguments))
+            _run_encode(arguments)
         case "explain":
             from rank_rerank.cli.explain_command import ExplainOptions, run_explain  # noqa: PLC0415
 
@@ -102,6 +100,20 @@ def _run(arguments: argparse.Namespace) -> int:
         case _:
             return _run_tool(arguments)
     return EXIT_DONE
+
+
+def _run_encode(arguments: argparse.Namespace) -> None:
+    from rank_rerank.cli.encode_command import CompressionOptions, EncodeOptions, run_encode  # noqa: PLC0415
+
+    arguments.compression = _fill(CompressionOptions, arguments)
+    if arguments.store is not None:
+        run_encode(_fill(EncodeOptions, arguments))
+        return
+    from rank_rerank.cli.encode_corpus_command import EncodeCorpusOptions, run_encode_corpus  # noqa: PLC0415
+    from rank_rerank.cli.job_options import EngineOptions  # noqa: PLC0415
+
+    arguments.workers = _fill(EngineOptions, arguments)
+    run_encode_corpus(_fill(EncodeCorpusOptions, arguments))
 
 
 def _run_tool(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
+from rank_rerank.cli.corpus_arguments import add_engine_arguments, add_shard_arguments
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
 from rank_rerank.cli.model_arguments import (
     add_hub_arguments,
@@ -163,11 +164,12 @@ def _add_encode(commands: _Commands) -> None:
         description=(
             "Encode the documents in FILE… into the store DIR, which is made if it is not there. A document that is "
             "there with the same text is skipped, so an interrupted run goes on where it was. Files are read as by "
-            '"rerank"; a document without an "id" is stored as FILE:LINE.'
+            '"rerank"; a document without an "id" is stored as FILE:LINE. With --output several workers make shards of '
+            "files and folders (also Parquet, Arrow, BEIR, Hugging Face data sets on disk)."
         ),
     )
     encode.add_argument("files", nargs="*", metavar="FILE", help='documents; "-" or none for standard input')
-    encode.add_argument("--store", type=path, metavar="DIR", required=True, help="the store")
+    add_shard_arguments(encode)
     encode.add_argument("--dtype", choices=STORED_DTYPES, help="how numbers are stored (int8)")
     encode.add_argument("--rescore", choices=("int8", "float16"), help="a finer form beside --dtype binary")
     encode.add_argument("--pool", type=positive, metavar="N", help="keep one of N vectors of a document (all)")
@@ -179,6 +181,7 @@ def _add_encode(commands: _Commands) -> None:
         help="rotate vectors first, fitted on your texts (rotation), or keep the first N, as matryoshka models expect",
     )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
+    add_engine_arguments(encode)
     _add_format(encode)
     add_model_arguments(encode)
 

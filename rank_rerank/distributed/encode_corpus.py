@@ -21,12 +21,13 @@ from rank_rerank.distributed.unit_worker import WINDOW, Handler, Work
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.projection import Projection
 from rank_rerank.encoding.token_encoder import TokenEncoder
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, StoreNotFoundError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.storage.arrow_layout import ArrowDtype, import_arrow
-from rank_rerank.storage.durable_files import write_file
-from rank_rerank.storage.manifest import serialize
+from rank_rerank.storage.durable_files import read_small_file, write_file
+from rank_rerank.storage.manifest import MAX_MANIFEST_BYTES, parse, serialize
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.snapshot import Snapshot, open_manifest
 from rank_rerank.storage.store_creation import first_manifest
 
 ShardFormat: TypeAlias = Literal["store", "parquet"]
@@ -176,3 +177,28 @@ def _describe(folder: Path, identity: ModelIdentity, settings: EncodeSettings) -
     compression = PLAIN if settings.shard_format == "parquet" else settings.compression or Compression()
     manifest = first_manifest(folder, identity, compression, keep_texts=settings.keep_texts)
     write_file(folder, STORE_FILE, [serialize(manifest)])
+
+
+def read_compression(output: Path) -> Compression | None:
+    """The compression of a folder of shards that was begun; None where there is none.
+
+    Raises:
+        StoreFormatError: its description is damaged.
+    """
+    return None if not (output / STORE_FILE).exists() else read_description(output).compression
+
+
+def read_description(output: Path) -> Snapshot:
+    """The store that a folder's shards are for, while it is empty.
+
+    Raises:
+        StoreNotFoundError: the folder holds no shards.
+        StoreFormatError: the description is damaged.
+    """
+    try:
+        content = read_small_file(output / STORE_FILE, MAX_MANIFEST_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreNotFoundError(
+            f"{output} holds no shards: {STORE_FILE} is not there. Make them with: rank-rerank encode FILE --output DIR"
+        ) from error
+    return open_manifest(output, parse(content), None)

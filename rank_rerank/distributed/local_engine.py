@@ -1,5 +1,6 @@
 """LocalEngine: the workers of one machine, in this process or in processes of their own."""
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -72,7 +73,7 @@ class LocalEngine:
             except BrokenProcessPool:
                 # a worker has died, by whatever hand; its notes tell the next one what it was at
                 vain = vain + 1 if notes == (notes := _notes(work)) and not done else 0
-                if vain == MAX_VAIN_POOLS:
+                if vain >= MAX_VAIN_POOLS:
                     raise ResourceLimitError(
                         f"workers died {vain} times while they loaded the model: {self.workers} of them may not fit "
                         "into memory. Use fewer, or a smaller model"
@@ -118,6 +119,8 @@ class _Worker:
 
 def _begin(work: Work[Any]) -> None:
     _Worker.work = work
+    # what a worker would log, of texts that are cut for instance, stands in the summary
+    logging.getLogger("rank_rerank").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -10,6 +10,7 @@ from rank_rerank.arrays import Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.distributed.items import Item
 from rank_rerank.distributed.job_folder import JobFolder, unfinished_name
+from rank_rerank.distributed.unit_worker import Read
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.storage.arrow_layout import ArrowDtype, embeddings_schema, record_batch, scored_token_ids
@@ -44,11 +45,13 @@ class ParquetShards:
     keep_texts: bool
     window: int
 
-    def read(self, items: Sequence[Item]) -> tuple[Piece, int]:
+    def read(self, items: Sequence[Item]) -> Read[Piece]:
         """Encode some documents."""
         texts = [item.text for item in items]
         embeddings: TokenEmbeddings = self.encoder.encode_documents(texts)
-        return Piece(embeddings, scored_token_ids(self.encoder, texts, embeddings)), embeddings.num_tokens
+        piece = Piece(embeddings, scored_token_ids(self.encoder, texts, embeddings))
+        num_truncated = 0 if embeddings.truncated is None else int(embeddings.truncated.sum())
+        return Read(piece, embeddings.num_tokens, num_truncated)
 
     def write(self, name: str, items: Sequence[Item], outputs: Sequence[Piece]) -> FileEntry:
         """Write one Parquet file."""

@@ -73,6 +73,7 @@ class Summary:
         engine: who worked.
         num_items: documents, or queries, in the result.
         num_tokens: token vectors that the model gave for them.
+        num_truncated: items that are longer than the model reads; their ends were not read.
         num_rejected: items that were refused; they stand in the dead-letter file.
         num_repeated: items that came again with the same id and text, and are in the result once.
         num_found: items that an earlier run had done.
@@ -90,6 +91,7 @@ class Summary:
     engine: str
     num_items: int
     num_tokens: int
+    num_truncated: int
     num_rejected: int
     num_repeated: int
     num_found: int
@@ -124,6 +126,7 @@ class Clock:
     num_found: int = 0
     num_now: int = 0
     num_tokens_now: int = 0
+    num_truncated: int = 0
     num_rejected: int = 0
     worker_seconds: float = 0.0
     peak_bytes: int = 0
@@ -162,6 +165,7 @@ class Clock:
         return self.worker_seconds / SECONDS_PER_HOUR * self.price_per_hour
 
     def _count(self, receipt: Receipt) -> None:
+        self.num_truncated += receipt.num_truncated
         self.num_rejected += len(receipt.rejected)
         self.worker_seconds += receipt.seconds
         self.peak_bytes = max(self.peak_bytes, receipt.peak_bytes)

@@ -16,6 +16,7 @@ class Receipt:
         file: its result; None where every item was refused.
         num_items: items in the result.
         num_tokens: token vectors that the model gave for them.
+        num_truncated: items that are longer than the model reads.
         rejected: items that could not be used, in order.
         seconds: that the worker needed.
         peak_bytes: the most memory that the worker's process had taken by then.
@@ -25,6 +26,7 @@ class Receipt:
     file: FileEntry | None
     num_items: int
     num_tokens: int
+    num_truncated: int = 0
     rejected: tuple[Rejected, ...] = ()
     seconds: float = 0.0
     peak_bytes: int = 0

@@ -8,6 +8,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, BoolVector
 from rank_rerank.distributed.items import Item
 from rank_rerank.distributed.job_folder import JobFolder, unfinished_name
+from rank_rerank.distributed.unit_worker import Read
 from rank_rerank.encoding.compression import CompressedEmbeddings, Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -43,11 +44,12 @@ class StoreShards:
     keep_texts: bool
     window: int
 
-    def read(self, items: Sequence[Item]) -> tuple[Piece, int]:
+    def read(self, items: Sequence[Item]) -> Read[Piece]:
         """Encode and compress some documents; float32 vectors of one window are in memory at once."""
         embeddings: TokenEmbeddings = self.encoder.encode_documents([item.text for item in items])
         truncated = np.zeros(len(items), np.bool_) if embeddings.truncated is None else embeddings.truncated
-        return Piece(self.compression.compress(embeddings), truncated), embeddings.num_tokens
+        piece = Piece(self.compression.compress(embeddings), truncated)
+        return Read(piece, embeddings.num_tokens, int(truncated.sum()))
 
     def write(self, name: str, items: Sequence[Item], outputs: Sequence[Piece]) -> FileEntry:
         """Write one segment."""

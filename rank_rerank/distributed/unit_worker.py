@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from rank_rerank.distributed.attempts import DEATHS_OF_ONE_ITEM, Attempts
@@ -20,6 +20,21 @@ WINDOW = 64
 Output = TypeVar("Output")
 
 
+@dataclass(frozen=True, eq=False)
+class Read(Generic[Output]):
+    """What came of some items.
+
+    Attributes:
+        output: for `Handler.write`.
+        num_tokens: token vectors that the model gave.
+        num_truncated: items that are longer than it reads.
+    """
+
+    output: Output
+    num_tokens: int = 0
+    num_truncated: int = 0
+
+
 class Handler(Protocol[Output]):
     """What is done with items; made in the worker, where it loads its model."""
 
@@ -28,11 +43,8 @@ class Handler(Protocol[Output]):
         """How many items are read together."""
         ...
 
-    def read(self, items: Sequence[Item]) -> tuple[Output, int]:
+    def read(self, items: Sequence[Item]) -> Read[Output]:
         """Work on some items.
-
-        Returns:
-            What came of them, and how many token vectors the model gave.
 
         Raises:
             Exception: an item cannot be read; then each is tried alone.
@@ -88,9 +100,15 @@ class UnitWorker(Generic[Output]):
         progress.read_all(items)
         file = self.handler.write(name, progress.kept, progress.outputs) if progress.kept else None
         receipt = Receipt(
-            name, file, len(progress.kept), progress.num_tokens, tuple(progress.rejected), peak_bytes=peak_memory()
+            unit=name,
+            file=file,
+            num_items=len(progress.kept),
+            num_tokens=progress.num_tokens,
+            num_truncated=progress.num_truncated,
+            rejected=tuple(progress.rejected),
+            seconds=time.perf_counter() - begun,
+            peak_bytes=peak_memory(),
         )
-        receipt = replace(receipt, seconds=time.perf_counter() - begun)
         self.folder.write_receipt(receipt)
         return receipt
 
@@ -105,6 +123,7 @@ class _Progress(Generic[Output]):
         self.outputs: list[Output] = []
         self.rejected: list[Rejected] = []
         self.num_tokens = 0
+        self.num_truncated = 0
 
     def read_all(self, items: Sequence[Item]) -> None:
         """Read the items window by window.
@@ -148,10 +167,11 @@ class _Progress(Generic[Output]):
         return last
 
     def _keep(self, items: Sequence[Item]) -> None:
-        output, num_tokens = self._handler.read(items)
+        read = self._handler.read(items)
         self.kept += items
-        self.outputs.append(output)
-        self.num_tokens += num_tokens
+        self.outputs.append(read.output)
+        self.num_tokens += read.num_tokens
+        self.num_truncated += read.num_truncated
 
     def _reject(self, item: Item, reason: str) -> None:
         self.rejected.append(Rejected(item.source, item.id, reason))

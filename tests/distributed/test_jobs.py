@@ -1,0 +1,241 @@
+"""A job ends with each item once, whatever fails, dies or is repeated."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_jobs import items_of, job_in, results_in
+
+from rank_rerank.distributed import local_engine
+from rank_rerank.distributed.attempts import Attempts
+from rank_rerank.distributed.items import Item, Rejected, Unit
+from rank_rerank.distributed.job import run_job
+from rank_rerank.distributed.job_folder import ATTEMPTS, JobFolder
+from rank_rerank.distributed.local_engine import LocalEngine
+from rank_rerank.distributed.manifests import read_result_manifest
+from rank_rerank.distributed.receipts import Receipt
+from rank_rerank.errors import (
+    NonFiniteError,
+    ResourceLimitError,
+    StoreFormatError,
+    StoreLockedError,
+    StoreMismatchError,
+    StoreNotFoundError,
+)
+from rank_rerank.storage.writer_lock import writer_lock
+
+ONE = LocalEngine()
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def letters_of(folder):
+    return [json.loads(line) for line in (folder / "dead_letters.jsonl").read_text().splitlines()]
+
+
+def ids_in(folder):
+    return [row[0] for row in results_in(folder)]
+
+
+def test_each_item_is_done_once_and_counted(tmp_path):
+    told = []
+    summary = run_job(job_in(tmp_path), items_of(50), ONE, told.append)
+    assert sorted(ids_in(tmp_path)) == sorted(item.id for item in items_of(50))
+    manifest = read_result_manifest(tmp_path)
+    assert (summary.num_items, manifest.num_items, summary.num_units) == (50, 50, len(manifest.results))
+    assert summary.num_tokens == sum(len(item.text) for item in items_of(50))
+    assert [each.num_done for each in told] == sorted({each.num_done for each in told})
+    assert (told[-1].num_done, told[-1].num_items, told[-1].seconds_left) == (50, 50, 0)
+    assert told[-1].cost == pytest.approx(told[-1].worker_seconds)
+    assert json.loads((tmp_path / "summary.json").read_text())["num_items"] == 50
+    assert not list((tmp_path / "units").iterdir()) and not list((tmp_path / ATTEMPTS).iterdir())
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(tmp_path):
+    run_job(job_in(tmp_path), items_of(50), ONE)
+    before = files_of(tmp_path)
+    summary = run_job(job_in(tmp_path), items_of(50), ONE)
+    after = files_of(tmp_path)
+    assert (summary.num_found, summary.num_items, summary.items_per_second) == (50, 50, 0)
+    assert {name for name in before if before[name] != after[name]} <= {"summary.json"}
+
+
+def test_items_that_fail_are_refused_with_their_reason_and_stop_nothing(tmp_path):
+    items = [*items_of(30, {3: "bad", 17: "foreign secret"}), Rejected("line 99", "", "the line is not valid JSON")]
+    items += [Item("i5", "text 5"), Item("i6", "another text", source="line 101")]
+    summary = run_job(job_in(tmp_path), items, ONE)
+    assert (summary.num_items, summary.num_rejected, summary.num_repeated) == (28, 4, 1)
+    reasons = {(each["id"], each["source"]): each["reason"] for each in letters_of(tmp_path)}
+    assert reasons["i3", "line 3"] == "NonFiniteError: the model gave NaN"
+    assert reasons["i17", "line 17"] == "ValueError while it was read"  # another library's words may hold the text
+    assert reasons["", "line 99"] == "the line is not valid JSON"
+    assert "another text" in reasons["i6", "line 101"]
+    assert sorted(ids_in(tmp_path)) == sorted(f"i{n}" for n in range(30) if n not in (3, 17))
+
+
+def test_where_no_item_can_be_read_the_items_are_not_at_fault(tmp_path):
+    with pytest.raises(NonFiniteError, match="NaN"):
+        run_job(job_in(tmp_path), items_of(30, dict.fromkeys(range(30), "bad")), ONE)
+    with pytest.raises(StoreNotFoundError, match="same command again"):
+        read_result_manifest(tmp_path)
+
+
+def test_items_added_or_removed_change_their_own_units_only(tmp_path):
+    run_job(job_in(tmp_path), items_of(400), ONE)
+    before = {entry.file.name for entry in read_result_manifest(tmp_path).results}
+    changed = [item for item in items_of(400) if item.id != "i40"] + [Item("new", "text")]
+    changed.insert(200, Item("in between", "text"))
+    summary = run_job(job_in(tmp_path), changed, ONE)
+    after = {entry.file.name for entry in read_result_manifest(tmp_path).results}
+    assert len(before - after) <= 6 and len(before) > 30
+    assert summary.num_found > 300
+    assert sorted(ids_in(tmp_path)) == sorted(item.id for item in changed)
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == after
+
+
+@pytest.mark.parametrize("victim", ["parts", "receipts"])
+def test_what_was_lost_or_cut_is_made_again(tmp_path, victim):
+    run_job(job_in(tmp_path), items_of(50), ONE)
+    before = files_of(tmp_path)
+    first, second = sorted((tmp_path / victim).iterdir())[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    run_job(job_in(tmp_path), items_of(50), ONE)
+    after = files_of(tmp_path)
+    kept = {name for name in before if not name.startswith("receipts") and name != "summary.json"}
+    assert all(before[name] == after[name] for name in kept)
+    assert before.keys() == after.keys()
+
+
+def test_a_folder_is_of_one_job(tmp_path):
+    run_job(job_in(tmp_path, dtype="int8", model="a"), items_of(5), ONE)
+    with pytest.raises(StoreMismatchError, match="a job with another dtype. Choose"):
+        run_job(job_in(tmp_path, dtype="float16", model="a"), items_of(5), ONE)
+
+
+def test_one_program_does_a_job_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("rank_rerank.distributed.job.LOCK_TIMEOUT_S", 0.01)
+    run_job(job_in(tmp_path), items_of(5), ONE)
+    with writer_lock(tmp_path, 1), pytest.raises(StoreLockedError):
+        run_job(job_in(tmp_path), items_of(5), ONE)
+
+
+def test_a_damaged_manifest_is_refused(tmp_path):
+    run_job(job_in(tmp_path), items_of(5), ONE)
+    path = tmp_path / "manifest.json"
+    sound = path.read_text()
+    for damaged in ("{", sound.replace('"num_items": 5', '"num_items": 6'), sound.replace("part-", "../part-")):
+        path.write_text(damaged)
+        with pytest.raises(StoreFormatError, match="Remove it and run the same command again"):
+            read_result_manifest(tmp_path)
+    run_job(job_in(tmp_path), items_of(5), ONE)
+    assert path.read_text() == sound
+
+
+def test_the_name_of_a_unit_is_made_of_all_that_matters():
+    def name(items, settings="s"):
+        return Unit.of("p", settings, items).name
+
+    base = [Item("a", "b", "c", "here"), Item("d", "e")]
+    assert name(base) == name([Item("a", "b", "c", "there"), Item("d", "e", "", "x")])
+    others = [
+        [Item("ab", "", "c"), base[1]],
+        [Item("a", "bc", ""), base[1]],
+        base[::-1],
+        base[:1],
+        [base[0], Item("d", "f")],
+    ]
+    assert len({name(base), name(base, "t"), *map(name, others)}) == 7
+
+
+def test_notes_tell_which_item_takes_workers_down(tmp_path):
+    folder = JobFolder(tmp_path, "parts")
+    (tmp_path / ATTEMPTS).mkdir()
+    for death in range(5):
+        attempts = Attempts.begin(folder, "u")
+        assert (attempts.num_deaths, attempts.with_care) == (death, death >= 2)
+        assert not attempts.is_deadly(7)
+        if attempts.with_care:
+            attempts.note(3)
+            attempts.note(7)
+    attempts = Attempts.begin(folder, "u")
+    assert attempts.is_deadly(7) and not attempts.is_deadly(3)
+
+
+def test_a_worker_that_finds_its_unit_done_takes_the_receipt(tmp_path):
+    job = job_in(tmp_path)
+    run_job(job, items_of(5), ONE)
+    receipt = Receipt.parse(next((tmp_path / "receipts").iterdir()).read_bytes())
+    assert job.work.open().do(receipt.unit) == receipt
+    with pytest.raises(FileNotFoundError):
+        job.work.open().do("part-unknown")
+
+
+@pytest.mark.slow
+def test_items_that_kill_their_workers_are_refused_and_the_rest_is_done(tmp_path):
+    summary = run_job(job_in(tmp_path / "two"), items_of(40, {11: "deadly", 13: "bad"}), LocalEngine(2))
+    assert (summary.num_items, summary.num_rejected) == (38, 2)
+    reasons = {each["id"]: each["reason"] for each in letters_of(tmp_path / "two")}
+    assert reasons["i11"] == "3 workers have died while they read it"
+    assert sorted(ids_in(tmp_path / "two")) == sorted(f"i{n}" for n in range(40) if n not in (11, 13))
+
+
+def test_the_third_worker_that_dies_at_an_item_was_the_last(tmp_path):
+    """As the slow test, from where two workers have died already."""
+    job, items = job_in(tmp_path / "two", unit_items=30), items_of(20, {11: "deadly"})
+    unit = Unit.of("part", job.work.folder.create(job.facts), items)
+    notes = "".join(f"begun\n{each}" for each in ("", "", "11\n", "10\n11\n"))
+    (tmp_path / "two" / ATTEMPTS / unit.name).write_text(notes)
+    summary = run_job(job, items, LocalEngine(2))
+    assert (summary.num_items, [each["id"] for each in letters_of(tmp_path / "two")]) == (19, ["i11"])
+
+
+def die():
+    os._exit(9)
+
+
+def test_a_model_that_kills_every_worker_ends_the_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_engine, "MAX_VAIN_POOLS", 1)
+    job = job_in(tmp_path)
+    job = replace(job, work=replace(job.work, open_handler=die))
+    with pytest.raises(ResourceLimitError, match="may not fit into memory"):
+        run_job(job, items_of(30), LocalEngine(2))
+
+
+def test_workers_end_with_a_driver_that_was_killed(tmp_path):
+    """And a rerun ends with the bytes of a run that nobody has killed, as after killed workers."""
+    run_job(job_in(tmp_path / "whole"), items_of(300), ONE)
+    driver = [sys.executable, str(Path(__file__).with_name("slow_driver.py")), str(tmp_path / "killed"), "300"]
+    generator = random.Random(1)
+    for kind in ("driver", "worker"):
+        with subprocess.Popen(driver, stdout=subprocess.PIPE, text=True) as process:
+            workers = {int(process.stdout.readline().split()[1]) for _ in range(generator.randint(4, 20))}
+            os.kill(process.pid if kind == "driver" else min(workers), signal.SIGKILL)
+            process.communicate(timeout=120)
+        assert process.returncode == (-signal.SIGKILL if kind == "driver" else 0)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and any(map(is_running, workers)):
+            time.sleep(0.05)
+        assert not any(map(is_running, workers))
+    run_job(job_in(tmp_path / "killed"), items_of(300), ONE)
+    whole, killed = files_of(tmp_path / "whole"), files_of(tmp_path / "killed")
+    assert {name for name in whole | killed if whole.get(name) != killed.get(name)} <= {
+        "summary.json",
+        *(name for name in whole if name.startswith("receipts")),
+    }
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except OSError:
+        return False
