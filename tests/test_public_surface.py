@@ -8,6 +8,21 @@ import rank_rerank
 
 FACES = {
     "calibration": ["Calibration", "expected_calibration_error", "fit_calibration"],
+    "distributed": [
+        "Columns",
+        "EncodeSettings",
+        "Engine",
+        "ImportOptions",
+        "ImportReport",
+        "LocalEngine",
+        "Progress",
+        "RayEngine",
+        "RerankSettings",
+        "Summary",
+        "encode_corpus",
+        "import_shards",
+        "rerank_run",
+    ],
     "encoding": [
         "Chunking",
         "Compression",
@@ -93,8 +108,10 @@ FACES = {
     "storage": [
         "EmbeddingStore",
         "EncodeReport",
+        "JoinedStores",
         "ModelIdentity",
         "Repair",
+        "ShardedStore",
         "StoredDocuments",
         "Verification",
         "add_arrow",
@@ -102,6 +119,7 @@ FACES = {
         "add_from_qdrant",
         "add_parquet",
         "hold_in_memory",
+        "open_stores",
         "to_arrow",
         "to_lancedb",
         "to_qdrant",

@@ -35,6 +35,20 @@ def add_shard_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--shard-documents", type=positive, metavar="N", help="documents of a shard, about (1024)")
 
 
+def add_rerank_run_arguments(command: argparse.ArgumentParser) -> None:
+    """A run, its texts, and where the result goes."""
+    command.add_argument("run", type=path, metavar="RUN", help="the candidates")
+    command.add_argument(
+        "--corpus", type=path, nargs="+", metavar="PATH", required=True, help="stores, or files and folders of texts"
+    )
+    command.add_argument("--queries", type=path, metavar="FILE", required=True, help="texts of the queries")
+    command.add_argument("--output", type=path, metavar="DIR", required=True, help="the job's folder")
+    command.add_argument("--top-k", type=positive, metavar="K", help="documents to keep of each query (all)")
+    command.add_argument("--tag", default="rank-rerank", metavar="NAME", help="the system's name in the run")
+    command.add_argument("--text-column", metavar="NAME", help='the column or JSON key of the texts ("text")')
+    command.add_argument("--id-column", metavar="NAME", help='the column or JSON key of the ids ("id" or "_id")')
+
+
 def _share(text: str) -> float:
     """A number from 0."""
     try:

@@ -123,6 +123,12 @@ def _run_tool(arguments: argparse.Namespace) -> int:
             from rank_rerank.cli.export_command import ExportOptions, run_export  # noqa: PLC0415
 
             run_export(_fill(ExportOptions, arguments))
+        case "rerank-run":
+            from rank_rerank.cli.job_options import EngineOptions  # noqa: PLC0415
+            from rank_rerank.cli.rerank_run_command import RerankRunOptions, run_rerank_run  # noqa: PLC0415
+
+            arguments.workers = _fill(EngineOptions, arguments)
+            run_rerank_run(_fill(RerankRunOptions, arguments))
         case "convert":
             from rank_rerank.cli.export_command import run_convert  # noqa: PLC0415
 
@@ -157,9 +163,27 @@ def _run_store(arguments: argparse.Namespace) -> int:
             store_commands.run_repair(arguments.store)
         case "info":
             store_commands.run_info(arguments.store, as_json=arguments.as_json)
-        case _:
+        case "advise":
             store_commands.run_advise(_fill(store_commands.AdviseOptions, arguments))
+        case _:
+            _run_store_change(arguments)
     return EXIT_DONE
+
+
+def _run_store_change(arguments: argparse.Namespace) -> None:
+    from rank_rerank.cli import store_changes  # noqa: PLC0415
+
+    match arguments.action:
+        case "list":
+            store_changes.run_list(arguments.store, as_json=arguments.as_json)
+        case "delete":
+            store_changes.run_delete(arguments.store, arguments.ids, arguments.ids_file)
+        case "compact":
+            store_changes.run_compact(arguments.store)
+        case "export":
+            store_changes.run_export(_fill(store_changes.ExportOptions, arguments))
+        case _:
+            store_changes.run_import(_fill(store_changes.ImportShardsOptions, arguments))
 
 
 def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
@@ -172,7 +196,7 @@ def _fill(kind: type[Options], arguments: argparse.Namespace) -> Options:
         name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
     }
     values["loading"] = read_load_options(arguments)
-    if "text_column" in values:
+    if "columns" in values:
         columns = read_columns(values["columns"], values["text_column"], values["id_column"])
         values["file_format"] = FileFormat(values["format"], columns)
     named = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType] - options are dataclasses

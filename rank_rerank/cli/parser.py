@@ -4,7 +4,7 @@ import argparse
 from typing import Protocol
 
 from rank_rerank.cli.candidate_files import FORMATS
-from rank_rerank.cli.corpus_arguments import add_engine_arguments, add_shard_arguments
+from rank_rerank.cli.corpus_arguments import add_engine_arguments, add_rerank_run_arguments, add_shard_arguments
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
 from rank_rerank.cli.model_arguments import (
     add_hub_arguments,
@@ -14,6 +14,7 @@ from rank_rerank.cli.model_arguments import (
     positive,
 )
 from rank_rerank.cli.serve_arguments import add_serve_arguments
+from rank_rerank.cli.store_arguments import add_store_actions
 from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
@@ -39,6 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_mcp(commands)
     _add_encode(commands)
+    _add_rerank_run(commands)
     _add_store(commands)
     _add_evaluate(commands)
     _add_serve(commands)
@@ -189,32 +191,24 @@ def _add_encode(commands: _Commands) -> None:
 def _add_store(commands: _Commands) -> None:
     store = commands.add_parser(
         "store",
-        help="show, verify or repair a store; measure what a smaller one would cost",
-        description="Look into a store, check every byte of it, repair it, or choose how to compress one.",
+        help="show, verify, repair, fill or empty a store; measure what a smaller one would cost",
+        description="Look into a store, check every byte of it, change it, or choose how to compress one.",
     )
-    actions = store.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, words in (
-        ("info", "show what a store holds and which model made it"),
-        ("verify", "read every byte and compare it with its checksum"),
-        ("repair", "make a damaged store usable again with everything that is sound"),
-    ):
-        action = actions.add_parser(name, help=words, description=f"{words.capitalize()}.")
-        action.add_argument("store", metavar="DIR", help="the store")
-        if name == "info":
-            action.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    advise = actions.add_parser(
-        "advise",
-        help="measure on your texts what each compression costs",
+    add_store_actions(store)
+
+
+def _add_rerank_run(commands: _Commands) -> None:
+    rerank_run = commands.add_parser(
+        "rerank-run",
+        help="rerank the candidates of many queries, with several workers",
         description=(
-            "Rank a sample of the documents in FILE… for some queries, once for every compression, and print its size "
-            "and how much of the uncompressed ranking it keeps."
+            "Rerank every query of RUN (a TREC run, or Parquet with query_id and document_id) into DIR/run.trec. A job "
+            "that was stopped goes on where it was."
         ),
     )
-    advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
-    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
-    advise.add_argument("--sample", type=positive, default=300, metavar="N", help="how many documents (300)")
-    advise.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
-    add_model_arguments(advise)
+    add_rerank_run_arguments(rerank_run)
+    add_engine_arguments(rerank_run)
+    add_model_arguments(rerank_run)
 
 
 def _add_evaluate(commands: _Commands) -> None:

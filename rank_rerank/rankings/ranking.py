@@ -50,6 +50,7 @@ class Ranking(Sequence[RankedDocument]):
             that is not known. Without a known word no document is relevant, whatever its score.
         usage: tokens read; None if unknown.
         model: the model's name.
+        as_of: the generation of the store that the documents' vectors came from; None where there was no store.
     """
 
     query: str
@@ -58,6 +59,7 @@ class Ranking(Sequence[RankedDocument]):
     query_unknown_words: float | None = None
     usage: Usage | None = None
     model: str | None = None
+    as_of: int | None = None
 
     @overload
     def __getitem__(self, index: int) -> RankedDocument: ...
@@ -125,6 +127,7 @@ class Ranking(Sequence[RankedDocument]):
             "query_unknown_words": self.query_unknown_words,
             "model": self.model,
             "usage": jina_usage(self.usage),
+            "as_of": self.as_of,
             "results": [hit.to_dict() for hit in self.hits],
         }
 

@@ -1,7 +1,7 @@
 """Candidates scored by late interaction where their vectors are: still to be made, window by window, or in a store."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,9 @@ class LateInteraction:
         top_k = self.options.top_k
         sums = score_stored(task.vectors, stored.vectors, top_k=top_k, num_threads=self.num_threads)
         scored = self.scale.apply(sums, task, stored.vectors.truncated())
-        ranking = task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read)
+        ranking = replace(
+            task.ranking(self.encoder.checkpoint.name, stored.num_tokens_read), as_of=stored.vectors.as_of
+        )
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:

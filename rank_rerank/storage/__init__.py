@@ -10,15 +10,19 @@ from rank_rerank.storage.memory_store import hold_in_memory
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.pyarrow_exchange import add_arrow, add_parquet, to_arrow, write_parquet
 from rank_rerank.storage.qdrant_exchange import add_from_qdrant, to_qdrant
+from rank_rerank.storage.sharded_store import ShardedStore
 from rank_rerank.storage.store_repair import Repair
 from rank_rerank.storage.store_verification import Verification
 from rank_rerank.storage.stored_documents import StoredDocuments
+from rank_rerank.storage.stores import JoinedStores, open_stores
 
 __all__ = [
     "EmbeddingStore",
     "EncodeReport",
+    "JoinedStores",
     "ModelIdentity",
     "Repair",
+    "ShardedStore",
     "StoredDocuments",
     "Verification",
     "add_arrow",
@@ -26,6 +30,7 @@ __all__ = [
     "add_from_qdrant",
     "add_parquet",
     "hold_in_memory",
+    "open_stores",
     "to_arrow",
     "to_lancedb",
     "to_qdrant",

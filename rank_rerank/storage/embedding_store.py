@@ -195,7 +195,7 @@ class EmbeddingStore(StoreView):
         """
         encoder = self._needed_encoder()
         self._refuse_read_only()
-        return encode_corpus(self._snapshot, self._replace, encoder, documents, show_progress=show_progress)
+        return encode_corpus(self._snapshot, self.put, encoder, documents, show_progress=show_progress)
 
     def encode_texts(
         self, texts: Sequence[str], encoder: TokenEncoder, progress: Callable[[int], object] | None = None
@@ -212,11 +212,15 @@ class EmbeddingStore(StoreView):
             StoreWriteError: new texts cannot be written.
         """
         self.identity.check(ModelIdentity.of(check_encoder(encoder).checkpoint))
-        put = None if self._read_only else self._replace
+        put = None if self._read_only else self.put
         return find_or_encode(self._snapshot, put, encoder, texts, progress)
 
-    def _replace(self, documents: NewDocuments) -> Snapshot:
-        """Add documents in place of those that have their ids."""
+    def put(self, documents: NewDocuments) -> Snapshot:
+        """Add documents, checked, in place of those that have their ids; what `encode` does with what it has encoded.
+
+        Raises:
+            StoreWriteError: they cannot be written.
+        """
         self._write(documents, lambda snapshot, new: snapshot.find_ids(new.ids))
         return self._snapshot
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +16,12 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.storage.arrow_layout import FILE_KEY, ArrowDtype, embeddings_schema, import_arrow, record_batch
 from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.key_index import digests_of
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.output_file import open_output
+from rank_rerank.storage.sharded_store import ShardedStore
+from rank_rerank.storage.snapshot import Snapshot
+from rank_rerank.storage.store_inputs import NewDocuments, check_embeddings, check_ids, check_metadata, check_texts
 from rank_rerank.storage.store_view import StoreView
 
 BATCH_DOCUMENTS = 512
@@ -118,6 +122,46 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
         ShapeError, NonFiniteError: the vectors do not fit.
         MissingDependencyError: pyarrow is not installed.
     """
+    count = 0
+    for batch in _read_parquet(store.identity, path):
+        add_arrow(store, batch, str(path))
+        count += batch.num_rows
+    return count
+
+
+def replace_from_parquet(store: EmbeddingStore | ShardedStore, path: str | Path) -> tuple[int, int]:
+    """Bring a store up to date with a Parquet file; errors as for add_parquet.
+
+    Returns:
+        How many documents were added or replaced, and how many were there already with the same text.
+    """
+    num_new = num_there = 0
+    for batch in _read_parquet(store.identity, path):
+        documents = _read_batch(store.identity, batch, str(path))
+        chosen = _changed(store.snapshot, documents)
+        num_new += len(chosen)
+        num_there += len(documents.ids) - len(chosen)
+        if len(chosen):
+            store.put(documents.select(chosen))
+    return num_new, num_there
+
+
+def _changed(snapshot: Snapshot, documents: NewDocuments) -> Int64Vector:
+    """The indices of documents that a store lacks, or has with another text."""
+    places = snapshot.find_ids(documents.ids)
+    digests = digests_of(documents.texts)
+    chosen = [
+        index
+        for index, (segment, row) in enumerate(zip(places.segments.tolist(), places.rows.tolist(), strict=True))
+        if segment < 0
+        or documents.texts[index] is None
+        or not snapshot.segments[segment].has_digest(row, digests[index].tobytes())
+    ]
+    return np.array(chosen, np.int64)
+
+
+def _read_parquet(identity: ModelIdentity, path: str | Path) -> Iterator[Any]:
+    """The record batches of a file that was made by a model."""
     arrow = import_arrow()
     parquet = import_optional("pyarrow.parquet", "arrow", "Parquet")
     try:
@@ -125,12 +169,8 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
     except (OSError, arrow.ArrowException) as error:
         raise FileFormatError(f"{path} cannot be read as Parquet. Check the path") from error
     with file:
-        _check_model(store, file.schema_arrow, str(path))
-        count = 0
-        for batch in _batches(file, path):
-            add_arrow(store, batch, str(path))
-            count += batch.num_rows
-    return count
+        _check_model(identity, file.schema_arrow, str(path))
+        yield from _batches(file, path)
 
 
 def _batches(file: Any, path: str | Path) -> Iterator[Any]:
@@ -149,6 +189,22 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         batch: with the columns "id" and "tokens".
         name: what to call it in an error.
     """
+    columns = _read_columns(batch, name)
+    texts = _known_texts(columns)
+    store.add(columns.ids, embeddings=columns.embeddings, texts=texts, metadata=columns.metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """The columns of a batch, as they are."""
+
+    ids: list[Any]
+    embeddings: TokenEmbeddings
+    texts: list[Any] | None
+    metadata: list[Any] | None
+
+
+def _read_columns(batch: Any, name: str) -> _Columns:
     arrow = import_arrow()
     if not isinstance(batch, arrow.RecordBatch | arrow.Table):
         raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
@@ -159,18 +215,36 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
     names = set(batch.schema.names)
     if not {"id", "tokens"} <= names:
         raise FileFormatError(f'{name}: token embeddings need the columns "id" and "tokens"')
-    identifiers = batch.column("id").to_pylist()
-    texts = batch.column("text").to_pylist() if "text" in names else None
-    metadata = _read_metadata(batch.column("metadata").to_pylist(), name) if "metadata" in names else None
     embeddings = read_tokens(batch.column("tokens"), name)
     if "truncated" in names:
         embeddings = replace(embeddings, truncated=_read_flags(batch.column("truncated").to_pylist(), name))
-    store.add(
-        identifiers,
-        embeddings=embeddings,
-        # an empty text with vectors is a text that was not kept
-        texts=texts if texts is not None and all(texts) else None,
-        metadata=metadata,
+    return _Columns(
+        batch.column("id").to_pylist(),
+        embeddings,
+        batch.column("text").to_pylist() if "text" in names else None,
+        _read_metadata(batch.column("metadata").to_pylist(), name) if "metadata" in names else None,
+    )
+
+
+def _known_texts(columns: _Columns) -> list[Any] | None:
+    """The texts, if they were kept: an empty text with vectors is one that was not."""
+    if columns.texts is None:
+        return None
+    lengths = np.diff(columns.embeddings.offsets).tolist()
+    kept = all(text or length == 0 for text, length in zip(columns.texts, lengths, strict=True))
+    return columns.texts if kept and None not in columns.texts else None
+
+
+def _read_batch(identity: ModelIdentity, batch: Any, name: str) -> NewDocuments:
+    """The documents of a batch, checked as for `add`."""
+    columns = _read_columns(batch, name)
+    ids = check_ids(columns.ids)
+    texts = _known_texts(columns)
+    return NewDocuments(
+        ids,
+        check_embeddings(columns.embeddings, len(ids), identity.dim),
+        [None] * len(ids) if texts is None else [*check_texts(texts, len(ids))],
+        check_metadata(columns.metadata, len(ids)),
     )
 
 
@@ -212,7 +286,7 @@ def _read_flags(values: list[Any], name: str) -> BoolVector:
     return np.array([bool(value) for value in values], np.bool_)
 
 
-def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
+def _check_model(wanted: ModelIdentity, schema: Any, name: str) -> None:
     content = (schema.metadata or {}).get(FILE_KEY)
     if content is None:
         return
@@ -223,4 +297,4 @@ def _check_model(store: EmbeddingStore, schema: Any, name: str) -> None:
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{name}: its description of the model is damaged") from error
-    store.identity.check(identity)
+    wanted.check(identity)

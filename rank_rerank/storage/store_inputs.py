@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, as_float32
+from rank_rerank.arrays import AnyArray, Int64Vector, as_float32
 from rank_rerank.documents import list_items, plain_value
 from rank_rerank.encoding.projection import as_matrix
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -36,6 +36,16 @@ class NewDocuments:
     embeddings: TokenEmbeddings
     texts: list[str | None]
     metadata: list[bytes]
+
+    def select(self, indices: Int64Vector) -> "NewDocuments":
+        """Some of them."""
+        chosen = indices.tolist()
+        return NewDocuments(
+            [self.ids[index] for index in chosen],
+            self.embeddings.select(indices),
+            [self.texts[index] for index in chosen],
+            [self.metadata[index] for index in chosen],
+        )
 
 
 def check_ids(ids: Iterable[object]) -> list[str]:

@@ -8,6 +8,7 @@ from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.storage.filters import Filter, keep
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.snapshot import Snapshot, open_snapshot
@@ -87,18 +88,24 @@ class StoreView:
         """
         self._snapshot = open_snapshot(self._folder, self._snapshot)
 
-    def select(self, ids: Iterable[str]) -> StoredDocuments:
+    def select(
+        self, ids: Iterable[str] | None = None, *, only: Filter | None = None, except_: Filter | None = None
+    ) -> StoredDocuments:
         """Choose documents by id, as candidates for ``reranker.rerank(query, store.select(ids))``.
 
         Args:
-            ids: in any order, repeated or not; the order breaks ties.
+            ids: in any order, repeated or not; the order breaks ties. None for all documents.
+            only: of these keep those whose id is among some ids, or whose metadata has all of a mapping's values, as
+                ``{"lang": "en"}``. None for all. Ids that the store lacks are no error here.
+            except_: leave out such, likewise.
 
         Raises:
-            UnknownIdError: an id is not in the store; the message has its index.
+            UnknownIdError: one of ``ids`` is not in the store; the message has its index.
             InvalidItemError, InvalidTextError: an id is no valid str; the message has its index.
         """
         snapshot = self._snapshot
-        return StoredDocuments(snapshot, snapshot.require_ids(list_ids(ids)))
+        places = snapshot.all_places() if ids is None else snapshot.require_ids(list_ids(ids))
+        return StoredDocuments(snapshot, keep(snapshot, places, only, except_))
 
     def get(self, ids: Iterable[str]) -> TokenEmbeddings:
         """Read documents' vectors back, float32, in the order of the ids; errors as for `select`.

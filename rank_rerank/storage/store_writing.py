@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.errors import StoreFormatError, StoreWriteError
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry, remove_files, write_file
@@ -132,9 +132,7 @@ class _Writer:
         entry = self._manifest.segments[number]
         if segment.deleted is None or number not in change.deleted:
             return entry
-        bits = np.packbits(segment.deleted)
-        file: FileEntry = write_arrays(self._folder, self._name("deleted"), {"deleted": ArrayPieces.of(bits)})
-        return SegmentEntry(entry.file, entry.num_documents, int(segment.deleted.sum()), file)
+        return write_deletion(self._folder, self._name("deleted"), segment, entry)
 
     def _name(self, kind: str) -> str:
         name = f"{kind}-{self._next:08}.safetensors"
@@ -143,17 +141,29 @@ class _Writer:
         return name
 
 
+def write_deletion(folder: Path, name: str, segment: Segment, entry: SegmentEntry) -> SegmentEntry:
+    """Write which documents of a segment are deleted, and give its entry with that file.
+
+    Raises:
+        StoreWriteError: the file cannot be written.
+    """
+    deleted = np.zeros(segment.num_documents, np.bool_) if segment.deleted is None else segment.deleted
+    file: FileEntry = write_arrays(folder, name, {"deleted": ArrayPieces.of(np.packbits(deleted))})
+    return SegmentEntry(entry.file, entry.num_documents, int(deleted.sum()), file)
+
+
+def with_deleted(segment: Segment, rows: AnyArray) -> Segment:
+    """A segment with more of its rows deleted."""
+    deleted = np.zeros(segment.num_documents, np.bool_) if segment.deleted is None else segment.deleted.copy()
+    deleted[rows] = True
+    return segment.with_deleted(deleted)
+
+
 def _with_deleted(change: Change) -> list[Segment]:
     segments = list(change.snapshot.segments)
     for number, rows in change.deleted.items():
-        segments[number] = segments[number].with_deleted(_mark(segments[number], rows))
+        segments[number] = with_deleted(segments[number], rows)
     return segments
-
-
-def _mark(segment: Segment, rows: AnyArray) -> BoolVector:
-    deleted = np.zeros(segment.num_documents, np.bool_) if segment.deleted is None else segment.deleted.copy()
-    deleted[rows] = True
-    return deleted
 
 
 def _kept(segments: Sequence[Segment], change: Change) -> int:

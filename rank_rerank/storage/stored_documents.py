@@ -52,6 +52,11 @@ class StoredDocuments(Sequence[Document]):
         """How the vectors are stored."""
         return self.snapshot.compression
 
+    @property
+    def as_of(self) -> int:
+        """The generation of the store that they are of."""
+        return self.snapshot.manifest.generation
+
     def __repr__(self) -> str:
         return f"StoredDocuments(documents={len(self)}, model={self.identity.name!r}, dtype={self.compression.dtype!r})"
 

@@ -257,7 +257,7 @@ def test_a_cache_that_cannot_be_written_takes_no_answer_away(models, tmp_path, m
 
     body = {"query": "which river", "documents": ["the river"]}
     with server_thread(models[:1], text_cache=tmp_path) as (client, _):
-        monkeypatch.setattr(EmbeddingStore, "_replace", full)
+        monkeypatch.setattr(EmbeddingStore, "put", full)
         assert client.post("/v1/rerank", body).json["results"][0]["index"] == 0
     assert "cannot be used" in caplog.text
     assert "secret" not in caplog.text

@@ -1,0 +1,47 @@
+"""Filters of candidates: by id, or by what their metadata says."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rank_rerank.arrays import BoolVector
+from rank_rerank.storage.snapshot import Places, Snapshot
+from rank_rerank.storage.store_inputs import list_ids
+
+Filter: TypeAlias = Iterable[str] | Mapping[str, Any]
+
+
+def keep(snapshot: Snapshot, places: Places, only: Filter | None, except_: Filter | None) -> Places:
+    """Those of some documents that two filters let through, in their order.
+
+    Args:
+        snapshot: they are in.
+        places: of the documents.
+        only: ids, or a mapping of metadata: a document passes that is among the ids, or has all of its keys with equal
+            values. None lets all pass.
+        except_: likewise, of those that do not pass.
+
+    Raises:
+        InvalidItemError, InvalidTextError: an id is no valid str.
+    """
+    kept = np.ones(len(places), np.bool_)
+    if only is not None:
+        kept &= _match(snapshot, places, only, kept)
+    if except_ is not None:
+        kept &= ~_match(snapshot, places, except_, kept)
+    return places.select(np.flatnonzero(kept))
+
+
+def _match(snapshot: Snapshot, places: Places, wanted: Filter, among: BoolVector) -> BoolVector:
+    """[num_documents]: which documents a filter means; only those ``among`` them are looked at."""
+    if not isinstance(wanted, Mapping):
+        found = snapshot.find_ids(list_ids(wanted))
+        chosen = {*zip(found.segments.tolist(), found.rows.tolist(), strict=True)}
+        pairs = zip(places.segments.tolist(), places.rows.tolist(), strict=True)
+        return np.array([pair in chosen for pair in pairs], np.bool_)
+    matches = np.zeros(len(places), np.bool_)
+    for index in np.flatnonzero(among).tolist():
+        metadata = snapshot.segments[int(places.segments[index])].read_metadata(int(places.rows[index]))
+        matches[index] = all(key in metadata and metadata[key] == value for key, value in wanted.items())
+    return matches

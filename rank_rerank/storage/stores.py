@@ -1,0 +1,57 @@
+"""Open stores of any kind for reading: one, one in several folders, or several as one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.storage.embedding_store import EmbeddingStore
+from rank_rerank.storage.joined_snapshot import join_snapshots
+from rank_rerank.storage.manifest import MANIFEST_FILE
+from rank_rerank.storage.sharded_store import SHARDED_FILE, ShardedStore
+from rank_rerank.storage.snapshot import open_snapshot
+from rank_rerank.storage.store_folder import store_folder
+from rank_rerank.storage.store_view import StoreView
+
+
+class JoinedStores(StoreView):
+    """Several stores that read as one; whatever is written to them, `refresh` shows. Made by `open_stores`."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        snapshots = [open_snapshot(folder) for folder in folders]
+        super().__init__(folders[0], join_snapshots(snapshots, by_hash=False), None, read_only=True)
+        self._folders = tuple(folders)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("EmbeddingStore(", f"JoinedStores(stores={len(self._folders)}, ", 1)
+
+    def refresh(self) -> None:
+        """Move on to the newest generation of each store."""
+        self._snapshot = join_snapshots([open_snapshot(folder) for folder in self._folders], by_hash=False)
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder holds a store, in one folder or several."""
+    return (folder / SHARDED_FILE).is_file() or (folder / MANIFEST_FILE).is_file()
+
+
+def open_stores(folders: Sequence[str | Path] | str | Path) -> StoreView:
+    """Open one or several stores for reading, as one.
+
+    Args:
+        folders: of stores of one model and one compression, no id in two of them.
+
+    Raises:
+        InvalidArgumentError: there are none.
+        StoreMismatchError: two are of different models or compressions.
+        DuplicateIdError: an id is in two of them.
+        StoreError: one cannot be opened, as for EmbeddingStore.open.
+    """
+    listed = [folders] if isinstance(folders, str | Path) else folders
+    paths = [store_folder(folder) for folder in listed]
+    if not paths:
+        raise InvalidArgumentError("name at least one store")
+    if len(paths) > 1:
+        return JoinedStores(paths)
+    if (paths[0] / SHARDED_FILE).is_file():
+        return ShardedStore.open(paths[0], read_only=True)
+    return EmbeddingStore.open(paths[0], read_only=True)
