@@ -8,8 +8,6 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Float32Matrix, as_float32, check_whole_number
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 
-# matrix products of one fixed shape: a row's bits must not depend on how many rows come with it
-BLOCK_TOKENS = 64
 SMALLEST_NORM = 1e-12
 
 
@@ -98,17 +96,13 @@ class Projection:
         vectors = as_matrix(vectors)
         if vectors.shape[1] != self.dim:
             raise ShapeError(f"the projection takes vectors of dim {self.dim}, these have dim {vectors.shape[1]}")
-        kept = vectors[:, : self.projected_dim] if self.matrix is None else self._multiply(vectors, self.matrix)
+        kept = vectors[:, : self.projected_dim] if self.matrix is None else _multiply_rows(vectors, self.matrix)
         return normalize_rows(kept)
 
-    def _multiply(self, vectors: Float32Matrix, matrix: Float32Matrix) -> Float32Matrix:
-        products = np.empty((len(vectors), self.projected_dim), np.float32)
-        for first in range(0, len(vectors), BLOCK_TOKENS):
-            rows = vectors[first : first + BLOCK_TOKENS]
-            block = np.zeros((BLOCK_TOKENS, self.dim), np.float32)
-            block[: len(rows)] = rows
-            products[first : first + len(rows)] = (block @ matrix)[: len(rows)]
-        return products
+
+def _multiply_rows(vectors: Float32Matrix, matrix: Float32Matrix) -> Float32Matrix:
+    """The product of each row with a matrix, a row at a time: in one large product a row's bits depend on its place."""
+    return np.matmul(vectors[:, None, :], matrix)[:, 0]  # [num_tokens, projected_dim]
 
 
 def normalize_rows(vectors: Float32Matrix) -> Float32Matrix:

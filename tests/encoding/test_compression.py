@@ -127,3 +127,20 @@ def test_projections_that_cannot_be():
         Projection(16, 4, np.zeros((4, 16), np.float32))
     with pytest.raises(NonFiniteError):
         Projection(16, 4, np.full((16, 4), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("pooling", [None, Pooling(2), Pooling(3, "sequential")])
+@pytest.mark.parametrize(("dtype", "rescore"), [("int8", None), ("binary", "float16")])
+def test_a_documents_bits_depend_on_that_document_alone(pooling, dtype, rescore):
+    """At dims of a model, where a product of matrices computes the rows at its edges in another order."""
+    projection = Projection.fit(unit_rows(1, 500, 384), 64)
+    compression = Compression(dtype, rescore, pooling, projection)
+    lengths = [7, 1, 0, 63, 64, 65, 3, 130, 5]
+    vectors = [unit_rows(seed, length, 384) for seed, length in enumerate(lengths)]
+    together = compression.compress(TokenEmbeddings.from_list(vectors))
+    for number, matrix in enumerate(vectors):
+        alone = compression.compress(TokenEmbeddings.from_list([matrix]))
+        rows = slice(*together.offsets[number : number + 2].tolist())
+        for name in ("vectors", "scales", "rescore_vectors"):
+            if (whole := getattr(together, name)) is not None:
+                np.testing.assert_array_equal(whole[rows], getattr(alone, name))
