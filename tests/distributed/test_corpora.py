@@ -32,9 +32,7 @@ from rank_rerank.errors import (
 from rank_rerank.storage import EmbeddingStore, ShardedStore, open_stores
 
 WORDS = "harbor lantern violin meadow copper orbit thimble glacier saffron anchor".split()
-ROWS = [
-    {"id": f"d{n}", "text": " ".join(WORDS[(n * k) % 10] for k in range(1, 2 + n % 7)), "n": n} for n in range(24)
-]
+ROWS = [{"id": f"d{n}", "text": " ".join(WORDS[(n * k) % 10] for k in range(1, 2 + n % 7)), "n": n} for n in range(24)]
 SMALL = EncodeSettings(shard_documents=6)
 
 
@@ -124,7 +122,12 @@ def test_columns_are_named_and_dates_are_kept_as_text(tmp_path):
 def test_damaged_records_are_refused_with_where_they_stand(tmp_path):
     path = tmp_path / "c.jsonl"
     lines = [b'{"id": "a", "text": "x"}', b"{", b"[1]", b'{"id": "b"}', b'{"id": "c", "text": 3}', b'{"text": "\xff"}']
-    lines += [b'{"id": "d", "text": "\\ud800"}', b'{"id": "", "text": "x"}', b'{"id": "e", "text": null}', b'{"text": "y"}']
+    lines += [
+        b'{"id": "d", "text": "\\ud800"}',
+        b'{"id": "", "text": "x"}',
+        b'{"id": "e", "text": null}',
+        b'{"text": "y"}',
+    ]
     path.write_bytes(b"\n".join(lines))
     found = items_in(path)
     assert [item.id for item in found if isinstance(item, Item)] == ["a", f"{path}:10"]
@@ -230,7 +233,11 @@ def test_parquet_shards_say_which_token_and_characters_a_vector_stands_for(corpu
     parquet = pytest.importorskip("pyarrow.parquet")
     settings = EncodeSettings(shard_format="parquet", parquet_dtype="float32", shard_documents=6)
     encode_corpus(corpus, tmp_path / "shards", settings=settings)
-    rows = {row["id"]: row for path in (tmp_path / "shards" / "shards").iterdir() for row in parquet.read_table(path).to_pylist()}
+    rows = {
+        row["id"]: row
+        for path in (tmp_path / "shards" / "shards").iterdir()
+        for row in parquet.read_table(path).to_pylist()
+    }
     assert rows.keys() == {row["id"] for row in ROWS}
     document = rows["d6"]
     batch = encoder.tokenizer.tokenize_documents([document["text"]])
