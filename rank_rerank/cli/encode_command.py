@@ -36,7 +36,7 @@ DimsMethod: TypeAlias = Literal["rotation", "first"]
 
 @dataclass(frozen=True)
 class CompressionOptions:
-    """How vectors are stored, as the user said it; None where nothing was said."""
+    """How vectors are stored, as the user asked; None where nothing was asked."""
 
     dtype: StoredDtype | None = None
     rescore: StoredDtype | None = None
@@ -47,7 +47,7 @@ class CompressionOptions:
 
     @property
     def is_given(self) -> bool:
-        """Whether anything was said."""
+        """Whether anything was asked."""
         return any(value is not None for value in vars(self).values())
 
     @property

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What the user said of the workers; None where nothing was said."""
+    """What the user asked of the workers; None where nothing was asked."""
 
     engine: str | None = None
     workers: int | None = None
