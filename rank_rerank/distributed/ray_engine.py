@@ -6,15 +6,17 @@ receipt, as with every engine, so Ray's own checkpoints are not needed: they sta
 on a small cluster waits for ever for a processor.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rank_rerank import errors
 from rank_rerank.arguments import check_number
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.devices import import_optional
 from rank_rerank.distributed.receipts import Receipt
-from rank_rerank.distributed.unit_worker import Work
+from rank_rerank.distributed.unit_worker import UnitWorker, Work
 from rank_rerank.errors import InvalidArgumentError, RankRerankError, ResourceLimitError
 from rank_rerank.inference.load_options import LoadOptions
 
@@ -85,11 +87,10 @@ class RayEngine:
             num_cpus=self.cpus,
             num_gpus=self.gpus,
         )
-        try:
-            for row in results.iter_rows():
-                yield Receipt.parse(row["receipt"])
-        except ray.exceptions.RayError as error:
-            raise _explained(error) from error
+        for row in results.iter_rows():
+            if row["error"]:
+                raise _error_of(row["error"])
+            yield Receipt.parse(row["receipt"])
 
     def _check_resources(self, ray: Any) -> None:
         """Refuse what no machine of the cluster has: Ray would wait for it for ever.
@@ -106,23 +107,28 @@ class RayEngine:
 
 
 class RayWorker:
-    """What an actor is made of."""
+    """What an actor is made of; its model is loaded for its first unit, where an error reaches the caller."""
 
     def __init__(self, work: Work[Any]) -> None:
-        self._worker = work.open()
+        self._work = work
+        self._worker: UnitWorker[Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Do the units of a batch, which is read-only."""
-        receipts = [self._worker.do(str(name)).serialize() for name in batch[UNIT]]
-        return {"receipt": receipts}
+        done = [self._do(str(name)) for name in batch[UNIT]]
+        return {"receipt": [receipt for receipt, _ in done], "error": [error for _, error in done]}
+
+    def _do(self, name: str) -> tuple[bytes, str]:
+        """The receipt of a unit, or what went wrong: an error that crosses Ray comes back as another one."""
+        try:
+            if self._worker is None:
+                self._worker = self._work.open()
+            return self._worker.do(name).serialize(), ""
+        except RankRerankError as error:
+            return b"", json.dumps([type(error).__name__, str(error)])
 
 
-def _explained(error: Exception) -> Exception:
-    """The error that a worker raised, without Ray's frames around it."""
-    cause: Any = error
-    while cause is not None:
-        if isinstance(cause, RankRerankError):
-            # Ray's errors are of two classes at once; the message of the inner one stands at its end
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error
+def _error_of(content: str) -> RankRerankError:
+    name, message = json.loads(content)
+    kind = getattr(errors, name, RankRerankError)
+    return kind(message)

@@ -31,7 +31,7 @@ from rank_rerank.errors import (
 )
 from rank_rerank.storage import EmbeddingStore, ShardedStore, open_stores
 
-WORDS = "harbor lantern violin meadow copper orbit thimble glacier saffron anchor".split()
+WORDS = ["harbor", "lantern", "violin", "meadow", "copper", "orbit", "thimble", "glacier", "saffron", "anchor"]
 ROWS = [{"id": f"d{n}", "text": " ".join(WORDS[(n * k) % 10] for k in range(1, 2 + n % 7)), "n": n} for n in range(24)]
 SMALL = EncodeSettings(shard_documents=6)
 
@@ -105,6 +105,17 @@ def test_arrow_forms_give_the_same_items_too(tmp_path, corpus):
     (tmp_path / "c.parquet").write_bytes((tmp_path / "c.parquet").read_bytes()[:-9])
     with pytest.raises(FileFormatError, match="cannot be read after row 0"):
         items_in(tmp_path / "c.parquet")
+
+
+def test_a_data_set_that_was_saved_by_its_library_is_read(tmp_path, corpus):
+    datasets = pytest.importorskip("datasets", reason="needs Hugging Face's datasets")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved", num_shards=3)
+    datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}).save_to_disk(tmp_path / "splits")
+    wanted = [(item.id, item.text, item.data) for item in items_in(corpus)]
+    assert [(item.id, item.text, item.data) for item in items_in(tmp_path / "saved")] == wanted
+    assert [(item.id, item.text, item.data) for item in items_in(tmp_path / "splits" / "train")] == wanted
+    with pytest.raises(FileFormatError, match="several splits"):
+        items_in(tmp_path / "splits")
 
 
 def test_columns_are_named_and_dates_are_kept_as_text(tmp_path):

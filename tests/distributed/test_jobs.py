@@ -120,7 +120,7 @@ def test_what_was_lost_or_cut_is_made_again(tmp_path, victim):
 
 def test_a_folder_is_of_one_job(tmp_path):
     run_job(job_in(tmp_path, dtype="int8", model="a"), items_of(5), ONE)
-    with pytest.raises(StoreMismatchError, match="a job with another dtype[.] Choose"):
+    with pytest.raises(StoreMismatchError, match="a job with another dtype"):
         run_job(job_in(tmp_path, dtype="float16", model="a"), items_of(5), ONE)
 
 

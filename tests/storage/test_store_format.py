@@ -1,4 +1,4 @@
-"""What examples/store_format.md says is what is on the disk: a reader without this library reads every kind of store."""
+"""What examples/store_format.md says is on the disk: a reader without this library reads every kind of store."""
 
 import numpy as np
 import pytest
