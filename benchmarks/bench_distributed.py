@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ def kill_jobs(corpus: Path, cache: Path, count: int, *, with_ray: bool) -> dict[
             # the job is done: it is compared, and another one begun
             assert_same(whole, output)
             finished += 1
+            print(f"killed so far: {killed}; jobs finished and compared: {finished}", file=sys.stderr)
             shutil.rmtree(output)
             output = cache / f"killed-{round_number}"
     run_job(corpus, output, [*ENGINES["2"], *options])
@@ -191,11 +193,14 @@ def kill_one(process: subprocess.Popen[bytes], victim: str, patience: float) -> 
     while not found and process.poll() is None:
         found = [pid for pid in descendants(process.pid) if is_worker(pid, victim)]
         time.sleep(0.02)
+    num_killed = 0
     for pid in found[:1]:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, signal.SIGKILL)
+            num_killed = 1
     # a job whose worker was killed goes on by itself
     process.wait()
-    return len(found[:1])
+    return num_killed
 
 
 def descendants(parent: int) -> list[int]:
