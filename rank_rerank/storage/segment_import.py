@@ -15,7 +15,7 @@ from rank_rerank.encoding.compression import Compression
 from rank_rerank.errors import DuplicateIdError, StoreFormatError, StoreWriteError
 from rank_rerank.storage.array_file import map_arrays
 from rank_rerank.storage.durable_files import FileEntry, hash_file, remove_files, sync_folder
-from rank_rerank.storage.joined_snapshot import split_by_owner
+from rank_rerank.storage.joined_snapshot import owners
 from rank_rerank.storage.manifest import Manifest, SegmentEntry
 from rank_rerank.storage.row_checksums import RowChecks
 from rank_rerank.storage.segment import Segment
@@ -133,9 +133,11 @@ class _Import:
         rows = segment.live_rows()
         if len(rows) == 0:
             return False
-        ids = [each.decode() for each in segment.read_ids(rows)]
         segment.check_rows("ids", rows)
-        places = self._snapshot.find_ids(ids)
+        if not self._snapshot.segments:
+            self.report = self.report.plus(Imported(len(rows)))
+            return True
+        places = self._snapshot.find_ids([each.decode() for each in segment.read_ids(rows)])
         same = self._are_same(segment, rows, places)
         if same.all():
             self.report = self.report.plus(Imported(num_there=len(rows)))
@@ -206,9 +208,8 @@ def _open(file: SegmentFile, snapshot: Snapshot) -> Segment:
 
 def _owned(segment: Segment, number: int, count: int) -> Segment:
     """A segment with the documents of other stores deleted."""
-    ids = [each.decode() for each in segment.read_ids(segment.live_rows())]
     others = np.ones(segment.num_documents, np.bool_)
-    others[split_by_owner(ids, count)[number]] = False
+    others[segment.arrays["id_rows"][owners(segment.arrays["id_keys"], count) == number]] = False
     return segment.with_deleted(others)
 
 

@@ -30,10 +30,14 @@ NOT_SPOILED = {
 NOT_CALLED = {
     "an error or a protocol": "RankRerankError Reranker Reranker.rerank Reranker.rerank_many",
     "made by functions that are called": "CascadeReranker ColbertReranker CrossEncoder CrossEncoderReranker "
-    "EmbeddingStore EncodeReport Explanation MaxsimMatches ModelIdentity PairScores RankedDocument Ranking Repair "
-    "SelfCheck StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics TopDocuments Verification",
+    "EmbeddingStore EncodeReport Explanation JoinedStores MaxsimMatches ModelIdentity PairScores "
+    "RankedDocument Ranking Repair "
+    "SelfCheck ShardedStore StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics "
+    "TopDocuments Verification",
     "without arguments, and called to check results": "EmbeddingStore.compact EmbeddingStore.documents "
-    "EmbeddingStore.refresh EmbeddingStore.verify Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
+    "EmbeddingStore.refresh EmbeddingStore.verify JoinedStores.documents JoinedStores.refresh JoinedStores.verify "
+    "ShardedStore.compact ShardedStore.documents ShardedStore.refresh ShardedStore.verify "
+    "Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
     "Ranking.to_dataframe Ranking.to_jina Ranking.to_tei",
     "takes an evaluation": "Evaluation.compared Evaluation.table JudgedCandidates.ndcg_at_10 JudgedCandidates.of "
     "JudgedCandidates.rank JudgedCandidates.read System.mean System.to_dict Timing.of calibrate_system check_gate "
@@ -43,7 +47,8 @@ NOT_CALLED = {
     "Diagnosis.groups Diagnosis.losses Diagnosis.to_dict Evaluation Evaluation.to_dict FittedCalibration Gate.to_dict "
     "FittedCalibration.to_dict JudgedCandidates JudgedRank QueryChange RankedIds RankedIds.first Run Run.first Run.ids "
     "Run.select Setting Sweep Sweep.table Sweep.to_dict System Threshold Timing TrainingDump",
-    "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts ModelIdentity.of "
+    "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts "
+    "EmbeddingStore.put ModelIdentity.of ShardedStore.put "
     "CascadeReranker.later_stages Ranking.filled "
     "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
     "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
@@ -52,6 +57,7 @@ NOT_CALLED = {
     "ColbertReranker.arerank ColbertReranker.arerank_many CrossEncoderReranker.arerank "
     "CrossEncoderReranker.arerank_many DenseReranker.arerank DenseReranker.arerank_many",
     "writes a file": "Calibration.save",
+    "inherited, and called of EmbeddingStore": "JoinedStores.verify_folder ShardedStore.verify_folder",
     "needs another package": "add_arrow add_from_lancedb add_from_qdrant add_parquet save_heat_map to_arrow "
     "to_lancedb to_qdrant write_parquet",
 }

@@ -1,0 +1,138 @@
+"""A store of ten million documents in eight folders: what opening it and choosing a thousand documents costs.
+
+usage: python benchmarks/bench_large_store.py [--documents N] [--tokens N] [--dim N] [--stores N] [--cache FOLDER]
+
+The documents are synthetic: random signs (dtype "binary") of --dim numbers for --tokens tokens, no texts, which is as
+small as a document of this library's format can be, so that many fit on a disk: about 150 bytes each beside their
+vectors. They are written as segments of a million rows by the same code as any store, and taken into a ShardedStore as
+`store import` does. Each measurement is a process of its own. "cold" first asks the system to forget the files.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_storage import forget
+from workloads import describe_machine, peak_memory_mb, write_result
+
+from rank_rerank.encoding.compression import CompressedEmbeddings, Compression
+from rank_rerank.scoring.stored_scores import score_stored
+from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S
+from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.segment import build_segment
+from rank_rerank.storage.segment_import import SegmentFile, import_segments
+from rank_rerank.storage.segment_merging import write_segment
+from rank_rerank.storage.sharded_store import ShardedStore
+from rank_rerank.storage.stores import open_stores
+
+SEGMENT_DOCUMENTS = 1_000_000
+CHOSEN = 1000
+
+
+def main() -> None:
+    """Make the store, measure it in other processes, keep the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=10_000_000)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--stores", type=int, default=8)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "rank_rerank_bench_large_store")
+    parser.add_argument("--keep", action="store_true", help="leave the store there")
+    parser.add_argument("--probe", metavar="STORE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.probe:
+        print(json.dumps(probe(Path(options.probe), options)))
+        return
+    shutil.rmtree(options.cache, ignore_errors=True)
+    options.cache.mkdir(parents=True)
+    folder = options.cache / "store"
+    begun = time.perf_counter()
+    build(folder, options)
+    facts = {
+        "documents": options.documents,
+        "tokens_per_document": options.tokens,
+        "dim": options.dim,
+        "stores": options.stores,
+        "build_seconds": time.perf_counter() - begun,
+        "gigabytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9,
+    }
+    rows: list[dict[str, Any]] = []
+    for state in ("cold", "warm"):
+        if state == "cold":
+            for part in sorted(folder.glob("store-*")):
+                forget(part)
+        rows.append({"files": state, **facts, **probe_in_a_process(folder, options)})
+        print(json.dumps(rows[-1]))
+    if not options.keep:
+        shutil.rmtree(options.cache)
+    write_result("bench_large_store", [{**describe_machine(1), **row} for row in rows])
+
+
+def build(folder: Path, options: argparse.Namespace) -> None:
+    """Write segments, and take each into the stores that own its documents."""
+    identity = ModelIdentity.foreign("synthetic", options.dim)
+    store = ShardedStore.create(folder, identity, Compression("binary"), num_stores=options.stores, keep_texts=False)
+    generator = np.random.default_rng(0)
+    for first in range(0, options.documents, SEGMENT_DOCUMENTS):
+        count = min(SEGMENT_DOCUMENTS, options.documents - first)
+        vectors = generator.integers(0, 256, (count * options.tokens, options.dim // 8), np.uint8)
+        compressed = CompressedEmbeddings(vectors, np.arange(count + 1, dtype=np.int64) * options.tokens)
+        ids = [f"document-{number:09}" for number in range(first, first + count)]
+        segment = build_segment(ids, compressed, [None] * count, [b""] * count, None, keep_texts=False)
+        entry = write_segment(options.cache, "segment", [segment])
+        del segment, compressed, vectors
+        files = [SegmentFile(options.cache / "segment", entry)]
+        for number, part in enumerate(store.stores):
+            import_segments(part.folder, files, "merge", LOCK_TIMEOUT_S, (number, options.stores))
+        (options.cache / "segment").unlink()
+        print(f"{first + count:,} documents", file=sys.stderr)
+
+
+def probe_in_a_process(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    words = ["--probe", str(folder), "--documents", str(options.documents), "--dim", str(options.dim)]
+    done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def probe(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds and megabytes of a program that opens the store and asks for documents at random."""
+    generator = np.random.default_rng(os.getpid())
+    before = peak_memory_mb()
+    times = {"open_ms": time.perf_counter()}
+    store = open_stores(folder)
+    times["open_ms"] = 1000 * (time.perf_counter() - times["open_ms"])
+    after_open = peak_memory_mb()
+    for name in ("first_select_ms", "second_select_ms", "third_select_ms"):
+        ids = [f"document-{number:09}" for number in generator.integers(0, options.documents, CHOSEN)]
+        begun = time.perf_counter()
+        chosen = store.select(ids)
+        times[name] = 1000 * (time.perf_counter() - begun)
+    query = generator.standard_normal((32, options.dim)).astype(np.float32)
+    query /= np.linalg.norm(query, axis=1, keepdims=True)
+    begun = time.perf_counter()
+    score_stored(query, chosen)
+    times["first_scoring_ms"] = 1000 * (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    missing = store.contains(["nowhere"])
+    times["first_missing_id_ms"] = 1000 * (time.perf_counter() - begun)
+    if missing.any() or len(store) != options.documents:
+        raise AssertionError("the store holds other documents")
+    return {
+        **times,
+        "segments": len(store.snapshot.segments),
+        "peak_mb_of_imports": before,
+        "peak_mb_after_open": after_open,
+        "peak_mb": peak_memory_mb(),
+    }
+
+
+if __name__ == "__main__":
+    main()
