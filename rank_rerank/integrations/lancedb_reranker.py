@@ -44,7 +44,7 @@ class RankRerankReranker(LanceReranker):
     """
 
     @with_hints
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every option of a request
         self,
         column: str = "text",
         *,

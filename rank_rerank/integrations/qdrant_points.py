@@ -23,7 +23,7 @@ from rank_rerank.rerankers.blending import BlendRule
 Point = TypeVar("Point")
 
 
-def rerank_points(
+def rerank_points(  # noqa: PLR0913 - every option of a request
     reranker: Reranker,
     query: str,
     points: Sequence[Point],
