@@ -45,6 +45,28 @@ def test_json_lines_keep_their_other_fields(hits, tmp_path):
     assert second["metadata"] == {}
 
 
+@pytest.mark.parametrize(
+    ("options", "is_blended"),
+    [
+        ([], True),
+        (["--blend", "none"], False),
+        (["--score-column", "bm25"], False),  # they do not fall
+        (["--score-column", "bm25", "--blend", "scores"], True),
+        (["--score-column", "bm25", "--blend", "distances"], True),
+        (["--blend", "ranks"], True),
+    ],
+)
+def test_scores_of_a_search(hits, tmp_path, options, is_blended):
+    path = tmp_path / "c.csv"
+    path.write_text("text,score,bm25\nBananas are yellow,9.5,1\nParis is the capital of France,9,2\nBerlin,1,x3\n")
+    if "bm25" in options:
+        path.write_text(path.read_text().replace("x3", "3"))
+    found = hits("rerank", QUERY, str(path), *options)
+    assert [("blended_score" in hit) for hit in found] == [is_blended] * 3
+    name = "blended_score" if is_blended else "score"
+    assert [hit[name] for hit in found] == sorted((hit[name] for hit in found), reverse=True)
+
+
 @pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
 def test_tables(hits, tmp_path, suffix, delimiter):
     path = tmp_path / f"c.{suffix}"

@@ -279,3 +279,39 @@ def test_standardized_scores_are_finite_and_keep_the_order(values, factor, shift
     small = np.clip(array, -1e3, 1e3)
     if np.ptp(small) > 1:
         np.testing.assert_allclose(standardized(factor * small + shift), standardized(small), atol=1e-6)
+
+
+def test_weights_are_fitted_to_pairs_that_bring_scores(blending):
+    """A search whose scores tell the answer, beside texts that hardly do, gets the weight."""
+    import rank_rerank
+
+    topics = ["bananas", "rivers", "castles", "trains", "violins", "whales", "maps", "bridges", "clouds", "lamps"]
+    pairs = []
+    for number, topic in enumerate(topics + [f"old {topic}" for topic in topics]):
+        for other in range(4):
+            is_answer = other == number % 4
+            text = f"A text about {topic}" + ("." if is_answer else f" and other things, number {other}.")
+            pairs.append((f"what of {topic}", Document(text, score=9.0 if is_answer else 1.0), is_answer))
+    fitted = rank_rerank.calibrate(blending, pairs, held_out=0).combination
+    assert fitted.num_queries == 20
+    assert fitted.first_stage > 0.1
+    assert fitted.slope > 0
+    assert rank_rerank.calibrate(blending, pairs, held_out=0).combination == fitted
+    plain = [(query, document.text, label) for query, document, label in pairs]
+    kept = rank_rerank.calibrate(blending, plain, held_out=0).combination
+    assert (kept.first_stage, kept.slope) == (COMBINATION.first_stage, None)
+
+
+def test_a_combination_is_kept_in_a_calibrations_file(blending, tmp_path):
+    from rank_rerank.calibration import Calibration
+
+    for combination in (COMBINATION, FIXED, None):
+        calibration = replace(blending.calibration, combination=combination)
+        calibration.save(tmp_path / "calibration.json")
+        assert Calibration.read(tmp_path / "calibration.json") == calibration
+
+
+def test_relevance_of_fixed_weights_falls_with_the_blended_score(reranker):
+    found, plain = (reranker.rerank(QUERY, candidates(), blend=blend) for blend in ("auto", None))
+    assert found.is_blended
+    assert [hit.relevance for hit in found] == sorted((hit.relevance for hit in plain), reverse=True)
