@@ -1,6 +1,7 @@
 """LocalEngine: the workers of one machine, in this process or in processes of their own."""
 
 import logging
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -119,6 +120,8 @@ class _Worker:
 
 def _begin(work: Work[Any]) -> None:
     _Worker.work = work
+    # Ctrl-C on a terminal reaches every process; the driver ends the job when the units in work are done
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what a worker would log, of texts that are cut for instance, stands in the summary
     logging.getLogger("rank_rerank").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
