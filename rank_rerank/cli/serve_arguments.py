@@ -58,6 +58,7 @@ def _add_limits(group: _Group) -> None:
         ("--max-deadline-s", "the longest that a request may ask for or need (60)"),
         ("--max-body-mb", "of a request's body (32)"),
         ("--max-waiting-mb", "of all bodies at once (512)"),
+        ("--max-answer-mb", "of an answer of vectors or explanations (256)"),
         ("--body-timeout-s", "within which a body must be there (10)"),
         ("--header-timeout-s", "within which a request's head must be there (10)"),
     ):

@@ -13,6 +13,11 @@ MIN_PIECE_TOKENS, MAX_PIECE_TOKENS = 64, 1 << 17
 MEMORY_S = 5.0
 # within how many seconds of work promises follow a machine that has become faster
 RECOVERY_S = 60.0
+# a piece with tokens for less than this tells what a request takes beside its tokens
+FIXED_WORK_S = 0.002
+MOST_FIXED_S = 0.05
+# how much a measurement of that counts
+FIXED_SHARE = 0.05
 
 
 def estimate_tokens(text: str, limit: int | None = None) -> int:
@@ -59,6 +64,7 @@ class Meter:
         self._seconds = 0.1
         self._tokens = tokens_per_s * self._seconds
         self._slowest, self._measured_s = tokens_per_s, 0.0
+        self._fixed_s, self._num_fixed = 0.0, 0
 
     @property
     def tokens_per_s(self) -> float:
@@ -77,11 +83,22 @@ class Meter:
         """How long so many tokens will take at the slowest speed of late."""
         return tokens / self._slowest
 
+    @property
+    def fixed_s(self) -> float:
+        """What a request takes beside its tokens: one time to begin, and one to end."""
+        return 2 * self._fixed_s
+
     def take(self, tokens: float, seconds: float) -> None:
         """Take a measurement in; work that reads no tokens takes its time too."""
         if tokens < 0 or seconds <= 0:
             return
         with self._lock:
+            expected_s = tokens / self.tokens_per_s
+            if expected_s < FIXED_WORK_S:
+                self._num_fixed += 1
+                share = max(1 / self._num_fixed, FIXED_SHARE)
+                self._fixed_s += (min(max(0.0, seconds - expected_s), MOST_FIXED_S) - self._fixed_s) * share
+                return
             kept = math.exp(-seconds / MEMORY_S)
             self._seconds = self._seconds * kept + seconds
             self._tokens = self._tokens * kept + tokens

@@ -1,17 +1,19 @@
 """Routes beside ranking: token embeddings, and explanations of hits."""
 
 import asyncio
+import math
 
 from fastapi import APIRouter, Request, Response
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.explanation.html_report import render_report
+from rank_rerank.serving.costs import estimate_tokens
 from rank_rerank.serving.dialects.embeddings import EncodeBody, PoolingBody, encode_reply, pooling_reply
 from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
 from rank_rerank.serving.dialects.fields import documents_of
 from rank_rerank.serving.openapi import bodies
 from rank_rerank.serving.refusals import RefusedError, too_large
-from rank_rerank.serving.service import Service, as_json, as_json_numbers, aside, notes_of, read_as
+from rank_rerank.serving.service import MEGABYTE, Service, as_json, as_json_numbers, aside, notes_of, read_as
 
 # what a report may hold: its marks follow styles, and it runs nothing
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'"
@@ -55,6 +57,9 @@ async def _encode(service: Service, request: Request, body: EncodeBody | Pooling
     _check_count(service, len(body.all_texts))
     model = service.catalog.find(body.model)
     notes.model = model.name
+    if model.encoder is not None:
+        tokens = sum(estimate_tokens(text, model.document_length) for text in body.all_texts)
+        _check_answer(service, tokens * model.encoder.dim * body.bytes_per_number)
     wishes = service.wishes(body, notes)
     job = await aside(request, lambda: service.core.encode(model, body.all_texts, body.kind, wishes))
     return body.model or model.name, await service.wait(job, request)
@@ -66,6 +71,8 @@ async def _explain(service: Service, request: Request, body: ExplainBody) -> Res
     _check_count(service, len(documents))
     model = service.catalog.find(body.model)
     notes.model = model.name
+    tokens = sum(estimate_tokens(document.text, model.document_length) for document in documents)
+    _check_answer(service, tokens * body.bytes_per_token(estimate_tokens(body.query, model.document_length)))
     wishes = service.wishes(body, notes)
     job = await aside(request, lambda: service.core.explain(model, body.query, documents, wishes))
     explanations = await service.wait(job, request)
@@ -73,6 +80,18 @@ async def _explain(service: Service, request: Request, body: ExplainBody) -> Res
         page = await asyncio.to_thread(render_report, body.query, explanations)
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
     return await asyncio.to_thread(lambda: as_json(explain_reply(body, explanations, body.model or model.name)))
+
+
+def _check_answer(service: Service, num_bytes: float) -> None:
+    """Refuse what would be answered with too many bytes: a vector is far larger than its word."""
+    limit = service.settings.max_answer_mb
+    if num_bytes > limit * MEGABYTE:
+        raise RefusedError(
+            too_large(
+                f"the answer would have about {math.ceil(num_bytes / MEGABYTE)} MB, and {limit:g} are written at once: "
+                'send fewer texts, or ask for less, as with encoding_format "base64" and dtype "float16"'
+            )
+        )
 
 
 def _check_count(service: Service, count: int) -> None:

@@ -77,7 +77,7 @@ class Job(Demand):
 
     def measure(self) -> None:
         """Bring the seconds up to date with what is left and what the meter says now."""
-        self.seconds = self.meter.most_seconds(max(self.tokens, 0)) * CAUTION
+        self.seconds = (self.meter.most_seconds(max(self.tokens, 0)) + self.meter.fixed_s) * CAUTION
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class TokenQueue:
         return sum(job.seconds for job in self._jobs)
 
     def _job(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms, now: float) -> Job:
-        alone = meter.most_seconds(terms.tokens) * CAUTION
+        alone = (meter.most_seconds(terms.tokens) + meter.fixed_s) * CAUTION
         longest = self.limits.max_deadline_s
         if meter.seconds(terms.tokens) * CAUTION > longest:
             raise TooLargeError(

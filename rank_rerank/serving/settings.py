@@ -53,6 +53,7 @@ class Settings(BaseSettings):
         max_documents: of a request.
         max_body_mb: of a request's body.
         max_waiting_mb: of all bodies at once.
+        max_answer_mb: of an answer of vectors or explanations, which may be a thousand times its request.
         body_timeout_s: within which a body must be there.
         header_timeout_s: within which a request's head must be there.
         max_connections: at once; more are refused.
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     max_documents: Count = 4096
     max_body_mb: Positive = 32.0
     max_waiting_mb: Positive = 512.0
+    max_answer_mb: Positive = 256.0
     body_timeout_s: Positive = 10.0
     header_timeout_s: Positive = 10.0
     max_connections: Count = 1024

@@ -168,6 +168,22 @@ def test_a_body_may_have_so_many_bytes_whether_it_says_so_or_not(models):
         assert raw(client.port, stated).startswith(b"HTTP/1.1 413")
 
 
+def test_an_answer_may_have_so_many_bytes(models):
+    """Vectors and heat maps are far larger than the texts that they are of."""
+    texts = ["a river carries water"] * 20
+    with server_thread(models[:1], max_answer_mb=0.7, deadline_s=3600, max_deadline_s=3600) as (client, _):
+        packed = {"encoding_format": "base64", "dtype": "float16"}
+        for path, name in (("/encode", "texts"), ("/pooling", "input")):
+            assert client.post(path, {name: texts[:3]}).status == 200
+            refused = client.post(path, {name: texts})
+            assert_refused(refused, 413)
+            assert "base64" in refused.json["message"]
+        assert client.post("/encode", {"texts": texts, **packed}).status == 200
+        explained = {"query": "a river " * 100, "documents": texts * 4}
+        assert client.post("/explain", explained).status == 200
+        assert_refused(client.post("/explain", {**explained, "format": "html"}), 413)
+
+
 def test_all_bodies_together_may_have_so_many_bytes(models):
     with server_thread(models[:1], max_waiting_mb=0.01) as (client, _):
         refused = client.post("/v1/rerank", {"query": "a", "documents": ["b " * 10_000]})

@@ -213,6 +213,22 @@ def test_a_meter_learns_and_forgets():
     assert meter.most_seconds(5000) == pytest.approx(1, rel=0.05)
 
 
+def test_many_short_requests_do_not_make_the_machine_look_slow():
+    meter = Meter(50_000)
+    for _ in range(20):
+        meter.take(2000, 0.04)
+    for _ in range(3000):
+        meter.take(10, 0.003)
+    assert meter.seconds(50_000) == pytest.approx(1, rel=0.01)
+    assert meter.most_seconds(50_000) == pytest.approx(1, rel=0.01)
+    # and what each of them takes is known
+    assert meter.fixed_s == pytest.approx(2 * 0.0028, rel=0.01)
+    # a machine that has become slower is noticed, however it was before
+    for _ in range(40):
+        meter.take(2000, 0.4)
+    assert meter.most_seconds(50_000) > 8
+
+
 def test_the_first_measurement_is_believed():
     meter = Meter(100)
     meter.take(50_000, 5)

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,10 @@ from rank_rerank.encoding.quantization import quantize
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.serving.dialects.fields import Wanted
+
+# what JSON takes for a number with its comma, and base64 for a byte
+JSON_BYTES, BASE64_SHARE = 21.0, 4 / 3
+ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
 
 class EncodeBody(Wanted):
@@ -27,6 +31,11 @@ class EncodeBody(Wanted):
         """The texts as a list."""
         return [self.texts] if isinstance(self.texts, str) else self.texts
 
+    @property
+    def bytes_per_number(self) -> float:
+        """What a number takes in the answer."""
+        return JSON_BYTES if self.encoding_format == "json" else ITEM_BYTES[self.dtype] * BASE64_SHARE
+
 
 class PoolingBody(Wanted):
     """vLLM's: ``input`` is a text or a list of texts; it is encoded as documents are."""
@@ -41,9 +50,16 @@ class PoolingBody(Wanted):
         """The texts as a list."""
         return [self.input] if isinstance(self.input, str) else self.input
 
+    @property
+    def bytes_per_number(self) -> float:
+        """What a number takes in the answer."""
+        return JSON_BYTES if self.encoding_format == "float" else ITEM_BYTES["float32"] * BASE64_SHARE
+
 
 def encode_reply(body: EncodeBody, embeddings: TokenEmbeddings, model: str) -> dict[str, Any]:
     """Vectors of all texts one after the other, and where each text begins: as TokenEmbeddings holds them.
+
+    Rows are made while they are written, by ``as_json_numbers``.
 
     Raises:
         InvalidArgumentError: int8 in JSON, which would be a list of numbers that need their scales beside them.
@@ -59,7 +75,7 @@ def encode_reply(body: EncodeBody, embeddings: TokenEmbeddings, model: str) -> d
         "dtype": body.dtype,
         "encoding_format": body.encoding_format,
         "offsets": embeddings.offsets.tolist(),
-        "vectors": _base64(stored.vectors) if as_bytes else stored.vectors.astype(np.float64).tolist(),
+        "vectors": _base64(stored.vectors) if as_bytes else _rows(stored.vectors),
         "character_spans": None if embeddings.character_spans is None else embeddings.character_spans.tolist(),
         "truncated": None if embeddings.truncated is None else embeddings.truncated.tolist(),
         "usage": _usage([embeddings]),
@@ -70,7 +86,7 @@ def encode_reply(body: EncodeBody, embeddings: TokenEmbeddings, model: str) -> d
 
 
 def pooling_reply(body: PoolingBody, embeddings: TokenEmbeddings, model: str, request_id: str) -> dict[str, Any]:
-    """A matrix for each text, in vLLM's form; base64 is of float32, row after row."""
+    """A matrix for each text, in vLLM's form; base64 is of float32, row after row. Rows as of ``encode_reply``."""
     as_bytes = body.encoding_format == "base64"
     matrices = [np.asarray(matrix, np.float32) for matrix in embeddings]
     return {
@@ -82,12 +98,18 @@ def pooling_reply(body: PoolingBody, embeddings: TokenEmbeddings, model: str, re
             {
                 "index": index,
                 "object": "pooling",
-                "data": _base64(matrix) if as_bytes else matrix.astype(np.float64).tolist(),
+                "data": _base64(matrix) if as_bytes else _rows(matrix),
             }
             for index, matrix in enumerate(matrices)
         ],
         "usage": {**_usage([embeddings]), "completion_tokens": 0, "prompt_tokens_details": None},
     }
+
+
+def _rows(matrix: Any) -> Iterator[list[float]]:
+    """Rows as they are written: all at once, as Python's numbers, they would take ten times the matrix."""
+    for row in matrix:
+        yield row.astype(np.float64).tolist()
 
 
 def _base64(array: Any) -> str:

@@ -9,6 +9,9 @@ from pydantic import Field
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.serving.dialects.fields import Documents, Wanted
 
+# what an answer takes: a cell of a heat map on a page and in JSON, and otherwise a word of a document
+PAGE_CELL_BYTES, CELL_BYTES, WORD_BYTES = 64, 8, 128
+
 
 class ExplainBody(Wanted):
     """A query and the documents to explain; a heat map has the cosines of all pairs of words."""
@@ -18,6 +21,11 @@ class ExplainBody(Wanted):
     format: Literal["json", "html"] = Field(default="json", description="html gives a page that stands alone")
     heat_map: bool = Field(default=False, description="with the cosine of each word of the query with each other")
     alignments: bool = Field(default=False, description="with the token that each token of the query found")
+
+    def bytes_per_token(self, num_query_tokens: int) -> int:
+        """About what a token of a document takes in the answer."""
+        page, cells = self.format == "html", num_query_tokens if self.heat_map or self.format == "html" else 0
+        return WORD_BYTES + cells * (PAGE_CELL_BYTES if page else CELL_BYTES)
 
 
 def explain_reply(body: ExplainBody, explanations: Sequence[Explanation], model: str) -> dict[str, Any]:
