@@ -1,7 +1,7 @@
 """The boundary of MaxSim: what it accepts, what it refuses, and what its other outputs mean."""
 
-import subprocess
 import platform
+import subprocess
 import sys
 
 import numpy as np
@@ -223,12 +223,13 @@ class TestRefuses:
             maxsim(query, documents, num_threads=num_threads)
 
     def test_kernels_that_are_not_there(self, query, documents):
+        foreign = "avx2" if platform.machine() in {"aarch64", "arm64"} else "neon"
         with pytest.raises(InvalidArgumentError):
             maxsim(query, documents, kernel="fortran")
         with pytest.raises(InvalidArgumentError):
             maxsim(query, documents, kernel="numba-mmx")
         with pytest.raises(DeviceError):
-            maxsim(query, documents, kernel="numba-avx2" if platform.machine() in {"aarch64", "arm64"} else "numba-neon")
+            maxsim(query, documents, kernel=f"numba-{foreign}")
 
     def test_scales_and_candidates_that_do_not_fit(self, documents):
         packed = TokenEmbeddings.from_list(documents)
