@@ -35,8 +35,6 @@ from rank_rerank.kernels.vectors import (
 Product: TypeAlias = Literal["float32", "int16", "int8", "byte-pairs", "bytes-less-128", "bits"]
 
 UNROLLED_STEPS = 4
-# in a longer turn LLVM adds such products up before it adds them to a sum, which takes registers that there are not
-LONG_PRODUCTS = ("byte-pairs", "bytes-less-128")
 CACHE_LINE_BYTES = 64
 
 
@@ -91,7 +89,7 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
         The sums, row after row, ``vectors`` registers each.
     """
     kind = FLOAT32 if tile.product == "float32" else INT32
-    steps_per_turn = 1 if tile.product in LONG_PRODUCTS else UNROLLED_STEPS
+    steps_per_turn = 1 if _is_long(tile) else UNROLLED_STEPS
 
     def step(number: Value, sums: list[Value]) -> list[Value]:
         column_address = builder.add(panel, builder.mul(number, integer(tile.vectors * tile.vector_bytes)))
@@ -121,6 +119,16 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
     whole = builder.sub(num_steps, builder.srem(num_steps, integer(steps_per_turn)))
     sums = counted_loop(builder, integer(0), whole, steps_per_turn, sums, unrolled)
     return counted_loop(builder, whole, num_steps, 1, sums, step)
+
+
+def _is_long(tile: Tile) -> bool:
+    """Whether a product is an instruction of its own before it is added to a sum.
+
+    In a longer turn LLVM adds such products up first, which takes registers that there are not.
+    """
+    return tile.product in ("byte-pairs", "bytes-less-128") or (
+        tile.product == "int16" and tile.path.integer_product == "x86-pairs"
+    )
 
 
 def _multiply_add(builder: Builder, tile: Tile, row: Value, column: Value, total: Value) -> Value:

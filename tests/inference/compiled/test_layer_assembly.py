@@ -65,6 +65,18 @@ def test_attention_multiplies_pairs_in_one_instruction(name, instruction):
         assert name != "avx512-vnni" or not re.search(PUT_ASIDE, text)
 
 
+@pytest.mark.parametrize("name", ["avx512", "avx2"])
+def test_attention_in_pairs_puts_nothing_aside_without_vnni(name):
+    path = by_name(name)
+    for emit, num_arguments in ((emit_score, NUM_SCORE_ARGUMENTS), (emit_mix, NUM_MIX_ARGUMENTS)):
+        text = assembly(
+            path, num_arguments, lambda builder, args, emit=emit: emit(builder, path, path.rows, True, "int16", *args)
+        )
+        first, *_ = [block for block in re.split(r"\n(?=\.LBB)", text) if re.search(r"vpmaddwd\s", block)]
+        assert not re.search(PUT_ASIDE, first)
+        assert not re.search("vpdpwssd", text)
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in PROJECTIONS}))
 def test_rows_are_rounded_without_calls(name):
     path = by_name(name)
