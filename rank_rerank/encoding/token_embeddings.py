@@ -114,11 +114,11 @@ class TokenEmbeddings:
         One vector a text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
         """
         means = np.zeros((self.num_texts, self.dim), np.float32)
-        with_tokens = np.flatnonzero(np.diff(self.offsets) > 0)
-        if len(with_tokens):
-            vectors = np.asarray(self.vectors, np.float32)
-            # offsets of texts without tokens are left out, so each sum ends where the next text begins
-            means[with_tokens] = np.add.reduceat(vectors, self.offsets[with_tokens], axis=0)
+        vectors = np.asarray(self.vectors, np.float32)
+        # text by text: np.add.reduceat takes ten times as long
+        for index, (start, end) in enumerate(pairwise(self.offsets.tolist())):
+            if end > start:
+                vectors[start:end].sum(axis=0, out=means[index])
         return unit_length(means)
 
     def select(self, indices: Int64Vector) -> "TokenEmbeddings":
