@@ -142,10 +142,11 @@ def add_parquet(store: EmbeddingStore, path: str | Path) -> int:
     path = check_path(path, "path")
     try:
         file = parquet.ParquetFile(path)
-    except (OSError, arrow.ArrowException) as error:
+        schema = file.schema_arrow
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} cannot be read as Parquet. Check the path") from error
     with file:
-        _check_model(store, file.schema_arrow, str(path))
+        _check_model(store, schema, str(path))
         count = 0
         for batch in _batches(file, path):
             add_arrow(store, batch, str(path))
@@ -157,7 +158,7 @@ def _batches(file: Any, path: str | Path) -> Iterator[Any]:
     arrow = _import()
     try:
         yield from file.iter_batches(batch_size=BATCH_DOCUMENTS)
-    except (OSError, arrow.ArrowException) as error:
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is damaged: it cannot be read to its end as Parquet") from error
 
 
@@ -175,9 +176,9 @@ def add_arrow(store: EmbeddingStore, batch: Any, name: str = "the table") -> Non
         raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
     try:
         batch.validate(full=True)  # buffers that another program made may lead anywhere
-    except arrow.ArrowException as error:
+        names = set(batch.schema.names)
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{name}: its Arrow buffers are damaged") from error
-    names = set(batch.schema.names)
     if not {"id", "tokens"} <= names:
         raise FileFormatError(f'{name}: token embeddings need the columns "id" and "tokens"')
     identifiers = batch.column("id").to_pylist()
