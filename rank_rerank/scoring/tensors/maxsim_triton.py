@@ -41,8 +41,8 @@ BLOCK_TOKENS = 64
 # of float32 a thread holds the parts of a whole block in registers, so that blocks are smaller
 MAX_BLOCK_DIM = {"float32": 32, "float16": 128, "bfloat16": 128, "int8": 128, "signs": 128}
 NUM_WARPS = 4
-# as measured on an H100: with a third block in flight float32 takes 0.383 ms instead of 0.413 for 10,000 documents of 180
-# vectors of dim 128, float16 less too; bfloat16, int8 and signs take longer
+# as measured on an H100: with a third block in flight float32 takes 0.383 ms instead of 0.413 for 10,000 documents of
+# 180 vectors of dim 128, float16 less too; bfloat16, int8 and signs take longer
 NUM_STAGES = {"float32": 3, "float16": 3, "bfloat16": 2, "int8": 2, "signs": 2}
 # of vectors up to 128 numbers: three programs, or four, then share a processor, which hides their waiting for memory
 MAX_REGISTERS = {"float16": 168, "bfloat16": 168, "int8": 128, "signs": 168}
