@@ -118,7 +118,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Location, di
                 for row in batch.to_pylist():
                     number += 1
                     yield Location(path, number), row
-    except (errors, OSError) as error:
+    except (errors, OSError, UnicodeDecodeError) as error:  # the latter of names and texts that are no UTF-8
         raise FileFormatError(f"{path} cannot be read as Parquet after row {number}. Check the path") from error
 
 

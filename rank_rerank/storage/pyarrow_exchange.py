@@ -171,10 +171,11 @@ def _read_parquet(identity: ModelIdentity, path: str | Path) -> Iterator[Any]:
     path = check_path(path, "path")
     try:
         file = parquet.ParquetFile(path)
-    except (OSError, arrow.ArrowException) as error:
+        schema = file.schema_arrow
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} cannot be read as Parquet. Check the path") from error
     with file:
-        _check_model(identity, file.schema_arrow, str(path))
+        _check_model(identity, schema, str(path))
         yield from _batches(file, path)
 
 
@@ -182,7 +183,7 @@ def _batches(file: Any, path: str | Path) -> Iterator[Any]:
     arrow = import_arrow()
     try:
         yield from file.iter_batches(batch_size=BATCH_DOCUMENTS)
-    except (OSError, arrow.ArrowException) as error:
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is damaged: it cannot be read to its end as Parquet") from error
 
 
@@ -216,9 +217,9 @@ def _read_columns(batch: Any, name: str) -> _Columns:
         raise FileFormatError(f"{name} must be an Arrow record batch or table, not {type(batch).__name__}")
     try:
         batch.validate(full=True)  # buffers that another program made may lead anywhere
-    except arrow.ArrowException as error:
+        names = set(batch.schema.names)
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise FileFormatError(f"{name}: its Arrow buffers are damaged") from error
-    names = set(batch.schema.names)
     if not {"id", "tokens"} <= names:
         raise FileFormatError(f'{name}: token embeddings need the columns "id" and "tokens"')
     embeddings = read_tokens(batch.column("tokens"), name)

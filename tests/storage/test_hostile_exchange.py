@@ -10,6 +10,7 @@ from small_stores import DIM, IDENTITY, content, embeddings_of, fill
 
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.errors import FileFormatError, InvalidItemError, NonFiniteError, RankRerankError, StoreFormatError
+from rank_rerank.evaluation.text_files import read_rows
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.pyarrow_exchange import add_arrow, add_parquet, write_parquet
 from rank_rerank.storage.qdrant_exchange import add_from_qdrant
@@ -188,3 +189,14 @@ def test_a_payload_that_is_no_mapping_is_refused_whatever_its_truth(receiver, pa
     point = SimpleNamespace(id=7, vector=ROWS, payload=payload)
     with pytest.raises(FileFormatError, match="payload"):
         add_from_qdrant(receiver, SimpleNamespace(scroll=lambda *_, **__: ([point], None)), "c")
+
+
+def test_a_parquet_file_whose_names_are_no_text_is_refused(tmp_path, receiver):
+    plain = arrow.table({"id": ["a"], "tokens": [[[1.0]]], "nnnn": ["nothing"]})
+    parquet.write_table(plain, tmp_path / "f.parquet", store_schema=False)
+    content = (tmp_path / "f.parquet").read_bytes()
+    (tmp_path / "f.parquet").write_bytes(content.replace(b"nnnn", b"nnn\xdb"))
+    with pytest.raises(FileFormatError, match="cannot be read as Parquet"):
+        add_parquet(receiver, tmp_path / "f.parquet")
+    with pytest.raises(FileFormatError, match="cannot be read as Parquet"):
+        list(read_rows(tmp_path / "f.parquet", ("id",)))
