@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from rank_rerank.arguments import check_flag
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.documents import Queries, Texts, list_items
@@ -137,7 +138,11 @@ class TokenEncoder:
             InvalidTextError: an item holds lone surrogates; the message has its index.
         """
         texts, _ = _read_texts(documents, "documents")
-        if keep_on_device and isinstance(self.transformer, DeviceTransformer) and self._may_stay(self.transformer):
+        if (
+            check_flag(keep_on_device, "keep_on_device")
+            and isinstance(self.transformer, DeviceTransformer)
+            and self._may_stay(self.transformer)
+        ):
             return self._stream_on_device(self.transformer, texts)
         return (self._encode_documents(texts[first : first + WINDOW], first) for first in range(0, len(texts), WINDOW))
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arguments import check_kind, check_number
+from rank_rerank.arguments import check_flag, check_kind, check_number
 from rank_rerank.arrays import Float32Vector, Float64Vector
 from rank_rerank.calibration.combination import FIXED, WEIGHTS, Combination, Evidence, standardized
 from rank_rerank.documents import Document
@@ -37,8 +37,8 @@ class Blend:
             were fused by ranks, and for searches that give no scores.
 
     Raises:
-        InvalidArgumentError: a weight is below 0, not finite or of another name, all are 0, score_key is no str, or
-            by_rank comes with score_key or lower_is_better.
+        InvalidArgumentError: a weight is below 0, not finite or of another name, all are 0, score_key is no str, a
+            flag is neither True nor False, or by_rank comes with score_key or lower_is_better.
     """
 
     weights: Mapping[str, float] | None = None
@@ -49,6 +49,8 @@ class Blend:
     def __post_init__(self) -> None:
         if self.score_key is not None and not isinstance(self.score_key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("score_key must be the name of a key in the documents' metadata")
+        for name in ("lower_is_better", "by_rank"):
+            check_flag(getattr(self, name), name)
         if self.by_rank and (self.score_key is not None or self.lower_is_better):
             raise InvalidArgumentError("by_rank reads no scores: leave out score_key and lower_is_better")
         if self.weights is not None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from rank_rerank.arguments import is_file
+from rank_rerank.documents import list_items
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.joined_snapshot import join_snapshots
@@ -41,17 +44,18 @@ def open_stores(folders: Sequence[str | Path] | str | Path) -> StoreView:
         folders: of stores of one model and one compression, no id in two of them.
 
     Raises:
-        InvalidArgumentError: there are none.
+        InvalidItemError: they are no list.
+        InvalidArgumentError: there are none, or one is no path.
         StoreMismatchError: two are of different models or compressions.
         DuplicateIdError: an id is in two of them.
         StoreError: one cannot be opened, as for EmbeddingStore.open.
     """
-    listed = [folders] if isinstance(folders, str | Path) else folders
+    listed: list[Any] = [folders] if isinstance(folders, str | Path) else list_items(folders, "folders", "folders")
     paths = [store_folder(folder) for folder in listed]
     if not paths:
         raise InvalidArgumentError("name at least one store")
     if len(paths) > 1:
         return JoinedStores(paths)
-    if (paths[0] / SHARDED_FILE).is_file():
+    if is_file(paths[0] / SHARDED_FILE):
         return ShardedStore.open(paths[0], read_only=True)
     return EmbeddingStore.open(paths[0], read_only=True)

@@ -73,7 +73,8 @@ def check_ranking(ranking: Any, _: dict[str, Any], target: Target) -> None:
             target.require(
                 0 <= span.start < span.end <= len(hit.text) and 0 <= span.score <= 1, "a span out of the text"
             )
-    target.require(all(before.score >= after.score for before, after in pairwise(hits)), "hits out of order")
+    ordered_by = [hit.score if hit.blended_score is None else hit.blended_score for hit in hits]
+    target.require(all(before >= after for before, after in pairwise(ordered_by)), "hits out of order")
     for body in (ranking.to_cohere(), ranking.to_jina(), ranking.to_tei()):
         json.dumps(body, allow_nan=False)
 

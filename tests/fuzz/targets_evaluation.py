@@ -113,6 +113,7 @@ def make_targets(folder):
                 "runs": one_of(None),
                 "long_documents": one_of("truncate", "chunk"),
                 "show_progress": one_of(None, False),
+                "blend": one_of("auto", None),
             },
             weight=0.5,
         ),

@@ -170,6 +170,7 @@ TARGETS = [
             "num_pairs": one_of(0, 100),
             "calibration_error": one_of(None, 0.1),
             "steps": one_of((), ((0.0, 0.1), (1.0, 0.9))),
+            "combination": one_of(None),
         },
     ),
     Target(

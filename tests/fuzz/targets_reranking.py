@@ -17,7 +17,7 @@ from call_targets import (
 from wild_values import text, vectors, words
 
 import rank_rerank
-from rank_rerank import CascadeReranker, CascadeStage, Chunking, DenseReranker, Document, refinement
+from rank_rerank import Blend, CascadeReranker, CascadeStage, Chunking, DenseReranker, Document, refinement
 from rank_rerank.explanation.html_report import render_report
 from rank_rerank.explanation.snippets import find_snippet
 from rank_rerank.rankings import RelevantSpan
@@ -96,13 +96,14 @@ def two(draw):
     return lambda rng: [draw(rng), draw(rng)]
 
 
+BLENDED = {"blend": one_of("auto", None, Blend(), Blend(by_rank=True)), "budget_ms": one_of(None, None, 1e4)}
 READING = ("text_key", "show_progress")
 LIMITS = {"top_k": top_ks, "text_key": one_of(None, None, "text"), "show_progress": one_of(None, False)}
 WANTED = {"query": words, "documents": documents, **LIMITS}
-ASKED = {**WANTED, "spans": spans, "long_documents": long_documents, "store": one_of(None)}
-REQUEST = {name: draw for name, draw in ASKED.items() if name not in ("store", *READING)}
+ASKED = {**WANTED, "spans": spans, "long_documents": long_documents, "store": one_of(None), **BLENDED}
+REQUEST = {name: draw for name, draw in ASKED.items() if name not in ("store", "budget_ms", "blend", *READING)}
 MANY = {"queries": two(words), "documents_per_query": two(documents), **LIMITS}
-MANY_ASKED = {**MANY, "spans": spans, "long_documents": long_documents, "store": one_of(None)}
+MANY_ASKED = {**MANY, "spans": spans, "long_documents": long_documents, "store": one_of(None), **BLENDED}
 
 
 def late_interaction(reranker):
@@ -222,7 +223,11 @@ def encoders(encoder):
             weight=0.3,
         ),
         Target(
-            "TokenEncoder.stream_documents", encoder.stream_documents, {"documents": texts}, check_stream, weight=0.2
+            "TokenEncoder.stream_documents",
+            encoder.stream_documents,
+            {"documents": texts, "keep_on_device": one_of(False)},
+            check_stream,
+            weight=0.2,
         ),
         Target(
             "TokenStatistics.fit",
@@ -293,9 +298,25 @@ def made_by_users(reranker):
             weight=0.1,
         ),
         Target(
+            "Blend",
+            Blend,
+            {
+                "weights": one_of(None, {"maxsim": 1.0, "first_stage": 0.5}),
+                "score_key": one_of(None, "_distance"),
+                "lower_is_better": one_of(False),
+                "by_rank": one_of(False),
+            },
+            weight=0.3,
+        ),
+        Target(
             "Document",
             lambda **given: reranker.rerank("whale", [Document(**given)]),
-            {"text": text, "id": one_of(None, "a"), "metadata": one_of({}, {"a": 1})},
+            {
+                "text": text,
+                "id": one_of(None, "a"),
+                "metadata": one_of({}, {"a": 1}),
+                "score": one_of(None, 2.5),
+            },
             check_dict,
             weight=0.3,
         ),

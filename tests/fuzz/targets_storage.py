@@ -3,7 +3,7 @@
 import shutil
 
 import numpy as np
-from call_targets import Target, always, check_embeddings, check_type, one_of
+from call_targets import Target, always, check_embeddings, check_finite, check_type, one_of
 from wild_values import DIM, of_caller, text, vectors
 
 from rank_rerank import Compression, EmbeddingStore, TokenEmbeddings
@@ -137,10 +137,11 @@ def reading(name, read):
         Target(
             f"{name}.select",
             lambda **given: len(read.select(**given)),
-            {"ids": ids, **filters},
+            {"ids": ids, **filters, "scores": one_of(None, None, [1.0])},
             check_type(int),
             weight=weight,
         ),
+        Target(f"{name}.mean_vectors", read.mean_vectors, {"ids": ids}, check_finite, weight=weight),
         Target(
             f"id in {name}",
             lambda identifier: identifier in read,
@@ -179,15 +180,25 @@ def spreading(spread):
         Target(
             "ShardedStore.open",
             ShardedStore.open,
-            {"folder": one_of(spread.folder, "/no/such"), "encoder": always(None), "read_only": one_of(True, False)},
+            {
+                "folder": one_of(spread.folder, "/no/such"),
+                "encoder": always(None),
+                "read_only": one_of(True, False),
+                "check_reads": one_of(True, False),
+            },
             check_type(ShardedStore),
-            ("encoder",),
-            0.1,
+            weight=0.1,
         ),
         Target(
             "ShardedStore.create",
             ShardedStore.create,
-            {"folder": one_of(spread.folder), "model": always(MODEL), "num_stores": one_of(2)},
+            {
+                "folder": one_of(spread.folder),
+                "model": always(MODEL),
+                "num_stores": one_of(2),
+                "compression": one_of(None, Compression("binary")),
+                "keep_texts": one_of(True, False),
+            },
             check_type(ShardedStore),
             ("folder",),
             0.1,

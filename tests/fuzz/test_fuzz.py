@@ -22,6 +22,7 @@ CLASS_METHODS = (classmethod, staticmethod)
 NOT_SPOILED = {
     "CrossEncoder.score": "name",  # of the query in errors
     "EmbeddingStore.create": "folder",  # would make stores anywhere
+    "ShardedStore.create": "folder",
     "FusedDocument": "key score ranks",  # a result, which nobody calls
     "load": "local_files_only",  # would ask the network
     "ColbertReranker.with_spans": "ranking",  # must be of the same reranker
@@ -34,7 +35,8 @@ NOT_CALLED = {
     "RankedDocument Ranking Repair "
     "SelfCheck ShardedStore StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics "
     "TopDocuments Verification",
-    "without arguments, and called to check results": "EmbeddingStore.compact EmbeddingStore.documents "
+    "without arguments, and called to check results": "TokenEmbeddings.mean_vectors "
+    "EmbeddingStore.compact EmbeddingStore.documents "
     "EmbeddingStore.refresh EmbeddingStore.verify JoinedStores.documents JoinedStores.refresh JoinedStores.verify "
     "ShardedStore.compact ShardedStore.documents ShardedStore.refresh ShardedStore.verify "
     "Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
@@ -48,7 +50,8 @@ NOT_CALLED = {
     "FittedCalibration.to_dict JudgedCandidates JudgedRank QueryChange RankedIds RankedIds.first Run Run.first Run.ids "
     "Run.select Setting Sweep Sweep.table Sweep.to_dict System Threshold Timing TrainingDump",
     "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts "
-    "EmbeddingStore.put ModelIdentity.of ShardedStore.put "
+    "EmbeddingStore.put ModelIdentity.of ShardedStore.put ColbertReranker.rank_in_steps ColbertReranker.rank_tasks "
+    "Blend.combination "
     "CascadeReranker.later_stages Ranking.filled "
     "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
     "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
