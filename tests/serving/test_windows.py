@@ -69,9 +69,12 @@ def test_a_text_that_comes_again_is_encoded_once(reranker, monkeypatch):
     request = RerankRequest("heart attack", documents, spans=4)
     read = []
     stream = type(reranker.encoder).stream_documents
-    monkeypatch.setattr(
-        type(reranker.encoder), "stream_documents", lambda self, texts: read.extend(texts) or stream(self, texts)
-    )
+
+    def stream_and_note(self, texts, **options):
+        read.extend(texts)
+        return stream(self, texts, **options)
+
+    monkeypatch.setattr(type(reranker.encoder), "stream_documents", stream_and_note)
     ranking, count = run(reranker, request, 5)
     assert count == 3
     assert sorted(read) == sorted(set(documents))
@@ -155,7 +158,10 @@ def test_a_store_as_cache_gives_the_same_in_windows(reranker, tmp_path):
     stores = [EmbeddingStore.create(tmp_path / name, reranker.encoder) for name in ("one", "two")]
     requests = [RerankRequest("heart", candidates, top_k=5, spans=2, store=store) for store in stores]
     for _ in range(2):  # what is not there yet, and what is
-        assert_same(run(reranker, requests[0], 40)[0], answer(reranker, requests[1]))
+        in_windows, whole = run(reranker, requests[0], 40)[0], answer(reranker, requests[1])
+        # the cache grew window by window, and each time made a new generation of the store
+        assert in_windows.as_of >= whole.as_of
+        assert_same(replace(in_windows, as_of=whole.as_of), whole)
 
 
 def test_a_cross_encoder_counts_its_query_once(cross_encoder):
