@@ -13,7 +13,7 @@ import numpy as np
 
 DTYPES = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "U64": "<u8", "U32": "<u4", "I32": "<i4", "I8": "i1", "U8": "u1"}
 PARTS = (
-    ("vectors", "scales", "truncated"),
+    ("vectors", "scales", "truncated", "means"),
     ("rescore_vectors", "rescore_scales"),
     ("ids", "text_digests"),
     ("texts", "metadata"),
@@ -30,8 +30,8 @@ def read_manifest(folder):
     text = json.dumps(store, sort_keys=True, ensure_ascii=True, indent=1)
     if hashlib.sha256(text.encode()).hexdigest() != outer["sha256"] or store["format"] != "rank-rerank embedding store":
         raise ValueError("the manifest is damaged")
-    if store["version"] != 2:
-        raise ValueError("this is not version 2")
+    if store["version"] != 3:
+        raise ValueError("this is not version 3")
     return store
 
 
@@ -99,6 +99,8 @@ def read_store(folder):
             last = int(np.searchsorted(arrays["id_keys"], np.uint64(key), side="right"))
             if row not in arrays["id_rows"][first:last]:
                 raise ValueError("the index of ids lacks a row")
+            if arrays["means"][row].shape != (dim,):
+                raise ValueError("a mean vector has other dims than the token vectors")
             vectors = vectors_of(arrays, row, fine or store["dtype"], dim, "rescore_" if fine else "")
             documents[identifier] = (text, json.loads(metadata or "{}"), vectors, bool(arrays["truncated"][row]))
     return documents
