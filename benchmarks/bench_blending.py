@@ -1,4 +1,4 @@
-"""How much the first stage's scores add to the bundled model's, on collections that nothing was chosen on.
+"""How much the first stage's scores add to the bundled model's, on collections that were looked at three times.
 
 usage: python benchmarks/bench_blending.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--cache FILE]
 
