@@ -137,10 +137,10 @@ def write_corpus(path, count):
 @POSIX
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, code):
-    corpus, folder = write_corpus(tmp_path / "corpus.jsonl", 1500), str(tmp_path / "store")
+    corpus, folder = write_corpus(tmp_path / "corpus.jsonl", 30_000), str(tmp_path / "store")
     process = subprocess.Popen([*COMMAND, "encode", corpus, "--store", folder], stderr=subprocess.PIPE, text=True)
     first = process.stderr.readline()
-    assert "1,500 documents will take about" in first
+    assert "30,000 documents will take about" in first
     # a chunk of documents is encoded in less; how many are kept is for the command to say
     time.sleep(0.5)
     process.send_signal(number)
