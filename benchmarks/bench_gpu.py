@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpu_results import is_wrong, merge, targets
+from gpu_results import is_wrong, merge, targets, without_folders
 from workloads import ROOT, describe_machine, version_or_none
 
 # the share of the time that a part has, in full and in brief
@@ -125,7 +125,7 @@ def environment(device: str) -> dict[str, Any]:
         found["nvidia_smi"] = output_of("nvidia-smi")
     code = "import torch; print(torch.__version__, torch.version.cuda, torch.backends.cuda.matmul.allow_tf32)"
     found["pytorch"] = output_of(sys.executable, "-c", code)
-    found["commit"] = output_of("git", "rev-parse", "HEAD")
+    found["commit"] = output_of("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
     return found
 
 
@@ -141,7 +141,7 @@ def output_of(*command: str) -> str:
 def save(output: Path, result: dict[str, Any]) -> None:
     """Write the file anew, so that it is whole whenever the machine goes away."""
     partial = output.with_name(output.name + ".part")
-    partial.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(without_folders(result), indent=1, default=str) + "\n", encoding="utf-8")
     partial.replace(output)
 
 

@@ -1,11 +1,16 @@
 """Results of bench_gpu.py: runs joined into one file, and what was asked for beside what came out."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 STORAGES = ("float16", "float32", "bfloat16", "int8", "signs")
 # what a row has that was not measured
 NO_MEASUREMENT = ("skipped",)
+# folders of one machine: all that stands before a file of the project or of a package, and before a temporary one
+FOLDERS = re.compile(
+    r"/(?:[\w.+-]+/)+(?=(?:rank_rerank|benchmarks|tests|site-packages)/)|/(?:tmp|opt|root|home)/(?:[\w.+-]+/)*"
+)
 
 
 def merge(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -26,6 +31,15 @@ def merge(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     joined = {name: {"rows": list(rows.values())} for name, rows in parts.items()}
     newest = max(runs, key=lambda run: run["time"])
     return {"time": newest["time"], "runs": runs, "parts": joined, "targets": targets(joined)}
+
+
+def without_folders(value: Any) -> Any:
+    """A result without the folders of the machine it was made on, which its tracebacks and profiles name."""
+    if isinstance(value, dict):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    return FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def _run_of(result: dict[str, Any]) -> dict[str, Any]:

@@ -91,3 +91,17 @@ def test_runs_are_joined_row_by_row(benchmark_modules):
         hundred: "2", "kept": "3", "late": "1",
     }  # fmt: skip
     assert [each["time"] for each in again["runs"]] == ["1", "2", "3"]
+
+
+def test_results_name_no_folder_of_the_machine(benchmark_modules):
+    results = benchmark_modules("gpu_results")
+    error = (
+        'File "/a/venv.1/lib/python3.12/site-packages/triton/jit.py", line 3; /srv/it/rank_rerank/scoring/maxsim.py:101'
+    )
+    log = {"log": ["xml: /tmp/tmpx_/report.xml", error], "share": 0.7, "what": "float16, 10 / 20"}
+    found = results.without_folders(log)
+    assert found["log"][0] == "xml: report.xml"
+    assert found["log"][1] == 'File "site-packages/triton/jit.py", line 3; rank_rerank/scoring/maxsim.py:101'
+    assert (found["share"], found["what"]) == (0.7, log["what"])
+    committed = Path(BENCHMARKS, "results", "bench_gpu.json").read_text(encoding="utf-8")
+    assert results.FOLDERS.search(committed) is None
