@@ -25,6 +25,7 @@ from rank_rerank import evaluation
 from rank_rerank.devices import default_num_threads
 from rank_rerank.documents import Document
 from rank_rerank.evaluation.first_stage import find_first_stage
+from rank_rerank.evaluation.measures import Measure, measure_queries
 from rank_rerank.evaluation.options import EvaluationOptions
 from rank_rerank.rankings import Ranking
 
@@ -88,42 +89,35 @@ def curve(
     budgets: Sequence[float],
 ) -> list[dict[str, Any]]:
     """A row for the first stage and for each budget, infinity last."""
-    values: dict[float, list[float]] = {budget: [] for budget in (0.0, *budgets)}
+    orders: dict[float, dict[str, list[str]]] = {budget: {} for budget in (0.0, *budgets)}
     taken: dict[float, list[float]] = {budget: [] for budget in budgets}
     read_counts: dict[float, list[int]] = {budget: [] for budget in budgets}
-    for query, documents, graded in zip(queries, lists, grades, strict=True):
-        values[0.0].append(ndcg([document.id for document in documents], graded))
+    for number, (query, documents) in enumerate(zip(queries, lists, strict=True)):
+        orders[0.0][str(number)] = [str(document.id) for document in documents]
         exact: Ranking | None = None
         for budget in reversed(budgets):
             begun = time.perf_counter()
             ranking = reranker.rerank(query, documents, budget_ms=budget)
             taken[budget].append((time.perf_counter() - begun) * 1000)
             read_counts[budget].append(ranking.num_read)
-            values[budget].append(ndcg([hit.id for hit in ranking], graded))
+            orders[budget][str(number)] = [str(hit.id) for hit in ranking]
             exact = ranking if exact is None else exact
             if ranking.num_read == len(documents) and list(ranking) != list(exact):
                 raise SystemExit("a budget that read everything gave another ranking")
-    whole = np.array(values[budgets[-1]])
+    qrels, measure = {str(number): graded for number, graded in enumerate(grades)}, Measure.parse("nDCG@10")
+    values = {budget: measure_queries([measure], qrels, ranked)["nDCG@10"] for budget, ranked in orders.items()}
+    whole = values[budgets[-1]]
     return [
         {
             "budget_ms": None if math.isinf(budget) else budget,
             "queries": len(queries),
             "ndcg_at_10": round(float(np.mean(values[budget])), 4),
-            "less_than_all": interval(np.array(values[budget]) - whole),
+            "less_than_all": interval(values[budget] - whole),
             "documents_read": round(float(np.mean(read_counts.get(budget, [0]))), 1),
             "median_ms": round(float(np.median(taken.get(budget, [0]))), 1),
         }
         for budget in (0.0, *budgets)
     ]
-
-
-def ndcg(ids: Sequence[Any], graded: dict[str, int]) -> float:
-    """With gains 2^grade − 1, of the first ten."""
-    gains = [2.0 ** max(0, graded.get(str(name), 0)) - 1 for name in ids[:10]]
-    ideal = sorted((2.0 ** max(0, grade) - 1 for grade in graded.values()), reverse=True)[:10]
-    discounted = sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
-    best = sum(gain / math.log2(rank + 2) for rank, gain in enumerate(ideal))
-    return discounted / best if best else 0.0
 
 
 def interval(differences: np.ndarray[Any, np.dtype[np.float64]]) -> str:

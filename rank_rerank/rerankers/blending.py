@@ -125,11 +125,11 @@ class FirstStage:
         if blend is None or blend == "later" or (blend == "auto" and fitted is None) or len(documents) == 0:
             return None
         if blend == "auto":
-            found = _scores(documents, None)
+            found = first_stage_scores(documents, None)
             return cls(found, fitted) if fitted is not None and _are_of_one_search(found) else None
         if blend.by_rank:
             return cls(-np.log(np.arange(1.0, len(documents) + 1)), blend.combination(fitted))
-        found = _scores(documents, blend.score_key)
+        found = first_stage_scores(documents, blend.score_key)
         has_score = np.isfinite(found)
         if not has_score.any():
             key = "score" if blend.score_key is None else blend.score_key
@@ -180,8 +180,8 @@ class Blended:
     relevance: Float32Vector
 
 
-def _scores(documents: Sequence[Document], key: str | None) -> Float64Vector:
-    """[num_documents], NaN where a document has none."""
+def first_stage_scores(documents: Sequence[Document], key: str | None) -> Float64Vector:
+    """The scores that candidates bring, in their metadata under ``key`` or their own: [num_documents], NaN for none."""
     if isinstance(documents, StoredDocuments) and key is None:
         return np.full(len(documents), np.nan) if documents.scores is None else documents.scores
     values = [document.score if key is None else read_score(document.metadata.get(key)) for document in documents]

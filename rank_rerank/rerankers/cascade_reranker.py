@@ -6,7 +6,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from rank_rerank.arguments import check_number
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
@@ -19,6 +18,7 @@ from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.rerankers.reranker import Reranker
+from rank_rerank.rerankers.time_budget import check_milliseconds
 
 # what a later stage reads between two looks at the clock
 BLOCK = 8
@@ -46,8 +46,8 @@ class CascadeStage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", check_whole_number(self.keep, "keep", 1))
-        if self.budget_ms is not None and check_number(self.budget_ms, "budget_ms", 0) == 0:
-            raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")
+        if self.budget_ms is not None:
+            check_milliseconds(self.budget_ms)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import Float64Vector
 from rank_rerank.documents import Document
-from rank_rerank.rerankers.blending import Blend, BlendRule
+from rank_rerank.rerankers.blending import Blend, BlendRule, first_stage_scores
 from rank_rerank.tokenization.known_words import FUNCTION_WORDS
 
 # Robertson and Zaragoza 2009; values that suit short lists
@@ -31,9 +31,8 @@ def promise(query: str, documents: Sequence[Document], blend: BlendRule = None) 
     rule = blend if isinstance(blend, Blend) else Blend()
     if rule.by_rank:
         return -np.arange(len(documents), dtype=np.float64)
-    found = [document.score for document in documents] if rule.score_key is None else [None]
-    if documents and None not in found:
-        scores = np.array(found, np.float64)
+    scores = first_stage_scores(documents, rule.score_key)
+    if np.isfinite(scores).all():
         return -scores if rule.lower_is_better else scores
     return lexical_scores(query, [document.text for document in documents])
 

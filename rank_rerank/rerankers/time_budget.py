@@ -31,6 +31,15 @@ def check_budget(budget_ms: Any) -> float | None:
     # an infinity is fine here, and is what check_number refuses
     if isinstance(budget_ms, float | np.floating) and math.isinf(budget_ms) and budget_ms > 0:
         return None
+    return check_milliseconds(budget_ms)
+
+
+def check_milliseconds(budget_ms: Any) -> float:
+    """A budget as a finite number.
+
+    Raises:
+        InvalidArgumentError: it is no number above 0.
+    """
     number = check_number(budget_ms, "budget_ms (milliseconds, or None for no limit)", 0)
     if number == 0:
         raise InvalidArgumentError("budget_ms must be above 0, or None for no limit")

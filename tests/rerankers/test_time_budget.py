@@ -245,5 +245,7 @@ def test_promise_takes_scores_only_where_all_have_one():
     assert promise(QUERY, documents).tolist() == [1.0, 2.0]
     assert promise(QUERY, documents, Blend(lower_is_better=True)).tolist() == [-1.0, -2.0]
     assert promise(QUERY, documents, Blend(by_rank=True)).tolist() == [0.0, -1.0]
+    kept = [Document("France", metadata={"_distance": 0.5}), Document("a bank", metadata={"_distance": 0.25})]
+    assert promise(QUERY, kept, Blend(score_key="_distance", lower_is_better=True)).tolist() == [-0.5, -0.25]
     half = promise(QUERY, [documents[0], Document("a bank")])
     assert half[0] > half[1]
