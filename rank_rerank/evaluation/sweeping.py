@@ -2,7 +2,8 @@
 
 Of one encoding of the candidates every setting's ranking follows: compression, pooling and dims of the vectors, whether
 long documents are read to their end, how many candidates are reranked, and how much the first stage's scores count
-beside the model's (both brought to [0, 1] by their range). A cascade of two systems follows from the results of both.
+beside the model's, as ``Blend(weights={"maxsim": 1, "first_stage": weight})`` has it. A cascade of two systems follows
+from the results of both.
 """
 
 import math
@@ -14,6 +15,7 @@ import numpy as np
 
 from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import AnyArray
+from rank_rerank.calibration.combination import standardized
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.depths import cut_to_depth
 from rank_rerank.evaluation.evaluation import Evaluation, align
@@ -23,7 +25,7 @@ from rank_rerank.evaluation.variants import Variant, score_chunks, score_variant
 from rank_rerank.rerankers import ColbertReranker
 
 DEPTHS = (10, 20, 50, 100)
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5)
+WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0)
 KEEPS = (5, 10, 20, 50)
 
 
@@ -34,7 +36,7 @@ class Setting:
     Attributes:
         name: what to ask for.
         depth: candidates that are reranked.
-        weight: of the first stage's scores, from 0 to 1.
+        weight: of the first stage's scores where MaxSim weighs 1, as Blend takes it; 0 for the model alone.
         chosen_on: the measure's mean over the half of the queries that settings are chosen on.
         reported: the mean over the other half, which is what can be expected.
         milliseconds: median of a query, of a cascade the sum of what its parts took; None where it was not measured.
@@ -177,21 +179,20 @@ def _blends(evaluation: Evaluation, variant: Variant, depth: int, halves: _Halve
             ids = ranked.ids[:depth]
             if not ids:
                 continue
-            model = _to_unit_range(variant.scores[query][:depth])
-            blended = (1 - weight) * model + weight * _to_unit_range(ranked.scores[:depth])
+            blended = _blended(variant.scores[query][:depth], ranked.scores[:depth], weight)
             order = np.argsort(-blended, kind="stable").tolist()
             rankings[query] = [*(ids[index] for index in order), *ranked.ids[depth:]]
         milliseconds = variant.milliseconds[depth]
         yield Setting(variant.name, depth, weight, *halves.judge(rankings), milliseconds, variant.bytes_per_document)
 
 
-def _to_unit_range(scores: AnyArray) -> AnyArray:
-    """Scores from 0 to 1; minus infinity, of an empty document, is 0, and so are all where none differs."""
-    numbers = np.asarray(scores, np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    if not len(finite) or finite.max() == finite.min():
-        return np.where(np.isfinite(numbers), 0.5, 0.0)
-    return np.where(np.isfinite(numbers), (numbers - finite.min()) / (finite.max() - finite.min()), 0.0)
+def _blended(model: AnyArray, first_stage: AnyArray, weight: float) -> AnyArray:
+    """Blend as rerank() does: documents without words, minus infinity, stay last and have no part in the scales."""
+    blended = np.asarray(model, np.float64).copy()
+    has_words = np.isfinite(blended)
+    first = standardized(np.asarray(first_stage, np.float64)[has_words])
+    blended[has_words] = standardized(blended[has_words]) + weight * first
+    return blended
 
 
 def _cascades(evaluation: Evaluation, first: System, second: System, halves: _Halves) -> Iterator[Setting]:

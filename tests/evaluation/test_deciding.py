@@ -8,6 +8,7 @@ import pytest
 from judged_slice import LINES, write_lines
 from word_overlap import WordOverlap
 
+from rank_rerank import Blend
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.cli.main import main
 from rank_rerank.encoding.compression import Compression
@@ -15,7 +16,7 @@ from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation import EvaluationOptions, evaluate, variants
 from rank_rerank.evaluation.calibrating_runs import calibrate_system
-from rank_rerank.evaluation.sweeping import Setting, _mark_front, _to_unit_range, sweep
+from rank_rerank.evaluation.sweeping import Setting, _blended, _mark_front, sweep
 from rank_rerank.evaluation.training_dump import dump_training
 from rank_rerank.evaluation.variants import score_chunks, score_variants
 
@@ -103,10 +104,20 @@ def test_the_front_by_hand():
     assert front == ["best", "fast", "small", "as good as the best"]
 
 
-def test_scores_in_a_unit_range():
-    assert _to_unit_range(np.array([1.0, 3.0, 2.0])).tolist() == [0, 1, 0.5]
-    assert _to_unit_range(np.array([2.0, -np.inf])).tolist() == [0.5, 0]
-    assert _to_unit_range(np.array([])).tolist() == []
+def test_a_weight_of_a_sweep_is_the_weight_that_rerank_takes(judged, reranker, few_compressions):
+    found = sweep(judged, "bundled", show_progress=False)
+    swept = next(s for s in found.settings if (s.name, s.depth, s.weight) == ("--dtype float32", 12, 0.5))
+    options = replace(QUICK, blend=Blend(weights={"maxsim": 1, "first_stage": 0.5}))
+    blended = evaluate(judged.collection, {"bundled": reranker}, options)
+    mean = (3 * swept.chosen_on + 4 * swept.reported) / 7
+    assert mean == pytest.approx(blended["bundled"].mean("nDCG@10"), abs=1e-6)
+    alone = next(s for s in found.settings if (s.name, s.depth, s.weight) == ("--dtype float32", 12, 0.0))
+    assert (swept.chosen_on, swept.reported) != (alone.chosen_on, alone.reported)
+
+
+def test_a_document_without_words_stays_last_in_a_sweep():
+    blended = _blended(np.array([1.0, -np.inf, 3.0]), np.array([5.0, 9.0, 1.0]), 0.5)
+    assert blended.tolist() == [-0.5, -np.inf, 0.5]
 
 
 def test_a_calibration_from_the_results(judged):

@@ -117,6 +117,8 @@ class FolderQuery:
 def search_folder(reranker: Reranker, folder: str | Path, query: FolderQuery) -> FolderHits:
     """Search the text files of a folder: BM25 finds candidates, the reranker puts them in order.
 
+    BM25's scores are blended with the model's where weights were fitted for the model, as in rerank().
+
     The first search makes an index and keeps the vectors of what it has read; later ones read only what is new. What
     git ignores is left out, and so are hidden files, links and binary files.
 
@@ -134,10 +136,11 @@ def search_folder(reranker: Reranker, folder: str | Path, query: FolderQuery) ->
     root, skipped = Path(folder), Skipped()
     place = find_place(root, query.store)
     index = open_index(root, place / "index", skipped)
-    found = [index[number] for number in index.find(query.query, query.candidates).tolist()]
+    numbers, scores = index.find(query.query, query.candidates)
+    found = [index[number] for number in numbers.tolist()]
     request = RerankRequest(
         query.query,
-        [Document(each.passage.read_text) for each in found],
+        [Document(each.passage.read_text, score=score) for each, score in zip(found, scores.tolist(), strict=True)],
         top_k=query.top_k,
         spans=query.spans and isinstance(reranker, ColbertReranker),
         store=_open_vectors(reranker, place, index) if isinstance(reranker, ColbertReranker) else None,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector
 from rank_rerank.devices import import_optional
 from rank_rerank.integrations.folder_search.passages import Passage, split_file
 from rank_rerank.integrations.folder_search.text_files import FoundFile, Skipped, find_files, read_text
@@ -65,8 +65,8 @@ class PassageIndex:
         """Files that hold text."""
         return len(self._files)
 
-    def find(self, query: str, limit: int) -> Int64Vector:
-        """Passages by BM25, best first; where there are no more than ``limit``, all of them.
+    def find(self, query: str, limit: int) -> tuple[Int64Vector, Float64Vector]:
+        """Passages by BM25, best first, and their scores; where there are no more than ``limit``, all of them.
 
         Args:
             query: what is searched for.
@@ -75,10 +75,12 @@ class PassageIndex:
         count = min(limit, len(self))
         words = words_of(query)
         if self._bm25 is None or not words:
-            return np.arange(count if len(self) <= limit else 0)
+            all_or_none = np.arange(count if len(self) <= limit else 0)
+            return all_or_none, np.zeros(len(all_or_none))
         found, scores = self._bm25.retrieve([words], k=count, show_progress=False, n_threads=0)
-        best = np.asarray(found[0], np.int64)
-        return best if len(self) <= limit else best[np.asarray(scores[0]) > 0]
+        best, best_scores = np.asarray(found[0], np.int64), np.asarray(scores[0], np.float64)
+        is_kept = np.ones(count, np.bool_) if len(self) <= limit else best_scores > 0
+        return best[is_kept], best_scores[is_kept]
 
 
 def open_index(folder: Path, place: Path, skipped: Skipped) -> PassageIndex:

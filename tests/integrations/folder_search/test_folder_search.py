@@ -1,13 +1,15 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[search]"')
 pytest.importorskip("Stemmer", reason='needs PyStemmer: pip install ".[search]"')
 
-from rank_rerank import CascadeReranker, CascadeStage, TokenEncoder
+from rank_rerank import CascadeReranker, CascadeStage, Document, TokenEncoder
 from rank_rerank.errors import EmptyQueryError, FileFormatError, InvalidArgumentError
 from rank_rerank.integrations.folder_search import search_place
 from rank_rerank.integrations.folder_search.folder_search import FolderQuery, search_folder
@@ -58,6 +60,20 @@ def test_the_passage_that_answers_comes_first_with_its_place(reranker, folder):
     assert (len(found), found.num_files, found.num_read) == (2, 4, found.num_passages)
     assert found.skipped.ignored == 1
     json.dumps(best.to_dict())
+
+
+def test_the_scores_of_bm25_are_blended_as_in_rerank(reranker, folder):
+    found = search_folder(reranker, folder, FolderQuery("Which city is the capital?"))
+    index = open_index(folder, folder / ".rank-rerank" / "index", Skipped())
+    numbers, scores = index.find("Which city is the capital?", 100)
+    assert (np.diff(scores) <= 0).all()
+    assert scores[0] > scores[-1]
+    documents = [Document(index[number].passage.read_text) for number in numbers]
+    scored = [replace(each, score=score) for each, score in zip(documents, scores.tolist(), strict=True)]
+    ranking = reranker.rerank("Which city is the capital?", scored)
+    assert ranking.is_blended
+    starts = [(index[numbers[hit.index]].path, index[numbers[hit.index]].passage.start) for hit in ranking]
+    assert [(hit.path, hit.start) for hit in found] == starts
 
 
 def test_the_second_search_encodes_and_indexes_nothing(reranker, encoded, folder, monkeypatch):
