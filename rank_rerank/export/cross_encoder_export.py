@@ -16,7 +16,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
 from rank_rerank.export.quality_gate import Quality, check_quality
@@ -79,8 +79,6 @@ def export_cross_encoder(
     """
     if checkpoint.decoder is not None:
         raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
-    if int8 and checkpoint.transformer is not None:
-        check_can_be_quantized(checkpoint.name, checkpoint.transformer)
     source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:

@@ -16,7 +16,8 @@ from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep, re
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import check_can_be_quantized, quantize, serialize
+from rank_rerank.export.int8_export import quantize, serialize
+from rank_rerank.export.modernbert_graph import modernbert_graph
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
 from rank_rerank.export.parity import check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
@@ -25,7 +26,6 @@ from rank_rerank.tokenization.token_batch import TokenBatch
 
 OUTPUT = "logits"
 FLOAT = 1  # onnx.TensorProto.FLOAT
-OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu", "sigmoid": "Sigmoid"}
 
 
 def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
@@ -47,7 +47,6 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
     transformer, head = checkpoint.transformer, checkpoint.head
     if transformer is None or head is None:
         raise ExportError(f"{checkpoint.name} is an ONNX file already")
-    check_can_be_quantized(checkpoint.name, transformer)
     with warnings.catch_warnings():
         # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
         warnings.simplefilter("ignore")
@@ -59,6 +58,8 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
         )
     pairs = pair_texts(batch)
     expected = _unit_rows(serialize(model), pairs)
+    if transformer.rotary is not None:
+        model = modernbert_graph(checkpoint)
     quantize(model, pairs)
     check_int8(compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs)))
     _append_head(model, read_head_tensors(checkpoint.model_file, head), head)
@@ -117,12 +118,7 @@ def _dense(graph: graph_editing.GraphBuilder, step: HeadStep, rows: Any, tensors
     result = _product(graph, f"{step.name}.weight", rows, tensors)
     if step.has_bias:
         result = graph.node("Add", [result, graph.weight(f"{step.name}.bias", tensors[f"{step.name}.bias"])])
-    if step.activation in ("gelu_new", "gelu_pytorch_tanh"):
-        result = graph.node("Gelu", [result], approximate="tanh")
-    elif step.activation == "silu":
-        result = graph.node("Mul", [result, graph.node("Sigmoid", [result])])
-    elif step.activation != "identity":
-        result = graph.node(OPERATORS[step.activation], [result])
+    result = graph_editing.activate(graph, step.activation, result)
     if not step.is_residual:
         return result
     added = _product(graph, f"{step.name}.residual", rows, tensors) if step.has_residual_weight else rows

@@ -20,7 +20,8 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, check_can_be_quantized, quantize
+from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, quantize
+from rank_rerank.export.modernbert_graph import modernbert_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.quality_gate import Quality, check_quality
@@ -77,8 +78,6 @@ def export_folder(
         raise ExportError(f"{output} exists already; name a folder that does not")
     check_texts(texts, int8=int8)
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
-    if int8 and checkpoint.transformer is not None:
-        check_can_be_quantized(checkpoint.name, checkpoint.transformer)
     source = TokenEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     trials = trial_texts(own_texts() if texts is None else texts)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +112,8 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     if not int8:
         return fp32, None
     tokens = _token_ids(source, trials)
-    model = _graph(checkpoint, OPSET)
+    is_rotary = checkpoint.transformer is not None and checkpoint.transformer.rotary is not None
+    model = modernbert_graph(checkpoint) if is_rotary else _graph(checkpoint, OPSET)
     quantize(model, tokens)
     content = _serialize(model)
     (folder / "model_int8.onnx").write_bytes(content)

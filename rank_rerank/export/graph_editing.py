@@ -10,6 +10,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 
 CONTRIB_DOMAIN = "com.microsoft"
+OPERATORS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu", "sigmoid": "Sigmoid"}
 
 
 class GraphBuilder:
@@ -53,6 +54,15 @@ class GraphBuilder:
     def number(self, name: str, number: float) -> Any:
         """Store one float32."""
         return self.weight(name, np.array(number, np.float32))
+
+
+def activate(graph: GraphBuilder, name: str, values: Any) -> Any:
+    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
+    if name in ("gelu_new", "gelu_pytorch_tanh"):
+        return graph.node("Gelu", [values], approximate="tanh")
+    if name == "silu":
+        return graph.node("Mul", [values, graph.node("Sigmoid", [values])])
+    return values if name == "identity" else graph.node(OPERATORS[name], [values])
 
 
 def replace_value(old: Any, new: Any) -> None:

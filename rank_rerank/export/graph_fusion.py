@@ -69,9 +69,11 @@ def fold_attention_biases(model: Any) -> None:
 
 
 def flatten_rows(model: Any) -> None:
-    """Let everything between the embeddings and the output work on [batch · length, dim], in place."""
+    """Let everything between the embeddings and the output work on [batch · length, dim], in place, unless it does."""
     norms = (node for node in model.graph if node.op_type == "LayerNormalization")
     first = expect(next(norms, None), "LayerNormalization")
+    if len(first.inputs[0].shape) < ROW_AXES:
+        return
     entrances = [first.inputs[0]]
     entrances += [node.outputs[0] for node in model.graph if node.op_type == "Reshape" and _axes(node) == ROW_AXES]
     for value in entrances:
@@ -92,9 +94,12 @@ def fuse_attention(model: Any) -> None:
     number now, and a last block of a single row would be multiplied by another routine, in another order.
     """
     nodes = [node for node in model.graph if node.op_type == "Attention"]
-    shared: dict[str, Any] = {}
-    for node in nodes:
-        _fuse_one_attention(model, node, shared or _shared_by_attentions(model, nodes[0], shared))
+    if nodes:
+        queries = expect(_rows_before(nodes[0].inputs[0]), "queries cut into heads before an attention")
+        num_heads, head_dim = (int(size) for size in nodes[0].inputs[0].shape[1::2])
+        shared = mask_columns(GraphBuilder(model, queries.producer()), model, num_heads, head_dim)
+        for node in nodes:
+            _fuse_one_attention(model, node, shared)
     remove_unused(model)
 
 
@@ -182,11 +187,8 @@ def _row_shape(graph: GraphBuilder, model: Any, *last: int) -> Any:
     return graph.node("Concat", [graph.node("Shape", [model.graph.inputs[0]]), graph.integers(name, *last)], axis=0)
 
 
-def _shared_by_attentions(model: Any, first: Any, shared: dict[str, Any]) -> dict[str, Any]:
+def mask_columns(graph: GraphBuilder, model: Any, num_heads: int, head_dim: int) -> dict[str, Any]:
     """What all attentions of a graph need once: shapes, the mask's columns, the padding of queries."""
-    queries = expect(_rows_before(first.inputs[0]), "queries cut into heads before an attention")
-    graph = GraphBuilder(model, before=queries.producer())
-    num_heads, head_dim = (int(size) for size in first.inputs[0].shape[1::2])
     token_ids, attention_mask = model.graph.inputs[:2]
     length = graph.node("Shape", [token_ids], start=1, end=2)
     attended = graph.node("Cast", [attention_mask], to=1)
@@ -196,16 +198,39 @@ def _shared_by_attentions(model: Any, first: Any, shared: dict[str, Any]) -> dic
     odd = graph.node("Mod", [length, graph.integers("two", 2)])
     before = graph.integers("pads_before", 0, 0, 0, 0, 0)
     pads = graph.node("Concat", [before, odd, graph.integers("pads_after", 0, EXTRA)], axis=0)
-    shared.update(
-        num_heads=num_heads,
-        length=length,
-        pads=pads,
-        heads=_row_shape(graph, model, num_heads, head_dim),
-        rows=_row_shape(graph, model, num_heads * head_dim),
-        columns=graph.node("Expand", [column, _row_shape(graph, model, num_heads, EXTRA)]),
-        wide=graph.integers("wide_heads", 0, 0, num_heads * (head_dim + EXTRA)),
-    )
-    return shared
+    return {
+        "num_heads": num_heads,
+        "length": length,
+        "pads": pads,
+        "heads": _row_shape(graph, model, num_heads, head_dim),
+        "rows": _row_shape(graph, model, num_heads * head_dim),
+        "columns": graph.node("Expand", [column, _row_shape(graph, model, num_heads, EXTRA)]),
+        "wide": graph.integers("wide_heads", 0, 0, num_heads * (head_dim + EXTRA)),
+    }
+
+
+def attend_by_columns(graph: GraphBuilder, shared: dict[str, Any], heads: tuple[Any, Any, Any], scale: float) -> Any:
+    """Attention to all tokens of a text: queries, keys and values [batch, length, dim] or rows → [batch, length, dim].
+
+    Args:
+        graph: where the nodes go.
+        shared: of mask_columns.
+        heads: queries, keys, values.
+        scale: of scores.
+    """
+    queries, keys, values = heads
+    queries = graph.node("Reshape", [queries, shared["heads"]])  # [batch, length, num_heads, head_dim]
+    queries = graph.node("Pad", [queries, shared["pads"], graph.number("one", 1.0)])
+    keys = graph.node("Reshape", [keys, shared["heads"]])
+    keys = graph.node("Concat", [keys, shared["columns"]], axis=3)
+    inputs = [
+        graph.node("Reshape", [queries, shared["wide"]]),
+        graph.node("Reshape", [keys, shared["wide"]]),
+        graph.node("Reshape", [values, shared["rows"]]),
+    ]
+    mixed = graph.contrib("MultiHeadAttention", inputs, num_heads=shared["num_heads"], scale=scale)
+    start, axis = graph.integers("zero", 0), graph.integers("length_axis", 1)
+    return graph.node("Slice", [mixed, start, shared["length"], axis])
 
 
 def _check_mask(node: Any) -> None:
@@ -220,18 +245,5 @@ def _fuse_one_attention(model: Any, node: Any, shared: dict[str, Any]) -> None:
     queries, keys, values = (expect(_rows_before(value), "rows cut into heads") for value in node.inputs[:3])
     transpose = expect(_only_reader(node.outputs[0], "Transpose"), "transpose after an attention")
     joined = expect(_only_reader(transpose.outputs[0], "Reshape"), "joined heads after an attention")
-    graph = GraphBuilder(model, before=node)
-    queries = graph.node("Reshape", [queries, shared["heads"]])  # [batch, length, num_heads, head_dim]
-    queries = graph.node("Pad", [queries, shared["pads"], graph.number("one", 1.0)])
-    keys = graph.node("Reshape", [keys, shared["heads"]])
-    keys = graph.node("Concat", [keys, shared["columns"]], axis=3)
-    inputs = [
-        graph.node("Reshape", [queries, shared["wide"]]),
-        graph.node("Reshape", [keys, shared["wide"]]),
-        graph.node("Reshape", [values, shared["rows"]]),
-    ]
-    mixed = graph.contrib(
-        "MultiHeadAttention", inputs, num_heads=shared["num_heads"], scale=float(node.attributes["scale"].value)
-    )
-    start, axis = graph.integers("zero", 0), graph.integers("length_axis", 1)
-    replace_value(joined.outputs[0], graph.node("Slice", [mixed, start, shared["length"], axis]))
+    scale = float(node.attributes["scale"].value)
+    replace_value(joined.outputs[0], attend_by_columns(GraphBuilder(model, node), shared, (queries, keys, values), scale))

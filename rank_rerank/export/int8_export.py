@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rank_rerank.arrays import Int64Vector
-from rank_rerank.checkpoints.transformer_config import TransformerConfig
-from rank_rerank.errors import ExportError
 from rank_rerank.export import activation_statistics, graph_editing, graph_fusion, int8_rewriting
 from rank_rerank.export.onnx_export import export_onnx
 from rank_rerank.export.parity import (
@@ -74,21 +72,11 @@ def export_int8(
     return Int8Export(content, fp32_content, fp32, int8)
 
 
-def check_can_be_quantized(name: str, transformer: TransformerConfig) -> None:
-    """Refuse an architecture whose graph the rewriting does not know.
-
-    Raises:
-        ExportError: it is ModernBERT.
-    """
-    if transformer.rotary is not None:
-        raise ExportError(
-            f"{name} is a ModernBERT, whose layers look through windows; there is no INT8 ONNX form of these. Leave "
-            '--int8 out, and for INT8 on a CPU load its weights with runtime="numba", which rounds them at load'
-        )
-
-
 def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
-    """Turn an fp32 graph of export_onnx into its INT8 form, in place; for texts see onnx_session.OnnxSession.run."""
+    """Turn an fp32 graph of export_onnx or modernbert_graph into its INT8 form, in place.
+
+    For texts see trial_session.OnnxSession.run.
+    """
     if TYPES not in {value.name for value in model.graph.inputs}:
         graph_fusion.fold_token_types(model)
     graph_fusion.fold_attention_biases(model)

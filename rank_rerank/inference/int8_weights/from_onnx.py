@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
+from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.checkpoint import Checkpoint
+from rank_rerank.checkpoints.classifier_head import ClassifierHead
 from rank_rerank.checkpoints.onnx_tensors import read_onnx_tensors
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
@@ -18,38 +18,69 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     check_supported,
     query_factor,
 )
+from rank_rerank.inference.int8_weights.onnx_modernbert import read_linear, read_modernbert
 from rank_rerank.inference.int8_weights.onnx_projections import read_projections
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 
 
-def weights_from_onnx(path: Path, config: TransformerConfig) -> tuple[EncoderWeights, tuple[DenseWeights, ...]]:
+def weights_from_onnx(
+    path: Path, config: TransformerConfig, head: ClassifierHead | None = None
+) -> tuple[EncoderWeights, tuple[DenseWeights, ...]]:
     """Read an INT8 ONNX file that `rank_rerank.export` wrote: the encoder, and the projections after it.
+
+    Args:
+        path: the file.
+        config: the encoder's shape.
+        head: of a cross-encoder, whose tensors are in the file too, and are read by head_from_onnx.
 
     Raises:
         CheckpointFormatError: it is damaged, or not such a file.
     """
     check_supported(config)
     tensors = CheckedTensors(read_onnx_tensors(path), path.name)
-    if config.model_type != "bert":
-        raise CheckpointFormatError(f"{path.name}: of ONNX files this runtime reads BERT's, not {config.model_type}'s")
-    hidden, inner = config.hidden_size, config.intermediate_size
-    if hidden % SIZE_MULTIPLE or inner % SIZE_MULTIPLE:
+    if config.model_type not in ("bert", "modernbert"):
+        raise CheckpointFormatError(
+            f"{path.name}: of ONNX files this runtime reads BERT's and ModernBERT's, not {config.model_type}'s"
+        )
+    if config.hidden_size % SIZE_MULTIPLE or config.intermediate_size % SIZE_MULTIPLE:
         raise CheckpointFormatError(
             f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
         )
+    weights = _read_bert(tensors, config) if config.rotary is None else read_modernbert(tensors, config, config.rotary)
+    projections = read_projections(path, tensors, config.hidden_size)
+    if head is not None:
+        _read_head(tensors, head)
+    tensors.refuse_unknown_matrices()
+    return weights, projections
 
-    words = "embeddings.word_embeddings.weight"
-    weights = EncoderWeights(
+
+def head_from_onnx(path: Path, head: ClassifierHead) -> dict[str, AnyArray]:
+    """Read the tensors of a cross-encoder's head from an INT8 ONNX file of this library, by the names of its steps.
+
+    Raises:
+        CheckpointFormatError: one is missing, of another shape, or not finite.
+    """
+    return _read_head(CheckedTensors(read_onnx_tensors(path), path.name), head)
+
+
+def _read_head(tensors: CheckedTensors, head: ClassifierHead) -> dict[str, AnyArray]:
+    return {name: tensors.floats(name, *shape) for step in head.steps for name, _, shape in step.tensors()}
+
+
+def _read_bert(tensors: CheckedTensors, config: TransformerConfig) -> EncoderWeights:
+    hidden, words = config.hidden_size, "embeddings.word_embeddings.weight"
+    positions = tensors.floats("embeddings.position_embeddings.weight", config.max_positions, hidden)
+    types = "embeddings.token_type_embeddings.weight"
+    if tensors.shape_of(types) is not None:  # of a cross-encoder: elsewhere type 0 is part of the positions
+        positions = tensors.floats(types, config.type_vocab_size, hidden)[:, None] + positions
+    return EncoderWeights(
         words=tensors.integers(f"{words}_int8", config.vocab_size, hidden),
         word_scales=tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
-        positions=tensors.floats("embeddings.position_embeddings.weight", config.max_positions, hidden),
+        positions=positions.reshape(-1, hidden),
         embedding_norm=tensors.norm("embeddings.LayerNorm", hidden),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),
         group=CALIBRATED_GROUP,
     )
-    projections = read_projections(path, tensors, hidden)
-    tensors.refuse_unknown_matrices()
-    return weights, projections
 
 
 def check_dim(dim: int, checkpoint: Checkpoint) -> None:
@@ -67,11 +98,7 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> E
     hidden, inner = config.hidden_size, config.intermediate_size
 
     def linear(name: str, num_inputs: int, num_outputs: int, *, bias: bool = True) -> LinearWeights:
-        return LinearWeights(
-            tensors.weights(f"{name}.weight_int8", num_inputs, num_outputs),
-            tensors.floats(f"{name}.weight_scale", num_outputs)[None],
-            tensors.floats(f"{name}.bias", num_outputs) if bias else np.zeros(num_outputs, np.float32),
-        )
+        return read_linear(tensors, name, num_inputs, num_outputs, has_bias=bias)
 
     name = f"encoder.layer.{number}"
     attention = f"{name}.attention"

@@ -13,38 +13,53 @@ from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 
 
 def dequantize(weights: EncoderWeights, config: TransformerConfig) -> dict[str, AnyArray]:
-    """Undo the rounding of a BERT encoder's weights and what was folded into them.
+    """Undo the rounding of an encoder's weights and what was folded into them.
 
     Args:
-        weights: of from_onnx.weights_from_onnx.
+        weights: of from_onnx.weights_from_onnx, of a model without token types.
         config: the encoder's shape.
 
     Returns:
-        float32 arrays under the names of checkpoints.encoder_tensors. There are no token types and no biases of key
-        and value: these are part of the positions and of the output's bias.
+        float32 arrays under the names of checkpoints.encoder_tensors. There are no token types, and for BERT no biases
+        of key and value: these are part of the positions and of the output's bias.
     """
     tensors: dict[str, AnyArray] = {
         "embeddings.word": weights.words * weights.word_scales[:, None],
-        "embeddings.position": weights.positions,
         **_norm("embeddings.norm", weights.embedding_norm),
     }
+    if config.rotary is None:
+        tensors["embeddings.position"] = weights.positions
     for number, layer in enumerate(weights.layers):
-        tensors |= {f"layers.{number}.{name}": tensor for name, tensor in _layer(layer, query_factor(config)).items()}
+        linears = _linears(layer, query_factor(config))
+        if config.rotary is None:
+            named = linears | _norm("attention_norm", layer.attention_norm) | _norm("output_norm", layer.feed_norm)
+        else:
+            named = _join_heads(linears) | _norm("output_norm", layer.attention_norm)
+            last = number + 1 == len(weights.layers)
+            tensors |= _norm("final_norm" if last else f"layers.{number + 1}.attention_norm", layer.feed_norm)
+        tensors |= {f"layers.{number}.{name}": tensor for name, tensor in named.items()}
     return tensors
 
 
-def _layer(layer: EncoderLayer, factor: float) -> dict[str, AnyArray]:
+def _linears(layer: EncoderLayer, factor: float) -> dict[str, AnyArray]:
     attention, feed = layer.attention_factors, layer.feed_factors
     return {
         **_linear("query", layer.query.scale_columns(1 / factor), attention),
         **_linear("key", layer.key, attention),
         **_linear("value", layer.value, attention),
         **_linear("output", layer.output),
-        **_norm("attention_norm", layer.attention_norm),
         **_linear("up", layer.up, feed),
         **_linear("down", layer.down),
-        **_norm("output_norm", layer.feed_norm),
     }
+
+
+def _join_heads(linears: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """With "qkv" in place of query, key and value."""
+    heads = ("query", "key", "value")
+    joined = {
+        f"qkv.{kind}": np.concatenate([linears[f"{name}.{kind}"] for name in heads]) for kind in ("weight", "bias")
+    }
+    return joined | {name: tensor for name, tensor in linears.items() if not name.startswith(heads)}
 
 
 def _linear(name: str, linear: LinearWeights, factors: Float32Vector | None = None) -> dict[str, AnyArray]:
