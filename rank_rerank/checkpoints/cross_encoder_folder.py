@@ -73,7 +73,11 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
     if not _is_modular(config):
         check_num_labels(config, name)
     onnx = find_onnx(folder, precision)
-    is_onnx_wanted = runtime == "onnx" or (runtime == "auto" and (precision == "int8" or not has_weights(folder)))
+    is_onnx_wanted = (
+        runtime == "onnx"
+        or (runtime == "auto" and precision == "int8")
+        or (runtime in ("auto", "numba") and not has_weights(folder))
+    )
     sentence = JsonSettings.read_if_there(folder, CONFIG_FILE)
     common: _Common = {
         "name": name,
@@ -172,6 +176,16 @@ def read_activation_name(folder: Path, default: str = "Sigmoid") -> str:
 
 def _is_modular(config: JsonSettings) -> bool:
     return not any(word.endswith(SUFFIX) for word in config.get_words("architectures"))
+
+
+def read_head(folder: Path, name: str, transformer: TransformerConfig) -> ClassifierHead:
+    """The head of a cross-encoder's folder, whichever file holds its tensors.
+
+    Raises:
+        CheckpointFormatError: a file is missing or damaged, or the head is of a kind that is not computed.
+    """
+    config = JsonSettings.read(folder, HF_CONFIG_FILE)
+    return _read_head(folder, name, config, transformer, read_modules(folder) if _is_modular(config) else ())
 
 
 def _read_head(

@@ -30,11 +30,13 @@ Keys of this library, which the format does not have:
 - ``document_pooling`` null: {``factor`` 1, ``protected_tokens`` 1, ``normalize`` true}.
 """
 
+import logging
 from pathlib import Path
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, DocumentPooling, EncodingSettings, OnnxOutput
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE as SOURCE_CONFIG_FILE
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.judged_int8 import why_refused
 from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.checkpoints.special_tokens import find_tokenizer
 from rank_rerank.errors import CheckpointFormatError
@@ -42,6 +44,8 @@ from rank_rerank.errors import CheckpointFormatError
 CONFIG_FILE = "onnx_config.json"
 MODEL_FILES = {"int8": "model_int8.onnx", "fp32": "model.onnx"}
 DEFAULT_MASK_ID = 103
+
+logger = logging.getLogger("rank_rerank")
 
 
 def is_onnx_folder(folder: Path) -> bool:
@@ -129,6 +133,9 @@ def _expansion_token_id(config: JsonSettings) -> int | None:
 
 def _choose_model_file(folder: Path, precision: str) -> tuple[str, Path]:
     wanted = tuple(MODEL_FILES) if precision == "auto" else (precision,)
+    if precision == "auto" and (reason := why_refused(folder)) is not None:
+        logger.warning("%s is used instead of %s: %s", MODEL_FILES["fp32"], MODEL_FILES["int8"], reason)
+        wanted = ("fp32",)
     for candidate in wanted:
         model_file = find_file(folder, MODEL_FILES[candidate])
         if model_file is not None:

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint, EncodingSettings
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, EncodingSettings
+from rank_rerank.checkpoints.judged_int8 import INT8_FILE, read_judgement, why_refused
 from rank_rerank.cli.terminal import shown
 from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
 from rank_rerank.encoding.self_check import self_check
@@ -149,6 +150,7 @@ def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
         report = {
             **_files(checkpoint.name, checkpoint.family, [checkpoint.model_file]),
             "runtime": reranker.cross_encoder.transformer.description,
+            **_gate(checkpoint),
             "longest pair": f"{checkpoint.max_length} tokens",
             "score": checkpoint.activation,
             **({} if checkpoint.prompt is None else {"instruction": checkpoint.prompt.instruction}),
@@ -160,6 +162,7 @@ def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
     report = {
         **_files(checkpoint.name, checkpoint.family, list(checkpoint.weight_files)),
         "runtime": encoder.transformer.description,
+        **_gate(checkpoint),
         "dim": encoder.dim,
         **_settings(checkpoint.settings),
         "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
@@ -176,6 +179,18 @@ def _files(name: str, family: str, files: list[Path]) -> dict[str, Any]:
         "file": ", ".join(str(file) for file in files),
         "size": f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
     }
+
+
+def _gate(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> dict[str, Any]:
+    """What the export's gate measured of the INT8 file in the model's folder, and whether that file is the one in use."""
+    judgement = read_judgement(checkpoint.folder)
+    if judgement is None:
+        return {}
+    reason = why_refused(checkpoint.folder)
+    if reason is not None:
+        return {"INT8 gate": f"FAILED: {reason}" + ("" if checkpoint.model_file.name == INT8_FILE else ", so not used")}
+    used = "" if checkpoint.model_file.name == INT8_FILE else "; not in use"
+    return {"INT8 gate": f"passed: {judgement}{used}"}
 
 
 def _settings(settings: EncodingSettings) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.judged_int8 import write_note
-from rank_rerank.checkpoints.model_files import find_file
+from rank_rerank.checkpoints.encoder_folder import MODULES_FILE, read_modules
+from rank_rerank.checkpoints.judged_int8 import Judgement, write_note
+from rank_rerank.checkpoints.model_files import SAFETENSORS_FILE, file_inside, find_file
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
@@ -19,7 +20,7 @@ from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_c
 from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
-from rank_rerank.export.quality_gate import Quality, check_quality
+from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
 from rank_rerank.export.source_model import build_classifier
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import CrossEncoderReranker
@@ -87,6 +88,7 @@ def export_cross_encoder(
         for name in SETTINGS:
             if (source_file := find_file(checkpoint.folder, name)) is not None:
                 shutil.copyfile(source_file, folder / name)
+        _copy_modules(checkpoint, folder)
         _write_graph(checkpoint, folder / "model.onnx")
         exported = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="fp32")
         difference = _difference(source, exported, texts)
@@ -95,26 +97,39 @@ def export_cross_encoder(
                 f"the export's scores differ from their source's by {difference:.2e}, allowed {MAX_DIFFERENCE}"
             )
         files = {"model.onnx": exported}
-        correlation = None
+        judgement = Judgement()
         if int8:
-            correlation = _write_int8(source, folder / "model_int8.onnx", texts)
+            judgement = _write_int8(source, folder / "model_int8.onnx", texts)
             files["model_int8.onnx"] = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="int8")
         quality: dict[str, Quality] = {}
         if judge is not None:
             expected = judge.ndcg_at_10(CrossEncoderReranker(source))
             for name, model in files.items():
                 quality[name] = check_quality(name, expected, CrossEncoderReranker(model), judge)
-        if correlation is not None:
-            write_note(folder, correlation)
+        if int8:
+            write_note(folder, with_quality(judgement, quality.get("model_int8.onnx")))
         folder.rename(output)
-    return ExportedCrossEncoder(output, difference, correlation, quality)
+    return ExportedCrossEncoder(output, difference, judgement.logit_correlation, quality)
 
 
-def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> float:
-    """Write model_int8.onnx beside the settings, and give the correlation of its logits with the source's."""
+def _copy_modules(checkpoint: CrossEncoderCheckpoint, folder: Path) -> None:
+    """Copy the modules of a head: ONNX Runtime has them in the graph, compiled kernels read them."""
+    if checkpoint.head is None or not checkpoint.head.is_modular:
+        return
+    shutil.copyfile(file_inside(checkpoint.folder, MODULES_FILE), folder / MODULES_FILE)
+    for module in read_modules(checkpoint.folder)[1:]:
+        (folder / module.where).mkdir(parents=True)
+        names = [f"{module.where}/config.json", f"{module.where}/{SAFETENSORS_FILE}"]
+        for name in names:
+            if (source_file := find_file(checkpoint.folder, name)) is not None:
+                shutil.copyfile(source_file, folder / name)
+
+
+def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> Judgement:
+    """Write model_int8.onnx beside the settings, and compare it with the source."""
     checkpoint = source.checkpoint
     batches = [source.tokenizer.tokenize(query, texts).batch for query in texts[:NUM_QUERIES]]
-    model = quantize_cross_encoder(checkpoint, batches[0])
+    model, fidelity = quantize_cross_encoder(checkpoint, batches[0])
     path.write_bytes(model)
     exported = CrossEncoder.from_pretrained(path.parent, runtime="onnx", precision="int8")
     has_tokens = [batch.lengths > 0 for batch in batches]
@@ -126,7 +141,7 @@ def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> float
     pairs = pair_texts(batches[0])[:NUM_INVARIANCE_TEXTS]
     longest = 512 if checkpoint.transformer is None else checkpoint.transformer.max_positions
     check_invariance(model, pairs, longest, OUTPUT)
-    return correlation
+    return Judgement(fidelity.mean_cosine, fidelity.min_cosine, correlation)
 
 
 def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[str]) -> float:

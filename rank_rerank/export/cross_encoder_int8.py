@@ -19,7 +19,7 @@ from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import quantize, serialize
 from rank_rerank.export.modernbert_graph import modernbert_graph
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
-from rank_rerank.export.parity import check_int8, compare_vectors
+from rank_rerank.export.parity import Fidelity, check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
 from rank_rerank.export.trial_session import OnnxSession
 from rank_rerank.tokenization.token_batch import TokenBatch
@@ -28,7 +28,7 @@ OUTPUT = "logits"
 FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> bytes:
+def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch) -> tuple[bytes, Fidelity]:
     """Export and quantize.
 
     Args:
@@ -36,7 +36,7 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
         batch: pairs like those that the model will read, to measure on and to compare with.
 
     Returns:
-        The serialized model.
+        The serialized model, and how close its last layer's output comes to the source's.
 
     Raises:
         ExportError: the architecture is one that the rewriting does not know, or the last layer's output differs too
@@ -61,10 +61,11 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
     if transformer.rotary is not None:
         model = modernbert_graph(checkpoint)
     quantize(model, pairs)
-    check_int8(compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs)))
+    fidelity = compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs))
+    check_int8(fidelity)
     _append_head(model, read_head_tensors(checkpoint.model_file, head), head)
     graph_editing.remove_unused(model)
-    return serialize(model)
+    return serialize(model), fidelity
 
 
 def _unit_rows(model: bytes, pairs: list[Int64Vector]) -> Float32Matrix:

@@ -15,6 +15,7 @@ from rank_rerank.arguments import is_there
 from rank_rerank.arrays import Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint, EncodingSettings
 from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
+from rank_rerank.checkpoints.judged_int8 import Judgement, write_note
 from rank_rerank.checkpoints.onnx_folder import read_onnx_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
@@ -24,7 +25,7 @@ from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS, quantize
 from rank_rerank.export.modernbert_graph import modernbert_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
-from rank_rerank.export.quality_gate import Quality, check_quality
+from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
 from rank_rerank.export.source_model import build_encoder, build_projection
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.rerankers import ColbertReranker
@@ -85,6 +86,9 @@ def export_folder(
         folder = Path(scratch) / "model"
         result = _export(source, folder, trials, int8=int8)
         quality = {} if judge is None else _judge(source, folder, judge)
+        if (fidelity := result[1]) is not None:
+            judgement = Judgement(fidelity.mean_cosine, fidelity.min_cosine)
+            write_note(folder, with_quality(judgement, quality.get("model_int8.onnx")))
         folder.rename(output)
     return ExportedFolder(output, *result, quality)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.checkpoints.judged_int8 import MIN_CORRELATION, MIN_MEAN_COSINE
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export.onnx_export import OUTPUT_NAME, PURPOSE, token_vector_module
@@ -14,14 +15,14 @@ from rank_rerank.export.trial_session import OnnxSession
 
 # beyond these a converted model is thrown away
 FP32_MAX_DIFFERENCE = 1e-4
-INT8_MEAN_COSINE = 0.999
+INT8_MEAN_COSINE = MIN_MEAN_COSINE
 # For a few tokens, mostly function words, the layers amplify a small difference: of the bundled model's 335,786 tokens
 # of 1,037 abstracts 13 lie below 0.995 and one at 0.951. One in ten thousand may fall below the first bound, none
 # below the second.
 INT8_MIN_COSINE = 0.995
 INT8_SHARE_BELOW = 1e-4
 INT8_FLOOR = 0.9
-INT8_CORRELATION = 0.9
+INT8_CORRELATION = MIN_CORRELATION
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The second gate: on judged queries, a converted model must rank as well as its source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rank_rerank.checkpoints.judged_int8 import MAX_NDCG_DROP, Judgement
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.rerankers import Reranker
 
-MAX_DROP = 0.005
+MAX_DROP = MAX_NDCG_DROP
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,15 @@ def check_quality(name: str, source: float, exported: Reranker, judged: JudgedCa
             f"{num_queries} queries, a drop of {source - found:.4f} where {MAX_DROP} is allowed"
         )
     return Quality(num_queries, source, found)
+
+
+def with_quality(judgement: Judgement, quality: Quality | None) -> Judgement:
+    """A judgement with how the file ranks; as it is where that was not judged."""
+    if quality is None:
+        return judgement
+    return replace(
+        judgement,
+        ndcg_at_10=quality.exported,
+        source_ndcg_at_10=quality.source,
+        num_queries=quality.num_queries,
+    )

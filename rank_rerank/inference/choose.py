@@ -54,7 +54,7 @@ def choose_runtime(checkpoint: Checkpoint, options: RuntimeOptions = DEFAULT) ->
 def choose_pair_runtime(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions = DEFAULT) -> PairTransformer:
     """Open a cross-encoder in its runtime; choice and errors as choose_runtime.
 
-    An ONNX file runs in ONNX Runtime, whatever its precision.
+    Of ONNX files compiled kernels run INT8 ones that this library's export wrote.
     """
     _check_device(options)
     if checkpoint.is_onnx:
@@ -106,7 +106,7 @@ def _open_onnx(checkpoint: Checkpoint, options: RuntimeOptions) -> Transformer:
     )
 
 
-def _is_compiled_file(checkpoint: Checkpoint, options: RuntimeOptions) -> bool:
+def _is_compiled_file(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: RuntimeOptions) -> bool:
     """Whether an ONNX file is to run in compiled kernels: asked for, or faster on this processor."""
     if options.runtime != "auto":
         return options.runtime == "numba"
@@ -118,8 +118,17 @@ def _is_compiled_file(checkpoint: Checkpoint, options: RuntimeOptions) -> bool:
 
 
 def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> PairTransformer:
-    if options.runtime == "numba":
-        raise CheckpointFormatError(f"{checkpoint.name}: compiled kernels compute cross-encoders from weights only")
+    if options.is_on_cpu and checkpoint.precision == "int8" and _is_compiled_file(checkpoint, options):
+        from rank_rerank.inference.compiled.opening import open_compiled_onnx_pairs  # noqa: PLC0415 - chosen here
+
+        try:
+            return open_compiled_onnx_pairs(checkpoint, options.num_threads)
+        except (CheckpointFormatError, DeviceError) as error:
+            if options.runtime == "numba":
+                raise
+            logger.info("model %s: ONNX Runtime instead of compiled kernels: %s", checkpoint.name, error)
+    elif options.runtime == "numba":
+        raise CheckpointFormatError(f"{checkpoint.name}: of ONNX files only INT8 ones of this library are compiled")
     provider = _choose_provider(checkpoint, options.device)
     from rank_rerank.inference.onnx_runtime.onnx_cross_encoder import OnnxCrossEncoder  # noqa: PLC0415 - chosen here
 

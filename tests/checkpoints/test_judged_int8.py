@@ -8,7 +8,7 @@ from hub_caches import NAME, FakeHub
 from onnx_folders import graph_bytes
 
 from rank_rerank.checkpoints.find import find_model
-from rank_rerank.checkpoints.judged_int8 import INT8_FILE, NOTE_FILE, write_note
+from rank_rerank.checkpoints.judged_int8 import INT8_FILE, NOTE_FILE, Judgement, write_note
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.choose import for_device
 from rank_rerank.inference.load_options import RuntimeOptions
@@ -20,7 +20,7 @@ def exported(tmp_path):
     folder = family_folders.write_cross_encoder_onnx(tmp_path / "exported")
     (folder / "onnx" / "model.onnx").rename(folder / "model.onnx")
     (folder / INT8_FILE).write_bytes(graph_bytes("logits"))
-    write_note(folder, 0.9991)
+    write_note(folder, Judgement(0.9995, 0.99, 0.9991))
     return folder
 
 
@@ -42,11 +42,37 @@ def test_another_file_in_its_place_is_not_the_judged_one(exported, caplog):
     assert "is not the file that int8_judgement.json has judged" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({"mean_cosine": 0.99}, "mean cosine to the source is 0.99"),
+        ({"logit_correlation": 0.5}, "correlate with the source's by 0.5"),
+        ({"ndcg_at_10": 0.4, "source_ndcg_at_10": 0.5, "num_queries": 30}, "0.1000 below the source's"),
+    ],
+)
+def test_a_file_that_falls_below_the_gate_gives_way_to_fp32(exported, caplog, measured, said):
+    write_note(exported, Judgement(**measured))
+    assert find_model(exported).model_file.name == "model.onnx"
+    assert said in caplog.text
+    assert find_model(exported, precision="int8").model_file.name == INT8_FILE
+
+
+def test_a_late_interaction_file_that_falls_below_the_gate_gives_way_too(tmp_path, caplog):
+    folder = family_folders.write_onnx(tmp_path / "exported")
+    (folder / INT8_FILE).write_bytes(graph_bytes("output"))
+    assert find_model(folder).precision == "int8"
+    write_note(folder, Judgement(0.9991, 0.95))
+    assert find_model(folder).precision == "int8"
+    write_note(folder, Judgement(0.98, 0.5))
+    assert find_model(folder).precision == "fp32"
+    assert "mean cosine to the source is 0.98" in caplog.text
+
+
 def test_a_note_without_the_file_is_nothing(exported):
     (exported / INT8_FILE).unlink()
     assert find_model(exported).model_file.name == "model.onnx"
     with pytest.raises(CheckpointFormatError, match="missing"):
-        write_note(exported, 1.0)
+        write_note(exported, Judgement())
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"sha256": 5}'])

@@ -1,5 +1,7 @@
 """NumbaCrossEncoder: the logits of pairs, with the encoder compiled in INT8 and the head in float32."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector
@@ -14,11 +16,13 @@ class NumbaCrossEncoder:
     Args:
         transformer: the encoder.
         head: how the logit is made of its rows.
+        has_types: whether the encoder's weights tell the query's tokens from the document's.
     """
 
-    def __init__(self, transformer: NumbaTransformer, head: FloatHead) -> None:
+    def __init__(self, transformer: NumbaTransformer, head: FloatHead, *, has_types: bool = True) -> None:
         self._transformer = transformer
         self._head = head
+        self._has_types = has_types
 
     @property
     def description(self) -> str:
@@ -31,6 +35,8 @@ class NumbaCrossEncoder:
         Raises:
             CheckpointFormatError: the tokenizer gives tokens that the model does not have, or texts that are too long.
         """
+        if not self._has_types:
+            batch = replace(batch, token_types=None)
         result = np.full(batch.num_texts, -np.inf, np.float32)
 
         def read(text: int, rows: Float32Matrix) -> None:

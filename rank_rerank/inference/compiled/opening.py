@@ -4,6 +4,7 @@ import numpy as np
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
 from rank_rerank.checkpoints.classifier_head import read_head_tensors
+from rank_rerank.checkpoints.cross_encoder_folder import read_head
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
 from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
@@ -15,7 +16,7 @@ from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.inference.float_head import FloatHead
 from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
 from rank_rerank.inference.int8_weights.encoder_weights import check_supported
-from rank_rerank.inference.int8_weights.from_onnx import check_dim
+from rank_rerank.inference.int8_weights.from_onnx import check_dim, head_from_onnx, weights_from_onnx
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 from rank_rerank.kernels.processor import vector_path
 
@@ -35,6 +36,24 @@ def open_compiled_onnx(checkpoint: Checkpoint, num_threads: int | None) -> Trans
     transformer = NumbaTransformer.from_onnx(checkpoint.model_file, config, num_threads, vector_path())
     check_dim(transformer.dim, checkpoint)
     return transformer
+
+
+def open_compiled_onnx_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | None) -> PairTransformer:
+    """Run a cross-encoder's INT8 ONNX file of this library in compiled kernels; its head stays in float32.
+
+    Raises:
+        CheckpointFormatError: the file is damaged, or of a kind that is not compiled.
+        DeviceError: this processor multiplies no bytes.
+    """
+    config, path = read_transformer_config(checkpoint.folder), checkpoint.model_file
+    head = read_head(checkpoint.folder, checkpoint.name, config)
+    weights, projections = weights_from_onnx(path, config, head)
+    if projections:
+        raise CheckpointFormatError(f"{path.name} is a late-interaction model, not a cross-encoder")
+    transformer = NumbaTransformer(weights, config, (), num_threads, vector_path())
+    # a file of a tokenizer that gives no types holds the first one only, as part of the positions
+    has_types = config.type_vocab_size > 1 and len(weights.positions) > config.max_positions
+    return NumbaCrossEncoder(transformer, FloatHead(head, head_from_onnx(path, head)), has_types=has_types)
 
 
 def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Transformer:
