@@ -21,7 +21,7 @@ from rank_rerank.checkpoints.encoder_folder import (
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.judged_int8 import find_judged_int8
-from rank_rerank.checkpoints.model_files import find_file, find_weights, has_weights
+from rank_rerank.checkpoints.model_files import find_file, find_weights, has_weights, refuse_pointer
 from rank_rerank.checkpoints.modular_head import read_modular_head, says_cross_encoder
 from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types
 from rank_rerank.checkpoints.transformer_config import (
@@ -44,7 +44,9 @@ ONNX_FILES = {
         "model_quantized.onnx",
         "model_uint8.onnx",
     ),
-    "fp32": ("model.onnx",),
+    # fastembed's own exports are fused, and of fp32 as their name does not say
+    "fp32": ("model.onnx", "model_optimized.onnx"),
+    "fp16": ("model_fp16.onnx",),
 }
 
 
@@ -127,15 +129,19 @@ class _Common(TypedDict):
 def find_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
     """The ONNX file of a precision, and which that is.
 
-    "auto" is the INT8 file that this library's export has judged, else fp32, else INT8: a foreign INT8 file is used
-    before fp32 only when it is asked for.
+    "auto" is the INT8 file that this library's export has judged, else fp32, else INT8, else fp16: a foreign INT8 file
+    is used before fp32 only when it is asked for.
+
+    Raises:
+        CheckpointFormatError: it is a git-lfs pointer, or no plain file inside the folder.
     """
     if precision == "auto" and (judged := find_judged_int8(folder)) is not None:
         return "int8", judged
-    for found in ("fp32", "int8") if precision == "auto" else (precision,):
+    for found in ("fp32", "int8", "fp16") if precision == "auto" else (precision,):
         for file_name in ONNX_FILES.get(found, ()):
             for where in (file_name, f"onnx/{file_name}"):
                 if (path := find_file(folder, where)) is not None:
+                    refuse_pointer(path)
                     return found, path
     return None
 

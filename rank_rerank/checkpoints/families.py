@@ -10,9 +10,10 @@ from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_check import check_settings
-from rank_rerank.checkpoints.model_files import find_file, has_weights
+from rank_rerank.checkpoints.model_files import PICKLE_FILE, find_file, has_weights
 from rank_rerank.checkpoints.multi_vector_folder import MODEL_TYPE, read_multi_vector_folder
 from rank_rerank.checkpoints.onnx_folder import is_onnx_folder, read_onnx_folder
+from rank_rerank.checkpoints.other_folders import explain_folder, explain_missing_weights
 from rank_rerank.checkpoints.plain_encoder_folder import read_plain_encoder, read_plain_onnx, refuse_last_token
 from rank_rerank.checkpoints.pylate_folder import read_pylate_folder
 from rank_rerank.checkpoints.stanford_folder import (
@@ -56,10 +57,9 @@ def _read(
     if is_onnx_folder(folder) and not (runtime == "torch" and has_weights(folder)):
         return _read_onnx(folder, name, precision, runtime)
     if find_file(folder, HF_CONFIG_FILE) is None:
-        raise CheckpointFormatError(
-            f"{name}: no onnx_config.json and no config.json in the model folder, so it is no model of a known family"
-        )
+        raise CheckpointFormatError(explain_folder(folder, name))
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
+    _refuse_other_weights(folder, name)
     if is_cross_encoder(folder, config):
         return read_cross_encoder(folder, name, precision, runtime)
     modules = read_modules(folder)
@@ -70,6 +70,15 @@ def _read(
         _check_torch_only(name, precision, runtime)
         return read_causal_reranker(folder, name, modules, instruction)
     return _read_encoder_folder(folder, name, modules, precision, runtime)
+
+
+def _refuse_other_weights(folder: Path, name: str) -> None:
+    """Name what a folder has in place of weights that are read, where it has no others."""
+    is_pickle = find_file(folder, PICKLE_FILE) is not None
+    if has_weights(folder) or is_pickle or find_onnx(folder, "auto") or find_colbert_onnx(folder):
+        return
+    if (reason := explain_missing_weights(folder)) is not None:
+        raise CheckpointFormatError(f"{name}: {reason}")
 
 
 def _read_onnx(folder: Path, name: str, precision: str, runtime: str) -> Checkpoint:

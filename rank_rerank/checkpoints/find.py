@@ -5,11 +5,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from rank_rerank.arguments import check_choice
+from rank_rerank.checkpoints.cached_names import suggestion
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.file_hashes import check_hashes
 from rank_rerank.checkpoints.hub import HubOptions, download
 from rank_rerank.checkpoints.model_names import explain_name, is_hub_name
+from rank_rerank.checkpoints.other_folders import resolve_repository
 from rank_rerank.devices import PRECISIONS, RUNTIMES
 from rank_rerank.errors import CheckpointFormatError, CheckpointNotFoundError, InvalidArgumentError
 
@@ -50,7 +52,7 @@ def find_model(
     """
     check_choice(precision, "precision", PRECISIONS)
     check_choice(runtime, "runtime", RUNTIMES)
-    folder, name = _locate(name_or_folder)
+    folder, name = _locate(name_or_folder, hub.cache_dir)
     if folder is None:
         folder = download(name, hub, precision, runtime)
     elif hub.revision is not None:
@@ -90,7 +92,7 @@ def bundled_folder() -> Path:
     return Path(str(files("rank_rerank.bundled")))
 
 
-def _locate(name_or_folder: object) -> tuple[Path | None, str]:
+def _locate(name_or_folder: object, cache_dir: str | Path | None) -> tuple[Path | None, str]:
     """The folder, None for a model of the Hub, and the name."""
     if name_or_folder is None:
         return bundled_folder(), BUNDLED_NAME
@@ -102,9 +104,9 @@ def _locate(name_or_folder: object) -> tuple[Path | None, str]:
         return bundled_folder(), BUNDLED_NAME
     name = str(name_or_folder)
     if name and _is_folder(name_or_folder):
-        return Path(name_or_folder).expanduser(), name
+        return resolve_repository(Path(name_or_folder).expanduser()), name
     if isinstance(name_or_folder, Path) or not is_hub_name(name) or _is_file(name_or_folder):
-        raise CheckpointNotFoundError(_shown(explain_name(name)))
+        raise CheckpointNotFoundError(_shown(explain_name(name) + suggestion(name, cache_dir)))
     return None, name
 
 

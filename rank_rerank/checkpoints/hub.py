@@ -6,6 +6,7 @@ huggingface-hub's own rules hold: its cache, its token, HF_HUB_OFFLINE, a progre
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rank_rerank.checkpoints.cached_names import suggestion
 from rank_rerank.checkpoints.cross_encoder_folder import HF_CONFIG_FILE, ONNX_FILES, is_cross_encoder
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.judged_int8 import INT8_FILE, has_judged_int8
@@ -22,8 +23,10 @@ SETTINGS = (
 # of other formats and far larger than what is read
 NOT_SETTINGS = ("onnx/*", "openvino/*", "checkpoint-*/*", "runs/*", "vocab.json", "trainer_state.json")
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "[0-9]*_*/model.safetensors")
-FP32_ONNX = ("model.onnx", "onnx/model.onnx", "vespa_colbert.onnx", "onnx/vespa_colbert.onnx")
-INT8_ONNX = tuple(f"{where}{name}" for name in ONNX_FILES["int8"] for where in ("", "onnx/"))
+FP32_ONNX, INT8_ONNX, FP16_ONNX = (
+    tuple(f"{where}{name}" for name in names for where in ("", "onnx/"))
+    for names in ((*ONNX_FILES["fp32"], "vespa_colbert.onnx"), ONNX_FILES["int8"], ONNX_FILES["fp16"])
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
             return folder
     _fetch(name, options, WEIGHTS)
     if runtime == "auto" and not any(folder.glob("*.safetensors")):
-        _fetch_first(name, options, folder, (*FP32_ONNX, *INT8_ONNX))
+        _fetch_first(name, options, folder, (*FP32_ONNX, *INT8_ONNX, *FP16_ONNX))
     return folder
 
 
@@ -114,7 +117,8 @@ def _fetch(name: str, options: HubOptions, patterns: tuple[str, ...], ignored: t
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise CheckpointNotFoundError(_explain(name, options, error)) from error
+        said = _explain(name, options, error) + suggestion(name, options.cache_dir)
+        raise CheckpointNotFoundError(said) from error
 
 
 def _explain(name: str, options: HubOptions, error: Exception) -> str:

@@ -160,7 +160,10 @@ def find_weights(folder: Path, where: str = "") -> Path:
     for name in (SAFETENSORS_FILE, f"{SAFETENSORS_FILE}.index.json"):
         if (found := find_file(folder, prefix + name)) is not None:
             return found
-    if any(find_file(folder, prefix + name) for name in (PICKLE_FILE, f"{PICKLE_FILE}.index.json")):
+    pickles = [find_file(folder, prefix + name) for name in (PICKLE_FILE, f"{PICKLE_FILE}.index.json")]
+    if pickles[0] is not None:
+        refuse_pointer(pickles[0])
+    if any(pickles):
         raise CheckpointFormatError(
             f"{prefix}{PICKLE_FILE} is a pickle, which can run code when it is opened, so it is not. If you trust its "
             "origin, convert it once with: rank-rerank convert MODEL OUTPUT"
@@ -181,6 +184,19 @@ def _blobs_of(root: Path) -> Path | None:
         if snapshot.parent.name == "snapshots" and repository.name.startswith("models--"):
             return repository / "blobs"
     return None
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a git-lfs pointer in place of a file that something else opens.
+
+    Raises:
+        CheckpointFormatError: it is one, or cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            _refuse_pointer(path, file.read(len(POINTER)))
+    except OSError as error:
+        raise _unreadable(path.name, error) from error
 
 
 def _refuse_pointer(path: Path, content: bytes) -> None:

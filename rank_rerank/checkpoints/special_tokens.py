@@ -11,6 +11,8 @@ from rank_rerank.errors import CheckpointFormatError
 TOKENIZER_FILE = "tokenizer.json"
 # WordPiece's words, one a line; older models have nothing else
 VOCABULARY_FILE = "vocab.txt"
+# as XLM-RoBERTa, ALBERT, DeBERTa and Llama call the same format
+SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 # the largest seen has 250,000 words and 17 MB; a million words fit
@@ -25,13 +27,24 @@ def find_tokenizer(folder: Path) -> Path:
     Raises:
         CheckpointFormatError: it is missing, or a link out of the folder.
     """
-    found = find_file(folder, TOKENIZER_FILE)
-    if found is None and find_file(folder, VOCABULARY_FILE) is not None:
+    if (vocabulary := find_bare_vocabulary(folder)) is not None:
         raise CheckpointFormatError(
-            f"{TOKENIZER_FILE} is missing, and {VOCABULARY_FILE} is there: make the one from the other with: "
+            f"{TOKENIZER_FILE} is missing, and {vocabulary} is there: make the one from the other with: "
             "rank-rerank convert MODEL OUTPUT"
         )
     return file_inside(folder, TOKENIZER_FILE)
+
+
+def find_bare_vocabulary(folder: Path) -> str | None:
+    """The name of the vocabulary that tokenizer.json is to be made from; None where that is there, or nothing is.
+
+    Raises:
+        CheckpointFormatError: a file is a link out of the folder, or no plain file.
+    """
+    if find_file(folder, TOKENIZER_FILE) is not None:
+        return None
+    names = (VOCABULARY_FILE, *SENTENCEPIECE_FILES)
+    return next((name for name in names if find_file(folder, name) is not None), None)
 
 
 def filler_token(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Convert a model folder, once, by request: weights in a pickle to safetensors, vocab.txt to tokenizer.json.
+"""Convert a model folder, once, by request: weights in a pickle to safetensors, a vocabulary to tokenizer.json.
 
 A pickle can run code when it is opened. PyTorch's ``weights_only`` refuses that, and has been broken before
 (CVE-2025-32434, CVE-2026-24747), so versions before 2.10 are refused, and the file is opened in a process of its own.
@@ -12,11 +12,12 @@ import tempfile
 from pathlib import Path
 
 from rank_rerank.arguments import is_folder, is_there
-from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside, find_file
+from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside
 from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
-from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, VOCABULARY_FILE
+from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, VOCABULARY_FILE, find_bare_vocabulary
 from rank_rerank.devices import import_optional, install_command
 from rank_rerank.errors import CheckpointNotFoundError, ExportError, MissingDependencyError
+from rank_rerank.export.sentencepiece_conversion import write_sentencepiece_tokenizer
 from rank_rerank.export.vocabulary_conversion import write_tokenizer
 
 PURPOSE = "Converting a pickle"
@@ -37,7 +38,7 @@ save_file({name: tensor.clone().contiguous() for name, tensor in state.items()},
 def convert_folder(folder: Path, output: Path) -> list[str]:
     """Copy a model folder with every pytorch_model.bin turned into model.safetensors, and tokenizer.json made.
 
-    tokenizer.json is made of vocab.txt, where that is there and the other is not.
+    tokenizer.json is made of vocab.txt or a SentencePiece model, where one is there and the other is not.
 
     Args:
         folder: the model's folder.
@@ -57,8 +58,8 @@ def convert_folder(folder: Path, output: Path) -> list[str]:
     if is_there(output):
         raise ExportError(f"{output} exists already; name a folder that does not")
     pickles = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PICKLE_FILE))
-    has_words = find_file(folder, VOCABULARY_FILE) is not None and find_file(folder, TOKENIZER_FILE) is None
-    if not pickles and not has_words:
+    vocabulary = find_bare_vocabulary(folder)
+    if not pickles and vocabulary is None:
         raise ExportError(f"{folder} has no {PICKLE_FILE} to convert, and no {TOKENIZER_FILE} is to be made")
     if pickles:
         _check_torch()
@@ -68,10 +69,12 @@ def convert_folder(folder: Path, output: Path) -> list[str]:
         _copy(folder, target)
         for name in pickles:
             _convert(file_inside(folder, name), (target / name).with_name(SAFETENSORS_FILE))
-        if has_words:
+        if vocabulary == VOCABULARY_FILE:
             write_tokenizer(folder, target)
+        elif vocabulary is not None:
+            write_sentencepiece_tokenizer(folder, target, vocabulary)
         target.rename(output)
-    return [*pickles, *([VOCABULARY_FILE] if has_words else [])]
+    return [*pickles, *([] if vocabulary is None else [vocabulary])]
 
 
 def _copy(folder: Path, target: Path) -> None:
