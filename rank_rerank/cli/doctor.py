@@ -11,6 +11,8 @@ from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, EncodingSettings
 from rank_rerank.checkpoints.judged_int8 import INT8_FILE, read_judgement, why_refused
+from rank_rerank.checkpoints.find import BUNDLED_NAME
+from rank_rerank.cli.published_check import compare, find_entry
 from rank_rerank.cli.terminal import shown
 from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
 from rank_rerank.encoding.self_check import self_check
@@ -45,6 +47,7 @@ class DoctorOptions:
     loading: LoadOptions
     as_json: bool
     strict: bool
+    published: str | None = None
 
 
 def run_doctor(options: DoctorOptions) -> int:
@@ -52,17 +55,24 @@ def run_doctor(options: DoctorOptions) -> int:
 
     Args:
         options: ``strict``: where the device is an execution provider, refuse a model of which a part runs on the CPU.
+            ``published``: the model whose published values this one is compared with; "" for the one that was loaded.
 
     Returns:
-        0 if the model passes its self-check, 1 if it does not.
+        0 if the model passes its self-check and gives what is published of it, 1 if it does not.
 
     Raises:
         CheckpointError: the model cannot be loaded.
+        InvalidArgumentError: nothing published is known of the model.
     """
+    # what cannot be compared is said before anything is loaded
+    entry = None if options.published is None else find_entry(options.published or str(options.loading.model or BUNDLED_NAME))
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
-    model, passed = _model(_strict(options.loading, strict=options.strict))
+    reranker, model, passed = _model(_strict(options.loading, strict=options.strict))
     # after the model, which loads or compiles its kernels
     report |= {"kernels": _kernels(), "folders": _folders(), "model": model}
+    if entry is not None:
+        report["published"], is_met = _published(reranker, *entry)
+        passed = passed and is_met
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.as_json else _as_text(report))
     return 0 if passed else 1
 
@@ -142,7 +152,7 @@ def _strict(loading: LoadOptions, *, strict: bool) -> LoadOptions:
     return replace(loading, runtime=replace(loading.runtime, device=ExecutionProvider(device, strict=True)))
 
 
-def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
+def _model(loading: LoadOptions) -> tuple[TokenEncoder | CrossEncoder, dict[str, Any], bool]:
     begun = time.perf_counter()
     checkpoint = loading.find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
@@ -157,7 +167,7 @@ def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
             "load": f"{1000 * (time.perf_counter() - begun):.0f} ms",
             "rerank one short document": f"{_rerank_ms(reranker):.1f} ms",
         }
-        return report, True
+        return reranker.cross_encoder, report, True
     encoder = TokenEncoder.from_checkpoint(checkpoint, loading.runtime)
     report = {
         **_files(checkpoint.name, checkpoint.family, list(checkpoint.weight_files)),
@@ -169,7 +179,19 @@ def _model(loading: LoadOptions) -> tuple[dict[str, Any], bool]:
     }
     report["self-check"], passed = _self_check(encoder)
     report["rerank one short document"] = f"{_rerank_ms(ColbertReranker(encoder, loading.runtime.num_threads)):.1f} ms"
-    return report, passed
+    return encoder, report, passed
+
+
+def _published(model: TokenEncoder | CrossEncoder, name: str, entry: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What is published of a model beside what it gives, and whether all of it is met."""
+    comparisons = compare(model, entry)
+    report: dict[str, Any] = {"of": name}
+    for number, each in enumerate(comparisons, start=1):
+        said = "met" if each.is_met else "FAILED"
+        report[f"{number}. {each.what}"] = f"{said}: {each.found} ({each.source})"
+    if not comparisons:
+        report["result"] = "FAILED: it is of another kind than this model, so nothing was compared"
+    return report, bool(comparisons) and all(each.is_met for each in comparisons)
 
 
 def _files(name: str, family: str, files: list[Path]) -> dict[str, Any]:

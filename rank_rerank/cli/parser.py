@@ -296,6 +296,13 @@ def _add_doctor(commands: _Commands) -> None:
     )
     doctor.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     doctor.add_argument("--strict", action="store_true", help="fail if a part of the model runs on the CPU instead")
+    doctor.add_argument(
+        "--published",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="compare the model with what is published of it, or of NAME: ids, vectors, scores",
+    )
     add_model_arguments(doctor)
 
 
