@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray
+from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.checkpoints.json_files import JsonSettings, parse_json
 from rank_rerank.checkpoints.model_files import file_inside, map_file
 from rank_rerank.errors import CheckpointFormatError
@@ -86,14 +86,35 @@ class SafetensorsFile(Mapping[str, AnyArray]):
             KeyError: there is none of that name.
             CheckpointFormatError: it holds NaN or infinity, or is of a dtype that weights do not have.
         """
+        return self._finite(name, _as_numbers(self.stored(name), self._entries[name].dtype))
+
+    def stored(self, name: str) -> AnyArray:
+        """A view of a tensor in the file as it is, of bfloat16 its bits; nothing of it is read yet.
+
+        Raises:
+            KeyError: there is none of that name.
+            CheckpointFormatError: it is of a dtype that weights do not have.
+        """
         entry = self._entries[name]
         if entry.dtype not in DTYPES:
             raise CheckpointFormatError(
                 f'{self._path.name}: the tensor "{name[:80]}" is of the dtype {entry.dtype[:20]!a}; weights are read '
                 f"in {', '.join(DTYPES)}"
             )
-        stored = np.frombuffer(self._data[entry.start : entry.end], DTYPES[entry.dtype]).reshape(entry.shape)
-        values = (stored.astype(np.uint32) << 16).view(np.float32) if entry.dtype == "BF16" else stored
+        return np.frombuffer(self._data[entry.start : entry.end], DTYPES[entry.dtype]).reshape(entry.shape)
+
+    def rows(self, name: str, numbers: Int64Vector) -> AnyArray:
+        """Some rows of a tensor in float32, in memory of their own; of the others nothing is read.
+
+        Raises:
+            KeyError: there is no tensor of that name.
+            IndexError: it has no such row.
+            CheckpointFormatError: a row holds NaN or infinity, or the dtype is one that weights do not have.
+        """
+        return self._finite(name, _as_numbers(self.stored(name)[numbers], self._entries[name].dtype))
+
+    def _finite(self, name: str, values: AnyArray) -> AnyArray:
+        """The numbers as float32, once each is known to be finite."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
             tensor = values.astype(np.float32, copy=False)
             total = tensor.sum(dtype=np.float64)
@@ -151,6 +172,19 @@ class TensorFiles(Mapping[str, AnyArray]):
         return self._part_of[name].shape(name)
 
 
+    def dtype(self, name: str) -> str:
+        """The dtype of a tensor as the format names it."""
+        return self._part_of[name].dtype(name)
+
+    def stored(self, name: str) -> AnyArray:
+        """A tensor as it lies in its file: see SafetensorsFile.stored."""
+        return self._part_of[name].stored(name)
+
+    def rows(self, name: str, numbers: Int64Vector) -> AnyArray:
+        """Some rows of a tensor: see SafetensorsFile.rows."""
+        return self._part_of[name].rows(name, numbers)
+
+
 def weight_files(path: Path) -> list[Path]:
     """Every file of a model.safetensors (itself) or an index (itself and its parts).
 
@@ -163,6 +197,11 @@ def weight_files(path: Path) -> list[Path]:
     if any("/" in name for name in parts):
         raise CheckpointFormatError(f"{path.name}: a part must lie beside the index")
     return [path, *(file_inside(path.parent, name) for name in parts)]
+
+
+def _as_numbers(stored: AnyArray, dtype: str) -> AnyArray:
+    """What bits of bfloat16 stand for; other numbers as they are."""
+    return (stored.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else stored
 
 
 def _index(path: Path) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Causal language models in compiled INT8 kernels: the tables that the pass reads, and how it is opened and run."""
