@@ -20,7 +20,7 @@ VARIABLE = "RANK_RERANK_BUILD_TARGETS"
 ALL = ("avx2", "avx2-vnni", "avx512", "avx512-vnni", "neon", "neon-dotprod")
 REQUIREMENT = "numba>=0.61"
 # one process each; never depends on the machine, so that bytes do not either
-PARTS = ("passes", "scores", "matches")
+PARTS = ("decoders", "passes", "scores", "matches")
 
 
 class KernelHook(BuildHookInterface):  # type: ignore[type-arg]

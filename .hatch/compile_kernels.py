@@ -2,7 +2,8 @@
 
 usage: python compile_kernels.py FOLDER PATH PART [--common]      writes them into FOLDER/SYSTEM
 
-PART is "passes", "scores" or "matches". --common leaves out what few stores need; it then compiles at its first use.
+PART is "decoders", "passes", "scores" or "matches". --common leaves out what few stores need; it then compiles at its
+first use.
 
 The package is read from the folder beside this one and need not be installed. The same sources and compilers give the
 same bytes, on whatever processor of a family this runs: numba is told what it compiles for, and nothing is executed.
@@ -48,7 +49,7 @@ def tell_numba(path: Any, *, is_foreign: bool) -> None:
 def is_wanted(kernel: str, part: str, *, only_common: bool) -> bool:
     """Whether a kernel of that name belongs to the part."""
     if not kernel.startswith("maxsim-"):
-        return part == "passes"
+        return part == ("decoders" if kernel.startswith("decoder-") else "passes")
     is_part = part == ("matches" if kernel.endswith("-matches") else "scores")
     return is_part and (not only_common or kernel.startswith(COMMON))
 

@@ -20,7 +20,7 @@ from rank_rerank.checkpoints.encoder_folder import (
     Module,
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.model_files import find_file, find_weights, read_text
+from rank_rerank.checkpoints.model_files import find_file, read_text
 from rank_rerank.checkpoints.special_tokens import (
     TOKENIZER_CONFIG_FILE,
     find_token_ids,
@@ -53,7 +53,11 @@ TEMPLATE_DEFAULT = re.compile(r"""default\(\s*(["'])(.{1,2000}?)\1""", re.DOTALL
 
 
 def read_causal_reranker(
-    folder: Path, name: str, modules: tuple[Module, ...], instruction: str | None = None
+    folder: Path,
+    name: str,
+    modules: tuple[Module, ...],
+    weights: tuple[str, Path],
+    instruction: str | None = None,
 ) -> CrossEncoderCheckpoint:
     """Read a causal reranker's folder.
 
@@ -61,6 +65,7 @@ def read_causal_reranker(
         folder: the model's folder.
         name: what to call the model.
         modules: of its modules.json.
+        weights: of `find_decoder_file`.
         instruction: what the document is to be judged by; None for the checkpoint's own, else the family's.
 
     Raises:
@@ -69,7 +74,7 @@ def read_causal_reranker(
     """
     template = _read_template(folder)
     score = next((module for module in modules if module.kind == SCORE_MODULE), None)
-    if score is None:
+    if score is None and weights[0] != "int8":  # what was exported was known to be one
         _check_is_reranker(folder, name, modules, template, instruction)
     decoder = read_decoder_config(folder)
     prompt = _read_prompt(folder, name, template, must_have_template=score is not None)
@@ -85,12 +90,12 @@ def read_causal_reranker(
     return CrossEncoderCheckpoint(
         name=name,
         folder=folder,
-        model_file=find_weights(folder),
+        model_file=weights[1],
         tokenizer_file=find_tokenizer(folder),
         max_length=_longest_pair(folder, decoder),
         # sentence-transformers takes the sigmoid where a save of its own says nothing; the card's score is the log-odds
         activation=read_activation_name(folder, default="Sigmoid" if score or is_converted else "Identity"),
-        precision="fp32",
+        precision=weights[0],
         decoder=decoder,
         prompt=prompt,
     )

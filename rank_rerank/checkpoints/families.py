@@ -7,6 +7,7 @@ from rank_rerank.checkpoints.causal_folder import read_causal_reranker
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.cross_encoder_folder import find_onnx, is_cross_encoder, read_cross_encoder
 from rank_rerank.checkpoints.decoder_config import is_causal
+from rank_rerank.checkpoints.decoder_files import find_decoder_file
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_check import check_settings
@@ -67,8 +68,8 @@ def _read(
         if module.kind == "Pooling":
             refuse_last_token(folder, module)
     if is_causal(config):
-        _check_torch_only(name, precision, runtime)
-        return read_causal_reranker(folder, name, modules, instruction)
+        weights = find_decoder_file(folder, name, precision, runtime)
+        return read_causal_reranker(folder, name, modules, weights, instruction)
     return _read_encoder_folder(folder, name, modules, precision, runtime)
 
 
@@ -130,10 +131,3 @@ def _find_plain_onnx(folder: Path, precision: str) -> tuple[str, Path] | None:
     """The precision and the ONNX file of a folder without late-interaction settings."""
     model_file = find_colbert_onnx(folder)
     return find_onnx(folder, precision) or (None if model_file is None else ("fp32", model_file))
-
-
-def _check_torch_only(name: str, precision: str, runtime: str) -> None:
-    if runtime not in ("auto", "torch") or precision == "int8":
-        raise CheckpointFormatError(
-            f"{name} is a causal reranker, which runs in PyTorch in fp32, fp16 or bf16 only; leave runtime out"
-        )

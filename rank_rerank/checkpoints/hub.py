@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rank_rerank.checkpoints.cached_names import suggestion
 from rank_rerank.checkpoints.cross_encoder_folder import HF_CONFIG_FILE, ONNX_FILES, is_cross_encoder
+from rank_rerank.checkpoints.decoder_config import is_causal
+from rank_rerank.checkpoints.decoder_files import INT8_DECODER_FILE, INT8_PRECISIONS, INT8_RUNTIMES
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.judged_int8 import INT8_FILE, has_judged_int8
 from rank_rerank.checkpoints.model_files import find_file
@@ -79,11 +81,16 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
         return _fetch_first(name, options, folder, files)
     if precision == "auto" and runtime in ("auto", "onnx") and has_judged_int8(folder):
         return _fetch_first(name, options, folder, (INT8_FILE,))
+    config = JsonSettings.read_if_there(folder, HF_CONFIG_FILE)
     # an INT8 file is chosen for a cross-encoder only; other weights are rounded where they are read
-    wants_int8 = precision == "int8" and is_cross_encoder(folder, JsonSettings.read_if_there(folder, HF_CONFIG_FILE))
+    wants_int8 = precision == "int8" and is_cross_encoder(folder, config)
     if runtime == "onnx" or (runtime == "auto" and wants_int8):
         _fetch_first(name, options, folder, INT8_ONNX if precision == "int8" else FP32_ONNX)
         if runtime == "onnx" or any(folder.rglob("*.onnx")):
+            return folder
+    if precision in INT8_PRECISIONS and runtime in INT8_RUNTIMES and is_causal(config):
+        _fetch(name, options, (INT8_DECODER_FILE,))
+        if find_file(folder, INT8_DECODER_FILE) is not None:
             return folder
     _fetch(name, options, WEIGHTS)
     if runtime == "auto" and not any(folder.glob("*.safetensors")):

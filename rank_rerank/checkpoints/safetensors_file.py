@@ -123,6 +123,10 @@ class SafetensorsFile(Mapping[str, AnyArray]):
             raise CheckpointFormatError(f'{self._path.name}: the tensor "{name}" holds NaN or infinity')
         return tensor
 
+    def __contains__(self, name: object) -> bool:
+        # Mapping's own would read the tensor to tell
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -161,6 +165,9 @@ class TensorFiles(Mapping[str, AnyArray]):
     def __getitem__(self, name: str) -> AnyArray:
         return self._part_of[name][name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._part_of
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._part_of)
 
@@ -170,7 +177,6 @@ class TensorFiles(Mapping[str, AnyArray]):
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, without reading it."""
         return self._part_of[name].shape(name)
-
 
     def dtype(self, name: str) -> str:
         """The dtype of a tensor as the format names it."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rank_rerank.arguments import is_there
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
+from rank_rerank.checkpoints.decoder_files import INT8_DECODER_FILE
 from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import ExportError, FileFormatError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
+from rank_rerank.export.decoder_export import ExportedDecoder, export_decoder
 from rank_rerank.export.folder_export import check_texts, export_folder, own_texts, trial_texts
 from rank_rerank.export.parity import Fidelity
 from rank_rerank.export.pickle_conversion import convert_folder
@@ -42,6 +44,10 @@ def run_export(options: ExportOptions) -> None:
         raise ExportError(f"{output} exists already; name a folder that does not")
     judge = None if options.judge is None else JudgedCandidates.read(Path(options.judge))
     checkpoint = replace(options.loading, runtime=RuntimeOptions(runtime="torch")).find()
+    if isinstance(checkpoint, CrossEncoderCheckpoint) and checkpoint.decoder is not None and options.int8:
+        trials = trial_texts(own_texts() if texts is None else texts)
+        _say_decoder(export_decoder(checkpoint, Path(output), trials, judge))
+        return
     if isinstance(checkpoint, CrossEncoderCheckpoint):
         check_texts(texts, int8=options.int8)
         trials = trial_texts(own_texts() if texts is None else texts)
@@ -67,6 +73,17 @@ def run_convert(model: str, output: str) -> None:
     """
     for name in convert_folder(Path(model), Path(output)):
         sys.stdout.write(f"converted {shown(name)}\n")
+
+
+def _say_decoder(exported: ExportedDecoder) -> None:
+    said = "not compared with its source, which needs PyTorch"
+    if exported.correlation is not None:
+        said = (
+            f"log-odds correlate with the source's by {exported.correlation:.5f}, and differ by at most "
+            f"{exported.max_difference:.3f}"
+        )
+    sys.stdout.write(f"{shown(str(exported.folder))}/{INT8_DECODER_FILE}: {said}\n")
+    _say_quality(exported.quality)
 
 
 def _say_quality(quality: dict[str, Quality]) -> None:

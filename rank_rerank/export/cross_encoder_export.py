@@ -79,7 +79,7 @@ def export_cross_encoder(
         MissingDependencyError: the export extra is not installed.
     """
     if checkpoint.decoder is not None:
-        raise ExportError(f"{checkpoint.name} is a causal reranker, which is not exported; it runs in PyTorch")
+        raise ExportError(f"{checkpoint.name} is a causal reranker, which is exported with --int8, to no ONNX file")
     source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.classifier_head import read_head_tensors
 from rank_rerank.checkpoints.cross_encoder_folder import find_onnx
+from rank_rerank.checkpoints.model_files import find_weights, has_weights
 from rank_rerank.devices import Precision, import_optional, suggest_device
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.device_group import PairTransformerGroup, TransformerGroup, check_devices
@@ -60,9 +61,9 @@ def choose_pair_runtime(checkpoint: CrossEncoderCheckpoint, options: RuntimeOpti
     if checkpoint.is_onnx:
         return _open_onnx_pairs(checkpoint, options)
     if _is_compiled(checkpoint, options):
-        from rank_rerank.inference.compiled.opening import open_compiled_pairs  # noqa: PLC0415 - chosen here
-
-        return open_compiled_pairs(checkpoint, options.num_threads)
+        return _open_compiled_pairs(checkpoint, options)
+    if checkpoint.decoder is not None and checkpoint.precision == "int8":
+        raise DeviceError(f'{checkpoint.model_file.name} is INT8 for compiled kernels, which run on "cpu" only')
     devices = _check_torch(checkpoint, options)
     if isinstance(devices, str):
         return _open_torch_pairs(checkpoint, devices, options.precision)
@@ -147,6 +148,18 @@ def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision
     return TorchCrossEncoder(checkpoint, device, precision)
 
 
+def _open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> PairTransformer:
+    if checkpoint.decoder is not None:
+        from rank_rerank.inference.compiled_decoder.numba_causal_reranker import (  # noqa: PLC0415 - chosen here
+            NumbaCausalReranker,
+        )
+
+        return NumbaCausalReranker(checkpoint, options.num_threads)
+    from rank_rerank.inference.compiled.opening import open_compiled_pairs  # noqa: PLC0415 - chosen here
+
+    return open_compiled_pairs(checkpoint, options.num_threads)
+
+
 def _torch_sees(device: Device) -> bool:
     """Whether all of what is named are GPUs that PyTorch is installed for and finds."""
     names = [device] if isinstance(device, str) else list(device) if isinstance(device, Sequence) else []
@@ -161,10 +174,13 @@ def _torch_sees(device: Device) -> bool:
 
 
 def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: RuntimeOptions) -> bool:
-    """Whether weights are rounded to INT8 for compiled kernels: where that is asked for, or PyTorch is not there."""
+    """Whether weights run in INT8 in compiled kernels: where that is asked for, or PyTorch is not there.
+
+    What a causal reranker was exported to runs in nothing else.
+    """
     if options.runtime == "torch" or not options.is_on_cpu:
         return False
-    if options.runtime == "numba" or options.precision == "int8":
+    if options.runtime == "numba" or options.precision == "int8" or checkpoint.precision == "int8":
         return True
     if options.precision != "auto" or find_spec("torch") is not None:
         return False
@@ -180,11 +196,15 @@ def _is_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint, options: Runti
 def for_device(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions) -> CrossEncoderCheckpoint:
     """The checkpoint with the ONNX file that suits a device.
 
-    ONNX Runtime has kernels for bytes on the CPU only: elsewhere a file in INT8 that was not asked for gives way to the
-    one in fp32 beside it.
+    ONNX Runtime has kernels for bytes on the CPU only, and so has this library: elsewhere a file in INT8 that was not
+    asked for gives way to the one in fp32 beside it.
     """
     if checkpoint.precision != "int8" or options.precision != "auto" or options.is_on_cpu:
         return checkpoint
+    if checkpoint.decoder is not None:
+        if not has_weights(checkpoint.folder):
+            return checkpoint
+        return replace(checkpoint, precision="fp32", model_file=find_weights(checkpoint.folder))
     found = find_onnx(checkpoint.folder, "fp32")
     return checkpoint if found is None else replace(checkpoint, precision=found[0], model_file=found[1])
 

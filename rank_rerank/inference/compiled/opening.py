@@ -89,8 +89,10 @@ def why_not_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | N
     """What of a model of weights the compiled kernels do not compute; None where they compute it."""
     if not is_supported(vector_path()):
         return "this processor has no instruction that compiled kernels multiply bytes with"
+    if isinstance(checkpoint, CrossEncoderCheckpoint) and checkpoint.decoder is not None:
+        return None
     if checkpoint.transformer is None:
-        return "compiled kernels compute encoders from weights, no causal models and no foreign ONNX files"
+        return "compiled kernels compute models from weights, no foreign ONNX files"
     try:
         check_supported(checkpoint.transformer)
     except CheckpointFormatError as error:

@@ -92,7 +92,7 @@ class DecoderPass:
         deviation = np.sqrt((state * state).sum() / len(state) + self._config.norm_eps)
         return (state / deviation * self._weights.final_norm).astype(np.float32)
 
-    def _run(  # noqa: PLR0913, PLR0917 - what one text is
+    def _run(
         self, table: Int64Vector, text: TextPlan, memory: AnyArray, token_ids: Int64Vector, num_workers: int,
         *, only_keys: bool,
     ) -> Float32Matrix:  # fmt: skip

@@ -77,8 +77,8 @@ def weights_from_file(tensors: TensorFiles, config: DecoderConfig, path: VectorP
             panel_width(path),
         )
         layers = [_with_width(layer, panel_width(path)) for layer in layers]
-    vectors = (read_tensor(tensors, name, (config.hidden_size,)) for name in ("final_norm", "answer"))
-    return DecoderWeights(tuple(layers), *vectors, words, group)
+    final_norm, answer = (read_tensor(tensors, name, (config.hidden_size,)) for name in ("final_norm", "answer"))
+    return DecoderWeights(tuple(layers), final_norm, answer, words, group)
 
 
 def _read_layout(tensors: TensorFiles) -> tuple[int, int]:

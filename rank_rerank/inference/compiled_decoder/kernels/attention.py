@@ -71,8 +71,8 @@ def make_keep_keys(path: VectorPath) -> Any:
     return keep_keys
 
 
-def make_attend(path: VectorPath) -> Any:
-    """Make ``attend(model, text, layer, number, first_row, num_rows, head, scores)`` for one head of queries of a block."""
+def make_attend(path: VectorPath) -> Any:  # noqa: C901 - the parts of one kernel
+    """Make ``attend(model, text, layer, number, first_row, num_rows, head, scores)`` for one head of queries."""
     ROWS, TAIL_ROWS = path.rows, path.tail_rows  # noqa: N806 - constants of the kernel
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
     MULTIPLE = plan.SIZE_MULTIPLE  # noqa: N806

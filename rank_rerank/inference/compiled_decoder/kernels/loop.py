@@ -78,7 +78,7 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
                 text[plan.SUMMANDS] + unit * text[plan.BLOCK_ROWS] * STEP, STEP)  # fmt: skip
 
     @part
-    def feed(model: Any, text: Any, layer: Any, num_rows: Any, unit: Any, workspace: Any) -> Any:  # noqa: PLR0913, PLR0917
+    def feed(model: Any, text: Any, layer: Any, num_rows: Any, unit: Any, workspace: Any) -> Any:
         """One group of the feed-forward block: gate and up, activated and rounded."""
         hidden, inner, group = model[plan.HIDDEN], model[plan.INNER], model[plan.GROUP]
         first = unit * group
@@ -97,7 +97,7 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
                      text[plan.INNER_RECORDS] + (row * groups + unit) * RECORD_BYTES, count)  # fmt: skip
 
     @part
-    def round_groups(model: Any, source: Any, rounded: Any, records: Any, row: Any, size: Any) -> Any:  # noqa: PLR0913, PLR0917
+    def round_groups(model: Any, source: Any, rounded: Any, records: Any, row: Any, size: Any) -> Any:
         group = model[plan.GROUP]
         groups = num_groups(model, size)
         for g in range(groups):
@@ -126,14 +126,10 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
     @part
     def count_units(model: Any, kind: Any, num_rows: Any) -> Any:
         heads, keys = model[plan.NUM_HEADS], model[plan.NUM_KEY_HEADS]
-        if kind == plan.PROJECT_HEADS:
-            return (heads + 2 * keys) * model[plan.HEAD] // COLUMNS
-        if kind == plan.PROJECT_KEYS:
-            return 2 * keys * model[plan.HEAD] // COLUMNS
-        if kind == plan.KEEP_KEYS:
-            return keys
-        if kind == plan.ATTEND:
-            return heads
+        if kind in (plan.PROJECT_HEADS, plan.PROJECT_KEYS):
+            return (2 * keys + (heads if kind == plan.PROJECT_HEADS else 0)) * model[plan.HEAD] // COLUMNS
+        if kind in (plan.KEEP_KEYS, plan.ATTEND):
+            return keys if kind == plan.KEEP_KEYS else heads
         if kind == plan.FEED:
             return num_groups(model, model[plan.INNER])
         if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
