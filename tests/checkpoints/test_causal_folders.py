@@ -101,8 +101,8 @@ def test_what_is_not_computed_is_refused(tmp_path, options, words):
         find_model(folder)
 
 
-@pytest.mark.parametrize("options", [{"runtime": "onnx"}, {"runtime": "numba"}, {"precision": "int8"}])
-def test_only_pytorch_runs_it(tmp_path, options):
+@pytest.mark.parametrize("options", [{"runtime": "onnx"}, {"runtime": "torch", "precision": "int8"}])
+def test_what_no_runtime_computes_is_refused(tmp_path, options):
     with pytest.raises(CheckpointFormatError, match="runs in PyTorch"):
         find_model(write_causal(tmp_path / "reranker"), **options)
 
@@ -115,7 +115,7 @@ def test_a_tokenizer_without_the_prompts_tokens(tmp_path):
         find_model(folder)
 
 
-def test_it_is_not_exported(tmp_path):
+def test_it_is_not_exported_to_onnx(tmp_path):
     pytest.importorskip("onnxscript")
     from rank_rerank.export.cross_encoder_export import export_cross_encoder
 
