@@ -25,6 +25,21 @@ def write_pylate(folder):
     return with_tokenizer_files(folder)
 
 
+def write_rounded(folder):
+    """A causal reranker as it is exported to INT8."""
+    from rank_rerank.checkpoints.decoder_files import INT8_DECODER_FILE
+    from rank_rerank.checkpoints.find import find_model
+    from rank_rerank.export.decoder_int8 import write_int8_decoder
+    from rank_rerank.kernels.processor import vector_path
+
+    named = causal_folders.write_causal(folder / "reranker")
+    write_int8_decoder(find_model(named), folder / INT8_DECODER_FILE, vector_path())
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.move(named / name, folder / name)
+    shutil.rmtree(named)
+    return folder
+
+
 def write_stanford(folder):
     return with_tokenizer_files(folders.write_stanford(folder))
 
@@ -172,6 +187,7 @@ WRITERS = {
     "causal reranker": write_causal,
     "Llama": write_llama,
     "converted causal reranker": write_converted,
+    "rounded causal reranker": write_rounded,
     "next-plaid ONNX": write_onnx,
     "ColBERT ONNX": write_colbert_onnx,
     "plain ONNX": write_plain_onnx,

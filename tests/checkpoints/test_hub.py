@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import model_folders as folders
 import pytest
+from causal_folders import write_causal
 from hub_caches import NAME, FakeHub, block_network, write_cache
 from huggingface_hub import errors as hub_errors
 
@@ -69,6 +70,22 @@ def test_only_the_files_needed_are_asked_for(hub, tmp_path, write, options, want
     fake = hub(write(tmp_path / "model"), *(f"onnx/{name}" for name in variants))
     find_model(NAME, **options)
     assert fake.fetched == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, "model_int8.safetensors"),
+        ({"precision": "int8"}, "model_int8.safetensors"),
+        ({"precision": "fp16"}, "model.safetensors"),
+        ({"runtime": "torch"}, "model.safetensors"),
+    ],
+)
+def test_of_a_causal_reranker_one_form_is_asked_for(hub, tmp_path, options, wanted):
+    fake = hub(write_causal(tmp_path / "reranker"), "model_int8.safetensors")
+    # the name on the Hub does not say that it is a reranker
+    assert find_model(NAME, instruction="Judge", **options).model_file.name == wanted
+    assert fake.fetched == {"config.json", "tokenizer.json", "tokenizer_config.json", wanted}
 
 
 @pytest.mark.parametrize(

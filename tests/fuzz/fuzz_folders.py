@@ -25,6 +25,7 @@ WRITERS = {
     "causal reranker": family_folders.write_causal,
     "causal reranker, llama": family_folders.write_llama,
     "causal reranker, converted": family_folders.write_converted,
+    "causal reranker, INT8": family_folders.write_rounded,
 }
 # an ONNX file has tens of megabytes, which are written anew for each damage
 BUNDLED_SHARE = 0.06

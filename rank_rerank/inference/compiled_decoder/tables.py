@@ -26,7 +26,7 @@ from rank_rerank.kernels.processor import VectorPath
 # one text: sizes, then addresses. Its rows come after a prefix whose keys and values were computed before.
 # KEYS [key heads, capacity, head], KEY_PANELS [key heads, capacity / columns, head, columns],
 # VALUES [key heads, head / columns, capacity, columns]; LAYER_BYTES is from layer to layer of KEYS and VALUES, 0 where
-# a layer takes the place of the one before it
+# each layer overwrites the one before it
 (
     NUM_STAGES, NUM_PREFIX, CAPACITY, BLOCK_ROWS, WORKSPACE_BYTES, LAYER_BYTES, PREFIX_CAPACITY, PREFIX_LAYER_BYTES,
     PREFIX_KEYS, PREFIX_VALUES, ANGLES, SHARED,
