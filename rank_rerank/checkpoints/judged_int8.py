@@ -113,9 +113,7 @@ def find_judged_int8(folder: Path) -> Path | None:
         return None
     if (reason := why_refused(folder)) is None:
         return model_file
-    logger.warning(
-        '%s is not used: %s; ask for it with precision="int8", or export the model again', INT8_FILE, reason
-    )
+    logger.warning('%s is not used: %s; ask for it with precision="int8", or export the model again', INT8_FILE, reason)
     return None
 
 

@@ -47,8 +47,8 @@ def resolve_repository(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     raise CheckpointFormatError(
-        f"{root.name} holds {len(found)} snapshots of a model, and no main branch that names one; pass the path of one, "
-        'or the model\'s name as "owner/model"'
+        f"{root.name[:120]!a} holds {len(found)} snapshots of a model, and no main branch that names one; pass the "
+        'path of one, or the model\'s name as "owner/model"'
     )
 
 
@@ -65,12 +65,12 @@ def explain_folder(folder: Path, name: str) -> str:
         return f"{name} is a part of a model's folder; pass the folder above it"
     inside = [path.name for path in _entries(folder) if (path / HF_CONFIG_FILE).is_file()]
     if inside:
-        return f"{name} holds {len(inside)} folders of models, and is none itself; pass one, as {inside[0][:80]}"
+        return f"{name} holds folders of models ({len(inside)}), and is none itself; pass one, as {inside[0][:80]!a}"
     cached = [path.name for path in _entries(folder) if path.name.startswith(REPOSITORY)]
     if cached:
         return (
-            f"{name} is a cache of the Hub with {len(cached)} models: pass it as cache_dir, and a model by its name, as "
-            f'"{cached[0].removeprefix(REPOSITORY).replace("--", "/", 1)[:80]}"'
+            f"{name} is a cache of the Hub (models: {len(cached)}): pass it as cache_dir, and a model by its name, as "
+            f"{cached[0].removeprefix(REPOSITORY).replace('--', '/', 1)[:80]!a}"
         )
     if (other := _explain_format(folder)) is not None:
         return f"{name}: {other}"
@@ -87,19 +87,21 @@ def _explain_adapter(folder: Path) -> str | None:
         return None
     base = JsonSettings.read(folder, ADAPTER_FILE).get_optional_str("base_model_name_or_path") or "its base model"
     return (
-        f"the folder holds a PEFT adapter of {base[:100]!a}, not a whole model. Merge the two once, and load the result: "
-        "with peft, AutoPeftModelForSequenceClassification (or ForCausalLM, or ForFeatureExtraction)"
+        f"the folder holds a PEFT adapter of {base[:100]!a}, not a whole model. Merge the two once, and load the "
+        "result: with peft, AutoPeftModelForSequenceClassification (or ForCausalLM, or ForFeatureExtraction)"
         ".from_pretrained(ADAPTER).merge_and_unload().save_pretrained(OUTPUT), and the tokenizer into the same folder"
     )
 
 
 def _explain_graphs(folder: Path) -> str | None:
     """Of ONNX files under names that say nothing this library knows."""
-    found = [path.relative_to(folder).as_posix() for pattern in ("*.onnx", "onnx/*.onnx") for path in folder.glob(pattern)]
+    found = [
+        path.relative_to(folder).as_posix() for pattern in ("*.onnx", "onnx/*.onnx") for path in folder.glob(pattern)
+    ]
     if not found:
         return None
     return (
-        f"of the folder's ONNX files ({', '.join(sorted(found))[:200]}) none has a name and a precision that are read; "
+        f"of the folder's ONNX files {', '.join(sorted(found))[:200]!a} none has a name and a precision that are read; "
         "fetch model.onnx or model_quantized.onnx, or the weights in safetensors"
     )
 
@@ -109,7 +111,7 @@ def _explain_format(folder: Path) -> str | None:
         found = next(iter(folder.glob(pattern)), None)
         if found is not None:
             return (
-                f"{found.name[:80]} is of {format_name} format, which is not read; fetch the model's weights in "
+                f"{found.name[:80]!a} is of {format_name} format, which is not read; fetch the model's weights in "
                 "safetensors, or its ONNX file"
             )
     return None

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, EncodingSettings
-from rank_rerank.checkpoints.judged_int8 import INT8_FILE, read_judgement, why_refused
 from rank_rerank.checkpoints.find import BUNDLED_NAME
+from rank_rerank.checkpoints.judged_int8 import INT8_FILE, read_judgement, why_refused
 from rank_rerank.cli.published_check import compare, find_entry
 from rank_rerank.cli.terminal import shown
 from rank_rerank.devices import available_cpus, default_num_threads, gpu_devices, installed_version
@@ -65,7 +65,11 @@ def run_doctor(options: DoctorOptions) -> int:
         InvalidArgumentError: nothing published is known of the model.
     """
     # what cannot be compared is said before anything is loaded
-    entry = None if options.published is None else find_entry(options.published or str(options.loading.model or BUNDLED_NAME))
+    entry = (
+        None
+        if options.published is None
+        else find_entry(options.published or str(options.loading.model or BUNDLED_NAME))
+    )
     report = {"machine": _machine(), "devices": _devices(), "threads": _threads(), "packages": _packages()}
     reranker, model, passed = _model(_strict(options.loading, strict=options.strict))
     # after the model, which loads or compiles its kernels
@@ -204,7 +208,7 @@ def _files(name: str, family: str, files: list[Path]) -> dict[str, Any]:
 
 
 def _gate(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> dict[str, Any]:
-    """What the export's gate measured of the INT8 file in the model's folder, and whether that file is the one in use."""
+    """What the export's gate measured of the INT8 file in the model's folder, and whether that file is in use."""
     judgement = read_judgement(checkpoint.folder)
     if judgement is None:
         return {}

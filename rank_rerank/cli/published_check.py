@@ -129,4 +129,6 @@ def _compare_numbers(values: Any, stated: dict[str, Any], *, is_int8: bool) -> C
 def _close(what: str, found: Any, expected: Any, stated: dict[str, Any], least_tolerance: float) -> Comparison:
     tolerance = max(stated["tolerance"], least_tolerance)
     difference = float(np.abs(found - expected).max())
-    return Comparison(what, difference <= tolerance, f"off by {difference:.2g}, allowed {tolerance:g}", stated["source"])
+    return Comparison(
+        what, difference <= tolerance, f"off by {difference:.2g}, allowed {tolerance:g}", stated["source"]
+    )

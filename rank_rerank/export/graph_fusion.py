@@ -246,4 +246,6 @@ def _fuse_one_attention(model: Any, node: Any, shared: dict[str, Any]) -> None:
     transpose = expect(_only_reader(node.outputs[0], "Transpose"), "transpose after an attention")
     joined = expect(_only_reader(transpose.outputs[0], "Reshape"), "joined heads after an attention")
     scale = float(node.attributes["scale"].value)
-    replace_value(joined.outputs[0], attend_by_columns(GraphBuilder(model, node), shared, (queries, keys, values), scale))
+    replace_value(
+        joined.outputs[0], attend_by_columns(GraphBuilder(model, node), shared, (queries, keys, values), scale)
+    )

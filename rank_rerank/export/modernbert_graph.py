@@ -4,12 +4,13 @@ The graph is written node by node rather than traced: a tracer turns a window in
 attention works on [batch · length, hidden] rows. Weights bear the names of checkpoints.encoder_tensors, matrices are
 stored [in, out], and `int8_export.quantize` rounds them.
 
-A layer with a window cuts queries into blocks of 32. A block of n queries meets the keys of its own block and of as many
-blocks on each side as the window reaches: for windows of 64 tokens to each side 160 keys, however long the text is.
-Every product then has the same sizes, so a token's vector has the same bits in any batch and with any padding.
+A layer with a window cuts queries into blocks of 32. A block's queries meet the keys of their own block and of as many
+blocks to each side as the window reaches. For windows of 64 tokens to each side these are 160 keys, however long the
+text is. Every product then has the same sizes, so a token's vector has the same bits in any batch, with any padding.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,9 @@ class _Writer:
         )  # [blocks, 1, keys]
         band = graph.weight("band", make_band(self._rotary.window, reach))
         seen = graph.node("Mul", [keys, band])  # [blocks, queries, keys]: 1 where a key may be looked at
-        penalty = graph.node("Mul", [graph.node("Sub", [seen, graph.number("one", 1.0)]), graph.number("hidden", MASKED)])
+        penalty = graph.node(
+            "Mul", [graph.node("Sub", [seen, graph.number("one", 1.0)]), graph.number("hidden", MASKED)]
+        )
         self._bias = graph.node("Unsqueeze", [penalty, graph.integers("heads_axis", 1)])  # [blocks, 1, queries, keys]
         self._have_keys = graph.node("ReduceMax", [seen, graph.integers("last_axis", -1)], keepdims=1)
 
@@ -226,10 +229,7 @@ class _Writer:
         """Parts of equal size along the last axis."""
         axis = self._graph.integers("last_axis", -1)
         bounds = [self._graph.integers(f"bound_{part * size}", part * size) for part in range(num_parts + 1)]
-        return [
-            self._graph.node("Slice", [rows, start, end, axis])
-            for start, end in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        return [self._graph.node("Slice", [rows, start, end, axis]) for start, end in pairwise(bounds)]
 
     def _shape(self, *sizes: Any) -> Any:
         """A shape of values [1] and of numbers."""
@@ -238,7 +238,7 @@ class _Writer:
 
 
 def rotary_tables(config: TransformerConfig, theta: float) -> tuple[Float32Matrix, Float32Matrix]:
-    """Cosines and sines of all positions' angles, [max_positions, head_size / 2] each: position * theta ** (-2k / d)."""
+    """Cosines and sines of all angles, position * theta ** (-2k / head_size): [max_positions, head_size / 2] each."""
     half = config.head_size // 2
     frequencies = (1.0 / np.float32(theta) ** (np.arange(half, dtype=np.float32) / np.float32(half))).astype(np.float32)
     angles = np.arange(config.max_positions, dtype=np.float32)[:, None] * frequencies

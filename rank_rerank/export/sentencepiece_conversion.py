@@ -1,8 +1,8 @@
 """tokenizer.json from a SentencePiece model: Unigram, as XLM-RoBERTa's relatives have it.
 
-A SentencePiece model is a protocol buffer: ModelProto.pieces (1) with piece (1), score (2) and type (3), and
-ModelProto.normalizer_spec (3) with precompiled_charsmap (2). XLM-RoBERTa counts its pieces as fairseq does: four special
-tokens of its own come first, in place of the three that the file begins with, and the mask comes last.
+A SentencePiece model is a protocol buffer: ModelProto.pieces (1) with piece (1) and score (2), trainer_spec (2) with
+model_type (3), and normalizer_spec (3) with precompiled_charsmap (2). XLM-RoBERTa counts its pieces as fairseq does.
+Four special tokens of its own come first, in place of the three that the file begins with, and the mask comes last.
 Format: github.com/google/sentencepiece, src/sentencepiece_model.proto.
 """
 

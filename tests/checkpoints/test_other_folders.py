@@ -66,9 +66,9 @@ def test_every_variable_that_names_the_cache_is_followed(cache, variable):
     [
         (lambda folder: folders.write_json(folder / "adapter_config.json", {}), "PEFT adapter of 'its base model'"),
         (lambda folder: (folder / "model-Q8_0.gguf").write_bytes(b"GGUF"), "llama.cpp's GGUF"),
-        (lambda folder: (folder / "models--a--b--c").mkdir(), 'as "a/b--c"'),
-        (lambda folder: folders.write_bert(folder / "inner"), "pass one, as inner"),
-        (lambda folder: None, "no model of a known family"),
+        (lambda folder: (folder / "models--a--b--c").mkdir(), "as 'a/b--c'"),
+        (lambda folder: folders.write_bert(folder / "inner"), "pass one, as 'inner'"),
+        (lambda folder: (folder / "notes.txt").touch(), "no model of a known family"),
     ],
 )
 def test_a_folder_without_settings_is_named_for_what_it_is(tmp_path, make, words):
@@ -90,7 +90,7 @@ def test_a_part_of_a_models_folder_is_answered_with_the_whole(tmp_path):
     [
         ("adapter_model.safetensors", "AutoPeftModel.*merge_and_unload"),
         ("tf_model.h5", "TensorFlow's"),
-        ("onnx/model_q4.onnx", r"model_q4\.onnx\) none has a name"),
+        ("onnx/model_q4.onnx", r"model_q4\.onnx' none has a name"),
     ],
 )
 def test_what_stands_in_place_of_weights_is_named(tmp_path, name, words):

@@ -17,7 +17,11 @@ TABLE = read_table()
 @pytest.mark.parametrize("name", TABLE)
 def test_every_fact_has_a_source_and_fits_the_others(name):
     entry = TABLE[name]
-    stated = [*entry.get("vectors", []), *entry.get("scores", []), *([entry["settings"]] if "settings" in entry else [])]
+    stated = [
+        *entry.get("vectors", []),
+        *entry.get("scores", []),
+        *([entry["settings"]] if "settings" in entry else []),
+    ]
     assert stated
     assert set(entry) <= {"settings", "vectors", "scores"}
     assert all(len(each["source"]) > 10 for each in stated)
@@ -31,7 +35,9 @@ def test_every_fact_has_a_source_and_fits_the_others(name):
         assert 0 < each["tolerance"] <= published_check.INT8_TOLERANCES[each["kind"]]
 
 
-@pytest.mark.parametrize("name", ["colbert-ir/colbertv2.0", "COLBERT-IR/ColBERTv2.0", "/models/colbertv2.0/", "colbertv2.0"])
+@pytest.mark.parametrize(
+    "name", ["colbert-ir/colbertv2.0", "COLBERT-IR/ColBERTv2.0", "/models/colbertv2.0/", "colbertv2.0"]
+)
 def test_a_model_is_found_by_its_name_or_its_folders(name):
     assert find_entry(name)[0] == "colbert-ir/colbertv2.0"
 
@@ -70,7 +76,7 @@ def test_of_a_folder_with_the_same_settings_and_other_weights_the_vectors_fail(r
     }  # fmt: skip
     failed = [said for said in report.values() if said.startswith("FAILED")]
     assert len(failed) == 3  # a document, a query, scores
-    assert all("off by" in said and "http" in said or "blog" in said for said in failed)
+    assert all("off by" in said and ("http" in said or "blog" in said) for said in failed)
 
 
 def test_values_that_the_model_gives_are_met_and_others_are_not(colbert):
@@ -112,6 +118,8 @@ def test_scores_of_a_cross_encoder(run, tmp_path, monkeypatch, kind):
 def test_a_model_of_another_kind_is_not_taken_for_compared(run, tmp_path):
     pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
     folder = folders.write_cross_encoder(tmp_path / "own")
-    code, out, _ = run("doctor", "--model", str(folder), "--device", "cpu", "--published", "lightonai/GTE-ModernColBERT-v1")
+    code, out, _ = run(
+        "doctor", "--model", str(folder), "--device", "cpu", "--published", "lightonai/GTE-ModernColBERT-v1"
+    )
     assert code == 1
     assert "nothing was compared" in out
