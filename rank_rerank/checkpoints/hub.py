@@ -11,7 +11,7 @@ from rank_rerank.checkpoints.cross_encoder_folder import HF_CONFIG_FILE, ONNX_FI
 from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.decoder_files import INT8_DECODER_FILE, INT8_PRECISIONS, INT8_RUNTIMES
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.judged_int8 import INT8_FILE, has_judged_int8
+from rank_rerank.checkpoints.judged_int8 import INT8_FILE, has_judged_int8, read_judgement
 from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.checkpoints.onnx_folder import is_onnx_folder
 from rank_rerank.errors import CheckpointNotFoundError, InvalidArgumentError
@@ -78,6 +78,8 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
         files = {"int8": ("model_int8.onnx",), "fp32": ("model.onnx",)}.get(
             precision, ("model_int8.onnx", "model.onnx")
         )
+        if precision == "auto" and (judgement := read_judgement(folder)) is not None and judgement.failure is not None:
+            files = ("model.onnx",)
         return _fetch_first(name, options, folder, files)
     if precision == "auto" and runtime in ("auto", "onnx") and has_judged_int8(folder):
         return _fetch_first(name, options, folder, (INT8_FILE,))

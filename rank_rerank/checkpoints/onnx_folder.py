@@ -134,6 +134,11 @@ def _expansion_token_id(config: JsonSettings) -> int | None:
 def _choose_model_file(folder: Path, precision: str) -> tuple[str, Path]:
     wanted = tuple(MODEL_FILES) if precision == "auto" else (precision,)
     if precision == "auto" and (reason := why_refused(folder)) is not None:
+        if find_file(folder, MODEL_FILES["fp32"]) is None:
+            raise CheckpointFormatError(
+                f"{MODEL_FILES['int8']} is not used: {reason}; there is no {MODEL_FILES['fp32']} beside it. Export the "
+                'model again, or ask for it with precision="int8"'
+            )
         logger.warning("%s is used instead of %s: %s", MODEL_FILES["fp32"], MODEL_FILES["int8"], reason)
         wanted = ("fp32",)
     for candidate in wanted:

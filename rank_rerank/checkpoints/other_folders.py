@@ -38,8 +38,8 @@ def resolve_repository(folder: Path) -> Path:
     snapshots = root / "snapshots"
     if not root.name.startswith(REPOSITORY) or not snapshots.is_dir():
         return folder
-    reference = root / "refs" / "main"
-    if reference.is_file():
+    reference = find_file(root, "refs/main")
+    if reference is not None:
         commit = read_text(reference, MAX_REFERENCE_BYTES).strip()
         if "/" not in commit and commit not in ("", ".", "..") and (snapshots / commit).is_dir():
             return snapshots / commit
@@ -61,9 +61,9 @@ def explain_folder(folder: Path, name: str) -> str:
     """
     if (adapter := _explain_adapter(folder)) is not None:
         return f"{name}: {adapter}"
-    if find_file(folder.parent, HF_CONFIG_FILE) is not None:
+    if _is_model(folder.parent):
         return f"{name} is a part of a model's folder; pass the folder above it"
-    inside = [path.name for path in _entries(folder) if (path / HF_CONFIG_FILE).is_file()]
+    inside = [path.name for path in _entries(folder) if _is_model(path)]
     if inside:
         return f"{name} holds folders of models ({len(inside)}), and is none itself; pass one, as {inside[0][:80]!a}"
     cached = [path.name for path in _entries(folder) if path.name.startswith(REPOSITORY)]
@@ -115,6 +115,14 @@ def _explain_format(folder: Path) -> str | None:
                 "safetensors, or its ONNX file"
             )
     return None
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder has a model's settings, whatever they say."""
+    try:
+        return find_file(folder, HF_CONFIG_FILE) is not None
+    except CheckpointFormatError:  # they are a link, say
+        return True
 
 
 def _entries(folder: Path) -> list[Path]:

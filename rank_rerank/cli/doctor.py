@@ -64,7 +64,7 @@ def run_doctor(options: DoctorOptions) -> int:
         CheckpointError: the model cannot be loaded.
         InvalidArgumentError: nothing published is known of the model.
     """
-    # what cannot be compared is said before anything is loaded
+    # what cannot be compared is refused before anything is loaded
     entry = (
         None
         if options.published is None

@@ -66,6 +66,19 @@ def test_a_late_interaction_file_that_falls_below_the_gate_gives_way_too(tmp_pat
     write_note(folder, Judgement(0.98, 0.5))
     assert find_model(folder).precision == "fp32"
     assert "mean cosine to the source is 0.98" in caplog.text
+    (folder / "model.onnx").unlink()
+    with pytest.raises(CheckpointFormatError, match=r"is not used: its mean cosine.*no model\.onnx beside it"):
+        find_model(folder)
+
+
+def test_of_a_file_below_the_gate_the_hub_is_not_asked_for(tmp_path, monkeypatch):
+    folder = family_folders.write_onnx(tmp_path / "exported")
+    (folder / INT8_FILE).write_bytes(graph_bytes("output"))
+    write_note(folder, Judgement(0.98, 0.5))
+    fake = FakeHub(folder, tmp_path / "snapshot")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
+    assert find_model(NAME).precision == "fp32"
+    assert INT8_FILE not in fake.fetched
 
 
 def test_a_note_without_the_file_is_nothing(exported):
