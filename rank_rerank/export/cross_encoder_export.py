@@ -17,7 +17,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
-from rank_rerank.export.int8_export import NUM_INVARIANCE_TEXTS
+from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
 from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
@@ -140,7 +140,7 @@ def _write_int8(source: CrossEncoder, path: Path, texts: Sequence[str]) -> Judge
     correlation = check_int8_logits(found, expected)
     pairs = pair_texts(batches[0])[:NUM_INVARIANCE_TEXTS]
     longest = 512 if checkpoint.transformer is None else checkpoint.transformer.max_positions
-    check_invariance(model, pairs, longest, OUTPUT)
+    check_invariance(model, pairs, min(longest, MAX_PADDING), OUTPUT)
     return Judgement(fidelity.mean_cosine, fidelity.min_cosine, correlation)
 
 
