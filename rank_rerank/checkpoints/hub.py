@@ -81,7 +81,7 @@ def download(name: str, options: HubOptions, precision: str = "auto", runtime: s
         if precision == "auto" and (judgement := read_judgement(folder)) is not None and judgement.failure is not None:
             files = ("model.onnx",)
         return _fetch_first(name, options, folder, files)
-    if precision == "auto" and runtime in ("auto", "onnx") and has_judged_int8(folder):
+    if precision == "auto" and runtime != "torch" and has_judged_int8(folder):
         return _fetch_first(name, options, folder, (INT8_FILE,))
     config = JsonSettings.read_if_there(folder, HF_CONFIG_FILE)
     # an INT8 file is chosen for a cross-encoder only; other weights are rounded where they are read

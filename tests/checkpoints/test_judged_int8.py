@@ -119,8 +119,9 @@ def test_without_an_fp32_file_the_judged_one_stays(exported):
     assert for_device(checkpoint, RuntimeOptions("cuda")) == checkpoint
 
 
-def test_of_such_a_model_the_hub_is_asked_for_that_file(exported, tmp_path, monkeypatch):
+@pytest.mark.parametrize("runtime", ["auto", "onnx", "numba"])
+def test_of_such_a_model_the_hub_is_asked_for_that_file(exported, tmp_path, monkeypatch, runtime):
     fake = FakeHub(exported, tmp_path / "snapshot")
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake)
-    assert find_model(NAME).model_file.name == INT8_FILE
+    assert find_model(NAME, runtime=runtime).model_file.name == INT8_FILE
     assert {name for name in fake.fetched if name.endswith(".onnx")} == {INT8_FILE}
