@@ -6,7 +6,7 @@ FOLDER takes the seeded weights (1.2 GB) and their INT8 export (0.8 GB), which l
 a process of its own, so that its peak memory is its own: --pairs pairs of --tokens tokens of one query. "compiled" maps
 the export, "rounded" rounds the weights when it is loaded, "torch-bf16" and "torch-fp32" are this library's PyTorch
 runtime on --torch-pairs of the pairs, and their seconds are scaled up. So are those of "llama.cpp", which runs where
-`pip install xllamacpp gguf` was (another 0.6 GB in FOLDER); it keeps what pairs share, and its answers are not compared.
+`pip install xllamacpp gguf` was (another 0.6 GB in FOLDER); it keeps what pairs share, and is not compared.
 Log-odds are compared with fp32's: differences, correlation, and whether the order is kept. The limit is what this
 machine's cores multiply in their nearest cache, all at once (`stage_limits`); the share is the products of weights,
 without attention, over that.

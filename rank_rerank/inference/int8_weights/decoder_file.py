@@ -92,7 +92,7 @@ def _read_layout(tensors: TensorFiles) -> tuple[int, int]:
         )
     if width not in WIDTHS or not SIZE_MULTIPLE <= group <= LARGEST_GROUP or group % SIZE_MULTIPLE:
         raise CheckpointFormatError(
-            f"{name}: panels must be of 16 or 32 columns, and groups a multiple of {SIZE_MULTIPLE} up to {LARGEST_GROUP}"
+            f"{name}: panels must be of 16 or 32 columns, groups a multiple of {SIZE_MULTIPLE} up to {LARGEST_GROUP}"
         )
     return group, width
 
