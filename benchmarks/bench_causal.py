@@ -5,9 +5,11 @@ usage: python benchmarks/bench_causal.py FOLDER [--pairs N] [--tokens N] [--thre
 FOLDER takes the seeded weights (1.2 GB) and their INT8 export (0.8 GB), which later runs use again. Each engine runs in
 a process of its own, so that its peak memory is its own: --pairs pairs of --tokens tokens of one query. "compiled" maps
 the export, "rounded" rounds the weights when it is loaded, "torch-bf16" and "torch-fp32" are this library's PyTorch
-runtime on --torch-pairs of the pairs, and their seconds are scaled up. Log-odds are compared with fp32's: differences,
-correlation, and whether the order is kept. The limit is what this machine's cores multiply in their nearest cache, all
-at once (`stage_limits`); the share is the products of weights, without attention, over that.
+runtime on --torch-pairs of the pairs, and their seconds are scaled up. So are those of "llama.cpp", which runs where
+`pip install xllamacpp gguf` was (another 0.6 GB in FOLDER); it keeps what pairs share, and is not compared.
+Log-odds are compared with fp32's: differences, correlation, and whether the order is kept. The limit is what this
+machine's cores multiply in their nearest cache, all at once (`stage_limits`); the share is the products of weights,
+without attention, over that.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ ENGINES = {
     "torch-bf16": {"runtime": "torch", "precision": "bf16"},
     "torch-fp32": {"runtime": "torch", "precision": "fp32"},
 }
+LLAMA = "llama.cpp"
 
 
 def main() -> int:
@@ -40,11 +44,18 @@ def main() -> int:
     export = options.folder / f"reranker-{options.layers}-int8"
     if not export.exists():
         export_model(source, export)
+    engines = options.engines.split(",")
+    if LLAMA in engines:
+        from causal_llama import write_gguf
+
+        write_gguf(source, llama_file(options), options.layers, options.vocabulary)
+    elif not has_llama():
+        print("llama.cpp is left out: pip install xllamacpp gguf")
     machine = describe_machine(options.threads)
     print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n")
     limit = multiply_limit(options.threads)
     print(f"limit: {limit / 1e12:.2f} T operations per second on {options.threads} threads")
-    rows = [run_apart(name, options, limit) for name in options.engines.split(",")]
+    rows = [run_apart(name, options, limit) for name in engines]
     compare(rows)
     for row in rows:
         print(*(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}" for key, value in row.items()))
@@ -63,9 +74,19 @@ def parse() -> Any:
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--engines", default=",".join([*ENGINES, *([LLAMA] if has_llama() else [])]))
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def has_llama() -> bool:
+    """Whether llama.cpp and what writes its files are installed."""
+    return all(find_spec(name) is not None for name in ("xllamacpp", "gguf"))
+
+
+def llama_file(options: Any) -> Path:
+    """The weights in Q8_0."""
+    return options.folder / f"reranker-{options.layers}.gguf"
 
 
 def export_model(source: Path, export: Path) -> None:
@@ -99,14 +120,16 @@ def run_apart(name: str, options: Any, limit: float) -> dict[str, Any]:
     if done.returncode != 0:
         sys.exit(f"{name} failed: {done.stderr}")
     row = json.loads(done.stdout.splitlines()[-1])
-    if not name.startswith("torch"):
+    if name in ("compiled", "rounded"):
         new = options.pairs * options.tokens - (options.pairs - 1) * PREFIX
         row["share"] = 2 * layer_parameters() * options.layers * new / row["seconds"] / limit
     return row
 
 
 def run_engine(options: Any) -> dict[str, Any]:
-    """Load, warm up on two pairs, time; torch's seconds are scaled to all pairs."""
+    """Load, warm up on two pairs, time; seconds of a part of the pairs are scaled to all."""
+    if options.engine == LLAMA:
+        return run_llama(options)
     import rank_rerank
 
     name = options.engine
@@ -150,6 +173,31 @@ def run_engine(options: Any) -> dict[str, Any]:
     }
 
 
+def run_llama(options: Any) -> dict[str, Any]:
+    """The same in llama.cpp."""
+    from causal_llama import LlamaReranker
+
+    begun = time.perf_counter()
+    model = LlamaReranker(llama_file(options), options.threads, options.tokens)
+    loaded = time.perf_counter() - begun
+    count = min(options.pairs, options.torch_pairs)
+    model.run(make_pairs(2, options.tokens, options.vocabulary, seed=1))
+    begun = time.perf_counter()
+    model.run(make_pairs(count, options.tokens, options.vocabulary))
+    return {
+        "engine": LLAMA,
+        "runtime": model.description,
+        "pairs": options.pairs,
+        "tokens": options.tokens,
+        "seconds": (time.perf_counter() - begun) * options.pairs / count,
+        "timed_pairs": count,
+        "load_s": loaded,
+        "peak_mb": peak_memory_mb(),
+        "file_mb": llama_file(options).stat().st_size / 1e6,
+        "logits": [],
+    }
+
+
 def compare(rows: list[dict[str, Any]]) -> None:
     """Put what differs from fp32 in place of the log-odds; the pairs that both computed are the first ones."""
     logits = {row["engine"]: np.array(row.pop("logits")) for row in rows}
@@ -158,6 +206,8 @@ def compare(rows: list[dict[str, Any]]) -> None:
         return
     for row in rows:
         found = logits[row["engine"]][: len(expected)]
+        if len(found) == 0:
+            continue
         row["largest_difference"] = float(np.abs(found - expected).max())
         row["spread"] = float(np.std(expected))
         row["correlation"] = float(np.corrcoef(found, expected)[0, 1])

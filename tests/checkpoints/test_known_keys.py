@@ -176,6 +176,7 @@ NOT_THERE = {
     # a model of that name has the family's prompt without a template
     "Llama": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
     "converted causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
+    "rounded causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
 }
 # of RoBERTa's tokenizers: see test_tokenizer_agreement
 ELSEWHERE = {"add_prefix_space"}

@@ -18,6 +18,7 @@ from rank_rerank.inference.compiled_decoder.loading import load_decoder
 from rank_rerank.inference.compiled_decoder.packed_decoder import PackedDecoder
 from rank_rerank.inference.compiled_decoder.text_plan import TextPlan, make_schedule
 from rank_rerank.inference.int8_weights.decoder_weights import DecoderWeights
+from rank_rerank.inference.int8_weights.quantized_linear import aligned
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.thread_pool import run_tasks
 
@@ -64,7 +65,7 @@ class DecoderPass:
     def run_prefix(self, token_ids: Int64Vector, num_workers: int) -> Prefix:
         """Compute the keys and values of tokens that texts begin with."""
         text = TextPlan.of(self._model, 0, len(token_ids), self._path, only_keys=True)
-        memory = np.empty(text.num_bytes(num_workers) + 64, np.uint8)
+        memory = aligned((text.num_bytes(num_workers),), np.uint8)
         table = text.table(memory)
         table[plan.LAYER_BYTES] = text.capacity * self._model.sizes.keys * 4
         self._run(table, text, memory, token_ids, num_workers, only_keys=True)

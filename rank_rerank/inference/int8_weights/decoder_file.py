@@ -34,7 +34,7 @@ from rank_rerank.kernels.processor import VectorPath
 
 VERSION = 1
 WIDTHS = (16, 32)
-LARGEST_GROUP = 1 << 20
+LARGEST_GROUP = 4096  # a worker takes memory for a group of each row
 
 logger = logging.getLogger("rank_rerank")
 
@@ -92,7 +92,7 @@ def _read_layout(tensors: TensorFiles) -> tuple[int, int]:
         )
     if width not in WIDTHS or not SIZE_MULTIPLE <= group <= LARGEST_GROUP or group % SIZE_MULTIPLE:
         raise CheckpointFormatError(
-            f"{name}: panels must be of 16 or 32 columns, and groups a multiple of {SIZE_MULTIPLE}"
+            f"{name}: panels must be of 16 or 32 columns, groups a multiple of {SIZE_MULTIPLE} up to {LARGEST_GROUP}"
         )
     return group, width
 
