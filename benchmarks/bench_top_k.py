@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from workloads import DEFAULT_DATA, describe_machine, read_collection, write_result
@@ -93,7 +93,7 @@ class Counter:
         self.count = 0
         self._score = Screening._with  # noqa: SLF001 - nothing else tells how many
 
-    def __enter__(self) -> "Counter":
+    def __enter__(self) -> Self:
         def counting(screening: Screening, best: TopDocuments, indices: np.ndarray) -> TopDocuments:
             self.count += len(indices)
             return self._score(screening, best, indices)

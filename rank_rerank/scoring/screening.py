@@ -41,6 +41,7 @@ from rank_rerank.scoring.top_documents import TopDocuments
 UNIT_ROUNDOFF, SMALLEST = 2.0**-24, 2.0**-149
 LARGEST_REACH, LARGEST_NORM = 1e37, 1e30  # float32 ends at 3.4e38
 MIN_SCORED_AT_ONCE = 64
+MIN_DOCUMENTS_PER_HIT = 16  # of fewer too many are left for the exact kernel
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Screening:
         query = scorer.queries.vectors
         if not isinstance(source, PackedSource) or query.dtype != np.float32 or query.shape[1] > MAX_INT8_DIM:
             return None
-        if query.shape[1] != source.vectors.shape[1] or 2 * top_k >= source.num_documents:
+        if query.shape[1] != source.vectors.shape[1] or MIN_DOCUMENTS_PER_HIT * top_k > source.num_documents:
             return None
         slack = Slack.of(scorer.queries)
         return cls(scorer, documents.rounded, slack, top_k) if slack.holds(documents.rounded) else None
