@@ -1,5 +1,6 @@
 """DocumentView: where in memory the vectors of each document lie, as kernels on the CPU read them."""
 
+import ctypes
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +22,8 @@ _STORAGES: dict[np.dtype[Any], VectorStorage] = {
     np.dtype(np.uint8): "signs",
     BFLOAT16: "bfloat16",
 }
+
+_first_byte = ctypes.c_byte.from_buffer
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ def storage_of(array: AnyArray) -> VectorStorage | None:
 
 def address_of(array: AnyArray) -> int:
     """The address of an array's first number."""
+    if array.flags.writeable:
+        try:
+            return ctypes.addressof(_first_byte(array))  # takes a quarter of the time
+        except (TypeError, ValueError, BufferError):  # it has no numbers, holes, or a dtype that buffers do not know
+            pass
     return int(array.__array_interface__["data"][0])
 
 

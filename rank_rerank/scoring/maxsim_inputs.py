@@ -22,6 +22,7 @@ DocumentEmbeddings: TypeAlias = TokenEmbeddings | PackedDocuments | AnyArray | S
 
 MATRIX_AXES = 2
 CUBE_AXES = 3
+_READABLE = (np.dtype(np.float32), np.dtype(np.float16))  # lists of int8 are joined, for a scale of 1 each
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +243,8 @@ def _read_cube(array: AnyArray) -> PackedSource:
 
 
 def _read_list(documents: Sequence[Any]) -> DocumentSource:
+    if _are_readable(documents):
+        return SeparateSource(list(documents))
     matrices = [_read_document(document, index) for index, document in enumerate(documents)]
     with_tokens = [matrix for matrix in matrices if len(matrix)]
     if not with_tokens:
@@ -256,6 +259,23 @@ def _read_list(documents: Sequence[Any]) -> DocumentSource:
         embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
         return _read_packed(PackedDocuments(embeddings))
     return SeparateSource(matrices)
+
+
+def _are_readable(documents: Sequence[Any]) -> bool:
+    """Whether all are as kernels read them, of one dtype and dim and with tokens: the usual list, told in one look."""
+    first = documents[0] if documents else None
+    if type(first) is not np.ndarray or first.dtype not in _READABLE or first.ndim != MATRIX_AXES:
+        return False
+    dtype, dim = first.dtype, first.shape[1]
+    return all(
+        type(matrix) is np.ndarray
+        and matrix.dtype == dtype
+        and matrix.ndim == MATRIX_AXES
+        and matrix.shape[1] == dim
+        and len(matrix) > 0
+        and matrix.flags.c_contiguous
+        for matrix in documents
+    )
 
 
 def _read_document(document: Any, index: int) -> AnyArray:
