@@ -1,8 +1,9 @@
 """DocumentView: where in memory the vectors of each document lie, as kernels on the CPU read them."""
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _STORAGES: dict[np.dtype[Any], VectorStorage] = {
     BFLOAT16: "bfloat16",
 }
 
-_first_byte = ctypes.c_byte.from_buffer
+_first_byte = cast("Callable[[AnyArray], ctypes.c_byte]", ctypes.c_byte.from_buffer)  # arrays are buffers
 
 
 @dataclass(frozen=True)
