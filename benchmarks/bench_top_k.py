@@ -2,6 +2,7 @@
 
     python benchmarks/bench_top_k.py                    # 5,183 abstracts of SciFact in 10,000 passages: 5 GB, 3 minutes
     python benchmarks/bench_top_k.py --documents 1000   # fewer
+    python benchmarks/bench_top_k.py --cases 10000      # only parity: so many random choices of documents, claim and k
 
 The documents are SciFact's own token vectors by the bundled model: each abstract is encoded whole, then cut into
 passages of equal length where there are fewer abstracts than documents asked for. The queries are SciFact's claims.
@@ -39,11 +40,15 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--storages", nargs="+", default=["float32", "float16"])
     parser.add_argument("--vectors", nargs="+", default=["scifact", "random"], choices=["scifact", "random"])
+    parser.add_argument("--cases", type=int, default=0, help="only compare hits and bits, so many times")
     parser.add_argument("--keep", action="store_true", help="append the rows to benchmarks/results")
     arguments = parser.parse_args()
     machine = {**describe_machine(default_num_threads()), "vector_path": vector_path().name}
     print(json.dumps(machine), file=sys.stderr)
     natural, queries = encode(arguments.data, arguments.documents, arguments.queries)
+    if arguments.cases:
+        check_cases(natural, queries, arguments.storages, arguments.cases)
+        return
     rows: list[dict[str, Any]] = []
     for vectors in arguments.vectors:
         embeddings = natural if vectors == "scifact" else randomized(natural)
@@ -125,6 +130,22 @@ def compare(queries: TokenEmbeddings, screened: ScreenedDocuments, top_k: int) -
         "scored_exactly": round(counter.count / len(queries), 1),
         "differing": 0,
     }
+
+
+def check_cases(natural: TokenEmbeddings, queries: TokenEmbeddings, storages: list[str], count: int) -> None:
+    """Random parts of the documents, some of them twice, a random claim and a random k, screened and not."""
+    rng = np.random.default_rng(0)
+    stored = [TokenEmbeddings(natural.vectors.astype(name, copy=False), natural.offsets) for name in storages]
+    screened = [ScreenedDocuments(each) for each in stored]
+    with Counter() as counter:
+        num_scored = 0
+        for number in range(count):
+            documents = screened[number % len(screened)].choose(rng.integers(0, len(natural), rng.integers(100, 400)))
+            plain = PackedDocuments(documents.embeddings, candidates=documents.candidates)
+            query, top_k = queries[int(rng.integers(len(queries)))], int(rng.integers(1, 7))
+            check_same(maxsim_top_k(query, plain, top_k), maxsim_top_k(query, documents, top_k))
+            num_scored += plain.num_documents
+    print(f"{count} cases, 0 differing; {counter.count / num_scored:.1%} of the documents were scored exactly")
 
 
 def check_same(expected: TopDocuments, found: TopDocuments) -> None:
