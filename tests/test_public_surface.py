@@ -99,6 +99,7 @@ FACES = {
         "MaxsimMatches",
         "PackedDocuments",
         "PairScores",
+        "ScreenedDocuments",
         "TopDocuments",
         "maxsim",
         "maxsim_many",

@@ -7,6 +7,8 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Int64Vector, as_array
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
 
+_CHANGED_OFFSETS = "offsets lead outside of the vectors: they were changed after they had been checked"
+
 
 def check_offsets(offsets: Any, num_rows: int) -> Int64Vector:
     """Give offsets back as int64 that nobody can change any more.
@@ -63,13 +65,20 @@ def rows_of_texts(offsets: Int64Vector, chosen: Any, num_rows: int) -> tuple[Int
     Raises:
         ShapeError: they lead outside of the rows.
     """
-    if not isinstance(chosen, slice) and len(chosen):
+    if isinstance(chosen, slice):
+        first, last, step = chosen.indices(len(offsets) - 1)
+        if step == 1:  # one text after the other: where each ends the next begins, so their bounds need only ascend
+            bounds = offsets[first : max(first, last) + 1]
+            if bounds[0] < 0 or bounds[-1] > num_rows or bool((bounds[1:] < bounds[:-1]).any()):
+                raise ShapeError(_CHANGED_OFFSETS)
+            return bounds[:-1], bounds[1:] - bounds[:-1]
+    elif len(chosen):
         lowest, highest = int(chosen.min()), int(chosen.max())
         if lowest < 0 or highest >= len(offsets) - 1:
             raise ShapeError("candidates lead outside of the texts: they were changed after they had been checked")
     starts, ends = offsets[:-1][chosen], offsets[1:][chosen]
     if len(starts) and not (int(starts.min()) >= 0 and bool((starts <= ends).all()) and int(ends.max()) <= num_rows):
-        raise ShapeError("offsets lead outside of the vectors: they were changed after they had been checked")
+        raise ShapeError(_CHANGED_OFFSETS)
     return starts, ends - starts
 
 

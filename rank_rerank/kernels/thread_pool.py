@@ -2,17 +2,21 @@
 
 Numba's ``parallel=True`` is not used: its OpenMP layer kills a forked child and its workqueue layer aborts when two
 threads enter. Kernels and ONNX Runtime release the GIL instead, and this pool runs them.
+
+`concurrent.futures` takes some 20 µs to hand a task over, as long as a thread scores two documents. Here a worker waits
+for a lock of its own: handing over is to release it, and what a worker has not begun is taken back.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Lock, Thread
 
 from rank_rerank.devices import MAX_NUM_THREADS, check_num_threads, default_num_threads
 
 _lock = Lock()
-_executor: ThreadPoolExecutor | None = None
+_idle: deque["_Worker"] = deque()
+_num_workers = 0
 
 
 def run_tasks(task: Callable[[int], None], num_tasks: int, num_threads: int | None = None) -> None:
@@ -30,34 +34,63 @@ def run_tasks(task: Callable[[int], None], num_tasks: int, num_threads: int | No
         InvalidArgumentError: num_threads is not from 1 to 256.
     """
     wanted = default_num_threads() if num_threads is None else check_num_threads(num_threads)
-    queue = _TaskQueue(task, num_tasks)
-    helpers = [_get_executor().submit(queue.work) for _ in range(min(wanted, num_tasks) - 1)]
+    tasks = _Tasks(task, num_tasks)
+    helpers = [worker for _ in range(min(wanted, num_tasks) - 1) if (worker := _find_worker()) is not None]
+    for worker in helpers:
+        worker.start(tasks)
     try:
-        queue.work()
+        tasks.work()
     finally:
-        # a helper that has not started by now has nothing left to do: cancelling it keeps nested calls from waiting
-        running = [helper for helper in helpers if not helper.cancel()]
-        errors = [error for helper in running if (error := helper.exception()) is not None]
-    if errors:
-        raise errors[0]
+        # a worker that has not begun by now has nothing left to do: not to wait for it keeps nested calls from waiting
+        late = [worker for worker in helpers if worker.take_back(tasks)]
+        _idle.extend(late)
+        tasks.wait(len(helpers) - len(late))
+    if tasks.errors:
+        raise tasks.errors[0]
 
 
-class _TaskQueue:
+class _Tasks:
     """Hands out task numbers to whoever is free, and stops handing out after an error."""
 
     def __init__(self, task: Callable[[int], None], num_tasks: int) -> None:
+        self.errors: list[BaseException] = []
         self._task = task
         self._num_tasks = num_tasks
         self._next = 0
         self._lock = Lock()
+        self._num_helped, self._num_awaited = 0, -1
+        self._done = Lock()
+        self._done.acquire()  # until the last helper is done
 
     def work(self) -> None:
+        """Run tasks until none is left."""
         while (number := self._take()) is not None:
             try:
                 self._task(number)
             except BaseException:
                 self._next = self._num_tasks
                 raise
+
+    def help(self, worker: "_Worker") -> None:
+        """Run tasks on a worker, which is idle again before the caller hears of it."""
+        try:
+            self.work()
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            self.errors.append(error)
+        _idle.append(worker)
+        with self._lock:
+            self._num_helped += 1
+            is_last = self._num_helped == self._num_awaited
+        if is_last:
+            self._done.release()
+
+    def wait(self, num_helpers: int) -> None:
+        """Wait until so many workers are done."""
+        with self._lock:
+            self._num_awaited = num_helpers
+            is_over = self._num_helped == num_helpers
+        if not is_over:
+            self._done.acquire()
 
     def _take(self) -> int | None:
         with self._lock:
@@ -67,18 +100,66 @@ class _TaskQueue:
             return self._next - 1
 
 
-def _get_executor() -> ThreadPoolExecutor:
-    global _executor  # noqa: PLW0603 - one pool a process
+class _Worker:
+    """A thread that sleeps until it is given tasks."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tasks: _Tasks | None = None
+        self._is_woken = False
+        self._wake = Lock()
+        self._wake.acquire()
+        # a daemon, since it never ends; the interpreter does not wait for it
+        Thread(target=self._run, name="rank-rerank", daemon=True).start()
+
+    def start(self, tasks: _Tasks) -> None:
+        with self._lock:
+            self._tasks = tasks
+            if not self._is_woken:
+                self._is_woken = True
+                self._wake.release()
+
+    def take_back(self, tasks: _Tasks) -> bool:
+        """Whether it had not begun, and now will not."""
+        with self._lock:
+            if self._tasks is not tasks:
+                return False
+            self._tasks = None
+            return True
+
+    def _run(self) -> None:
+        while True:
+            self._wake.acquire()
+            with self._lock:
+                self._is_woken = False
+                tasks, self._tasks = self._tasks, None
+            if tasks is not None:
+                tasks.help(self)
+            del tasks  # what it holds is not kept until the next call
+
+
+def _find_worker() -> _Worker | None:
+    """An idle worker, the last one that worked, or a new one; None where there can be no more."""
+    global _num_workers  # noqa: PLW0603 - one pool a process
+    try:
+        return _idle.pop()
+    except IndexError:
+        pass
     with _lock:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(MAX_NUM_THREADS, thread_name_prefix="rank-rerank")
-        return _executor
+        if _num_workers == MAX_NUM_THREADS:
+            return None
+        try:
+            worker = _Worker()
+        except RuntimeError:  # the system has no more threads, or the interpreter is ending: the caller works alone
+            return None
+        _num_workers += 1
+        return worker
 
 
 def _forget_after_fork() -> None:
     """A child has none of its parent's threads, and the parent may have held the lock."""
-    global _executor, _lock
-    _executor, _lock = None, Lock()
+    global _idle, _lock, _num_workers
+    _idle, _lock, _num_workers = deque(), Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,15 @@ from rank_rerank.errors import InvalidArgumentError, ShapeError
 from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult, cohere_body, jina_body, jina_usage, tei_body
 from rank_rerank.rankings.hits import RankedDocument, Usage
 from rank_rerank.rankings.trec import trec_lines
+
+
+@runtime_checkable
+class ReadsMany(Protocol):
+    """Documents that are read together in less time than one by one."""
+
+    def read_many(self, indices: Sequence[int]) -> list[Document]:
+        """Some of the documents, in the order given."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,12 +129,14 @@ class Ranking(Sequence[RankedDocument]):
             scored: what the model says of them; equal scores keep the caller's order.
             top_k: how many to keep; None for all.
         """
+        order: list[int] = scored.order()[:top_k].tolist()
+        chosen = documents.read_many(order) if isinstance(documents, ReadsMany) else [documents[i] for i in order]
         hits = (
             RankedDocument(
-                index=int(index),
+                index=index,
                 score=float(scored.scores[index]),
                 relevance=float(scored.relevance[index]),
-                document=documents[index],
+                document=document,
                 truncated=bool(scored.truncated[index]),
                 unknown_words=_number(scored.unknown_words, index),
                 best_window=_number(scored.best_windows, index),
@@ -133,7 +144,7 @@ class Ranking(Sequence[RankedDocument]):
                 blended_score=_number(scored.blended, index),
                 was_read=scored.was_read is None or bool(scored.was_read[index]),
             )
-            for index in scored.order()[:top_k]
+            for index, document in zip(order, chosen, strict=True)
         )
         return replace(self, hits=tuple(hits))
 

@@ -64,7 +64,8 @@ def to_numpy(value: Any) -> Any:
         return TokenEmbeddings(to_numpy(value.vectors), value.offsets)
     if isinstance(value, list | tuple):
         items: Sequence[Any] = value
-        return [to_numpy(item) if family_of(item) != "numpy" else item for item in items]
+        are_ready = all(type(item) is np.ndarray for item in items)
+        return items if are_ready else [to_numpy(item) if family_of(item) != "numpy" else item for item in items]
     family = family_of(value)
     if family == "cupy":
         return value.get()

@@ -41,12 +41,15 @@ class Queries:
         Raises:
             InputError: one does not fit; the message names it where there are several.
         """
-        names = ["the query"] if len(queries) == 1 else [f"query {index}" for index in range(len(queries))]
+        if len(queries) == 1:
+            vectors = read_query(queries[0])
+            return cls(vectors, np.array((0, len(vectors))), read_weights(weights[0], len(vectors)))
+        names = [f"query {index}" for index in range(len(queries))]
         read = [read_query(query, name) for query, name in zip(queries, names, strict=True)]
         if len({(query.shape[1], query.dtype) for query in read}) > 1:
             raise ShapeError("queries must have one dim and be all of one kind")
         return cls(
-            read[0] if len(read) == 1 else np.concatenate(read),
+            np.concatenate(read),
             offsets_of_lengths([len(query) for query in read]),
             np.concatenate([read_weights(given, len(query)) for given, query in zip(weights, read, strict=True)]),
         )
@@ -100,7 +103,7 @@ class CpuScorer:
         else:
             result = self._fill(view.num_documents, np.nan, with_matches=True)
             self._settle(view, range(view.num_documents), first, result)
-        if not self.trusted:
+        if not self.trusted and not np.isfinite(result.scores).all():
             refuse_infinite(~np.isfinite(result.scores).all(axis=0) & (view.lengths > 0), first)
         return result
 

@@ -1,7 +1,9 @@
 """DocumentView: where in memory the vectors of each document lie, as kernels on the CPU read them."""
 
+import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -21,6 +23,8 @@ _STORAGES: dict[np.dtype[Any], VectorStorage] = {
     np.dtype(np.uint8): "signs",
     BFLOAT16: "bfloat16",
 }
+
+_first_byte = cast("Callable[[AnyArray], ctypes.c_byte]", ctypes.c_byte.from_buffer)  # arrays are buffers
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,11 @@ def storage_of(array: AnyArray) -> VectorStorage | None:
 
 def address_of(array: AnyArray) -> int:
     """The address of an array's first number."""
+    if array.flags.writeable:
+        try:
+            return ctypes.addressof(_first_byte(array))  # takes a quarter of the time
+        except (TypeError, ValueError, BufferError):  # it has no numbers, holes, or a dtype that buffers do not know
+            pass
     return int(array.__array_interface__["data"][0])
 
 

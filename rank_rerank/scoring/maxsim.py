@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rank_rerank.arguments import check_flag
-from rank_rerank.arrays import AnyArray, Float32Vector, Int64Vector, check_whole_number, is_iterable
+from rank_rerank.arrays import AnyArray, check_whole_number, is_iterable
 from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
@@ -21,6 +21,9 @@ from rank_rerank.scoring.array_families import Family, family_of, is_in_main_mem
 from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries
 from rank_rerank.scoring.maxsim_inputs import DocumentEmbeddings, QueryEmbeddings, read_documents
 from rank_rerank.scoring.score_arrays import ScoreArrays
+from rank_rerank.scoring.screened_documents import ScreenedDocuments
+from rank_rerank.scoring.screening import Screening
+from rank_rerank.scoring.top_documents import TopDocuments
 
 DEVICE_KERNELS = ("torch", "triton", "cupy")
 TOP_K_BLOCK_DOCUMENTS = 32_768
@@ -47,19 +50,6 @@ class _Options:
     num_threads: int | None
     trusted: bool
     kernel: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class TopDocuments:
-    """The best documents, the best one first; equal scores keep the order of the documents.
-
-    Attributes:
-        indices: [at most top_k] int64, indices of the documents passed.
-        scores: as many float32.
-    """
-
-    indices: Int64Vector
-    scores: Float32Vector
 
 
 def maxsim(
@@ -169,7 +159,7 @@ def maxsim_top_k(
 
     Args:
         query_embeddings: as for `maxsim`.
-        document_embeddings: as for `maxsim`.
+        document_embeddings: as for `maxsim`. ScreenedDocuments give the same result sooner.
         top_k: how many, at least 1; all where there are fewer.
         num_threads: as for `maxsim`.
         trusted: as for `maxsim`.
@@ -182,14 +172,17 @@ def maxsim_top_k(
     top_k = check_whole_number(top_k, "top_k", 1)
     options = _Options(num_threads, trusted, kernel)
     scorer, _ = _make_scorer([query_embeddings], [None], document_embeddings, options)
-    indices, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+    screening = None
+    if isinstance(document_embeddings, ScreenedDocuments) and isinstance(scorer, CpuScorer):
+        screening = Screening.of(scorer, document_embeddings, top_k)
+    best = TopDocuments.none()
     for first in range(0, scorer.num_documents, TOP_K_BLOCK_DOCUMENTS):
         last = min(first + TOP_K_BLOCK_DOCUMENTS, scorer.num_documents)
-        indices = np.concatenate([indices, np.arange(first, last)])
-        scores = np.concatenate([scores, to_numpy(scorer.score(first, last).scores[0])])
-        order = np.lexsort((indices, -scores))[:top_k]
-        indices, scores = indices[order], scores[order]
-    return TopDocuments(indices, scores)
+        if screening is not None:
+            best = screening.best_of(best, first, last)
+        else:
+            best = best.with_others(np.arange(first, last), to_numpy(scorer.score(first, last).scores[0]), top_k)
+    return best
 
 
 class _Scorer(Protocol):

@@ -22,6 +22,7 @@ DocumentEmbeddings: TypeAlias = TokenEmbeddings | PackedDocuments | AnyArray | S
 
 MATRIX_AXES = 2
 CUBE_AXES = 3
+_READABLE = (np.dtype(np.float32), np.dtype(np.float16))  # lists of int8 are joined, for a scale of 1 each
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
     vectors = as_kernel_array(query, name, MATRIX_AXES)
     if storage_of(vectors) == "signs":
         return np.ascontiguousarray(vectors)
-    queries: Float32Matrix = np.ascontiguousarray(_to_float32(vectors))
+    queries: Float32Matrix = np.ascontiguousarray(to_float32(vectors))
     if not np.isfinite(queries).all():
         raise NonFiniteError(f"{name} holds NaN, infinity or a number beyond float32")
     return queries
@@ -122,7 +123,7 @@ def read_weights(weights: Any, num_query_tokens: int) -> Float32Vector:
     array = _as_numbers(weights, "query_weights")
     if array.shape != (num_query_tokens,):
         raise ShapeError(f"query_weights need the shape ({num_query_tokens},), these have {array.shape}")
-    factors: Float32Vector = np.ascontiguousarray(_to_float32(array))
+    factors: Float32Vector = np.ascontiguousarray(to_float32(array))
     if not np.isfinite(factors).all():
         raise NonFiniteError("query_weights hold NaN or infinity")
     return factors
@@ -180,7 +181,7 @@ def as_kernel_array(value: Any, name: str, num_axes: int) -> AnyArray:
         axes = "[num_tokens, dim]" if num_axes == MATRIX_AXES else "[num_documents, num_tokens, dim]"
         raise ShapeError(f"{name}: vectors need the axes {axes}; these have {array.ndim} axes")
     if storage_of(array) is None:
-        array = array.astype(np.float16) if array.dtype.name == "float16" else _to_float32(array)
+        array = array.astype(np.float16) if array.dtype.name == "float16" else to_float32(array)
     if array.shape[-1] > 1 and array.strides[-1] != array.dtype.itemsize:
         array = np.ascontiguousarray(array)
     return array
@@ -203,11 +204,12 @@ def _as_numbers(value: Any, name: str) -> AnyArray:
     return array
 
 
-def _to_float32(array: AnyArray) -> AnyArray:
+def to_float32(array: AnyArray) -> AnyArray:
+    """Numbers of any storage but signs as float32, in this array where they are; beyond float32 becomes infinity."""
     if storage_of(array) == "bfloat16":
         words = array.view(np.uint16).astype(np.uint32) << np.uint32(16)
         return words.view(np.float32)
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused with the document's name
+    with np.errstate(over="ignore"):  # infinity is refused later, with the document's name
         return array.astype(np.float32, copy=False)
 
 
@@ -241,13 +243,15 @@ def _read_cube(array: AnyArray) -> PackedSource:
 
 
 def _read_list(documents: Sequence[Any]) -> DocumentSource:
+    if _are_readable(documents):
+        return SeparateSource(list(documents))
     matrices = [_read_document(document, index) for index, document in enumerate(documents)]
     with_tokens = [matrix for matrix in matrices if len(matrix)]
     if not with_tokens:
         return PackedSource(np.empty((0, 0), np.float32), np.zeros(len(matrices) + 1, np.int64))
     _check_same_dim(matrices)
     if len({matrix.dtype for matrix in with_tokens}) > 1:
-        matrices = [_to_float32(matrix) for matrix in matrices]
+        matrices = [to_float32(matrix) for matrix in matrices]
         with_tokens = [matrix for matrix in matrices if len(matrix)]
     blank = with_tokens[0][:0]
     matrices = [np.ascontiguousarray(matrix) if len(matrix) else blank for matrix in matrices]
@@ -255,6 +259,23 @@ def _read_list(documents: Sequence[Any]) -> DocumentSource:
         embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
         return _read_packed(PackedDocuments(embeddings))
     return SeparateSource(matrices)
+
+
+def _are_readable(documents: Sequence[Any]) -> bool:
+    """Whether all are as kernels read them, of one dtype and dim and with tokens: the usual list, told in one look."""
+    first = documents[0] if documents else None
+    if type(first) is not np.ndarray or first.dtype not in _READABLE or first.ndim != MATRIX_AXES:
+        return False
+    dtype, dim = first.dtype, first.shape[1]
+    return all(
+        type(matrix) is np.ndarray
+        and matrix.dtype == dtype
+        and matrix.ndim == MATRIX_AXES
+        and matrix.shape[1] == dim
+        and len(matrix) > 0
+        and matrix.flags.c_contiguous
+        for matrix in documents
+    )
 
 
 def _read_document(document: Any, index: int) -> AnyArray:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import BoolVector, Int64Vector
-from rank_rerank.storage.snapshot import Places, Snapshot
+from rank_rerank.storage.snapshot import ROWS_AT_ONCE, Places, Snapshot
 from rank_rerank.storage.store_inputs import list_ids
 
 Filter: TypeAlias = Iterable[str] | Mapping[str, Any]
@@ -41,7 +41,13 @@ def _match(snapshot: Snapshot, places: Places, wanted: Filter, among: BoolVector
         pairs = zip(places.segments.tolist(), places.rows.tolist(), strict=True)
         return np.array([pair in chosen for pair in pairs], np.bool_)
     matches = np.zeros(len(places), np.bool_)
-    for index in np.flatnonzero(among).tolist():
-        metadata = snapshot.segments[int(places.segments[index])].read_metadata(int(places.rows[index]))
-        matches[index] = all(key in metadata and metadata[key] == value for key, value in wanted.items())
+    for number, segment in enumerate(snapshot.segments):
+        indices = np.flatnonzero(among & (places.segments == number))
+        for first in range(0, len(indices), ROWS_AT_ONCE):
+            some = indices[first : first + ROWS_AT_ONCE]
+            matches[some] = [_fits(metadata, wanted) for metadata in segment.read_all_metadata(places.rows[some])]
     return matches
+
+
+def _fits(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())

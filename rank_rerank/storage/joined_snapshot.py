@@ -121,5 +121,5 @@ def _ids_of(part: Snapshot, is_wanted: Callable[[int], bool]) -> list[str]:
         keys, rows = segment.arrays["id_keys"].tolist(), segment.arrays["id_rows"].tolist()
         chosen = [row for key, row in zip(keys, rows, strict=True) if is_wanted(key)]
         live = [row for row in chosen if segment.deleted is None or not segment.deleted[row]]
-        found += [segment.read_text("ids", row) for row in live]
+        found += segment.read_texts("ids", np.array(live, np.int64))
     return found

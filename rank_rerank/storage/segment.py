@@ -135,11 +135,24 @@ class Segment:
         Raises:
             StoreFormatError: it is damaged.
         """
-        self.check_rows("ids" if column == "ids" else "texts", np.array([row]))
-        try:
-            return self.read(column, row).decode()
-        except UnicodeDecodeError:
-            raise self._damaged(column, row) from None
+        return self.read_texts(column, np.array([row]))[0]
+
+    def read_texts(self, column: str, rows: Int64Vector) -> list[str]:
+        """Many values of "ids", "texts" or "metadata", decoded; their checksums and the file are looked at once.
+
+        Raises:
+            StoreFormatError: one is damaged.
+        """
+        self.check_rows("ids" if column == "ids" else "texts", rows)
+        offsets, content = self.arrays[f"{column}_offsets"], self.arrays[column].data
+        starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
+        found: list[str] = []
+        for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
+            try:
+                found.append(bytes(content[start:end]).decode())
+            except UnicodeDecodeError:
+                raise self._damaged(column, row) from None
+        return found
 
     def read_metadata(self, row: int) -> dict[str, Any]:
         """The metadata of one document.
@@ -147,9 +160,20 @@ class Segment:
         Raises:
             StoreFormatError: it is damaged.
         """
-        text = self.read_text("metadata", row)
+        return self.read_all_metadata(np.array([row]))[0]
+
+    def read_all_metadata(self, rows: Int64Vector) -> list[dict[str, Any]]:
+        """The metadata of many documents.
+
+        Raises:
+            StoreFormatError: those of one are damaged.
+        """
+        texts = self.read_texts("metadata", rows)
+        return [self._parse(text, row) if text else {} for text, row in zip(texts, rows.tolist(), strict=True)]
+
+    def _parse(self, text: str, row: int) -> dict[str, Any]:
         try:
-            metadata = json.loads(text) if text else {}
+            metadata = json.loads(text)
         except (ValueError, RecursionError):
             raise self._damaged("metadata", row) from None
         if not isinstance(metadata, dict):

@@ -197,9 +197,9 @@ def _drop_older_versions(folder: Path, snapshot: Snapshot) -> Snapshot:
     deleted: dict[int, list[int]] = {}
     for number in range(len(snapshot.segments) - 1, -1, -1):
         segment = snapshot.segments[number]
-        rows = segment.live_rows().tolist()
-        ids = [segment.read_text("ids", row) for row in rows]
-        deleted[number] = [row for row, identifier in zip(rows, ids, strict=True) if identifier in seen]
+        rows = segment.live_rows()
+        ids = segment.read_texts("ids", rows)
+        deleted[number] = [row for row, identifier in zip(rows.tolist(), ids, strict=True) if identifier in seen]
         seen.update(ids)
     rows_of = {number: np.array(rows, np.int64) for number, rows in deleted.items() if rows}
     return commit(folder, Change(snapshot, deleted=rows_of)) if rows_of else snapshot

@@ -15,6 +15,8 @@ from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.snapshot import Places, Snapshot
 
+DOCUMENTS_AT_ONCE = 64
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StoredDocuments(Sequence[Document]):
@@ -74,12 +76,30 @@ class StoredDocuments(Sequence[Document]):
     def __getitem__(self, index: int | slice) -> "Document | StoredDocuments":
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
-        segment = self.snapshot.segments[self.places.segments[index]]
-        document = read_document(segment, int(self.places.rows[index]))
+        segment, row = self.snapshot.segments[self.places.segments[index]], int(self.places.rows[index])
+        document = read_documents(segment, np.array([row]))[0]
         return document if self.scores is None else replace(document, score=float(self.scores[index]))
 
     def __iter__(self) -> Iterator[Document]:
-        return (self[index] for index in range(len(self)))
+        for first in range(0, len(self), DOCUMENTS_AT_ONCE):
+            yield from self.read_many(range(first, min(first + DOCUMENTS_AT_ONCE, len(self))))
+
+    def read_many(self, indices: Sequence[int]) -> list[Document]:
+        """Read some documents from disk, in the order given; each segment is checked once for all of its own.
+
+        Raises:
+            StoreFormatError: one is damaged, or a file was cut.
+            IndexError: there is no such document.
+        """
+        chosen = np.arange(len(self))[np.asarray(indices, np.int64)]
+        found: dict[int, Document] = {}
+        for segment, positions, rows in self.select(chosen).groups():
+            found.update(zip(positions.tolist(), read_documents(segment, rows), strict=True))
+        documents = [found[position] for position in range(len(chosen))]
+        if self.scores is None:
+            return documents
+        scores = self.scores[chosen].tolist()
+        return [replace(document, score=score) for document, score in zip(documents, scores, strict=True)]
 
     def select(self, wanted: Int64Vector) -> "StoredDocuments":
         """Some of them, in the order given: [num_selected] indices.
@@ -106,10 +126,12 @@ class StoredDocuments(Sequence[Document]):
         return truncated
 
 
-def read_document(segment: Segment, row: int) -> Document:
-    """Read id, text and metadata of one document; a text that is not stored is empty."""
-    return Document(
-        text=segment.read_text("texts", row),
-        id=segment.read_text("ids", row),
-        metadata=segment.read_metadata(row),
-    )
+def read_documents(segment: Segment, rows: Int64Vector) -> list[Document]:
+    """Read id, text and metadata of some documents; a text that is not stored is empty.
+
+    Raises:
+        StoreFormatError: one is damaged, or the file was cut.
+    """
+    texts, ids = segment.read_texts("texts", rows), segment.read_texts("ids", rows)
+    columns = zip(texts, ids, segment.read_all_metadata(rows), strict=True)
+    return [Document(text, identifier, metadata) for text, identifier, metadata in columns]

@@ -134,6 +134,32 @@ def test_rows_of_texts_are_those_of_the_offsets():
     assert (starts.tolist(), lengths.tolist()) == ([2, 0, 2], [3, 2, 0])
 
 
+SLICES = [slice(None), slice(1, 3), slice(0, 0), slice(2, None), slice(3, 1), slice(None, None, 2), slice(-2, None),
+          slice(1, 99), slice(0, -1), slice(None, None, -1)]  # fmt: skip
+
+
+@pytest.mark.parametrize("chosen", SLICES)
+def test_rows_of_a_slice_are_those_of_its_texts(chosen):
+    offsets = np.array([0, 2, 2, 5, 9])
+    starts, lengths = rows_of_texts(offsets, chosen, 9)
+    texts = range(4)[chosen]
+    assert starts.tolist() == [offsets[text] for text in texts]
+    assert lengths.tolist() == [offsets[text + 1] - offsets[text] for text in texts]
+
+
+@pytest.mark.parametrize("chosen", [slice(None), slice(1, 3), slice(None, None, 2), np.arange(3)])
+@pytest.mark.parametrize("changed", [[-1, 2, 4, 9], [0, 4, 2, 9], [0, 2, 4, 99], [0, 99, 4, 9], [0, 2, -(2**63), 9]])
+def test_offsets_changed_later_lead_nowhere(chosen, changed):
+    """What is given lies within the rows, or nothing is given."""
+    try:
+        starts, lengths = rows_of_texts(np.array(changed), chosen, 9)
+    except ShapeError:
+        return
+    assert (starts >= 0).all()
+    assert (lengths >= 0).all()
+    assert (starts + lengths <= 9).all()
+
+
 @pytest.mark.parametrize("truncated", [np.zeros((2, 1), np.bool_), [True], [0.5, 1], "ab", [None, True], 1])
 def test_truncated_is_one_flag_per_text(truncated):
     with pytest.raises((ShapeError, InvalidItemError), match="truncated"):

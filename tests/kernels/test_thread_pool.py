@@ -1,12 +1,15 @@
 import os
 import threading
+from collections import deque
 
 import pytest
 from forked_child import run_in_forked_child
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rank_rerank.devices import MAX_NUM_THREADS
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.kernels import thread_pool
 from rank_rerank.kernels.thread_pool import run_tasks
 
 
@@ -66,6 +69,43 @@ def test_many_callers_at_once():
     for thread in threads:
         thread.join()
     assert totals == [1225] * 16
+
+
+def test_threads_are_no_more_than_work_at_once(monkeypatch):
+    monkeypatch.setattr(thread_pool, "_idle", deque())
+    monkeypatch.setattr(thread_pool, "_num_workers", 0)
+    for _ in range(300):
+        run_tasks(lambda _: None, 8, 3)
+    assert thread_pool._num_workers == 2
+
+
+def test_without_a_thread_to_spare_the_caller_does_all(monkeypatch):
+    monkeypatch.setattr(thread_pool, "_idle", deque())
+    monkeypatch.setattr(thread_pool, "_num_workers", MAX_NUM_THREADS)
+    seen = []
+    run_tasks(seen.append, 5, 4)
+    assert sorted(seen) == list(range(5))
+
+    def refuse(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(thread_pool, "_num_workers", 0)
+    monkeypatch.setattr(thread_pool, "Thread", refuse)
+    run_tasks(seen.append, 5, 4)
+    assert len(seen) == 10
+
+
+def test_a_worker_that_has_not_begun_is_not_waited_for(monkeypatch):
+    """As where all processors are busy: the caller ends alone, and the worker is free for the next."""
+    late = thread_pool._Worker()
+    monkeypatch.setattr(thread_pool, "_idle", deque([late]))
+    started = []
+    monkeypatch.setattr(
+        thread_pool._Worker, "start", lambda self, tasks: started.append(setattr(self, "_tasks", tasks))
+    )
+    run_tasks(lambda _: None, 3, 2)
+    assert len(started) == 1
+    assert list(thread_pool._idle) == [late]
 
 
 @pytest.mark.parametrize("num_threads", [0, -1, 257, True])

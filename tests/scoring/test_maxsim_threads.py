@@ -63,6 +63,6 @@ def test_few_documents_stay_on_the_calling_thread(monkeypatch):
     def refuse() -> None:
         raise AssertionError("a thread was asked for")
 
-    monkeypatch.setattr("rank_rerank.kernels.thread_pool._get_executor", refuse)
+    monkeypatch.setattr("rank_rerank.kernels.thread_pool._find_worker", refuse)
     query = np.ones((32, 128), np.float32)
     assert maxsim(query, np.ones((5, 30, 128), np.float32)).tolist() == [32 * 128] * 5

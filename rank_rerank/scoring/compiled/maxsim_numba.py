@@ -14,7 +14,7 @@ Cost: 2 * num_query_tokens * num_tokens * dim operations; every document vector 
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Vector
+from rank_rerank.arrays import Float32Matrix, Float32Vector, Int32Matrix
 from rank_rerank.devices import default_num_threads
 from rank_rerank.kernels.processor import STEP_BYTES, VectorPath, vector_path
 from rank_rerank.kernels.thread_pool import run_tasks
@@ -53,22 +53,17 @@ def maxsim_numba(
     num_documents, num_query_tokens = documents.num_documents, len(weights)
     scores = np.empty((panels.num_queries, num_documents), np.float32)
     is_suspect = np.zeros(num_documents, np.bool_)
-    shape = (num_documents, num_query_tokens) if with_matches else (0, 0)
-    similarities, indices = np.empty(shape, np.float32), np.empty(shape, np.int32)
+    matches = _empty_matches(num_documents, num_query_tokens) if with_matches else ()
     addresses, lengths = (np.ascontiguousarray(array, np.int64) for array in (documents.addresses, documents.lengths))
-    scale_addresses = addresses if documents.scale_addresses is None else documents.scale_addresses
     row_bytes = panels.num_steps * STEP_BYTES
     threads = _count_threads(panels, documents, num_threads)
     bounds = _task_bounds(documents, threads)
 
-    shared = [
-        address_of(array)
-        for array in (
-            panels.lanes, panels.start, panels.column_scales, weights, panels.query_offsets, addresses, lengths,
-            scale_addresses,
-        )
-    ]  # fmt: skip
-    results = [address_of(array) for array in (scores, is_suspect, similarities, indices)]
+    query = (panels.lanes, panels.start, panels.column_scales, weights, panels.query_offsets)
+    shared = [address_of(array) for array in (*query, addresses, lengths)]
+    # where there are no scales, any readable address will do
+    shared.append(shared[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))
+    results = [address_of(array) for array in (scores, is_suspect, *matches)] + [0] * (2 - len(matches))
     sizes = (
         panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
         documents.row_stride, documents.row_items, row_bytes,
@@ -83,8 +78,16 @@ def maxsim_numba(
         staged = check + path.lanes * STEP_BYTES
         kernel.call(*shared, best, index, check, staged, *results, *sizes, bounds[task], bounds[task + 1])
 
-    run_tasks(score_part, len(bounds) - 1, threads)
-    return ScoreArrays(scores, *((similarities, indices) if with_matches else (None, None)), is_suspect)
+    if len(bounds) == 2:  # noqa: PLR2004 - one part
+        score_part(0)
+    else:
+        run_tasks(score_part, len(bounds) - 1, threads)
+    return ScoreArrays(scores, *(matches or (None, None)), is_suspect)
+
+
+def _empty_matches(num_documents: int, num_query_tokens: int) -> tuple[Float32Matrix, Int32Matrix]:
+    shape = (num_documents, num_query_tokens)
+    return np.empty(shape, np.float32), np.empty(shape, np.int32)
 
 
 def scorer_name(panels: QueryPanels, documents: DocumentView) -> ScorerName:

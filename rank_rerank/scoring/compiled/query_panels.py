@@ -116,6 +116,11 @@ def _lay_out(lanes: AnyArray, num_columns: int, path: VectorPath) -> AnyArray:
     num_tokens, num_steps = lanes.shape
     aligned = _aligned_words(num_columns * num_steps)
     wide = path.panel_vectors * path.lanes
+    if num_columns in (wide, path.lanes):  # one panel
+        panel = aligned.reshape(num_steps, num_columns)
+        panel[:, :num_tokens] = lanes.T
+        panel[:, num_tokens:] = 0
+        return aligned
     wide_end = num_columns - num_columns % wide
     columns = np.zeros((num_steps, num_columns), np.uint32)
     columns[:, :num_tokens] = lanes.T

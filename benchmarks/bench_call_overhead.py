@@ -1,0 +1,121 @@
+"""What a MaxSim call takes beside its kernel, and what a second thread gains and costs.
+
+    python benchmarks/bench_call_overhead.py            # half a minute; on a machine that does nothing else
+
+One query of 32 tokens, dim 128, float32, unit vectors; 20, 100 and 1,000 documents of 180 tokens, as packed embeddings,
+as a list of arrays and as one array. "kernel" is the time of the compiled code alone, on one thread; "call" that of
+``maxsim`` on so many threads, whatever their number is by default; "processor" what all threads of the process spent.
+Where two threads spend much more than one and gain little, SERIAL_OPERATIONS in scoring/compiled/maxsim_numba.py is too
+low for the machine. Each row first asserts that the scores are the same bits.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from workloads import describe_machine, write_result
+
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.kernels.loading import Kernel
+from rank_rerank.kernels.processor import vector_path
+from rank_rerank.scoring.compiled import maxsim_numba
+from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.packed_documents import PackedDocuments
+
+NUM_QUERY_TOKENS, NUM_TOKENS, DIM = 32, 180, 128
+WARM_S = 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, nargs="+", default=[20, 100, 1000])
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each row is measured")
+    parser.add_argument("--keep", action="store_true", help="append the rows to benchmarks/results")
+    arguments = parser.parse_args()
+    machine = {**describe_machine(2), "vector_path": vector_path().name}
+    print(json.dumps(machine), file=sys.stderr)
+    rows = [row for count in arguments.documents for row in measure(count, arguments.seconds)]
+    if arguments.keep:
+        write_result("bench_call_overhead", [{**machine, **row} for row in rows])
+    print("| documents | given as | threads | kernel ms | call ms | best ms | processor ms |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+    for row in rows:
+        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+
+
+def measure(num_documents: int, seconds: float) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    query, vectors = unit(rng, NUM_QUERY_TOKENS), unit(rng, num_documents * NUM_TOKENS)
+    packed = PackedDocuments(TokenEmbeddings(vectors, np.arange(num_documents + 1) * NUM_TOKENS))
+    cube = vectors.reshape(num_documents, NUM_TOKENS, DIM)
+    expected = maxsim(query, packed, num_threads=1).tobytes()
+    kernel_ms = time_kernel(lambda: maxsim(query, packed, num_threads=1), seconds)
+    rows: list[dict[str, Any]] = []
+    for name, documents in (("packed", packed), ("list", list(cube)), ("array", cube)):
+        for num_threads in (1, 2):
+            with mock.patch.object(maxsim_numba, "_count_threads", lambda *_, count=num_threads: count):
+                if maxsim(query, documents).tobytes() != expected:
+                    sys.exit(f"{name} on {num_threads} threads gives other scores")
+                times, processor_s = repeat(lambda documents=documents: maxsim(query, documents), seconds)
+            rows.append(
+                {
+                    "documents": num_documents,
+                    "given_as": name,
+                    "threads": num_threads,
+                    "kernel_ms": round(kernel_ms, 4),
+                    "call_ms": round(statistics.median(times) * 1e3, 4),
+                    "best_ms": round(min(times) * 1e3, 4),
+                    "processor_ms": round(processor_s * 1e3, 4),
+                }
+            )
+    return rows
+
+
+def unit(rng: np.random.Generator, count: int) -> np.ndarray:
+    vectors = rng.standard_normal((count, DIM), np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def repeat(run: Callable[[], object], seconds: float) -> tuple[list[float], float]:
+    """Seconds of each run, and processor seconds of one in the mean."""
+    deadline = time.perf_counter() + WARM_S
+    while time.perf_counter() < deadline:
+        run()
+    times: list[float] = []
+    spent, deadline = time.process_time(), time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return times, (time.process_time() - spent) / len(times)
+
+
+def time_kernel(run: Callable[[], object], seconds: float) -> float:
+    """The median milliseconds of the compiled code within a call on one thread."""
+    times: list[float] = []
+    load = maxsim_numba.load_scorer
+
+    def load_timed(*arguments: Any, **options: Any) -> Kernel:
+        kernel = load(*arguments, **options)
+
+        def call(*numbers: int) -> int:
+            begun = time.perf_counter()
+            result = kernel.call(*numbers)
+            times.append(time.perf_counter() - begun)
+            return result
+
+        return Kernel(call, kernel.owner)
+
+    with mock.patch.object(maxsim_numba, "load_scorer", load_timed):
+        repeat(run, seconds)
+    return statistics.median(times) * 1e3
+
+
+if __name__ == "__main__":
+    main()
