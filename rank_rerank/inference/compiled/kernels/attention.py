@@ -12,7 +12,7 @@ from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.kernels.curve import make_add
 from rank_rerank.inference.compiled.kernels.pairs import make_key_scales, make_pair, make_round_query, make_value_scales
 from rank_rerank.inference.compiled.kernels.rotary import make_clear, make_rotate
-from rank_rerank.inference.compiled.kernels.rows import make_softmax, make_transpose
+from rank_rerank.inference.compiled.kernels.rows import make_peak, make_softmax, make_transpose
 from rank_rerank.inference.compiled.kernels.sharing import make_load
 from rank_rerank.inference.compiled.kernels.tiles import make_mix, make_score
 from rank_rerank.kernels.processor import VectorPath
@@ -37,7 +37,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
     )
     mix_tile, mix_tail = make_mix(path, ROWS, product, is_full=True), make_mix(path, TAIL_ROWS, product, is_full=False)
     rotate, clear, add, load = make_rotate(path), make_clear(path), make_add(path), make_load()
-    softmax, transpose = make_softmax(path, product), make_transpose(path)
+    peak, softmax, transpose = make_peak(path, product), make_softmax(path, product), make_transpose(path)
     round_query, pair = make_round_query(path), make_pair(path)
     key_scales, value_scales = make_key_scales(path), make_value_scales(path)
     part = njit(error_model="numpy")
@@ -162,6 +162,8 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
                                result, score_bytes)  # fmt: skip
             if is_local:
                 limit_rows(model, text, scores, r, min(count, left), first_key, last_key)
+            for i in range(min(count, left)):
+                peak(scores + i * score_bytes, sums + 4 * i, last_key - first_key)
             for i in range(min(count, left)):
                 softmax(scores + i * score_bytes, sums + 4 * i, last_key - first_key)
             if is_local:
