@@ -17,7 +17,7 @@ from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.tokenization.tokenizer_file import encode_bare, encode_shared
 
 # English takes four or five; what asks for more is read once more, further
-CHARACTERS_PER_TOKEN = 8
+CHARACTERS_PER_TOKEN = 6
 MAX_CHARACTERS_PER_TOKEN = 256
 # a few tokens may be long words: below this size reading on costs nothing
 MIN_LIMIT = 8192
