@@ -2,7 +2,7 @@
 
 A stage that multiplies can take no less time than its products take in the same tile on one panel and a few rows, read
 again and again. A stage that sweeps over rows can take no less than it takes to copy as many bytes from the
-second-level cache to itself.
+second-level cache to itself, nor than its instructions take on registers.
 """
 
 import time
@@ -17,7 +17,10 @@ from numba import njit
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.kernels.tiles import make_project, project_rows
 from rank_rerank.inference.int8_weights.quantized_linear import aligned
+from rank_rerank.kernels.expressions import Lanes
+from rank_rerank.kernels.intrinsics import make_intrinsic
 from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.vectors import counted_loop, integer, store
 
 REPEATS = 5000
 STEPS = 96  # 384 bytes along a row
@@ -33,11 +36,15 @@ class Limits:
         bytes_per_s: multiply-adds of bytes, on the path's way for the bundled weights.
         pairs_per_s: of 16-bit numbers: half as many where four bytes are one instruction, else as many.
         copied_per_s: bytes that are read and written, both counted.
+        multiplications_per_s: of float32, each with an addition.
+        operations_per_s: of float32, multiplications and additions taking turns.
     """
 
     bytes_per_s: float
     pairs_per_s: float
     copied_per_s: float
+    multiplications_per_s: float = float("inf")
+    operations_per_s: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def stages_of(num_tokens: int, num_layers: int, hidden: int, inner: int) -> dict
     rows = num_tokens * num_layers
     square, wide = rows * hidden * hidden, rows * hidden * inner
     return {
+        "embed": Stage((plan.EMBED,), moved_bytes=num_tokens * hidden * (1 + 4 + 4 + 1)),
         "heads": Stage((plan.ATTEND,), 3 * square, 2 * rows * num_tokens * hidden),
         "round context": Stage((plan.ROUND_CONTEXT,), moved_bytes=rows * hidden * (4 + 1)),
         "output": Stage((plan.PROJECT_CONTEXT,), square),
@@ -77,6 +85,7 @@ def stages_of(num_tokens: int, num_layers: int, hidden: int, inner: int) -> dict
         "up": Stage((plan.PROJECT_UP,), wide),
         "activate, round": Stage((plan.ACTIVATE,), moved_bytes=rows * inner * (4 + 1)),
         "down": Stage((plan.PROJECT_DOWN,), wide),
+        "write": Stage((plan.WRITE_UNIT, plan.WRITE_PROJECTED), moved_bytes=num_tokens * hidden * (4 + 4)),
     }
 
 
@@ -89,7 +98,39 @@ def measure_limits(path: VectorPath) -> Limits:
     source, target = (aligned((COPIED_BYTES,), np.uint8) for _ in range(2))
     source[:] = 1
     copied = 2 * COPIED_BYTES / _least_seconds(lambda: np.copyto(target, source))
-    return Limits(num_bytes, num_bytes / 2 if path.integer_product == "x86-bytes" else num_bytes, copied)
+    num_pairs = num_bytes / 2 if path.integer_product == "x86-bytes" else num_bytes
+    return Limits(num_bytes, num_pairs, copied, _arithmetic(path, 12, 0), _arithmetic(path, 8, 6))
+
+
+def _arithmetic(path: VectorPath, multiplications: int, additions: int) -> float:
+    """Numbers that are multiplied and added, or added alone, per second, in so many registers that nothing waits."""
+
+    def emit(builder: Any, numbers: Any) -> None:
+        lanes = Lanes(builder, path)
+        factor, summand = (lanes.load_number(numbers, 4 * i).spread() for i in range(2))
+        start = [lanes.load_number(numbers, 8).spread().value] * (multiplications + additions)
+
+        def turn(_: Any, values: list[Any]) -> list[Any]:
+            each = [lanes.of_register(value) for value in values]
+            multiplied = [number.times_plus(factor, summand) for number in each[:multiplications]]
+            return [number.value for number in (*multiplied, *(number + factor for number in each[multiplications:]))]
+
+        for value in counted_loop(builder, integer(0), integer(REPEATS), 1, start, turn):
+            store(builder, value, numbers)
+
+    intrinsic = make_intrinsic(emit, 1)
+
+    @njit(error_model="numpy", nogil=True)
+    def repeat(numbers: Any) -> None:
+        intrinsic(numbers)
+
+    memory = aligned((path.lanes,), np.float32)
+
+    def call() -> None:
+        memory[:3] = 0.5, 0.25, 0.125
+        repeat(memory.ctypes.data)
+
+    return REPEATS * path.lanes * (multiplications + additions) / _least_seconds(call)
 
 
 def scaling_limit(path: VectorPath, num_threads: int) -> float:
