@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
-from stage_limits import Limits
+from stage_limits import Limits, for_path
 
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.compiled.kernels.linear import make_project_rows
@@ -81,9 +80,10 @@ def measure_parts(path: VectorPath, config: TransformerConfig, num_tokens: int, 
     """Time every part for a text of so many tokens; heads must fill whole panels, and attention be in 16 bits."""
     shape = _Shape(path, num_tokens, config.hidden_size, config.head_size, config.intermediate_size)
     per_head, per_layer = config.num_layers * config.num_heads, config.num_layers * num_tokens / shape.block
+    nothing = _least_seconds(_call(path, lambda _: None, np.zeros(1)))
     parts: list[Part] = []
     for name, call, work in (*_head_parts(shape, per_head), *_row_parts(shape, per_layer)):
-        least = _least_seconds(call)
+        least = _least_seconds(call) - nothing
         parts.append(Part(name, least * work.calls, work.least_seconds(limits) * work.calls))
     return parts
 
@@ -120,19 +120,21 @@ def _head_parts(shape: _Shape, calls: int) -> _Parts:
     score, weigh, mix = _attending(shape)
     dense = tokens * tokens
     return [
-        ("query, key, value", _call(project, rounded, records, panels, columns, query),
+        ("query, key, value", _call(shape.path, project, rounded, records, panels, columns, query),
          Work(calls, byte_products=3 * tokens * hidden * head)),
-        ("keys as columns", _call(arrange, key, key_panels), Work(calls, moved_bytes=8 * keys * head)),
-        ("round queries", _call(round_queries, query, paired_query, numbers),
+        ("keys as columns", _call(shape.path, arrange, key, key_panels), Work(calls, moved_bytes=8 * keys * head)),
+        ("round queries",
+         _call(shape.path, round_queries, query, paired_query, numbers),
          Work(calls, 0, 0, tokens * head, 4 * tokens * head, 6 * tokens * head)),
-        ("round keys", _call(round_keys, key_panels, paired_keys, numbers, numbers),
+        ("round keys", _call(shape.path, round_keys, key_panels, paired_keys, numbers, numbers),
          Work(calls, 0, 0, keys * head, 4 * keys * head, 6 * keys * head)),
-        ("round values", _call(round_values, value, paired_values, masks, numbers, numbers),
+        ("round values", _call(shape.path, round_values, value, paired_values, masks, numbers, numbers),
          Work(calls, 0, 0, tokens * head, 5 * tokens * head, 6 * tokens * head)),
-        ("QK", _call(score, paired_keys, paired_query, masks, numbers, scores),
+        ("QK", _call(shape.path, score, paired_keys, paired_query, masks, numbers, scores),
          Work(calls, pair_products=dense * head)),
-        ("softmax", _call(weigh, scores, numbers), Work(calls, 0, 0, 3 * dense, 14 * dense, 6 * dense)),
-        ("PV", _call(mix, paired_values, scores, numbers, context), Work(calls, pair_products=dense * head)),
+        ("softmax", _call(shape.path, weigh, scores, numbers), Work(calls, 0, 0, 3 * dense, 14 * dense, 6 * dense)),
+        ("PV", _call(shape.path, mix, paired_values, scores, numbers, context),
+         Work(calls, pair_products=dense * head)),
     ]  # fmt: skip
 
 
@@ -143,9 +145,7 @@ def _preparing(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
     project_panel, transpose = make_project_rows(path), make_transpose(path)
     round_query, pair = make_round_query(path), make_pair(path)
     key_scales, value_scales = make_key_scales(path), make_value_scales(path)
-    compiled = njit(error_model="numpy", nogil=True)
 
-    @compiled
     def project(rounded: Any, records: Any, panels: Any, columns: Any, target: Any) -> None:
         for p in range(3 * HEAD // COLUMNS):
             project_panel(
@@ -153,7 +153,6 @@ def _preparing(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
                 4 * HIDDEN, target, ROW,
             )  # fmt: skip
 
-    @compiled
     def arrange(key: Any, key_panels: Any) -> None:
         for j in range(0, KEYS, LANES):
             first = min(j, TOKENS - 1)
@@ -161,12 +160,10 @@ def _preparing(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
             for d in range(0, HEAD, LANES):
                 transpose(key + first * ROW + 4 * d, ROW, TOKENS - first, panel + d * STEP, STEP)
 
-    @compiled
     def round_queries(query: Any, target: Any, scales: Any) -> None:
         for r in range(TOKENS):
             round_query(query + r * ROW, target + r * ROW // 2, scales + 4 * r, HEAD)
 
-    @compiled
     def round_keys(panels: Any, target: Any, factors: Any, scales: Any) -> None:
         for j in range(0, KEYS, COLUMNS):
             panel, paired = panels + j * ROW, target + j * ROW // 2
@@ -174,7 +171,6 @@ def _preparing(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
             for d in range(HEAD // 2):
                 pair(panel + 2 * d * STEP, panel + (2 * d + 1) * STEP, factors, paired + d * STEP)
 
-    @compiled
     def round_values(value: Any, target: Any, masks: Any, factors: Any, scales: Any) -> None:
         for p in range(HEAD // COLUMNS):
             panel = value + p * TOKENS * STEP
@@ -192,9 +188,7 @@ def _attending(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
     COLUMNS, STEP, ROWS, ROW = shape.columns, 4 * shape.columns, path.rows, 4 * shape.head  # noqa: N806
     score_tile, mix_tile = make_score(path, ROWS, "int16", is_full=True), make_mix(path, ROWS, "int16", is_full=True)
     peak, softmax = make_peak(path, "int16"), make_softmax(path, "int16")
-    compiled = njit(error_model="numpy", nogil=True)
 
-    @compiled
     def score(panels: Any, query: Any, masks: Any, scales: Any, scores: Any) -> None:
         for r in range(0, TOKENS - ROWS + 1, ROWS):
             for j in range(0, KEYS, COLUMNS):
@@ -203,7 +197,6 @@ def _attending(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
                     scales + 4 * r, scales + 4 * j, scores + 4 * j, 4 * KEYS,
                 )  # fmt: skip
 
-    @compiled
     def weigh(scores: Any, numbers: Any) -> None:
         for _ in range(0, TOKENS - ROWS + 1, ROWS):
             for i in range(ROWS):
@@ -211,7 +204,6 @@ def _attending(shape: _Shape) -> tuple[Any, ...]:  # noqa: C901 - the parts of o
             for i in range(ROWS):
                 softmax(scores + 4 * i * KEYS, numbers + 4 * i, KEYS)
 
-    @compiled
     def mix(values: Any, scores: Any, numbers: Any, context: Any) -> None:
         for r in range(0, TOKENS - ROWS + 1, ROWS):
             for p in range(HEAD // COLUMNS):
@@ -229,25 +221,20 @@ def _row_parts(shape: _Shape, calls: float) -> _Parts:
     quantize, scaled = make_quantize(shape.path, with_factors=False), make_quantize(shape.path, with_factors=True)
     activate_row = make_activate(shape.path, with_gate=False, is_gelu=True)
     normalize_row = make_normalize(shape.path, with_summand=True)
-    compiled = njit(error_model="numpy", nogil=True)
 
-    @compiled
     def activate(wide: Any, rounded: Any, records: Any) -> None:
         for r in range(BLOCK):
             activate_row(wide + 4 * r * INNER, wide, wide, rounded + r * INNER, records + 8 * r, INNER)
 
-    @compiled
     def normalize(stream: Any, summand: Any, target: Any, gamma: Any, epsilon: Any) -> None:
         for r in range(BLOCK):
             row = 4 * r * HIDDEN
             normalize_row(stream + row, summand + row, target + row, gamma, gamma, epsilon, HIDDEN)
 
-    @compiled
     def round_scaled(stream: Any, factors: Any, rounded: Any, records: Any) -> None:
         for r in range(BLOCK):
             scaled(stream + 4 * r * HIDDEN, factors, rounded + r * HIDDEN, records + 8 * r, HIDDEN)
 
-    @compiled
     def round_rows(context: Any, rounded: Any, records: Any) -> None:
         for r in range(BLOCK):
             quantize(context + 4 * r * HIDDEN, context, rounded + r * HIDDEN, records + 8 * r, HIDDEN)
@@ -258,20 +245,21 @@ def _row_parts(shape: _Shape, calls: float) -> _Parts:
     summand, epsilon = np.zeros(BLOCK * HIDDEN, np.float32), np.array([1e-12, 0], np.float32)
     small, large = BLOCK * HIDDEN, BLOCK * INNER
     return [
-        ("GELU, round", _call(activate, wide, rounded, records), Work(calls, 0, 0, 12 * large, 20 * large, 5 * large)),
-        ("add, LayerNorm", _call(normalize, stream, summand, target, gamma, epsilon),
+        ("GELU, round", _call(shape.path, activate, wide, rounded, records),
+         Work(calls, 0, 0, 12 * large, 20 * large, 5 * large)),
+        ("add, LayerNorm", _call(shape.path, normalize, stream, summand, target, gamma, epsilon),
          Work(2 * calls, 0, 0, 3 * small, 7 * small, 16 * small)),
-        ("round for products", _call(round_scaled, stream, gamma, rounded, records),
+        ("round for products", _call(shape.path, round_scaled, stream, gamma, rounded, records),
          Work(2 * calls, 0, 0, 3 * small, 8 * small, 5 * small)),
-        ("round context", _call(round_rows, stream, rounded, records),
+        ("round context", _call(shape.path, round_rows, stream, rounded, records),
          Work(calls, 0, 0, small, 6 * small, 5 * small)),
     ]  # fmt: skip
 
 
-def _call(function: Any, *arrays: Any) -> Callable[[], Any]:
-    """The function on the arrays' memory, which lives as long as the call can be made."""
-    addresses = [array.ctypes.data for array in arrays]
-    return lambda: (function(*addresses), arrays)
+def _call(path: VectorPath, function: Any, *arrays: Any) -> Callable[[], Any]:
+    """The function, compiled, on the arrays' memory, which lives as long as the call can be made."""
+    addresses, compiled = [array.ctypes.data for array in arrays], for_path(path, function, len(arrays))
+    return lambda: (compiled(*addresses), arrays)
 
 
 def _least_seconds(call: Callable[[], Any]) -> float:
