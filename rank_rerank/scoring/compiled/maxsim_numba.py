@@ -57,15 +57,15 @@ def maxsim_numba(
     similarities, indices = np.empty(shape, np.float32), np.empty(shape, np.int32)
     addresses, lengths = (np.ascontiguousarray(array, np.int64) for array in (documents.addresses, documents.lengths))
     scale_addresses = addresses if documents.scale_addresses is None else documents.scale_addresses
-    row_bytes = panels.num_steps * STEP_BYTES
+    row_bytes = panels.num_steps * panels.row_step_bytes
     threads = _count_threads(panels, documents, num_threads)
     bounds = _task_bounds(documents, threads)
 
     shared = [
         address_of(array)
         for array in (
-            panels.lanes, panels.start, panels.column_scales, weights, panels.query_offsets, addresses, lengths,
-            scale_addresses,
+            panels.lanes, panels.start, panels.order, panels.column_scales, weights, panels.query_offsets,
+            addresses, lengths, scale_addresses,
         )
     ]  # fmt: skip
     results = [address_of(array) for array in (scores, is_suspect, similarities, indices)]

@@ -115,7 +115,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
                 clear(sums + 4 * i)
 
     @part
-    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901, PLR0912 - two ways to see keys
+    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - two ways to see keys
         """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory.
 
         Where a layer sees a window only, a tile's rows meet the panels of keys that any of them may see.
