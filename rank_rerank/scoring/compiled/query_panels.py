@@ -132,7 +132,9 @@ def _order_steps(rounded: AnyArray, path: VectorPath) -> AnyArray:
     sums = sizes.reshape(len(rounded), num_pairs, 2, 2, 2).sum(axis=(2, 4))  # [tokens, pairs, sums of 16 bits]
     fits = np.ones((num_vectors * path.lanes, num_pairs), np.bool_)
     fits[: len(rounded)] = (sums <= LARGEST_SUM).all(axis=2)
-    together = fits.reshape(num_vectors, path.lanes, num_pairs).all(axis=1)  # [num_vectors, pairs]
+    together: AnyArray = np.logical_and.reduce(
+        fits.reshape(num_vectors, path.lanes, num_pairs), axis=1
+    )  # [num_vectors, pairs]
     for first in range(0, num_vectors - num_vectors % path.panel_vectors, path.panel_vectors):
         together[first] = together[first : first + path.panel_vectors].all(axis=0)
     order = np.empty((num_vectors, 2 + num_pairs), np.int32)

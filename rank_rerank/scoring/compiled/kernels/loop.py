@@ -107,8 +107,9 @@ def _make_function(recipe: _Recipe, kind: TileKind, path: VectorPath, *, documen
     def score(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917
         query: Any, start: Any, order: Any, column_scales: Any, weights: Any, query_offsets: Any, addresses: Any,
         lengths: Any, scale_addresses: Any, best: Any, index: Any, check: Any, buffer: Any, scores: Any,
-        is_suspect: Any, similarities: Any, indices: Any, num_steps: Any, num_columns: Any, num_queries: Any, num_query_tokens: Any,
-        num_documents: Any, row_stride: Any, row_items: Any, buffer_stride: Any, first: Any, last: Any,
+        is_suspect: Any, similarities: Any, indices: Any, num_steps: Any, num_columns: Any, num_queries: Any,
+        num_query_tokens: Any, num_documents: Any, row_stride: Any, row_items: Any, buffer_stride: Any, first: Any,
+        last: Any,
     ):  # fmt: skip
         num_vectors = num_columns * STEP_BYTES // VECTOR
         wide_end = num_vectors - num_vectors % PANEL_VECTORS
