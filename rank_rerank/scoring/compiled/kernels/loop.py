@@ -65,7 +65,9 @@ def _recipe(name: ScorerName, path: VectorPath) -> _Recipe:
         return _Recipe("float32", "signs", 0, types.float32)
     if name == "bits":
         return _Recipe("bits", "bits", 4, types.int32)
-    bytes_a_step = {"x86-bytes": 4, "arm-bytes": 4, "x86-pairs": 2, "words": 1}[path.integer_product]
+    bytes_a_step = {"x86-bytes": 4, "arm-bytes": 4, "x86-pairs": 4 if path.signs_bytes else 2, "words": 1}[
+        path.integer_product
+    ]
     return _Recipe("int8", "int8", bytes_a_step, types.float32 if name == "int8-tokens" else types.int32)
 
 

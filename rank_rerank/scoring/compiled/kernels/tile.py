@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from rank_rerank.kernels.intrinsics import make_intrinsic
-from rank_rerank.kernels.outer_product import UNROLLED_STEPS, Tile, accumulate
+from rank_rerank.kernels.outer_product import UNROLLED_STEPS, Tile, accumulate, prefetch_turn
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.kernels.signed_bytes import accumulate_signed_bytes
 from rank_rerank.kernels.staging import Conversion, Storage, stage_register, stage_row
@@ -144,9 +144,15 @@ def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArgum
         _convert_ahead(builder, kind, arguments, turn)
 
     if tile.product == "int8" and tile.path.signs_bytes:
+
+        def prefetch_and_convert(turn: Value) -> None:
+            prefetch_turn(builder, arguments.upcoming, turn, 2 * kind.upcoming_bytes)
+            convert(turn)
+
         sums = accumulate_signed_bytes(
-            builder, tile.path, vectors, arguments.panel, rows, arguments.num_steps, arguments.order, convert
-        )
+            builder, tile.path, vectors, arguments.panel, rows, arguments.num_steps, arguments.order,
+            prefetch_and_convert,
+        )  # fmt: skip
     else:
         sums = accumulate(
             builder, tile, arguments.panel, rows, arguments.num_steps, start, arguments.upcoming, kind.upcoming_bytes,
