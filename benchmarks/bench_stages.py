@@ -19,9 +19,9 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from stage_limits import measure_limits, scaling_limit, stages_of
+import tokenizers
+from stage_limits import Limits, measure_limits, scaling_limit, stages_of
 from stage_parts import measure_parts
-from tokenizers import Tokenizer
 from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_collection, write_result
 
 import rank_rerank
@@ -30,9 +30,11 @@ from rank_rerank.inference.compiled import numba_transformer, schedule
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.kernels.processor import vector_path
+from rank_rerank.tokenization.tokenizer import Tokenizer
 
 LENGTH = 180
 PACKAGE_ROUNDS = 100
+SHORT_LENGTHS = (4, 8, 12, 24, 48, 96)
 
 
 def main() -> None:
@@ -121,13 +123,14 @@ def measure_encoding(encoder: Any, documents: list[str], rounds: int) -> dict[st
     for part in measure_parts(path, config, batch.num_tokens, limits):
         row |= {f"part {part.name}_s": part.seconds, f"part {part.name}_least_s": part.least_seconds}
         print_part(part.name, part.seconds, part.least_seconds, batch.num_tokens, least["whole"])
+    row |= measure_short_texts(encoder, documents, limits)
     row |= measure_tokenizing(encoder, documents, batch.num_tokens, least["whole"])
     return row
 
 
 def measure_tokenizing(encoder: Any, documents: list[str], num_tokens: int, whole: float) -> dict[str, Any]:
     """Tokenizing the text on one thread; at least what the package takes for the characters of the tokens kept."""
-    document, package = documents[0], Tokenizer.from_file(str(encoder.checkpoint.tokenizer_file))
+    document, package = documents[0], tokenizers.Tokenizer.from_file(str(encoder.checkpoint.tokenizer_file))
     end = int(encoder.tokenizer.read_document(document).character_spans.max())
     calls = {
         "tokenizing": lambda: encoder.tokenizer.read_document(document),
@@ -136,6 +139,28 @@ def measure_tokenizing(encoder: Any, documents: list[str], num_tokens: int, whol
     times = {name: min(taken) for name, taken in interleaved_times(calls, PACKAGE_ROUNDS).items()}
     print_part("tokenizing", times["tokenizing"], times["package"], num_tokens, whole)
     return {"tokenizing_s": times["tokenizing"], "tokenizing_least_s": times["package"]}
+
+
+def measure_short_texts(encoder: Any, documents: list[str], limits: Limits) -> dict[str, Any]:
+    """The products of short texts, whose weights are read for few tokens: smaller ones would help if memory was short."""
+    row: dict[str, Any] = {}
+    kinds = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)
+    config = read_transformer_config(encoder.checkpoint.folder)
+    weights = config.num_layers * config.hidden_size * (config.hidden_size + 2 * config.intermediate_size)
+    for length in SHORT_LENGTHS:
+        settings = replace(encoder.checkpoint.settings, document_length=length)
+        batch = Tokenizer(encoder.checkpoint.tokenizer_file, settings, 1).tokenize_documents(documents[:1])
+        times = [
+            [run_stages(encoder.transformer, batch, each) for each in (kinds, (-1,))] for _ in range(PACKAGE_ROUNDS)
+        ]
+        taken = min(all_kinds for all_kinds, _ in times) - min(nothing for _, nothing in times)
+        possible = weights * length / limits.bytes_per_s
+        row |= {f"products of {length} tokens_s": taken, f"products of {length} tokens_least_s": possible}
+        print(
+            f"products of {length:3} tokens {1000 * taken:7.3f} ms, at least {1000 * possible:.3f} ms; "
+            f"weights are read at {weights / taken / 1e9:.1f} GB/s"
+        )
+    return row
 
 
 def print_part(name: str, taken: float, possible: float, num_tokens: int, whole: float) -> None:
