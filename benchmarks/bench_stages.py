@@ -142,7 +142,7 @@ def measure_tokenizing(encoder: Any, documents: list[str], num_tokens: int, whol
 
 
 def measure_short_texts(encoder: Any, documents: list[str], limits: Limits) -> dict[str, Any]:
-    """The products of short texts, whose weights are read for few tokens: smaller ones would help if memory was short."""
+    """The products of short texts, whose weights are read for few tokens: do they wait for memory?"""
     row: dict[str, Any] = {}
     kinds = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)
     config = read_transformer_config(encoder.checkpoint.folder)
