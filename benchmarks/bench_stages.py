@@ -164,7 +164,7 @@ def measure_short_texts(encoder: Any, documents: list[str], limits: Limits) -> d
 
 
 def print_part(name: str, taken: float, possible: float, num_tokens: int, whole: float) -> None:
-    """One line: nanoseconds a token, share of encoding a text, and what is possible."""
+    """One line: nanoseconds per token, share of encoding a text, and what is possible."""
     print(
         f"{name:18} {1000 * taken:7.3f} ms {1e9 * taken / num_tokens:8.0f} ns per token {100 * taken / whole:5.1f} %, "
         f"at least {1e9 * possible / num_tokens:7.0f} ns, {100 * possible / taken:4.0f} % of what is possible"

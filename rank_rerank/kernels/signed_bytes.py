@@ -9,7 +9,7 @@ it is multiplied as even and odd bytes, widened to 16 bits. All three ways give 
 
 Layout of a row: for each step the four |d|, then the four d. A panel's order [2 + num_steps / 2] int32 has the number
 of pairs of steps that are added in 16 bits, whether a column holds −128, then the pairs, those first.
-Cost: seven instructions a register of columns for two steps, eight where they are apart; pairs of 16-bit numbers take
+Cost: seven instructions per register of columns for two steps, eight where they are apart; pairs of 16-bit numbers take
 eight, and twice as many loads of columns. Two rows at a time, or three of one register of columns, as all else takes
 registers too.
 """
