@@ -5,7 +5,8 @@ usage: python benchmarks/bench_stages.py [--data FOLDER] [--documents N] [--roun
 Documents are SciFact's abstracts, cut to 180 tokens by the model's own setting, reranked for one claim with the bundled
 model. Stages are timed one by one and compared with the whole call. Inside of encoding, the compiled pass is run on one
 thread with a schedule that has the stages of one kind only, on what an earlier pass left. Beside each stands the least
-time that this core could take for it, measured by `stage_limits`.
+time that this core could take for it, measured by `stage_limits`. The parts of attention and the sweeps over rows are
+timed by themselves, by `stage_parts`; tokenizing is compared with the package `tokenizers` alone.
 """
 
 import argparse
@@ -18,7 +19,9 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from stage_limits import measure_limits, scaling_limit, stages_of
+import tokenizers
+from stage_limits import Limits, measure_limits, scaling_limit, stages_of
+from stage_parts import measure_parts
 from workloads import DEFAULT_DATA, describe_machine, interleaved_times, read_collection, write_result
 
 import rank_rerank
@@ -27,8 +30,11 @@ from rank_rerank.inference.compiled import numba_transformer, schedule
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.load_options import RuntimeOptions
 from rank_rerank.kernels.processor import vector_path
+from rank_rerank.tokenization.tokenizer import Tokenizer
 
 LENGTH = 180
+PACKAGE_ROUNDS = 100
+SHORT_LENGTHS = (4, 8, 12, 24, 48, 96)
 
 
 def main() -> None:
@@ -100,21 +106,69 @@ def measure_encoding(encoder: Any, documents: list[str], rounds: int) -> dict[st
             least[name] = min(least[name], run_stages(encoder.transformer, batch, kept))
     print(
         f"\none text of {batch.num_tokens} tokens on one thread, {path.name}: {1000 * least['whole']:.2f} ms; "
-        f"{limits.bytes_per_s / 1e9:.0f} GMAC/s of bytes, {limits.copied_per_s / 1e9:.0f} GB/s at most"
+        f"{limits.bytes_per_s / 1e9:.0f} GMAC/s of bytes, {limits.copied_per_s / 1e9:.0f} GB/s, "
+        f"{limits.multiplications_per_s / 1e9:.0f} and {limits.operations_per_s / 1e9:.0f} G float32 multiplications "
+        "and operations at most"
     )
     row: dict[str, Any] = {"single_tokens": batch.num_tokens, "vector path": path.name, "whole_s": least["whole"]}
     row |= {"byte_products_per_s": limits.bytes_per_s, "copied_bytes_per_s": limits.copied_per_s}
     for name, stage in stages.items():
         taken, possible = least[name] - least["nothing"], stage.least_seconds(limits)
         row |= {f"{name}_s": taken, f"{name}_least_s": possible}
-        print(
-            f"{name:18} {1000 * taken:7.2f} ms {100 * taken / least['whole']:5.1f} %, "
-            f"at least {1000 * possible:6.2f} ms, {100 * possible / taken:4.0f} % of what is possible"
-        )
+        print_part(name, taken, possible, batch.num_tokens, least["whole"])
     row["rest_s"] = least["whole"] - sum(row[f"{name}_s"] for name in stages)
     total = sum(row[f"{name}_least_s"] for name in stages)
     print(f"{'rest':18} {1000 * row['rest_s']:7.2f} ms; with all stages at their limit {1000 * total:.2f} ms in all")
+    print("their parts, each by itself:")
+    for part in measure_parts(path, config, batch.num_tokens, limits):
+        row |= {f"part {part.name}_s": part.seconds, f"part {part.name}_least_s": part.least_seconds}
+        print_part(part.name, part.seconds, part.least_seconds, batch.num_tokens, least["whole"])
+    row |= measure_short_texts(encoder, documents, limits)
+    row |= measure_tokenizing(encoder, documents, batch.num_tokens, least["whole"])
     return row
+
+
+def measure_tokenizing(encoder: Any, documents: list[str], num_tokens: int, whole: float) -> dict[str, Any]:
+    """Tokenizing the text on one thread; at least what the package takes for the characters of the tokens kept."""
+    document, package = documents[0], tokenizers.Tokenizer.from_file(str(encoder.checkpoint.tokenizer_file))
+    end = int(encoder.tokenizer.read_document(document).character_spans.max())
+    calls = {
+        "tokenizing": lambda: encoder.tokenizer.read_document(document),
+        "package": lambda: package.encode(document[:end], add_special_tokens=False),
+    }
+    times = {name: min(taken) for name, taken in interleaved_times(calls, PACKAGE_ROUNDS).items()}
+    print_part("tokenizing", times["tokenizing"], times["package"], num_tokens, whole)
+    return {"tokenizing_s": times["tokenizing"], "tokenizing_least_s": times["package"]}
+
+
+def measure_short_texts(encoder: Any, documents: list[str], limits: Limits) -> dict[str, Any]:
+    """The products of short texts, whose weights are read for few tokens: do they wait for memory?"""
+    row: dict[str, Any] = {}
+    kinds = (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN)
+    config = read_transformer_config(encoder.checkpoint.folder)
+    weights = config.num_layers * config.hidden_size * (config.hidden_size + 2 * config.intermediate_size)
+    for length in SHORT_LENGTHS:
+        settings = replace(encoder.checkpoint.settings, document_length=length)
+        batch = Tokenizer(encoder.checkpoint.tokenizer_file, settings, 1).tokenize_documents(documents[:1])
+        times = [
+            [run_stages(encoder.transformer, batch, each) for each in (kinds, (-1,))] for _ in range(PACKAGE_ROUNDS)
+        ]
+        taken = min(all_kinds for all_kinds, _ in times) - min(nothing for _, nothing in times)
+        possible = weights * length / limits.bytes_per_s
+        row |= {f"products of {length} tokens_s": taken, f"products of {length} tokens_least_s": possible}
+        print(
+            f"products of {length:3} tokens {1000 * taken:7.3f} ms, at least {1000 * possible:.3f} ms; "
+            f"weights are read at {weights / taken / 1e9:.1f} GB/s"
+        )
+    return row
+
+
+def print_part(name: str, taken: float, possible: float, num_tokens: int, whole: float) -> None:
+    """One line: nanoseconds per token, share of encoding a text, and what is possible."""
+    print(
+        f"{name:18} {1000 * taken:7.3f} ms {1e9 * taken / num_tokens:8.0f} ns per token {100 * taken / whole:5.1f} %, "
+        f"at least {1e9 * possible / num_tokens:7.0f} ns, {100 * possible / taken:4.0f} % of what is possible"
+    )
 
 
 def measure_scaling(alone: Any, shared: Any, documents: list[str], options: Any) -> dict[str, Any]:

@@ -121,6 +121,13 @@ def accumulate(  # noqa: PLR0913, PLR0917 - a kernel
     return counted_loop(builder, whole, num_steps, 1, sums, step)
 
 
+def prefetch_turn(builder: Builder, upcoming: Value, turn: Value, num_bytes: int) -> None:
+    """Ask for what a turn of the inner loop asks for, of so many bytes each."""
+    for line in range(-(-num_bytes // CACHE_LINE_BYTES)):
+        ahead = builder.add(builder.mul(turn, integer(num_bytes)), integer(line * CACHE_LINE_BYTES))
+        prefetch(builder, builder.add(upcoming, ahead))
+
+
 def _is_long(tile: Tile) -> bool:
     """Whether a product is an instruction of its own before it is added to a sum.
 

@@ -20,6 +20,9 @@ from rank_rerank.errors import DeviceError, InvalidArgumentError
 
 VECTOR_PATH_VARIABLE = "RANK_RERANK_VECTOR_PATH"
 STEP_BYTES = 4  # of a 32-bit lane
+SIGNED_STEP_BYTES = 8  # of a row of signed bytes: four sizes, then the four numbers; see `signed_bytes`
+
+AVX2_LANES = 8
 
 IntegerProduct: TypeAlias = Literal["x86-bytes", "arm-bytes", "x86-pairs", "words"]
 
@@ -53,6 +56,11 @@ class VectorPath:
     def is_portable(self) -> bool:
         """Nothing is known of the processor: no fused multiply-add, no conversion of float16."""
         return not self.features
+
+    @property
+    def signs_bytes(self) -> bool:
+        """Signed bytes are multiplied with an instruction that hands on signs, which AVX-512 has not."""
+        return self.integer_product == "x86-pairs" and self.lanes == AVX2_LANES
 
 
 # LLVM would cut vpdpwssd into a product and an addition: a shorter wait for one result, at twice the cost

@@ -1,7 +1,8 @@
 """Bring one row of stored numbers into the form that the inner loop reads, in a small buffer that stays in the cache.
 
 Conversions: float16 and bfloat16 → float32, exactly; sign bits → ±1 as float32; int8 → the lanes of the path's integer
-product (on x86 with VNNI offset by 128, so that bytes are unsigned). Rows are padded with zeros to whole steps.
+product (on x86 with VNNI offset by 128, so that bytes are unsigned; with AVX2 alone each four bytes after their sizes).
+Rows are padded with zeros to whole steps.
 Cost: one pass over the row; with 32 columns about 3 % of the multiplications that follow.
 """
 
@@ -11,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from llvmlite import ir
 
-from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.processor import SIGNED_STEP_BYTES, STEP_BYTES, VectorPath
+from rank_rerank.kernels.signed_bytes import split_signs
 from rank_rerank.kernels.vectors import (
     FLOAT16,
     FLOAT32,
@@ -42,12 +44,18 @@ class Conversion:
         source_kind: LLVM's type of a stored number.
         target_kind: LLVM's type of a converted number.
         convert: adds the instructions; it takes and gives registers of any number of lanes.
+        step_bytes: of a step of the inner loop.
+        turn_steps: steps of a turn of the inner loop.
+        smallest: how many numbers can be converted by themselves; the others are filled up with zeros.
     """
 
     items: int
     source_kind: Any
     target_kind: Any
     convert: Callable[[Builder, Value], Value]
+    step_bytes: int = STEP_BYTES
+    turn_steps: int = 4
+    smallest: int = 1
 
     @property
     def source_bytes(self) -> int:
@@ -74,6 +82,8 @@ def conversion_of(path: VectorPath, storage: Storage) -> Conversion:
         return Conversion(4 * path.lanes, INT8, INT8, _offset_by_128)
     if path.integer_product == "arm-bytes":
         return Conversion(4 * path.lanes, INT8, INT8, lambda _, value: value)
+    if path.signs_bytes:
+        return Conversion(4 * path.lanes, INT8, INT16, split_signs, SIGNED_STEP_BYTES, 2, STEP_BYTES)
     kind = INT16 if path.integer_product == "x86-pairs" else INT32
     return Conversion(path.lanes, INT8, kind, _sign_extend(kind))
 
@@ -100,7 +110,12 @@ def stage_row(builder: Builder, path: VectorPath, storage: Storage, source: Valu
 
     whole = builder.sub(count, builder.srem(count, integer(conversion.items)))
     run(conversion.items, integer(0), whole)
-    run(1, whole, count)
+    if conversion.smallest == 1:
+        run(1, whole, count)
+        return
+    steps = builder.sub(count, builder.srem(count, integer(conversion.smallest)))
+    run(conversion.smallest, whole, steps)
+    _stage_last_step(builder, conversion, source, target, steps, count)
 
 
 def stage_register(
@@ -115,6 +130,23 @@ def stage_register(
         start = builder.add(source, builder.mul(number, integer(conversion.source_bytes)))
         value = conversion.convert(builder, load(builder, kind, start))
         store(builder, value, builder.add(target, builder.mul(number, integer(conversion.target_bytes))))
+
+
+def _stage_last_step(
+    builder: Builder, conversion: Conversion, source: Value, target: Value, first: Value, count: Value
+) -> None:
+    """Convert the numbers from ``first`` on, fewer than a step has, and fill the step up with zeros."""
+    kind = ir.VectorType(conversion.source_kind, conversion.smallest)
+
+    def body(number: Value, values: list[Value]) -> list[Value]:
+        item = load(builder, conversion.source_kind, _at(builder, source, number, conversion.source_kind))
+        lane = builder.trunc(builder.sub(number, first), INT32)
+        return [builder.insert_element(values[0], item, lane)]
+
+    with builder.if_then(builder.icmp_signed("<", first, count)):
+        zeros = ir.Constant(kind, [0] * kind.count)
+        [filled] = counted_loop(builder, first, count, 1, [zeros], body)
+        store(builder, conversion.convert(builder, filled), _at(builder, target, first, conversion.target_kind))
 
 
 def _stage_signs(builder: Builder, source: Value, target: Value, count: Value) -> None:

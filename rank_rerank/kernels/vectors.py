@@ -81,7 +81,7 @@ def multiply_add_bytes(builder: Builder, path: VectorPath, document: Value, quer
         function = declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, [words, kind, kind])
         return builder.call(function, [total, builder.bitcast(document, kind), builder.bitcast(query, kind)])
     if path.integer_product == "x86-pairs":
-        return builder.add(total, _sum_of_pair(builder, document, query))
+        return builder.add(total, sum_of_pair(builder, document, query))
     return builder.add(total, builder.mul(document, query))
 
 
@@ -97,7 +97,7 @@ def multiply_add_pairs(builder: Builder, path: VectorPath, left: Value, right: V
     """
     words = total.type
     if path.integer_product == "x86-pairs":
-        return builder.add(total, _sum_of_pair(builder, left, right))
+        return builder.add(total, sum_of_pair(builder, left, right))
     name = f"llvm.x86.avx512.vpdpwssd.{32 * words.count}"
     kind = ir.VectorType(INT16, 2 * words.count) if _vnni_takes("vpdpwssd", "<16 x i16>") else words
     function = declare(builder, name, words, [words, kind, kind])
@@ -115,13 +115,37 @@ def multiply_add_byte_pairs(builder: Builder, left: Value, right: Value, total: 
         right: [lanes] int32, each four signed bytes in truth.
         total: [lanes] int32.
     """
-    words = total.type
-    pairs, kind = ir.VectorType(INT16, 2 * words.count), ir.VectorType(INT8, 4 * words.count)
-    name = {16: "llvm.x86.avx512.pmaddubs.w.512", 8: "llvm.x86.avx2.pmadd.ub.sw"}[words.count]
+    sums = multiply_neighbors(builder, left, right)
+    ones = ir.Constant(sums.type, [1] * sums.type.count)
+    return builder.add(total, sum_of_pair(builder, sums, ones))
+
+
+def multiply_neighbors(builder: Builder, left: Value, right: Value) -> Value:
+    """Unsigned times signed bytes, two neighbors added in 16 bits and cut off at ±2^15: [2 * lanes] int16.
+
+    Args:
+        builder: where to.
+        left: [lanes] int32, each four unsigned bytes in truth.
+        right: [lanes] int32, each four signed bytes in truth; or the bytes themselves.
+    """
+    lanes = left.type.count * left.type.element.width // 32
+    pairs, kind = ir.VectorType(INT16, 2 * lanes), ir.VectorType(INT8, 4 * lanes)
+    name = {16: "llvm.x86.avx512.pmaddubs.w.512", 8: "llvm.x86.avx2.pmadd.ub.sw"}[lanes]
     function = declare(builder, name, pairs, [kind, kind])
-    sums = builder.call(function, [builder.bitcast(left, kind), builder.bitcast(right, kind)])
-    ones = ir.Constant(pairs, [1] * pairs.count)
-    return builder.add(total, _sum_of_pair(builder, sums, ones))
+    return builder.call(function, [builder.bitcast(left, kind), builder.bitcast(right, kind)])
+
+
+def with_sign_of(builder: Builder, value: Value, other: Value) -> Value:
+    """Signed bytes that are negated where those of the other register are negative; of −128 that is −128 again.
+
+    Where the other byte is 0 the result may be 0 or the byte itself: it is about to be multiplied by 0.
+    """
+    kind = ir.VectorType(INT8, value.type.count * value.type.element.width // 8)
+    signed, signs = builder.bitcast(value, kind), builder.bitcast(other, kind)
+    if kind.count == 4 * LANES_WITH_MASKS:
+        zero = ir.Constant(kind, [0] * kind.count)
+        return builder.select(builder.icmp_signed("<", signs, zero), builder.sub(zero, signed), signed)
+    return builder.call(declare(builder, "llvm.x86.avx2.psign.b", kind, [kind, kind]), [signed, signs])
 
 
 def multiply_add_bytes_less_128(builder: Builder, left: Value, right: Value, total: Value) -> Value:
@@ -139,14 +163,7 @@ def multiply_add_bytes_less_128(builder: Builder, left: Value, right: Value, tot
     shifted = builder.xor(builder.bitcast(left, kind), ir.Constant(kind, [-128] * kind.count))
     size_of = declare(builder, f"llvm.abs.v{kind.count}i8", kind, [kind, BIT])
     size = builder.call(size_of, [shifted, ir.Constant(BIT, 0)])  # of −128 the same bits, which is 128
-    signed = builder.bitcast(right, kind)
-    if total.type.count == LANES_WITH_MASKS:
-        zero = ir.Constant(kind, [0] * kind.count)
-        signed = builder.select(builder.icmp_signed("<", shifted, zero), builder.sub(zero, signed), signed)
-    else:
-        function = declare(builder, "llvm.x86.avx2.psign.b", kind, [kind, kind])
-        signed = builder.call(function, [signed, shifted])
-    return multiply_add_byte_pairs(builder, size, signed, total)
+    return multiply_add_byte_pairs(builder, size, with_sign_of(builder, right, shifted), total)
 
 
 def subtract_differing_bits(builder: Builder, document: Value, query: Value, total: Value) -> Value:
@@ -219,7 +236,7 @@ def declare(builder: Builder, name: str, result: Any, arguments: Sequence[Any]) 
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name) if known is None else known
 
 
-def _sum_of_pair(builder: Builder, left: Value, right: Value) -> Value:
+def sum_of_pair(builder: Builder, left: Value, right: Value) -> Value:
     """The products of the two signed 16-bit numbers in each 32-bit lane, added up, with AVX2 or AVX-512BW alone."""
     lanes = left.type.count * left.type.element.width // 32
     kind, words = ir.VectorType(INT16, 2 * lanes), ir.VectorType(INT32, lanes)

@@ -17,7 +17,8 @@ from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.tokenization.tokenizer_file import encode_bare, encode_shared
 
 # English takes four or five; what asks for more is read once more, further
-CHARACTERS_PER_TOKEN = 8
+CHARACTERS_PER_TOKEN = 6
+MORE_CHARACTERS_PER_TOKEN = 16
 MAX_CHARACTERS_PER_TOKEN = 256
 # a few tokens may be long words: below this size reading on costs nothing
 MIN_LIMIT = 8192
@@ -75,7 +76,7 @@ def encode_beginning(
         whole = len(beginning) == len(text)
         if whole or _is_unaffected(beginning, spans, max_tokens) or num_characters >= _most_characters(max_tokens):
             break
-        num_characters *= 2
+        num_characters = max(2 * num_characters, MORE_CHARACTERS_PER_TOKEN * max_tokens)
     token_ids = np.array(encoding.ids[:max_tokens], np.int64)
     has_unknown = unknown is not None and bool((token_ids == unknown).any())
     numbers = [-1 if word is None else word for word in encoding.word_ids[:max_tokens]] if has_unknown else None

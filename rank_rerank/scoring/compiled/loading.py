@@ -14,7 +14,7 @@ from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath, vector_path
 from rank_rerank.scoring.document_view import ScorerName
 
-NUM_ARGUMENTS = 26
+NUM_ARGUMENTS = 27
 
 _FOLDER = Path(__file__).parent
 SOURCES = tuple(sorted((_FOLDER / "kernels").glob("*.py")))

@@ -55,11 +55,11 @@ def maxsim_numba(
     is_suspect = np.zeros(num_documents, np.bool_)
     matches = _empty_matches(num_documents, num_query_tokens) if with_matches else ()
     addresses, lengths = (np.ascontiguousarray(array, np.int64) for array in (documents.addresses, documents.lengths))
-    row_bytes = panels.num_steps * STEP_BYTES
+    row_bytes = panels.num_steps * panels.row_step_bytes
     threads = _count_threads(panels, documents, num_threads)
     bounds = _task_bounds(documents, threads)
 
-    query = (panels.lanes, panels.start, panels.column_scales, weights, panels.query_offsets)
+    query = (panels.lanes, panels.start, panels.order, panels.column_scales, weights, panels.query_offsets)
     shared = [address_of(array) for array in (*query, addresses, lengths)]
     # where there are no scales, any readable address will do
     shared.append(shared[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))

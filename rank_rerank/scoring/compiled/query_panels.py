@@ -6,12 +6,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int32Vector, Int64Vector
-from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.processor import SIGNED_STEP_BYTES, STEP_BYTES, VectorPath
 
 QueryForm: TypeAlias = Literal["float32", "int8", "bits"]
 
 INT8_LIMIT = 127
 CACHE_LINE_BYTES = 64
+# of four bytes that are multiplied by their signs, see `kernels.signed_bytes`
+LARGEST_SUM = 255
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class QueryPanels:
         start: [num_columns] int32, what the sums begin with.
         column_scales: [num_columns] float32, what the sums are multiplied by.
         query_offsets: [num_queries + 1] int64, where each query's tokens begin.
+        order: [num_columns / path.lanes, 2 + num_steps / 2] int32, for each panel in the row of its first register:
+            in which order bytes are multiplied by their signs; not read elsewhere.
+        row_step_bytes: of a step of a document's row, as it is staged.
     """
 
     form: QueryForm
@@ -35,6 +40,8 @@ class QueryPanels:
     start: Int32Vector
     column_scales: Float32Vector
     query_offsets: Int64Vector
+    order: AnyArray
+    row_step_bytes: int = STEP_BYTES
 
     @property
     def num_queries(self) -> int:
@@ -55,6 +62,8 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
     num_columns = max(1, -(-num_tokens // path.lanes)) * path.lanes
     start = np.zeros(num_columns, np.int32)
     column_scales = np.ones(num_columns, np.float32)
+    order = np.zeros((1, 2), np.int32)
+    row_step_bytes = STEP_BYTES
     if form == "float32":
         lanes = query.view(np.uint32) if query.shape[1] else np.empty((num_tokens, 0), np.uint32)
     elif form == "int8":
@@ -62,6 +71,8 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
         lanes = _integer_lanes(rounded, path)
         if path.integer_product == "x86-bytes":
             start[:num_tokens] = -128 * rounded.sum(axis=1, dtype=np.int32)
+        elif path.signs_bytes:
+            order, row_step_bytes = _order_steps(lanes.view(np.int8), path), SIGNED_STEP_BYTES
     else:
         lanes = _join_lanes(query, 4)
         start[:] = 4 * query.shape[1]
@@ -74,6 +85,8 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
         start,
         column_scales,
         query_offsets,
+        order,
+        row_step_bytes,
     )
 
 
@@ -98,9 +111,36 @@ def _integer_lanes(rounded: AnyArray, path: VectorPath) -> AnyArray:
     """The bytes as the path's product reads them: four, two or one per lane, [num_tokens, num_steps] uint32."""
     if path.integer_product == "words":
         return rounded.astype(np.int32).view(np.uint32)
-    if path.integer_product == "x86-pairs":
+    if path.integer_product == "x86-pairs" and not path.signs_bytes:
         return _join_lanes(rounded.astype(np.int16), 2)
+    if path.signs_bytes:
+        missing = -rounded.shape[1] % (2 * STEP_BYTES)  # two steps are taken at once
+        return _join_lanes(np.pad(rounded, ((0, 0), (0, missing))), 4)
     return _join_lanes(rounded, 4)
+
+
+def _order_steps(rounded: AnyArray, path: VectorPath) -> AnyArray:
+    """The order of each panel's pairs of steps: see `kernels.signed_bytes`.
+
+    Args:
+        rounded: [num_tokens, 4 * num_steps] int8.
+        path: the registers that tokens fill.
+    """
+    num_vectors = max(1, -(-len(rounded) // path.lanes))
+    num_pairs = rounded.shape[1] // 8
+    sizes = np.abs(rounded.astype(np.int16))
+    sums = sizes.reshape(len(rounded), num_pairs, 2, 2, 2).sum(axis=(2, 4))  # [tokens, pairs, sums of 16 bits]
+    fits = np.ones((num_vectors * path.lanes, num_pairs), np.bool_)
+    fits[: len(rounded)] = (sums <= LARGEST_SUM).all(axis=2)
+    together: AnyArray = np.logical_and.reduce(
+        fits.reshape(num_vectors, path.lanes, num_pairs), axis=1
+    )  # [num_vectors, pairs]
+    for first in range(0, num_vectors - num_vectors % path.panel_vectors, path.panel_vectors):
+        together[first] = together[first : first + path.panel_vectors].all(axis=0)
+    order = np.empty((num_vectors, 2 + num_pairs), np.int32)
+    order[:, 0], order[:, 1] = together.sum(axis=1), sizes.max(initial=0) > INT8_LIMIT
+    order[:, 2:] = np.argsort(~together, axis=1, kind="stable")
+    return order
 
 
 def _join_lanes(items: AnyArray, per_lane: int) -> AnyArray:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from compiled_intrinsics import PATHS, compiled
+from softmax_of_rows import softmax_of
 
 from rank_rerank.inference.compiled.kernels.pairs import make_key_scales, make_pair, make_round_query, make_value_scales
-from rank_rerank.inference.compiled.kernels.rows import make_softmax
 
 SIZES = (32, 64, 128, 256)
 MASKED = -1e30
@@ -76,7 +76,7 @@ def test_mixed_values_are_near_and_fit_an_int32(path, kind, num_tokens):
 
 
 def test_weights_as_integers_add_up(path):
-    softmax = compiled(path, make_softmax(path, "int16"), 3)
+    softmax = softmax_of(path, "int16")
     for size in (32, 64, 96, 160, 384):
         scores = (20 * np.random.default_rng(size).standard_normal(size)).astype(np.float32)
         scores[size // 2 :] += np.float32(MASKED)

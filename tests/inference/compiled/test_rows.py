@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 from compiled_intrinsics import PATHS, compiled
+from softmax_of_rows import softmax_of
 
 from rank_rerank.inference.compiled.kernels.rows import (
     make_activate,
     make_normalize,
     make_quantize,
-    make_softmax,
     make_transpose,
 )
 
@@ -91,7 +91,7 @@ def test_zeros_behind_a_row_do_not_count_in_its_norm(path, size):
 
 
 def test_softmax_leaves_the_division_for_later(path):
-    softmax = compiled(path, make_softmax(path, "float32"), 3)
+    softmax = softmax_of(path, "float32")
     for size in SIZES:
         scores = (20 * np.random.default_rng(size).standard_normal(size)).astype(np.float32)
         scores[size // 2 :] -= np.float32(1e30)  # masked
@@ -102,7 +102,7 @@ def test_softmax_leaves_the_division_for_later(path):
 
 
 def test_zeros_behind_a_row_change_no_bit_of_a_sum(path):
-    softmax = compiled(path, make_softmax(path, "float32"), 3)
+    softmax = softmax_of(path, "float32")
     scores = np.random.default_rng(0).standard_normal(96).astype(np.float32)
     sums = []
     for size in range(96, 256, 16):

@@ -12,7 +12,7 @@ from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.kernels.curve import make_add
 from rank_rerank.inference.compiled.kernels.pairs import make_key_scales, make_pair, make_round_query, make_value_scales
 from rank_rerank.inference.compiled.kernels.rotary import make_clear, make_rotate
-from rank_rerank.inference.compiled.kernels.rows import make_softmax, make_transpose
+from rank_rerank.inference.compiled.kernels.rows import make_peak, make_softmax, make_transpose
 from rank_rerank.inference.compiled.kernels.sharing import make_load
 from rank_rerank.inference.compiled.kernels.tiles import make_mix, make_score
 from rank_rerank.kernels.processor import VectorPath
@@ -37,7 +37,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
     )
     mix_tile, mix_tail = make_mix(path, ROWS, product, is_full=True), make_mix(path, TAIL_ROWS, product, is_full=False)
     rotate, clear, add, load = make_rotate(path), make_clear(path), make_add(path), make_load()
-    softmax, transpose = make_softmax(path, product), make_transpose(path)
+    peak, softmax, transpose = make_peak(path, product), make_softmax(path, product), make_transpose(path)
     round_query, pair = make_round_query(path), make_pair(path)
     key_scales, value_scales = make_key_scales(path), make_value_scales(path)
     part = njit(error_model="numpy")
@@ -115,7 +115,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
                 clear(sums + 4 * i)
 
     @part
-    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901, PLR0912 - two ways to see keys
+    def attend(model: Any, text: Any, layer: Any, head: Any, query: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - two ways to see keys
         """One head of all rows: context = softmax(q kᵀ + m) v; the queries begin the worker's own memory.
 
         Where a layer sees a window only, a tile's rows meet the panels of keys that any of them may see.
@@ -162,6 +162,8 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
                                result, score_bytes)  # fmt: skip
             if is_local:
                 limit_rows(model, text, scores, r, min(count, left), first_key, last_key)
+            for i in range(min(count, left)):
+                peak(scores + i * score_bytes, sums + 4 * i, last_key - first_key)
             for i in range(min(count, left)):
                 softmax(scores + i * score_bytes, sums + 4 * i, last_key - first_key)
             if is_local:

@@ -170,36 +170,50 @@ def make_unit(path: VectorPath, *, by_norm: bool) -> Any:
     return make_intrinsic(emit, 3)
 
 
-def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
-    """Make ``softmax(scores, inverse_sum, count)``: scores become weights, in place, in the numbers of ``product``.
+def make_peak(path: VectorPath, product: AttentionProduct) -> Any:
+    """Make ``peak(scores, number, count)``: what `make_softmax` takes off a row's scores.
 
-    As 16-bit integers the largest weight is 2^14, and the sum is that of weights times 2^14.
+    It is a pass of its own over all rows of a tile: the wait for one row's largest score is filled with the next row.
     """
 
-    def emit(builder: Builder, scores: Value, inverse_sum: Value, count: Value) -> None:
+    def emit(builder: Builder, scores: Value, number: Value, count: Value) -> None:
         lanes = Lanes(builder, path)
 
-        def larger(here: Lanes, number: Value, highest: Any) -> list[Expression]:
-            return [highest[0].maximum(here.load(at(builder, scores, number)))]
+        def larger(here: Lanes, index: Value, highest: Any) -> list[Expression]:
+            return [highest[0].maximum(here.load(at(builder, scores, index)))]
 
         [highest] = lanes.sweep(count, [lanes.constant(-LARGEST)], larger, Expression.maximum)
         peak = highest.fold(Expression.maximum)
         if product == "int16":
             peak -= WEIGHT_BITS
-        peak = peak.spread()
+        peak.store(number)
 
-        def raise_(here: Lanes, number: Value, total: Any) -> list[Expression]:
-            difference = here.load(at(builder, scores, number)) - peak
+    return make_intrinsic(emit, 3)
+
+
+def make_softmax(path: VectorPath, product: AttentionProduct) -> Any:
+    """Make ``softmax(scores, number, count)``: scores become weights, in place, in the numbers of ``product``.
+
+    ``number`` is the row's peak, see `make_peak`, and then the inverse of its sum. As 16-bit integers the largest
+    weight is 2^14, and the sum is that of weights times 2^14.
+    """
+
+    def emit(builder: Builder, scores: Value, number: Value, count: Value) -> None:
+        lanes = Lanes(builder, path)
+        peak = lanes.load_number(number).spread()
+
+        def raise_(here: Lanes, index: Value, total: Any) -> list[Expression]:
+            difference = here.load(at(builder, scores, index)) - peak
             if product == "int16":
                 weight = exp2(difference, SHORT_EXP2)
-                weight.store_int16(at(builder, scores, number, 2))  # after what is read, as it takes half the room
+                weight.store_int16(at(builder, scores, index, 2))  # after what is read, as it takes half the room
             else:
                 weight = exp2(difference)
-                weight.store(at(builder, scores, number))
+                weight.store(at(builder, scores, index))
             return [total[0] + weight]
 
         [total] = lanes.sweep(count, [lanes.constant(0.0)], raise_, Expression.__add__)
-        (lanes.number(1.0) / total.fold(Expression.__add__)).store(inverse_sum)
+        (lanes.number(1.0) / total.fold(Expression.__add__)).store(number)
 
     return make_intrinsic(emit, 3)
 

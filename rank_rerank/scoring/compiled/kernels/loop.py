@@ -44,7 +44,7 @@ def make_loop(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Kern
     kind = TileKind(name == "int8-tokens", with_matches, path.rows * recipe.bytes_a_step, conversion, path.rows)
     function = _make_function(recipe, kind, path, document_scales=name == "int8-documents")
     pointers = [
-        types.int64, types.int64, types.CPointer(types.float32), types.CPointer(types.float32),
+        types.int64, types.int64, types.int64, types.CPointer(types.float32), types.CPointer(types.float32),
         types.CPointer(types.int64), types.CPointer(types.int64), types.CPointer(types.int64),
         types.CPointer(types.int64),
         types.CPointer(recipe.best), types.CPointer(types.int32), types.CPointer(types.float32), types.int64,
@@ -65,7 +65,9 @@ def _recipe(name: ScorerName, path: VectorPath) -> _Recipe:
         return _Recipe("float32", "signs", 0, types.float32)
     if name == "bits":
         return _Recipe("bits", "bits", 4, types.int32)
-    bytes_a_step = {"x86-bytes": 4, "arm-bytes": 4, "x86-pairs": 2, "words": 1}[path.integer_product]
+    bytes_a_step = {"x86-bytes": 4, "arm-bytes": 4, "x86-pairs": 4 if path.signs_bytes else 2, "words": 1}[
+        path.integer_product
+    ]
     return _Recipe("int8", "int8", bytes_a_step, types.float32 if name == "int8-tokens" else types.int32)
 
 
@@ -105,10 +107,11 @@ def _make_function(recipe: _Recipe, kind: TileKind, path: VectorPath, *, documen
     is_staged, with_matches = recipe.stage is not None, kind.with_indices
 
     def score(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917
-        query: Any, start: Any, column_scales: Any, weights: Any, query_offsets: Any, addresses: Any, lengths: Any,
-        scale_addresses: Any, best: Any, index: Any, check: Any, buffer: Any, scores: Any, is_suspect: Any,
-        similarities: Any, indices: Any, num_steps: Any, num_columns: Any, num_queries: Any, num_query_tokens: Any,
-        num_documents: Any, row_stride: Any, row_items: Any, buffer_stride: Any, first: Any, last: Any,
+        query: Any, start: Any, order: Any, column_scales: Any, weights: Any, query_offsets: Any, addresses: Any,
+        lengths: Any, scale_addresses: Any, best: Any, index: Any, check: Any, buffer: Any, scores: Any,
+        is_suspect: Any, similarities: Any, indices: Any, num_steps: Any, num_columns: Any, num_queries: Any,
+        num_query_tokens: Any, num_documents: Any, row_stride: Any, row_items: Any, buffer_stride: Any, first: Any,
+        last: Any,
     ):  # fmt: skip
         num_vectors = num_columns * STEP_BYTES // VECTOR
         wide_end = num_vectors - num_vectors % PANEL_VECTORS
@@ -160,7 +163,8 @@ def _make_function(recipe: _Recipe, kind: TileKind, path: VectorPath, *, documen
                     multiply(
                         count == ROWS, v < wide_end,
                         (query + at * num_steps, rows, stride, count, num_steps, start + at, best_address + at,
-                         index_address + at, j, check_address, scales, upcoming, following, buffer, limit),
+                         index_address + at, j, check_address, scales, upcoming, following, buffer, limit,
+                         order + v * 4 * (2 + num_steps // 2)),
                     )  # fmt: skip
                     v += PANEL_VECTORS if v < wide_end else 1
                     limit = 0

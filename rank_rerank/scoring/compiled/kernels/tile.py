@@ -13,8 +13,9 @@ from llvmlite import ir
 from numba import types
 
 from rank_rerank.kernels.intrinsics import make_intrinsic
-from rank_rerank.kernels.outer_product import UNROLLED_STEPS, Tile, accumulate
-from rank_rerank.kernels.processor import STEP_BYTES, VectorPath
+from rank_rerank.kernels.outer_product import UNROLLED_STEPS, Tile, accumulate, prefetch_turn
+from rank_rerank.kernels.processor import VectorPath
+from rank_rerank.kernels.signed_bytes import accumulate_signed_bytes
 from rank_rerank.kernels.staging import Conversion, Storage, stage_register, stage_row
 from rank_rerank.kernels.vectors import (
     FLOAT32,
@@ -49,11 +50,11 @@ class TileKind:
 
     @property
     def registers_a_turn(self) -> int:
-        """Registers to convert every UNROLLED_STEPS steps, so that all are converted in one pass along dim."""
+        """Registers to convert every turn of the inner loop, so that all are converted in one pass along dim."""
         if self.conversion is None:
             return 0
-        steps_a_register = self.conversion.target_bytes // STEP_BYTES
-        return -(-UNROLLED_STEPS * self.converted_rows // steps_a_register)
+        steps_a_register = self.conversion.target_bytes // self.conversion.step_bytes
+        return -(-self.conversion.turn_steps * self.converted_rows // steps_a_register)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class TileArguments:
         ahead_source: the stored rows of the next tile, where this one converts them.
         ahead_target: where they go.
         ahead_limit: how many registers they are; 0 to convert nothing.
+        order: of the panel's steps, read where bytes are multiplied by their signs; see `signed_bytes`.
     """
 
     panel: Value
@@ -93,6 +95,7 @@ class TileArguments:
     ahead_source: Value
     ahead_target: Value
     ahead_limit: Value
+    order: Value
 
 
 NUM_TILE_ARGUMENTS = len(TileArguments.__dataclass_fields__)
@@ -136,10 +139,25 @@ def emit_tile(builder: Builder, tile: Tile, kind: TileKind, arguments: TileArgum
         start = [load(builder, register, arguments.start, v * size) for v in range(vectors)]
     places = [_place(builder, r, arguments.num_rows) for r in range(tile.rows)]
     rows = [builder.add(arguments.rows, builder.mul(place, arguments.row_stride)) for place in places]
-    sums = accumulate(
-        builder, tile, arguments.panel, rows, arguments.num_steps, start, arguments.upcoming, kind.upcoming_bytes,
-        lambda number: _convert_ahead(builder, kind, arguments, number),
-    )  # fmt: skip
+
+    def convert(turn: Value) -> None:
+        _convert_ahead(builder, kind, arguments, turn)
+
+    if tile.product == "int8" and tile.path.signs_bytes:
+
+        def prefetch_and_convert(turn: Value) -> None:
+            prefetch_turn(builder, arguments.upcoming, turn, 2 * kind.upcoming_bytes)
+            convert(turn)
+
+        sums = accumulate_signed_bytes(
+            builder, tile.path, vectors, arguments.panel, rows, arguments.num_steps, arguments.order,
+            prefetch_and_convert,
+        )  # fmt: skip
+    else:
+        sums = accumulate(
+            builder, tile, arguments.panel, rows, arguments.num_steps, start, arguments.upcoming, kind.upcoming_bytes,
+            lambda number: convert(builder.sdiv(number, integer(UNROLLED_STEPS))),
+        )  # fmt: skip
     if number == FLOAT32:
         _check_finite(builder, sums, arguments.check)
     elif kind.token_scales:
@@ -153,11 +171,10 @@ def _place(builder: Builder, row: int, num_rows: Value) -> Value:
     return builder.select(is_there, integer(row), builder.sub(num_rows, integer(1)))
 
 
-def _convert_ahead(builder: Builder, kind: TileKind, arguments: TileArguments, number: Value) -> None:
+def _convert_ahead(builder: Builder, kind: TileKind, arguments: TileArguments, turn: Value) -> None:
     """Convert a few registers of the next tile's rows, which leaves the multiplications no time to wait for."""
     if kind.conversion is None:
         return
-    turn = builder.sdiv(number, integer(UNROLLED_STEPS))
     first = builder.mul(turn, integer(kind.registers_a_turn))
     for i in range(kind.registers_a_turn):
         stage_register(
