@@ -7,9 +7,11 @@ import platform
 import re
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -147,3 +149,18 @@ def write_result(benchmark: str, rows: Sequence[dict[str, Any]]) -> Path:
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({"time": moment, **row}) + "\n" for row in rows)
     return path
+
+
+def rows_of(
+    command: Sequence[str], settings: Mapping[str, str], **options: Any
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """Run a benchmark with some variables of the environment, and read the rows that it would have kept.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than the option ``timeout``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, **settings, RESULTS_VARIABLE: folder}
+        done = subprocess.run(command, env=environment, text=True, check=False, **options)
+        files = sorted(Path(folder).glob("*.jsonl"))
+        return done, [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
