@@ -140,9 +140,14 @@ def version_or_none(package: str) -> str | None:
         return None
 
 
+def results_folder() -> Path:
+    """Where results go: benchmarks/results, or what the environment says."""
+    return Path(os.environ.get(RESULTS_VARIABLE, RESULTS))
+
+
 def write_result(benchmark: str, rows: Sequence[dict[str, Any]]) -> Path:
     """Append rows to the benchmark's JSON-lines file."""
-    folder = Path(os.environ.get(RESULTS_VARIABLE, RESULTS))
+    folder = results_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{benchmark}.jsonl"
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -162,5 +167,10 @@ def rows_of(
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, **settings, RESULTS_VARIABLE: folder}
         done = subprocess.run(command, env=environment, text=True, check=False, **options)
-        files = sorted(Path(folder).glob("*.jsonl"))
-        return done, [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+        return done, read_rows(Path(folder))
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows that benchmarks have kept in a folder."""
+    files = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
