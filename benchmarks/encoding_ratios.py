@@ -70,8 +70,9 @@ def print_ratios(rows: Sequence[dict[str, Any]], best_path: str) -> None:
             f"| {row['path']} | {row['collection']} | {row['texts_per_s']:.1f} | {' | '.join(cells)} | "
             f"{row['mean_cosine']:.4f} | {row['min_cosine']:.4f} | {'yes' if row['invariant'] else 'no'} |"
         )
+    print()
     for row in found:
         for verdict in verdicts(row):
-            print(f"{row['path']}, {row['collection']}, {verdict}")
+            print(f"- {row['path']}, {row['collection']}, {verdict}")
     if any(row["path"] != best_path for row in found):
-        print(f"ONNX Runtime cannot be held to less than this processor has: it used all of {best_path} in every row")
+        print(f"- ONNX Runtime cannot be held to less than this processor has: it used all of {best_path} in every row")

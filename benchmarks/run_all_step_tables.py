@@ -91,10 +91,10 @@ def encoding(rows: Rows, machine: Mapping[str, Any]) -> None:
     for row in rows:
         if "gain" in row:
             print(
-                f"{row['threads_compared'][1]} threads encode {row['gain']:.2f} times as fast as one ({row['parity']})"
+                f"- {row['threads_compared'][1]} threads encode {row['gain']:.2f} times as fast as one, {row['parity']}"
             )
         if "peak_mb" in row:
-            print(f"{row['model']}: a process peaks at {row['peak_mb']:.0f} MB")
+            print(f"- {row['model']}: a process peaks at {row['peak_mb']:.0f} MB")
 
 
 def runtimes(rows: Rows, _machine: Mapping[str, Any]) -> None:
@@ -210,7 +210,7 @@ def budget(rows: Rows, _machine: Mapping[str, Any]) -> None:
         (
             (
                 name_of(row["path"]),
-                row["budget_ms"],
+                "none" if row["budget_ms"] is None else number(row["budget_ms"]),
                 row["documents_read"],
                 row["median_ms"],
                 row["ndcg_at_10"],
