@@ -15,7 +15,8 @@ Before anything is timed, scores are compared with float64: what should be exact
 ours, and is not timed where it is a peer. Of the ten best documents the share is given that a method finds; of what
 gives no scores it is the mean over twenty queries. At the end stand ours over maxsim-cpu and lateweave, and two threads
 over one. RANK_RERANK_VECTOR_PATH=avx2 runs our kernels for AVX2; OPENBLAS_CORETYPE=Haswell, LIBXSMM_TARGET=hsw and
-ATEN_CPU_CAPABILITY=avx2 hold the peers to it, and run_all.py sets all of them.
+ATEN_CPU_CAPABILITY=avx2 hold the peers to it, and run_all.py sets all of them. An OpenBLAS that is older than the
+processor, as lateweave's may be, can be faster when it is held to AVX2 than when it is not.
 """
 
 import argparse

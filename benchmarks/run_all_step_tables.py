@@ -6,6 +6,7 @@ from typing import Any
 from encoding_ratios import print_ratios
 
 Rows = list[dict[str, Any]]
+OURS = "rank_rerank float32"
 # a path → what a reader knows it as
 PATH_NAMES = {
     "avx512-vnni": "AVX512-VNNI",
@@ -130,7 +131,7 @@ def stages(rows: Rows, _machine: Mapping[str, Any]) -> None:
             )
 
 
-def maxsim(rows: Rows, _machine: Mapping[str, Any]) -> None:
+def maxsim(rows: Rows, machine: Mapping[str, Any]) -> None:
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
     for path in dict.fromkeys(row["path"] for row in rows):
         mine = [row for row in rows if row["path"] == path]
@@ -145,18 +146,29 @@ def maxsim(rows: Rows, _machine: Mapping[str, Any]) -> None:
             lines.append((method, *cells, max(errors, default=None), f"{min(shares):.2f}" if shares else None))
         print_table((f"{name_of(path)}, ms", *workloads, "error per query token", "of the ten best, at least"), lines)
         print()
-        print_maxsim_ratios(path, mine)
+        print_maxsim_ratios(path, rows, is_best=path == machine["vector_path"])
         print()
 
 
-def print_maxsim_ratios(path: str, rows: Rows) -> None:
-    """Ours at 1,000 documents over its rivals, and two threads over one."""
-    ours = {row["workload"]: row for row in rows if row["method"] == "rank_rerank float32" and row["is_right"]}
-    for row in rows:
-        is_rival = row["method"] in {"maxsim-cpu", "lateweave", "rank_rerank float32, one thread"}
-        if row["is_right"] and is_rival and row["workload"] in ours and row["workload"].endswith(", 1000"):
-            ratio = row["median_ms"] / ours[row["workload"]]["median_ms"]
-            print(f"- {name_of(path)}, {row['workload']} documents: {ratio:.2f} times as fast as {row['method']}")
+def print_maxsim_ratios(path: str, rows: Rows, *, is_best: bool) -> None:
+    """Ours at 1,000 documents over its rivals, and two threads over one.
+
+    A rival's fastest run counts where the machine is not held back: its libraries may not know a new processor, and be
+    faster when told to take it for an older one.
+    """
+    right = [row for row in rows if row["is_right"] and row["workload"].endswith(", 1000")]
+    ours = {row["workload"]: row for row in right if row["path"] == path and row["method"] == OURS}
+    for rival in ("maxsim-cpu", "lateweave", f"{OURS}, one thread"):
+        can_be_elsewhere = is_best and not rival.startswith(OURS)
+        for workload, mine in ours.items():
+            theirs = [
+                row["median_ms"]
+                for row in right
+                if (row["workload"], row["method"]) == (workload, rival) and (can_be_elsewhere or row["path"] == path)
+            ]
+            if theirs:
+                ratio = min(theirs) / mine["median_ms"]
+                print(f"- {name_of(path)}, {workload} documents: {ratio:.2f} times as fast as {rival}")
 
 
 def quality(rows: Rows, _machine: Mapping[str, Any]) -> None:

@@ -132,6 +132,21 @@ def test_tables_say_that_a_machine_was_not_quiet(benchmark_modules, capsys, chan
     assert capsys.readouterr().out.count(state) == len(ROWS)
 
 
+def test_a_rivals_fastest_run_counts(benchmark_modules, capsys):
+    slow, fast = (
+        {"workload": "uniform, 1000", "method": "lateweave", "path": path, "median_ms": ms, "is_right": True}
+        for path, ms in (("avx512-vnni", 20.0), ("avx2", 12.0))
+    )
+    ours = [
+        {**slow, "method": "rank_rerank float32", "path": path, "median_ms": 3.0} for path in ("avx512-vnni", "avx2")
+    ]
+    tables = benchmark_modules("run_all_step_tables")
+    tables.print_maxsim_ratios("avx512-vnni", [*ours, slow, fast], is_best=True)
+    assert "4.00 times as fast as lateweave" in capsys.readouterr().out
+    tables.print_maxsim_ratios("avx2", [*ours, {**slow, "median_ms": 1.0}, fast], is_best=False)
+    assert "4.00 times as fast as lateweave" in capsys.readouterr().out
+
+
 def test_tables_are_printed_of_files_that_were_kept(benchmark_modules, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RANK_RERANK_BENCH_RESULTS", str(tmp_path))
     (tmp_path / "machine-a.json").write_text(json.dumps(kept_file(benchmark_modules)), encoding="utf-8")
