@@ -55,19 +55,20 @@ with tempfile.TemporaryDirectory() as folder:
     store.add(["a", "b", "c"], texts=TEXTS)
     assert reranker.rerank(QUERY, store.select(["a", "b", "c"]))[0].id == "a"
 mark()
-import json, re, sys
+import sys
+loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & {{"numba", "llvmlite"}})
+try:
+    with open("/proc/self/status") as file:
+        peak = next(int(line.split()[1]) / 1e3 for line in file if line.startswith("VmHWM"))
+except OSError:
+    peak = None
+import json
 from rank_rerank.kernels.loading import find_origin
 from rank_rerank.cli.every_kernel import every_kernel
 from rank_rerank.kernels.processor import vector_path
-loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & {{"numba", "llvmlite"}})
-try:
-    status = open("/proc/self/status").read()
-    peak = int(re.findall(r"^VmHWM:\\s+(\\d+) kB$", status, re.MULTILINE)[0]) / 1e3
-except OSError:
-    peak = None
 print(json.dumps({{
     "marks": marks, "peak_mb": peak, "loaded": loaded, "path": vector_path().name,
-    "origins": sorted({{find_origin(spec) for spec in every_kernel(vector_path())}}),
+    "origins": sorted({{find_origin(spec) or "missing" for spec in every_kernel(vector_path())}}),
     "scores": [hit.score.hex() for hit in ranking],
 }}))
 """
@@ -139,8 +140,10 @@ def start(path: str, python: Path, cache: Path) -> dict[str, Any]:
     environment = {**kept, PATH_VARIABLE: path, CACHE_VARIABLE: str(cache)}
     begun = time.perf_counter()
     done = subprocess.run(
-        [str(python), "-c", PROGRAM], env=environment, cwd=python.parent, stdout=subprocess.PIPE, text=True, check=True
+        [str(python), "-c", PROGRAM], env=environment, cwd=python.parent, capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        raise SystemExit(f"{path}: the process ended with {done.returncode}: {done.stderr.splitlines()[-1:]}")
     return {"whole_s": time.perf_counter() - begun, **json.loads(done.stdout.splitlines()[-1])}
 
 

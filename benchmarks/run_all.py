@@ -39,7 +39,7 @@ from rank_rerank.devices import default_num_threads
 from rank_rerank.kernels.processor import usable_vector_paths
 
 LEAST_SECONDS = 30
-TAIL = 15
+TAIL, MOST_CHARACTERS = 3, 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,7 +165,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 def judge(code: int | None, output: str, rows: Sequence[dict[str, Any]], limit: float) -> tuple[str, str]:
     """What became of a run, and why."""
-    tail = " | ".join(output.splitlines()[-TAIL:])
+    tail = " | ".join(line.strip()[:MOST_CHARACTERS] for line in output.splitlines()[-TAIL:])
     if code is None:
         return "failed", f"took more than {limit:.0f} s: {tail}"
     if code:
