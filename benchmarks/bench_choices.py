@@ -16,7 +16,6 @@ missing is left out, and the output says so.
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -29,9 +28,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from choice_models import key_of, make_models
 from workloads import (
     DEFAULT_DATA,
-    ROOT,
     bm25_candidates,
     describe_machine,
     peak_memory_mb,
@@ -44,8 +43,7 @@ import rank_rerank
 from rank_rerank.devices import default_num_threads
 
 DEPTH = 100
-SEED = 0
-Rank = Callable[[str, list[str]], object]
+Rank = Callable[[str, list[str]], Any]
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,17 @@ def run_all(options: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
     for _ in range(options.rounds):
         for name, path in runs:
             found[name, path].append(start_worker(name, path, work, models))
-    rows = [{"choice": "bm25", "label": "BM25 alone (bm25s)", "path": "", "p50_ms": bm25_ms}]
-    return rows + [summary(name, path, results) for (name, path), results in found.items()]
+    bm25 = {"choice": "bm25", "label": "BM25 alone (bm25s)", "path": "", "p50_ms": bm25_ms}
+    rows = [{**bm25, "parity": "BM25's own ranking"}]
+    return rows + with_same_rankings([summary(name, path, results) for (name, path), results in found.items()])
+
+
+def with_same_rankings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, if a choice ranks alike on every path."""
+    for row in rows:
+        if any(other["choice"] == row["choice"] and other["parity"] != row["parity"] for other in rows):
+            raise SystemExit(f"{row['choice']}: paths gave different rankings")
+    return rows
 
 
 def is_possible(name: str) -> bool:
@@ -139,12 +146,16 @@ def start_worker(name: str, path: str, work: list[Any], models: Path) -> dict[st
 
 
 def summary(name: str, path: str, results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over the rounds."""
-    medians = {key: statistics.median(result[key] for result in results) for key in results[0] if key != "path"}
+    """Medians over the rounds, whose rankings must all be the same."""
+    if len({result["digest"] for result in results}) != 1:
+        raise SystemExit(f"{name}: rounds gave different rankings")
+    texts = ("path", "digest")
+    medians = {key: statistics.median(result[key] for result in results) for key in results[0] if key not in texts}
     return {
         "choice": name,
         "label": CHOICES[name].label,
         "path": results[0]["path"] if path == "best" else path,
+        "parity": f"rankings {results[0]['digest']} in every round",
         **medians,
     }
 
@@ -156,17 +167,25 @@ def measure(name: str, work: list[tuple[str, list[str]]], models: Path) -> dict[
     rank(work[0][0], work[0][1][:1])
     start = time.perf_counter() - begun
     seconds: list[float] = []
+    orders: list[list[int]] = []
     for query, texts in work:
         begun = time.perf_counter()
-        rank(query, texts)
+        ranking = rank(query, texts)
         seconds.append(time.perf_counter() - begun)
+        orders.append(order_of(ranking))
     return {
+        "digest": sha256(json.dumps(orders).encode()).hexdigest()[:16],
         "p50_ms": 1000 * percentile(seconds, 0.5),
         "p95_ms": 1000 * percentile(seconds, 0.95),
         "start_s": start,
         "peak_mb": peak_memory_mb(),
         "path": path_in_use(name),
     }
+
+
+def order_of(ranking: Any) -> list[int]:
+    """The caller's indices, best first, of what one of the libraries gives."""
+    return [hit["corpus_id"] if isinstance(hit, dict) else hit.index for hit in ranking]
 
 
 def path_in_use(name: str) -> str:
@@ -188,11 +207,6 @@ def rank_stored(models: Path) -> Rank:
     reranker = rank_rerank.load()
     store = rank_rerank.EmbeddingStore.open(models / "store", read_only=True)
     return lambda query, chosen: reranker.rerank(query, store.select([key_of(text) for text in chosen]))
-
-
-def key_of(text: str) -> str:
-    """The id of a text in the store."""
-    return sha256(text.encode()).hexdigest()
 
 
 def rank_int8(models: Path) -> Rank:
@@ -225,44 +239,6 @@ RANKERS: dict[str, Callable[[Path], Rank]] = {
     "cross-encoder-st": rank_sentence_transformers,
     "modernbert": rank_modernbert,
 }
-
-
-def make_models(name: str, models: Path, work: list[Any]) -> None:
-    """Save the seeded model or the store that a choice needs, unless it is there."""
-    if name == "modernbert":
-        from modernbert_source import make_folder
-
-        make_folder(models / "modernbert")
-    elif name == "stored":
-        make_store(models / "store", list(dict.fromkeys(text for _, texts in work for text in texts)))
-    elif name.startswith("cross-encoder") and not (models / "minilm" / "tokenizer.json").exists():
-        make_cross_encoder(models / "minilm")
-
-
-def make_store(folder: Path, texts: list[str]) -> None:
-    """Encode texts, or those that a store lacks."""
-    encoder = rank_rerank.load().encoder
-    is_new = not folder.exists()
-    store = (
-        rank_rerank.EmbeddingStore.create(folder, encoder)
-        if is_new
-        else rank_rerank.EmbeddingStore.open(folder, encoder)
-    )
-    store.encode([{"id": key_of(text), "text": text} for text in texts])
-
-
-def make_cross_encoder(folder: Path) -> None:
-    """A cross-encoder of the MiniLM-L6 shape with random weights and the bundled model's tokenizer."""
-    import torch
-    import transformers
-
-    transformers.logging.disable_progress_bar()
-    torch.manual_seed(SEED)
-    config = transformers.BertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, num_labels=1
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    shutil.copy(ROOT / "rank_rerank" / "bundled" / "tokenizer.json", folder / "tokenizer.json")
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

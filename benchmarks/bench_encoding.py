@@ -1,39 +1,46 @@
 """Texts a second: the compiled runtime, the bundled INT8 graph, what ONNX Runtime's own quantizer makes, fp32, peers.
 
 usage: python benchmarks/bench_encoding.py [--data FOLDER] [--texts N] [--rounds N] [--threads N]
-       [--only NAME …] [--model bundled|modernbert-random] [--prepared FOLDER] [--collections NAME …] [--ways N]
-       [--single-calls N]
+       [--only NAME …] [--paths PATH …] [--ratios] [--model bundled|modernbert-random] [--prepared FOLDER]
+       [--collections NAME …] [--ways N] [--single-calls N]
 
 All engines compute one model, the bundled one, whose weights are unpacked to float32 for those that do not read its
 file, on texts of natural length: SciFact's abstracts and SQuAD's paragraphs. Before anything is timed, each engine's
 token vectors are compared with the float32 PyTorch model (cosine), and it is tried whether a text's vectors are the
 same bits alone and among others. Engines take turns in every round; a ratio is the median of the rounds' ratios to
 quantize_dynamic in its best way. Then: one text at a time (32 and 180 tokens), one thread against all, and the memory
-of a process of its own. Needs the extra "export"; sentence-transformers and PyLate take part where they are installed.
+of a process of its own. Needs the extra "export"; sentence-transformers, PyLate, limbed and bge-m3-lite, by whose
+scheme the model is quantized, take part where they are installed.
+
+``--paths avx2`` has the compiled kernels for AVX2 take part beside those of the best path. The last table has the
+ratios of each compiled path to quantize_dynamic in its best way, one text per call and in batches, and what was asked
+for; ``--ratios`` measures what that table needs and nothing else.
 With ``--model modernbert-random`` the same is done for a ModernBERT of the base size with seeded random weights;
 ``--prepared`` keeps its files for the next run.
 """
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import encoding_engines as engines
+import encoding_graphs
 import modernbert_source as modernbert
 import numpy as np
 from encoding_engines import Engine
+from encoding_graphs import quantize_dynamic
+from encoding_latency import BUNDLED, measure_memory, measure_scaling, measure_single_texts
+from encoding_ratios import BASELINE, COMPILED, print_ratios
 from workloads import (
     DEFAULT_DATA,
     ROOT,
     describe_machine,
     interleaved_times,
-    percentile,
     read_collection,
     write_result,
 )
@@ -46,11 +53,15 @@ from rank_rerank.export.int8_export import serialize
 from rank_rerank.export.onnx_export import export_onnx
 from rank_rerank.export.parity import measure_fidelity, torch_reference
 
-BUNDLED = ROOT / "rank_rerank" / "bundled"
-BASELINE = "quantize_dynamic"
-COMPILED = "compiled INT8"
+ROW_WISE = "row-wise INT8 of bge-m3-lite"
+# the module that a peer is imported as → its name on PyPI and the version that the tables were made with
+PEERS = {
+    "sentence_transformers": ("sentence-transformers", "6.2.0"),
+    "pylate": ("pylate", "1.6.0"),
+    "limbed": ("limbed-py", "0.1.7"),
+    "bge_m3_lite": ("bge-m3-lite", "0.6.2"),
+}
 COLLECTIONS = ("scifact", "squad")
-SINGLE_LENGTHS = (32, 180)
 SINGLE_CALLS = 200
 PARITY_TEXTS = 60
 MIN_MEAN_COSINE = 0.9992
@@ -67,50 +78,72 @@ def main() -> None:
     parser.add_argument("--model", choices=("bundled", "modernbert-random"), default="bundled")
     parser.add_argument("--prepared", type=Path, help="where to keep a random model and its graphs")
     parser.add_argument("--collections", nargs="*", choices=COLLECTIONS, default=COLLECTIONS)
-    parser.add_argument("--ways", type=int, default=3, help="how many ways to feed each ONNX graph")
+    parser.add_argument("--paths", nargs="*", default=[], help="vector paths beside the best one, as avx2")
+    parser.add_argument("--ratios", action="store_true", help="nothing but the ratios to quantize_dynamic")
+    parser.add_argument("--ways", type=int, default=4, help="how many ways to feed each ONNX graph")
     parser.add_argument("--single-calls", type=int, default=SINGLE_CALLS)
     options = parser.parse_args()
     if options.model == "modernbert-random":
         measure_modernbert(options)
         return
+    if options.ratios:
+        options.only = [COMPILED]
     machine = describe_machine(options.threads)
     print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n")
     rows: list[dict[str, Any]] = []
+    text_of: dict[bytes, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "float32"
         unpack_model(files)
         encoder, projection = source.open_encoder(files), source.open_projection(files)
-        contestants = open_engines(files, encoder, projection, options)
+        contestants = open_engines(files, encoder, projection, options, text_of)
         tokenizer = source.open_tokenizer(files / "tokenizer.json")
         for name in options.collections:
-            texts = sample(options.data, name, options.texts, tokenizer)
+            texts = sample(options.data, name, options.texts, tokenizer, text_of)
             parity = measure_parity(contestants, torch_reference(encoder, projection), texts)
             rows += measure_speed(name, contestants, texts, options.rounds, parity)
-    rows += measure_single_texts(contestants, options.single_calls)
-    rows += measure_scaling(options.threads, options.rounds, texts)
-    if Path("/proc/self/status").exists():
-        rows += measure_memory(options.threads, [text.tolist() for text in texts])
+        if not options.ratios:
+            rows += measure_single_texts(contestants, options.single_calls, parity)
+            rows += measure_scaling(options.threads, options.rounds, texts)
+    if Path("/proc/self/status").exists() and not options.ratios:
+        rows += measure_memory(options.threads, [text.tolist() for text in texts], parity)
+    print_ratios(rows, machine["vector_path"])
     print(write_result("bench_encoding", [{**machine, **row} for row in rows]))
 
 
-def open_engines(folder: Path, encoder: Any, projection: Any, options: Any) -> list[Engine]:
+def open_engines(folder: Path, encoder: Any, projection: Any, options: Any, text_of: dict[bytes, str]) -> list[Engine]:
     """Everything that takes part, all with the same weights: the bundled model's, unpacked to float32."""
     fp32 = serialize(export_onnx(encoder, source.MAX_LENGTH, projection))
+    threads, kept = options.threads, folder.parent
     graphs = {
         BASELINE: lambda: quantize_dynamic(fp32, folder, fused=False),
         "fused + quantize_dynamic": lambda: quantize_dynamic(fp32, folder, fused=True),
+        "fused attention + quantize_dynamic": lambda: encoding_graphs.fused_and_quantized(folder, kept),
+        ROW_WISE: lambda: encoding_graphs.row_wise(folder, kept),
         "fp32": lambda: fp32,
         "bundled INT8, ONNX Runtime": (BUNDLED / "model_int8.onnx").read_bytes,
     }
-    makers = {
-        name: lambda name=name: engines.onnx(name, graphs[name](), options.threads)[: options.ways] for name in graphs
-    }
-    makers[COMPILED] = lambda: engines.compiled(BUNDLED, options.threads)
-    makers["torch bf16"] = lambda: engines.torch_bf16(encoder, projection, options.threads)
-    makers["sentence-transformers fp32"] = lambda: engines.sentence_transformers(folder, options.threads, projection)
-    makers["PyLate fp32"] = lambda: engines.pylate(folder, options.threads, has_projection=True)
+    if find_spec("bge_m3_lite") is None:
+        del graphs[ROW_WISE]
+    makers = {name: lambda name=name: engines.onnx(name, graphs[name](), threads)[: options.ways] for name in graphs}
+    makers[COMPILED] = lambda: [
+        engine for path in (None, *options.paths) for engine in engines.compiled(BUNDLED, threads, path)
+    ]
+    makers["limbed fp32"] = lambda: engines.limbed(
+        "limbed fp32", encoding_graphs.classic_graph(folder, kept), folder / "tokenizer.json", threads, text_of
+    )
+    makers["torch bf16"] = lambda: engines.torch_bf16(encoder, projection, threads)
+    makers["sentence-transformers fp32"] = lambda: engines.sentence_transformers(folder, threads, projection)
+    makers["PyLate fp32"] = lambda: engines.pylate(folder, threads, has_projection=True)
+    say_what_is_missing()
     chosen = [name for name in makers if not options.only or name in {BASELINE, *options.only}]
     return [engine for name in chosen for engine in makers[name]()]
+
+
+def say_what_is_missing() -> None:
+    """Name the peers that have no rows."""
+    if missing := [f"{name}=={known}" for module, (name, known) in PEERS.items() if find_spec(module) is None]:
+        print(f"no rows for what is not installed: {', '.join(missing)}")
 
 
 def measure_modernbert(options: Any) -> None:
@@ -130,7 +163,7 @@ def measure_modernbert(options: Any) -> None:
             texts = sample(options.data, name, options.texts, tokenizer)
             parity = measure_parity(contestants, reference, texts[:2], least=0.0)
             rows += measure_speed(name, contestants, texts, options.rounds, parity)
-        rows += measure_single_texts(contestants, options.single_calls)
+        rows += measure_single_texts(contestants, options.single_calls, parity)
     print(write_result("bench_encoding", [{**machine, "subject": options.model, **row} for row in rows]))
 
 
@@ -154,34 +187,14 @@ def modernbert_makers(kept: Path, folder: Path, options: Any) -> dict[str, Calla
     }
 
 
-def sample(data: Path, name: str, count: int, tokenizer: Any) -> list[Any]:
-    """Token ids of documents from all over a collection."""
+def sample(data: Path, name: str, count: int, tokenizer: Any, text_of: dict[bytes, str] | None = None) -> list[Any]:
+    """Token ids of documents from all over a collection; text_of learns which text each is of."""
     documents = list(read_collection(data, name).documents.values())
-    return source.tokenize(tokenizer, documents[:: max(1, len(documents) // count)][:count])
-
-
-def quantize_dynamic(fp32: bytes, folder: Path, *, fused: bool) -> bytes:
-    """What peers ship: ONNX Runtime's dynamic quantizer, one weight scale a column."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    before, prepared, after = (str(folder / f"{fused}_{name}.onnx") for name in ("before", "prepared", "after"))
-    Path(before).write_bytes(fp32)
-    if fused:
-        optimize_model(before, "bert", num_heads=12, hidden_size=384, opt_level=0).save_model_to_file(prepared)
-    else:
-        quant_pre_process(before, prepared, skip_symbolic_shape=True)  # which fails on free axes
-    # its quantizer takes the ONNX operator Attention for its own of the same name and makes an invalid model
-    quantize_dynamic(
-        prepared,
-        after,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Gather"],
-        extra_options={"DefaultTensorType": 1},  # float32, where shape inference gives up
-    )
-    return Path(after).read_bytes()
+    chosen = documents[:: max(1, len(documents) // count)][:count]
+    found = source.tokenize(tokenizer, chosen)
+    if text_of is not None:
+        text_of.update((ids.tobytes(), text) for ids, text in zip(found, chosen, strict=True))
+    return found
 
 
 def measure_parity(
@@ -202,9 +215,9 @@ def measure_parity(
             "parity_tokens": fidelity.num_tokens,
             "invariant": all(np.array_equal(*pair) for pair in zip(alone, engine.encode(texts[:8]), strict=True)),
         }
-    compiled = rows.get(COMPILED)
-    if compiled is not None and (compiled["mean_cosine"] < least or not compiled["invariant"]):
-        sys.exit(f"the compiled runtime is not what it should be: {compiled}; nothing is timed")
+    for name, row in rows.items():
+        if name.startswith(COMPILED) and (row["mean_cosine"] < least or not row["invariant"]):
+            sys.exit(f"{name} is not what it should be: {row}; nothing is timed")
     return rows
 
 
@@ -226,6 +239,7 @@ def measure_speed(
     baseline = min(
         (times[key] for key in times if key.startswith(f"{BASELINE}|")), key=statistics.median, default=slowest
     )
+    paths = {engine.name: engine.path for engine in contestants}
     print(f"\n{collection}: {len(texts)} texts of {np.mean([len(text) for text in texts]):.0f} tokens")
     rows: list[dict[str, Any]] = []
     for key, seconds in times.items():
@@ -233,8 +247,9 @@ def measure_speed(
         rates = sorted(len(texts) / second for second in seconds)
         ratio = statistics.median(base / own for base, own in zip(baseline, seconds, strict=True))
         row = {
-            "collection": collection, "model": name, "way": way, "texts_per_s": statistics.median(rates),
-            "slowest": rates[0], "fastest": rates[-1], "ratio_to_quantize_dynamic": ratio, **parity[name],
+            "collection": collection, "model": name, "path": paths[name], "way": way,
+            "texts_per_s": statistics.median(rates), "slowest": rates[0], "fastest": rates[-1],
+            "ratio_to_quantize_dynamic": ratio, "ratios_to_ways": ratios_to_ways(times, seconds), **parity[name],
         }  # fmt: skip
         rows.append(row)
         print(
@@ -245,60 +260,13 @@ def measure_speed(
     return rows
 
 
-def measure_single_texts(contestants: Sequence[Engine], num_calls: int) -> list[dict[str, Any]]:
-    """Milliseconds of one text alone, the way a query comes."""
-    random = np.random.default_rng(0)
-    rows: list[dict[str, Any]] = []
-    print()
-    for length in SINGLE_LENGTHS:
-        text = random.integers(1996, 29000, length)
-        for engine in {engine.name: engine for engine in reversed(contestants)}.values():
-            milliseconds: list[float] = []
-            for _ in range(num_calls):
-                begun = time.perf_counter()
-                engine.encode([text])
-                milliseconds.append(1000 * (time.perf_counter() - begun))
-            median, slow = statistics.median(milliseconds), percentile(milliseconds, 0.95)
-            rows.append({"single_text_tokens": length, "model": engine.name, "median_ms": median, "p95_ms": slow})
-            print(f"one text of {length:3} tokens, {engine.name:27} {median:6.2f} ms, p95 {slow:.2f}")
-    return rows
-
-
-def measure_scaling(num_threads: int, rounds: int, texts: Sequence[Any]) -> list[dict[str, Any]]:
-    """The compiled runtime on one thread and on all."""
-    calls = {str(count): engines.compiled(BUNDLED, count)[0].encode for count in (1, num_threads)}
-    times = interleaved_times({name: lambda call=call: call(texts) and None for name, call in calls.items()}, rounds)
-    gain = statistics.median(one / many for one, many in zip(times["1"], times[str(num_threads)], strict=True))
-    print(f"\n{COMPILED}: {num_threads} threads are {gain:.2f} times as fast as one")
-    return [{"model": COMPILED, "threads_compared": [1, num_threads], "gain": gain}]
-
-
-def measure_memory(num_threads: int, texts: list[list[int]]) -> list[dict[str, Any]]:
-    """The most memory that a process needs which loads the bundled model and encodes all texts."""
-    context = multiprocessing.get_context("spawn")
-    rows: list[dict[str, Any]] = []
-    for name in (COMPILED, "bundled INT8, ONNX Runtime"):
-        with context.Pool(1) as pool:
-            before, after = pool.apply(_peak_of, (name, num_threads, texts))
-        rows.append({"model": name, "imports_mb": before, "peak_mb": after})
-        print(f"{name:27} peak {after:.0f} MB, of which {before:.0f} MB were there before the model")
-    return rows
-
-
-def _peak_of(name: str, num_threads: int, texts: list[list[int]]) -> tuple[float, float]:
-    before = _peak_mb()
-    if name == COMPILED:
-        [engine] = engines.compiled(BUNDLED, num_threads)
-    else:
-        engine = engines.onnx(name, (BUNDLED / "model_int8.onnx").read_bytes(), num_threads)[0]
-    engine.encode([np.array(text, np.int64) for text in texts])
-    return before, _peak_mb()
-
-
-def _peak_mb() -> float:
-    """The most this process has used; getrusage would give that of its parent before it began."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+def ratios_to_ways(times: dict[str, list[float]], own: list[float]) -> dict[str, float]:
+    """Each way of quantize_dynamic → how many times as fast, the median of the rounds' ratios."""
+    return {
+        key.partition("|")[2]: statistics.median(base / mine for base, mine in zip(taken, own, strict=True))
+        for key, taken in times.items()
+        if key.startswith(f"{BASELINE}|")
+    }
 
 
 if __name__ == "__main__":

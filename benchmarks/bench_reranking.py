@@ -1,13 +1,14 @@
 """Quality and latency of the main job: BM25's candidates, reranked by the bundled model.
 
 usage: python benchmarks/bench_reranking.py [--data FOLDER] [--sets scifact,cranfield,cisi] [--fp32]
-                                          [--beside FOLDER] [--parts quality,latency,memory]
+                                          [--beside FOLDER] [--parts quality,latency,memory] [--paths best,avx2]
 
 Prints nDCG@10 and milliseconds a query of BM25 and of the bundled model over BM25's top 100, the online latency of 100
 candidates (encode and score, and score only, p50 and p95) with the bytes that a stored document takes in int8, and the
 peak memory of a process that reranks 1,000 documents of 300 tokens. With --fp32 the same weights are computed with in
 float32 too, by PyTorch, and INT8 may cost at most 0.005 nDCG@10. With --beside another model is measured too, under
-its folder's name; in the latency part the two take turns.
+its folder's name; in the latency part the two take turns. With --paths everything is done once for each vector path,
+and a table has nDCG@10 for each, and whether the rankings and their scores are the same bits.
 Needs the extra "evaluation".
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from workloads import (
@@ -28,12 +30,14 @@ from workloads import (
     peak_memory_mb,
     percentile,
     read_collection,
+    rows_of,
     write_result,
 )
 
 import rank_rerank
 from rank_rerank.devices import default_num_threads
 from rank_rerank.encoding.compression import Compression
+from rank_rerank.kernels.processor import vector_path
 
 DEPTH = 100
 LATENCY_QUERIES = 20
@@ -50,6 +54,7 @@ class Quality:
 
     ndcg: float
     ms_per_query: float
+    digest: str = ""
 
 
 def main() -> None:
@@ -60,10 +65,14 @@ def main() -> None:
     parser.add_argument("--fp32", action="store_true", help="compare with the same model in float32")
     parser.add_argument("--beside", type=Path, help="the folder of another model")
     parser.add_argument("--parts", default="quality,latency,memory")
+    parser.add_argument("--paths", help="vector paths of compiled kernels, as best,avx2")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_only:
         rerank_a_thousand()
+        return
+    if options.paths:
+        run_on_paths(options.paths.split(","))
         return
     machine = describe_machine(default_num_threads())
     print(json.dumps(machine))
@@ -81,6 +90,35 @@ def main() -> None:
     if "memory" in options.parts:
         rows.append(bench_memory())
     print(f"written to {write_result('bench_reranking', [{**machine, **row} for row in rows])}")
+
+
+def run_on_paths(paths: list[str]) -> None:
+    """Run this script once for each path, keep all rows, and print nDCG@10 of each path."""
+    arguments = [*sys.argv[1:]]
+    at = next(number for number, word in enumerate(arguments) if word.startswith("--paths"))
+    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
+    rows: list[dict[str, object]] = []
+    for path in [vector_path().name if name == "best" else name for name in paths]:
+        done, found = rows_of([sys.executable, __file__, *arguments], {"RANK_RERANK_VECTOR_PATH": path})
+        if done.returncode:
+            raise SystemExit(f"{path}: ended with {done.returncode}")
+        rows += found
+    print_paths([row for row in rows if row["part"] == "quality" and row["ranker"] == BUNDLED])
+    print(f"written to {write_result('bench_reranking', rows)}")
+
+
+def print_paths(rows: list[dict[str, object]]) -> None:
+    """The bundled model's nDCG@10 for each path and collection."""
+    if not rows:
+        return
+    print(
+        f"\n{rows[0]['processor']}\n\n| nDCG@10, {BUNDLED} | path | | rankings and scores |\n| --- | --- | ---: | --- |"
+    )
+    first: dict[object, object] = {}
+    for row in rows:
+        digest = first.setdefault(row["set"], row["digest"])
+        same = "the same bits" if digest == row["digest"] else "others than the first path's"
+        print(f"| {row['set']} | {row['vector_path']} | {row['ndcg@10']:.4f} | {same} |")
 
 
 def bench_quality(collection: Collection, models: dict[str, rank_rerank.ColbertReranker]) -> list[dict[str, object]]:
@@ -105,6 +143,8 @@ def bench_quality(collection: Collection, models: dict[str, rank_rerank.ColbertR
             "ranker": label,
             "ndcg@10": value.ndcg,
             "ms_per_query": value.ms_per_query,
+            "digest": value.digest,
+            "parity": "rankings and scores, by their digest" if value.digest else "BM25's own ranking",
         }
         for label, value in results.items()
     ]
@@ -121,7 +161,9 @@ def rerank_all(
     )
     seconds = time.perf_counter() - begun
     run = {query: [hit.id for hit in ranking] for query, ranking in zip(collection.queries, rankings, strict=True)}
-    return Quality(ndcg_at_10(collection.qrels, run), 1000 * seconds / len(run))
+    bits = [f"{hit.id} {hit.score.hex()}" for ranking in rankings for hit in ranking]
+    digest = sha256("\n".join(bits).encode()).hexdigest()[:16]
+    return Quality(ndcg_at_10(collection.qrels, run), 1000 * seconds / len(run), digest)
 
 
 def bench_latency(collection: Collection, models: dict[str, rank_rerank.ColbertReranker]) -> list[dict[str, object]]:
@@ -136,6 +178,7 @@ def bench_latency(collection: Collection, models: dict[str, rank_rerank.ColbertR
     rows: list[dict[str, object]] = []
     for label, reranker in models.items():
         row: dict[str, object] = {"part": "latency", "set": collection.name, "ranker": label, "candidates": DEPTH}
+        row["parity"] = "scores of one call and of its steps, bit for bit"
         dim, num_tokens = reranker.encoder.dim, waits[label].num_tokens / (LATENCY_QUERIES * DEPTH)
         row |= {"dim": dim, "bytes_per_document": num_tokens * Compression("int8").bytes_per_token(dim)}
         print(f"{label}: {dim} dims, {row['bytes_per_document']:,.0f} bytes a document in int8")
@@ -185,7 +228,7 @@ def bench_memory() -> dict[str, object]:
     print(f"\npeak memory while reranking 1,000 documents of 300 tokens: {peak_mb:.0f} MB")
     if peak_mb > MAX_PEAK_MB:
         raise SystemExit(f"more than {MAX_PEAK_MB} MB")
-    return {"part": "memory", "documents": 1000, "tokens": 300, "peak_mb": peak_mb}
+    return {"part": "memory", "documents": 1000, "tokens": 300, "peak_mb": peak_mb, "parity": "300 tokens each"}
 
 
 def rerank_a_thousand() -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.export.trial_session import OnnxSession
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
+from rank_rerank.kernels.processor import vector_path
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 BATCH_TOKENS = 4096
+MAX_TOKENS = 512
+NO_TOKEN = 10**5  # an id beyond the vocabulary
 
 Texts = Sequence[Any]
 Encode = Callable[[Texts], list[Any]]
@@ -28,22 +32,28 @@ class Engine:
         name: of runtime and precision.
         way: how texts are fed to it.
         encode: token ids of texts → [num_tokens, dim] of each, in their order.
+        path: the vector path of a compiled one.
+        takes_any_ids: it takes ids that no text was tokenized to.
     """
 
     name: str
     way: str
     encode: Encode
+    path: str = ""
+    takes_any_ids: bool = True
 
 
-def compiled(folder: Path, num_threads: int) -> list[Engine]:
-    """The library's own runtime on the bundled weights."""
-    transformer = NumbaTransformer.from_onnx(folder / "model_int8.onnx", read_transformer_config(folder), num_threads)
+def compiled(folder: Path, num_threads: int, path: str | None = None) -> list[Engine]:
+    """The library's own runtime on the bundled weights, on the best vector path or on a named one."""
+    config, chosen = read_transformer_config(folder), vector_path(path)
+    transformer = NumbaTransformer.from_onnx(folder / "model_int8.onnx", config, num_threads, chosen)
 
     def encode(texts: Texts) -> list[Any]:
         batch = make_batch(texts)
         return np.split(transformer.encode(batch), batch.offsets[1:-1])
 
-    return [Engine("compiled INT8", f"packed, {num_threads} texts at once", encode)]
+    name = "compiled INT8" if path is None else f"compiled INT8, {chosen.name}"
+    return [Engine(name, f"packed, {num_threads} texts at once", encode, chosen.name)]
 
 
 def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
@@ -52,6 +62,9 @@ def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
 
     def one_text_a_call(texts: Texts) -> list[Any]:
         return list(pool.map(lambda text: single.encode([text])[0], texts))
+
+    def one_text_on_all_threads(texts: Texts) -> list[Any]:
+        return [many.encode([text])[0] for text in texts]
 
     def batches(texts: Texts) -> list[Any]:
         return in_batches(texts, many.encode, map)
@@ -63,7 +76,43 @@ def onnx(name: str, model: bytes, num_threads: int) -> list[Engine]:
         Engine(name, f"one text a call, {num_threads} calls at once", one_text_a_call),
         Engine(name, f"batches of {BATCH_TOKENS} tokens, {num_threads} threads a call", batches),
         Engine(name, f"batches of {BATCH_TOKENS} tokens, {num_threads} calls at once", batches_a_thread),
+        Engine(name, f"one text a call, {num_threads} threads a call", one_text_on_all_threads),
     ]
+
+
+def limbed(name: str, model: Path, tokenizer: Path, num_threads: int, text_of: dict[bytes, str]) -> list[Engine]:
+    """The session of ONNX Runtime 1.20 that limbed has in C++, on a graph, where it is installed; it tokenizes itself.
+
+    Its markers and its list of punctuation are switched off, so that it computes the same vectors as the others.
+    """
+    if find_spec("limbed") is None:
+        return []
+    from limbed._core import LateEmbedder
+
+    ids = Tokenizer.from_file(str(tokenizer)).token_to_id
+    special = [ids(token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")]
+    model_path, tokenizer_path = str(model), str(tokenizer)
+
+    def open_one(threads: int) -> Any:
+        return LateEmbedder(model_path, tokenizer_path, False, threads, -1, -1, *special, NO_TOKEN, [special[2]])  # noqa: FBT003 - its C++ takes positions
+
+    single, many, pool = open_one(1), open_one(num_threads), ThreadPoolExecutor(num_threads)
+
+    def encode_with(session: Any, texts: Texts) -> list[Any]:
+        found = session.encode_docs([text_of[text.tobytes()] for text in texts], MAX_TOKENS, True)  # noqa: FBT003
+        return [found[row, : len(text)] for row, text in enumerate(texts)]
+
+    def one_text_a_call(texts: Texts) -> list[Any]:
+        return list(pool.map(lambda text: encode_with(single, [text])[0], texts))
+
+    def batches(texts: Texts) -> list[Any]:
+        return in_batches(texts, lambda some: encode_with(many, some), map)
+
+    ways = {
+        f"one text a call, {num_threads} calls at once, from text": one_text_a_call,
+        f"batches of {BATCH_TOKENS} tokens, {num_threads} threads a call, from text": batches,
+    }
+    return [Engine(name, way, encode, takes_any_ids=False) for way, encode in ways.items()]
 
 
 def torch_bf16(encoder: Any, projection: Any, num_threads: int) -> list[Engine]:

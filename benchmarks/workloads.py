@@ -7,9 +7,11 @@ import platform
 import re
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,10 +22,13 @@ from rank_rerank import evaluation
 from rank_rerank.documents import Document
 from rank_rerank.evaluation.bm25 import search_bm25
 from rank_rerank.evaluation.measures import Measure, measure_queries
+from rank_rerank.kernels.processor import vector_path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
+# where rows go instead; run_all.py gathers those of every script
+RESULTS_VARIABLE = "RANK_RERANK_BENCH_RESULTS"
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,11 @@ def interleaved_times(calls: dict[str, Callable[[], object]], rounds: int) -> di
 
 
 def describe_machine(num_threads: int) -> dict[str, Any]:
-    """Processor, system, versions and threads."""
+    """Processor, the path that compiled kernels take, system, versions and threads."""
     packages = ("rank-rerank", "numpy", "numba", "onnxruntime", "tokenizers")
     return {
         "processor": processor_name(),
+        "vector_path": vector_path().name,
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": num_threads,
         "system": f"{platform.system()} {platform.machine()}",
@@ -100,7 +106,7 @@ def describe_machine(num_threads: int) -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The processor's name as the system gives it, with the vector extensions that matter."""
+    """The processor's name and family as the system gives them, with the vector extensions that matter."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -109,7 +115,8 @@ def processor_name() -> str:
     flags = [
         flag for flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "avx2") if flag in fields.get("flags", "").split()
     ]
-    return f"{fields.get('model name', platform.machine())} ({', '.join(flags)})"
+    family = f", family {fields['cpu family']}" if "cpu family" in fields else ""
+    return f"{fields.get('model name', platform.machine())}{family} ({', '.join(flags)})"
 
 
 def peak_memory_mb() -> float:
@@ -133,11 +140,37 @@ def version_or_none(package: str) -> str | None:
         return None
 
 
+def results_folder() -> Path:
+    """Where results go: benchmarks/results, or what the environment says."""
+    return Path(os.environ.get(RESULTS_VARIABLE, RESULTS))
+
+
 def write_result(benchmark: str, rows: Sequence[dict[str, Any]]) -> Path:
     """Append rows to the benchmark's JSON-lines file."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{benchmark}.jsonl"
+    folder = results_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{benchmark}.jsonl"
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({"time": moment, **row}) + "\n" for row in rows)
     return path
+
+
+def rows_of(
+    command: Sequence[str], settings: Mapping[str, str], **options: Any
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """Run a benchmark with some variables of the environment, and read the rows that it would have kept.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than the option ``timeout``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, **settings, RESULTS_VARIABLE: folder}
+        done = subprocess.run(command, env=environment, text=True, check=False, **options)
+        return done, read_rows(Path(folder))
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows that benchmarks have kept in a folder."""
+    files = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]

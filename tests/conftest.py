@@ -1,8 +1,10 @@
 """What all tests share: the bundled model, opened once, no network, and the same answer every time."""
 
+import importlib
 import random
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +75,15 @@ def no_network(monkeypatch):
         raise AssertionError(f"a test reached for the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def benchmark_modules(monkeypatch):
+    """Loads modules of the folder of benchmarks, which no other test sees."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
+            del sys.modules[name]

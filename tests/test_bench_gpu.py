@@ -1,8 +1,6 @@
 """The benchmark for a GPU: its measurements in their smallest form on a CPU, and how runs are joined."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +8,6 @@ import pytest
 
 pytest.importorskip("torch", reason='needs torch: pip install ".[torch]"')
 BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
-
-
-@pytest.fixture
-def benchmark_modules(monkeypatch):
-    """Loads modules of the folder of benchmarks, which no other test sees."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(BENCHMARKS):
-            del sys.modules[name]
 
 
 def read(path: Path) -> dict[str, dict]:
