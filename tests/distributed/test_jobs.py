@@ -163,7 +163,7 @@ def test_notes_tell_which_item_takes_workers_down(tmp_path):
     (tmp_path / ATTEMPTS).mkdir()
     for death in range(5):
         attempts = Attempts.begin(folder, "u")
-        assert (attempts.num_deaths, attempts.with_care) == (death, death >= 2)
+        assert (attempts.num_others, attempts.with_care) == (death, death >= 2)
         assert not attempts.is_deadly(7)
         if attempts.with_care:
             attempts.note(3)
@@ -171,6 +171,22 @@ def test_notes_tell_which_item_takes_workers_down(tmp_path):
     attempts = Attempts.begin(folder, "u")
     assert attempts.is_deadly(7)
     assert not attempts.is_deadly(3)
+
+
+def test_workers_that_go_on_are_not_taken_for_dead(tmp_path):
+    """Three workers at one item, as after drivers died whose workers live on: the item is sound."""
+    folder = JobFolder(tmp_path, "parts")
+    (tmp_path / ATTEMPTS).mkdir()
+    living = [Attempts.begin(folder, "u") for _ in range(3)]
+    for each in living:
+        each.note(7)
+    another = Attempts.begin(folder, "u")
+    assert another.with_care
+    for each in living:
+        each.note(8)
+    assert not another.is_deadly(7)
+    assert not Attempts.begin(folder, "u").is_deadly(7)
+    assert Attempts.begin(folder, "u").is_deadly(8)
 
 
 def test_a_worker_that_finds_its_unit_done_takes_the_receipt(tmp_path):
@@ -195,7 +211,7 @@ def test_the_third_worker_that_dies_at_an_item_was_the_last(tmp_path):
     """As the slow test, from where two workers have died already."""
     job, items = job_in(tmp_path / "two", unit_items=30), items_of(20, {11: "deadly"})
     unit = Unit.of("part", job.work.folder.create(job.facts), items)
-    notes = "".join(f"begun\n{each}" for each in ("", "", "11\n", "10\n11\n"))
+    notes = "".join(f"{mark} begun\n{rest}" for mark, rest in zip("abcd", ("", "", "c 11\n", "d 10\nd 11\n"), strict=True))
     (tmp_path / "two" / ATTEMPTS / unit.name).write_text(notes)
     summary = run_job(job, items, LocalEngine(2))
     assert (summary.num_items, [each["id"] for each in letters_of(tmp_path / "two")]) == (19, ["i11"])
