@@ -57,8 +57,8 @@ class Workload:
         unit_documents: of a unit, about.
         seconds_per_document: of one worker.
         window: documents that are read together.
-        bad: every so many a document raises an error.
-        deadly: every so many a document takes its worker down.
+        bad: one in so many documents raises an error; 0 for none.
+        deadly: one in so many takes its worker down; 0 for none.
     """
 
     documents: int = 50_000
@@ -70,11 +70,13 @@ class Workload:
 
     def items(self) -> list[Item | Rejected]:
         """Its input."""
-        texts = (
-            DEADLY if number % self.deadly == self.deadly // 2 else BAD if number % self.bad == 5 else f"text {number}"
-            for number in range(self.documents)
-        )
-        return [Item(f"d{number}", text, "", f"line {number}") for number, text in enumerate(texts)]
+        return [Item(f"d{number}", self._text(number), "", f"line {number}") for number in range(self.documents)]
+
+    def _text(self, number: int) -> str:
+        for word, every in ((DEADLY, self.deadly), (BAD, self.bad)):
+            if every and number % every == every // 2:
+                return word
+        return f"text {number}"
 
 
 @dataclass(frozen=True)
@@ -237,9 +239,10 @@ def _judge(
 
 def ids_in(folder: Path) -> list[str]:
     """The documents in every result that the manifest lists."""
-    names = [entry.file.name for entry in read_result_manifest(folder).results]
-    lines = [line for name in names for line in (folder / RESULT_FOLDER / name).read_text().splitlines()]
-    return [json.loads(line)[0] for line in lines]
+    paths = [folder / RESULT_FOLDER / entry.file.name for entry in read_result_manifest(folder).results]
+    lines = [line for path in paths if path.exists() for line in path.read_text().splitlines()]
+    # a line that was cut is no document
+    return [json.loads(line)[0] for line in lines if line.endswith("]")]
 
 
 def refused_in(folder: Path) -> set[str]:

@@ -211,7 +211,9 @@ def test_the_third_worker_that_dies_at_an_item_was_the_last(tmp_path):
     """As the slow test, from where two workers have died already."""
     job, items = job_in(tmp_path / "two", unit_items=30), items_of(20, {11: "deadly"})
     unit = Unit.of("part", job.work.folder.create(job.facts), items)
-    notes = "".join(f"{mark} begun\n{rest}" for mark, rest in zip("abcd", ("", "", "c 11\n", "d 10\nd 11\n"), strict=True))
+    notes = "".join(
+        f"{mark} begun\n{rest}" for mark, rest in zip("abcd", ("", "", "c 11\n", "d 10\nd 11\n"), strict=True)
+    )
     (tmp_path / "two" / ATTEMPTS / unit.name).write_text(notes)
     summary = run_job(job, items, LocalEngine(2))
     assert (summary.num_items, [each["id"] for each in letters_of(tmp_path / "two")]) == (19, ["i11"])
