@@ -109,8 +109,8 @@ def _make_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | R
     for listed in planner.cut(items):
         if len(plan.names) == MAX_RESULTS:
             raise ResourceLimitError(
-                f"the input gives more than {MAX_RESULTS:,} results of about {job.unit_items:,} each. Ask for larger ones, "
-                "as with --shard-documents, or make several jobs of it"
+                f"the input gives more than {MAX_RESULTS:,} results of about {job.unit_items:,} each. Ask for larger "
+                "ones, as with --shard-documents, or make several jobs of it"
             )
         unit = Unit.of(job.prefix, digest, listed)
         plan.names.append(unit.name)

@@ -99,8 +99,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     content = serialize(manifest)
     if len(content) > MAX_MANIFEST_BYTES:
         raise StoreWriteError(
-            f"a store of {len(manifest.segments):,} segments has a larger manifest than is read. Bring in fewer and larger "
-            "ones, as `rank-rerank store import --how merge` does; the store is as it was"
+            f"a store of {len(manifest.segments):,} segments has a larger manifest than is read. Bring in fewer and "
+            "larger ones, as `rank-rerank store import --how merge` does; the store is as it was"
         )
     write_file(folder, MANIFEST_FILE, [content])
 

@@ -1,0 +1,68 @@
+"""Sixteen levels per number, two numbers to a byte, and back to bytes that kernels for int8 read.
+
+A code ``k`` from −8 to 7 stands for ``16 k + 8`` times the token's scale: levels are evenly spaced and none is zero.
+They are as wide as suits normally distributed numbers of the token's spread best (Max, "Quantizing for minimum
+distortion", 1960, table II), and its scale is then the one of least squared error. Numbers 2 i and 2 i + 1 of a vector
+are the lower and the upper half of its byte i, in two's complement, so that unpacking is shifts and masks.
+"""
+
+import numpy as np
+
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
+from rank_rerank.errors import ShapeError
+
+LOWEST, HIGHEST = -8, 7
+# from one of sixteen levels to the next, for numbers of variance 1
+STEP = 0.3352
+# what one step is in bytes; half of it lies between zero and the first level
+BYTE_STEP = 16
+UPPER, LOWER, HALF_STEPS = np.uint16(0xF000), np.uint16(0x00F0), np.uint16(0x0808)
+
+
+def to_four_bits(vectors: Float32Matrix) -> tuple[AnyArray, Float32Vector]:
+    """Round token vectors, each row by itself.
+
+    Args:
+        vectors: [num_tokens, dim] float32, finite.
+
+    Returns:
+        [num_tokens, dim / 2] uint8, and [num_tokens] float32 scales, not negative.
+
+    Raises:
+        ShapeError: the dim is odd.
+    """
+    check_even_dim(int(vectors.shape[1]))
+    exact = vectors.astype(np.float64)
+    steps = STEP * np.sqrt((exact**2).mean(axis=1, keepdims=True)) if vectors.size else exact[:, :1]
+    scaled = np.divide(exact, steps, out=np.zeros_like(exact), where=steps > 0)
+    codes = np.clip(np.floor(scaled), LOWEST, HIGHEST)
+    levels = codes * BYTE_STEP + BYTE_STEP / 2
+    norms = (levels**2).sum(axis=1)
+    # sums in float64, so that their order does not show in the float32 scale
+    scales = np.divide((levels * exact).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
+    halves = codes.astype(np.int8).view(np.uint8) & np.uint8(0x0F)
+    packed = halves[:, 0::2] | (halves[:, 1::2] << np.uint8(4))
+    return np.ascontiguousarray(packed), np.maximum(scales, 0).astype(np.float32)
+
+
+def unpack_four_bits(packed: AnyArray) -> AnyArray:
+    """[num_tokens, dim] int8, which times the scales are the vectors: [num_tokens, dim / 2] uint8 unpacked."""
+    # each byte becomes two: its lower half in the upper bits of the first, its upper half in those of the second
+    pairs = packed.astype("<u2")
+    both = pairs << np.uint16(8)
+    pairs <<= np.uint16(4)
+    both &= UPPER
+    pairs &= LOWER
+    both |= pairs
+    both |= HALF_STEPS
+    return both.view(np.int8).reshape(len(packed), 2 * packed.shape[1])
+
+
+def check_even_dim(dim: int) -> None:
+    """Refuse a dim that does not fill whole bytes.
+
+    Raises:
+        ShapeError: it is odd.
+    """
+    if dim % 2:
+        raise ShapeError(f'"int4" packs two numbers per byte; the dim must be even, this is {dim}')
