@@ -47,8 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--sets", default="openstax,gov,docs")
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--depth", type=int, default=30)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--depth", type=int, default=20)
     options = parser.parse_args()
     encoder = rank_rerank.TokenEncoder.from_pretrained(num_threads=1)
     rows = []
@@ -70,22 +70,17 @@ def compare(encoder: rank_rerank.TokenEncoder, collection: Collection, depth: in
     """nDCG@10 of each way to encode, and differences from plain passages."""
     candidates = bm25_candidates(collection, depth)[0]
     wanted = {each for listed in candidates.values() for each in listed}
+    plain = {each: encoder.encode_document(collection.documents[each]).vectors for each in sorted(wanted)}
+    within = late(encoder, collection, wanted)
     ways = {
-        "plain": {each: encoder.encode_document(collection.documents[each]).vectors for each in sorted(wanted)},
-        "late": late(encoder, collection, wanted),
-        "late, with markers": late(encoder, collection, wanted, with_markers=True),
+        "plain": plain,
+        "late": {each: vectors for each, (vectors, _) in within.items()},
+        "late, with markers": {each: vectors for each, (_, vectors) in within.items()},
         "late, neighbours": with_neighbours(encoder, collection, wanted),
     }
     values = {"BM25": np.array(list(ndcg_of_queries(collection.qrels, candidates).values()))}
     for way, vectors in ways.items():
-        run = {}
-        for query, listed in candidates.items():
-            scores = maxsim(
-                encoder.encode_query(collection.queries[query]).vectors,
-                TokenEmbeddings.from_list([vectors[each] for each in listed]),
-                num_threads=1,
-            )
-            run[query] = [listed[index] for index in np.argsort(-scores, kind="stable")]
+        run = rank(encoder, collection.queries, candidates, vectors)
         values[way] = np.array(list(ndcg_of_queries(collection.qrels, run).values()))
     row: dict[str, Any] = {"queries": len(candidates), "passages": len(wanted)}
     for way, each in values.items():
@@ -95,17 +90,30 @@ def compare(encoder: rank_rerank.TokenEncoder, collection: Collection, depth: in
     return row
 
 
-def late(
-    encoder: rank_rerank.TokenEncoder, collection: Collection, wanted: set[str], *, with_markers: bool = False
-) -> dict[str, Any]:
-    """The vectors of passages, cut out of windows of as many as the model reads at once."""
-    found: dict[str, Any] = {}
+def rank(
+    encoder: rank_rerank.TokenEncoder,
+    queries: dict[str, str],
+    candidates: dict[str, list[str]],
+    vectors: dict[str, Any],
+) -> dict[str, list[str]]:
+    """Each query's candidates, best first."""
+    run: dict[str, list[str]] = {}
+    for query, listed in candidates.items():
+        documents = TokenEmbeddings.from_list([vectors[each] for each in listed])
+        scores = maxsim(encoder.encode_query(queries[query]).vectors, documents, num_threads=1)
+        run[query] = [listed[index] for index in np.argsort(-scores, kind="stable")]
+    return run
+
+
+def late(encoder: rank_rerank.TokenEncoder, collection: Collection, wanted: set[str]) -> dict[str, tuple[Any, Any]]:
+    """The vectors of passages, without and with markers, cut out of windows of as many as the model reads at once."""
+    found: dict[str, tuple[Any, Any]] = {}
     for ids in documents_of(collection):
         if wanted.isdisjoint(ids):
             continue
         for window in windows_of(encoder, collection, ids):
             if not wanted.isdisjoint(window):
-                found |= cut_out(encoder, collection, window, with_markers=with_markers)
+                found |= cut_out(encoder, collection, window)
     return {each: found[each] for each in wanted}
 
 
@@ -117,7 +125,7 @@ def with_neighbours(encoder: rank_rerank.TokenEncoder, collection: Collection, w
             if each in wanted:
                 for window in (ids[max(0, number - 1) : number + 2], ids[max(0, number - 1) : number + 1], [each]):
                     if len(window) == 1 or fits(encoder, collection, window):
-                        found[each] = cut_out(encoder, collection, window)[each]
+                        found[each] = cut_out(encoder, collection, window)[each][0]
                         break
     return found
 
@@ -147,10 +155,8 @@ def fits(encoder: rank_rerank.TokenEncoder, collection: Collection, ids: list[st
     return not encoder.tokenizer.read_document(SEPARATOR.join(collection.documents[each] for each in ids)).truncated
 
 
-def cut_out(
-    encoder: rank_rerank.TokenEncoder, collection: Collection, ids: list[str], *, with_markers: bool = False
-) -> dict[str, Any]:
-    """Encode some passages together, and give each the vectors that stand for its characters."""
+def cut_out(encoder: rank_rerank.TokenEncoder, collection: Collection, ids: list[str]) -> dict[str, tuple[Any, Any]]:
+    """Encode some passages together; the vectors that stand for the characters of each, without and with markers."""
     texts = [collection.documents[each] for each in ids]
     encoded = encoder.encode_document(SEPARATOR.join(texts))
     starts = np.cumsum([0, *(len(text) + len(SEPARATOR) for text in texts)])
@@ -159,7 +165,7 @@ def cut_out(
     found = {}
     for each, (first, last) in zip(ids, pairwise(starts.tolist()), strict=True):
         mask = (spans[:, 0] >= first) & (spans[:, 0] < last) & ~is_marker
-        found[each] = encoded.vectors[mask | is_marker if with_markers else mask]
+        found[each] = encoded.vectors[mask], encoded.vectors[mask | is_marker]
     return found
 
 

@@ -40,6 +40,7 @@ SECONDS_PER_HOUR, GIGA, TERA = 3600, 1e9, 1e12
 FORMATS = {
     "float16": Compression("float16"),
     "int8": Compression("int8"),
+    "int4": Compression("int4"),
     "int8, pool 2": Compression("int8", pooling=Pooling(2)),
     "int8, 128 dims": Compression("int8", projection=Projection(DIM, 128)),
     "binary": Compression("binary"),

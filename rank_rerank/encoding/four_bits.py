@@ -16,6 +16,8 @@ LOWEST, HIGHEST = -8, 7
 STEP = 0.3352
 # what one step is in bytes; half of it lies between zero and the first level
 BYTE_STEP = 16
+# rows that are unpacked in all steps before the next ones, so that they stay near the processor
+ROWS_AT_ONCE = 1024
 UPPER, LOWER, HALF_STEPS = np.uint16(0xF000), np.uint16(0x00F0), np.uint16(0x0808)
 
 
@@ -47,15 +49,20 @@ def to_four_bits(vectors: Float32Matrix) -> tuple[AnyArray, Float32Vector]:
 
 def unpack_four_bits(packed: AnyArray) -> AnyArray:
     """[num_tokens, dim] int8, which times the scales are the vectors: [num_tokens, dim / 2] uint8 unpacked."""
-    # each byte becomes two: its lower half in the upper bits of the first, its upper half in those of the second
-    pairs = packed.astype("<u2")
-    both = pairs << np.uint16(8)
-    pairs <<= np.uint16(4)
-    both &= UPPER
-    pairs &= LOWER
-    both |= pairs
-    both |= HALF_STEPS
-    return both.view(np.int8).reshape(len(packed), 2 * packed.shape[1])
+    num_tokens, width = packed.shape
+    pairs = np.empty((num_tokens, width), "<u2")
+    upper = np.empty((min(ROWS_AT_ONCE, num_tokens), width), "<u2")
+    for first in range(0, num_tokens, ROWS_AT_ONCE):
+        # each byte becomes two: its lower half in the upper bits of the first, its upper half in those of the second
+        some = pairs[first : first + ROWS_AT_ONCE]
+        some[:] = packed[first : first + ROWS_AT_ONCE]
+        both = np.left_shift(some, 8, out=upper[: len(some)])
+        both &= UPPER
+        some <<= np.uint16(4)
+        some &= LOWER
+        some |= both
+        some |= HALF_STEPS
+    return pairs.view(np.int8).reshape(num_tokens, 2 * width)
 
 
 def check_even_dim(dim: int) -> None:

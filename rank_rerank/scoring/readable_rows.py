@@ -11,8 +11,8 @@ from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.storage.segment import Segment
 
-# tokens that are unpacked at once: 25 megabytes of 384 dims
-BLOCK_TOKENS = 65_536
+# tokens that are unpacked at once: 6 megabytes of 384 dims
+BLOCK_TOKENS = 16_384
 
 
 @dataclass(frozen=True, eq=False)

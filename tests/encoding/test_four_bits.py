@@ -51,6 +51,12 @@ def test_all_codes_are_unpacked():
     assert sorted(set(numbers.ravel().tolist())) == list(range(-120, 121, 16))
 
 
+def test_many_rows_are_unpacked_as_each_alone():
+    packed = np.random.default_rng(0).integers(0, 256, (2500, 8), np.uint8)
+    apart = np.concatenate([unpack_four_bits(packed[first : first + 1]) for first in range(len(packed))])
+    assert unpack_four_bits(packed).tobytes() == apart.tobytes()
+
+
 def test_rows_of_zeros_stay_zero_and_no_rows_stay_none():
     stored = quantize(np.zeros((2, 4), np.float32), "int4")
     assert (stored.scales.tolist(), dequantize(stored, "int4").tolist()) == ([0, 0], [[0] * 4] * 2)
