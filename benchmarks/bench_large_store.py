@@ -2,10 +2,11 @@
 
 usage: python benchmarks/bench_large_store.py [--documents N] [--tokens N] [--dim N] [--stores N] [--cache FOLDER]
 
-The documents are synthetic: random signs (dtype "binary") of --dim numbers for --tokens tokens, no texts, which is as
-small as a document of this library's format can be, so that many fit on a disk: about 150 bytes each beside their
-vectors and a mean vector of half precision. They are written as segments of a million rows by the same code as any store, and taken into a ShardedStore as
-`store import` does. Each measurement is a process of its own. "cold" first asks the system to forget the files.
+The documents are synthetic: random signs (dtype "binary") of --dim numbers for --tokens tokens and no texts, as
+small as a document of this library's format can be, so that many fit on a disk. Beside their vectors they have a mean
+vector of half precision and about 150 bytes: 10 gigabytes in all, and one more while they are written. They are written
+as segments of a million rows by the same code as any store, and taken into a ShardedStore as `store import` does. Each
+measurement is a process of its own. "cold" first asks the system to forget the files.
 """
 
 import argparse

@@ -175,12 +175,12 @@ def plan_of(
     # a unit of 1,024 documents; more of them where a job would have too many units
     per_shard = max(1024, 2 ** int(np.ceil(np.log2(count / MAX_RESULTS))))
     return {
-        "core-hours": f"{core:,.0f}",
+        "core-hours": few(core),
         f"cores for {hours:g} hours": f"{np.ceil(core / hours):,.0f}",
-        "money, cores": f"{core * prices.core:,.0f}",
-        "GPU-hours": f"{gpu:,.1f}",
+        "money, cores": few(core * prices.core),
+        "GPU-hours": few(gpu),
         f"GPUs for {hours:g} hours": f"{np.ceil(gpu / hours):,.0f}",
-        "money, GPUs": f"{gpu * prices.gpu:,.0f}",
+        "money, GPUs": few(gpu * prices.gpu),
         "store, int8": in_terabytes(size),
         f"written together in {hours:g} hours": in_rate(size / hours / SECONDS_PER_HOUR),
         "texts read": in_terabytes(count * tokens * BYTES_PER_WORDPIECE),
@@ -190,6 +190,11 @@ def plan_of(
         "shards": f"{count / per_shard:,.0f} of {per_shard:,}",
         "segments of a gigabyte": f"{np.ceil(size / 2**30):,.0f}",
     }
+
+
+def few(value: float) -> str:
+    """A number, with decimals while it is small."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
 def in_terabytes(num_bytes: float) -> str:

@@ -20,6 +20,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from simulated_cluster import WORKER, Cluster, DriverKilled, Faults, Machines, SimulatedEngine
@@ -35,6 +36,7 @@ from rank_rerank.storage.durable_files import FileEntry, write_file
 
 RESULT_FOLDER = "parts"
 WRITE_S = 0.5
+KINDS = ("worker", "machine", "driver")
 BAD, DEADLY = "bad", "deadly"
 CASES = {
     "none": Faults(),
@@ -163,7 +165,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--table", action="store_true", help="print the table of an earlier run, and simulate nothing")
     options = parser.parse_args()
+    if options.table:
+        print(table())
+        return
     workload, machines = Workload(options.documents), Machines(options.workers)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -196,6 +202,29 @@ def simulate(folder: Path, workload: Workload, cluster: Cluster, sound: Path | N
     hours = cluster.now / 3600
     cluster.drain()
     return _judge(folder, sound or folder, items, reads, replace(_NOTHING, hours=hours, runs=runs), cluster)
+
+
+def table() -> str:
+    """The means of each case, as the guide has them."""
+    rows = json.loads((RESULTS / "simulate_workers.json").read_text(encoding="utf-8"))
+    documents = rows["workload"]["documents"]
+    by_case: dict[str, list[dict[str, Any]]] = {}
+    for row in rows["rows"]:
+        by_case.setdefault(row["case"], []).append(row)
+    sound = by_case["none"]
+    lines = [
+        "| faults | dead workers, machines, drivers | time | work | read again | lost | double | wrongly refused |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for case, each in by_case.items():
+        deaths = ", ".join(f"{fmean(row['deaths'].get(kind, 0) for row in each):.0f}" for kind in KINDS)
+        time, work = (
+            fmean(row[name] for row in each) / fmean(row[name] for row in sound) for name in ("hours", "worker_hours")
+        )
+        again = 100 * fmean(row["read_again"] for row in each) / documents
+        bad = " | ".join(str(sum(row[name] for row in each)) for name in ("lost", "double", "wrongly_refused"))
+        lines.append(f"| {case} | {deaths} | {time:.2f} | {work:.2f} | {again:.1f} % | {bad} |")
+    return "\n".join(lines)
 
 
 _NOTHING = Outcome(0, 0, 0, {}, 0, 0, 0, same_bytes=True, read_again=0, left_over=0)

@@ -18,7 +18,13 @@ from rank_rerank.distributed.items import Item, Rejected, Unit
 from rank_rerank.distributed.job import run_job
 from rank_rerank.distributed.job_folder import ATTEMPTS, JobFolder
 from rank_rerank.distributed.local_engine import LocalEngine
-from rank_rerank.distributed.manifests import read_result_manifest
+from rank_rerank.distributed.manifests import (
+    MAX_BYTES,
+    MAX_RESULTS,
+    ResultEntry,
+    ResultManifest,
+    read_result_manifest,
+)
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.errors import (
     NonFiniteError,
@@ -28,6 +34,7 @@ from rank_rerank.errors import (
     StoreMismatchError,
     StoreNotFoundError,
 )
+from rank_rerank.storage.durable_files import FileEntry
 from rank_rerank.storage.writer_lock import writer_lock
 
 ONE = LocalEngine()
@@ -128,6 +135,22 @@ def test_one_program_does_a_job_at_a_time(tmp_path, monkeypatch):
     run_job(job_in(tmp_path), items_of(5), ONE)
     with writer_lock(tmp_path, 1), pytest.raises(StoreLockedError):
         run_job(job_in(tmp_path), items_of(5), ONE)
+
+
+def test_more_results_than_a_manifest_lists_are_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("rank_rerank.distributed.job.MAX_RESULTS", 3)
+    with pytest.raises(ResourceLimitError, match="more than 3 results of about 8 each"):
+        run_job(job_in(tmp_path), items_of(100), ONE)
+    assert not list((tmp_path / "parts").iterdir())
+    assert run_job(job_in(tmp_path / "few"), items_of(8), ONE).num_items == 8
+
+
+def test_a_manifest_of_the_most_results_is_read():
+    """What the bound on bytes allows per result is enough for the longest entry."""
+    entry = ResultEntry(FileEntry("shard-" + "f" * 24 + ".safetensors", 10**12, "f" * 64), 10**9, 10**12)
+    letters = FileEntry("d", 1, "f" * 64)
+    few, more = (len(ResultManifest("f" * 64, (entry,) * count, 0, letters).serialize()) for count in (10, 110))
+    assert (more - few) / 100 * MAX_RESULTS < MAX_BYTES
 
 
 def test_a_damaged_manifest_is_refused(tmp_path):
