@@ -31,6 +31,8 @@ FACES = {
         "SelfCheck",
         "TokenEmbeddings",
         "TokenEncoder",
+        "chunk_spans",
+        "encode_in_context",
         "normalize_rows",
         "pool",
         "self_check",

@@ -7,10 +7,11 @@ for it depends on the model and the texts; `benchmarks/bench_late_chunking.py` c
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import BoolVector, check_whole_number, is_iterable
+from rank_rerank.arrays import BoolVector, Float32Matrix, Int32Matrix, check_whole_number, is_iterable
 from rank_rerank.encoding.chunking import CHARACTERS_A_TOKEN, Chunking, split_text
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.encoding.token_encoder import TokenEncoder
@@ -58,8 +59,8 @@ def encode_in_context(encoder: TokenEncoder, text: str, spans: Sequence[Span]) -
     checked = _check_spans(spans, len(text))
     pieces = [piece for window in _windows(encoder, text, checked) for piece in _encode_window(encoder, text, window)]
     truncated = np.array([cut for _, _, cut in pieces], np.bool_)
-    vectors = [each for each, _, _ in pieces] or [np.empty((0, encoder.dim), np.float32)]
-    characters = [each for _, each, _ in pieces] or [np.empty((0, 2), np.int32)]
+    vectors: list[Float32Matrix] = [each for each, _, _ in pieces] or [np.empty((0, encoder.dim), np.float32)]
+    characters: list[Int32Matrix] = [each for _, each, _ in pieces] or [np.empty((0, 2), np.int32)]
     offsets = offsets_of_lengths([len(each) for each, _, _ in pieces])
     return TokenEmbeddings(np.concatenate(vectors), offsets, truncated, np.concatenate(characters))
 
@@ -89,7 +90,9 @@ def _readable(encoder: TokenEncoder, text: str) -> int:
         width *= 2  # few tokens to the character: look further
 
 
-def _encode_window(encoder: TokenEncoder, text: str, window: Sequence[Span]) -> Iterator[tuple[np.ndarray, ...]]:
+def _encode_window(
+    encoder: TokenEncoder, text: str, window: Sequence[Span]
+) -> Iterator[tuple[Float32Matrix, Int32Matrix, bool]]:
     """The vectors, character spans and truncation of each chunk of a window."""
     begin, end = window[0][0], max(each for _, each in window)
     encoded = encoder.encode_document(text[begin:end])
@@ -105,14 +108,15 @@ def _encode_window(encoder: TokenEncoder, text: str, window: Sequence[Span]) -> 
         yield encoded.vectors[mask], spans, bool(encoded.truncated is not None and encoded.truncated[0])
 
 
-def _check_spans(spans: Sequence[Span], length: int) -> list[Span]:
+def _check_spans(spans: Any, length: int) -> list[Span]:
     if not is_iterable(spans) or isinstance(spans, str):
         raise InvalidItemError(f"spans must be a list of pairs, not {type(spans).__name__}")
     checked: list[Span] = []
     for index, span in enumerate(spans):
-        if not isinstance(span, tuple | list) or len(span) != 2:  # noqa: PLR2004
+        pair: list[Any] = list(span) if isinstance(span, tuple | list) else []  # pyright: ignore[reportUnknownArgumentType]
+        if len(pair) != 2:  # noqa: PLR2004
             raise InvalidItemError(f"spans[{index}] must be a pair of code points, a start and an end")
-        start, end = (check_whole_number(each, f"spans[{index}]", 0, length) for each in span)
+        start, end = (check_whole_number(each, f"spans[{index}]", 0, length) for each in pair)
         if end <= start and length:
             raise InvalidArgumentError(f"spans[{index}] is empty; a chunk has a character at least")
         checked.append((start, end))
