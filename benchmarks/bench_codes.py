@@ -6,8 +6,10 @@ BM25's top 100 of each query are scored by the bundled model's token vectors in 
 unpacked to bytes, with a scale per token, and scored by the kernel for int8:
 
 - "largest": even steps up to the largest number of the token;
+- "int4": as a store has it: even steps up to four fifths of the largest number, and scales that keep similarities right
+  on average;
 - "spread": steps that suit normally distributed numbers, as wide as the token's spread says, and the scale that
-  leaves the least error; "int4" of a store;
+  leaves the least error;
 - "normal": the levels of least error for normally distributed numbers (Lloyd and Max), uneven.
 
 "rotated" multiplies all vectors by one orthogonal matrix first (Hadamard of 128, times random signs, mixed three by
@@ -35,6 +37,7 @@ from workloads import (
 )
 
 import rank_rerank
+from rank_rerank.encoding.four_bits import to_four_bits, unpack_four_bits
 from rank_rerank.encoding.quantization import QuantizedVectors, dequantize, quantize
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.scoring.maxsim import maxsim
@@ -44,8 +47,17 @@ DEPTH, WINDOW, BLOCK = 100, 64, 100_000
 # the step of 16 and of 4 even levels that suits numbers of variance 1 best (Max, 1960, table II)
 STEPS = {4: 0.3352, 2: 0.9957}
 NORMAL_LEVELS = {4: (0.1284, 0.3881, 0.6568, 0.9424, 1.2562, 1.6181, 2.0690, 2.7326), 2: (0.4528, 1.5104)}
-CODES = ("int8", "4 bits, largest", "4 bits, spread", "4 bits, normal", "2 bits, spread", "2 bits, normal", "binary")
-ROTATED_CODES = ("int8", "4 bits, largest", "4 bits, spread", "2 bits, spread", "binary")
+CODES = (
+    "int8",
+    "int4",
+    "4 bits, largest",
+    "4 bits, spread",
+    "4 bits, normal",
+    "2 bits, spread",
+    "2 bits, normal",
+    "binary",
+)
+ROTATED_CODES = ("int8", "int4", "4 bits, largest", "4 bits, spread", "2 bits, spread", "binary")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +77,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "rank_rerank_bench_codes")
     parser.add_argument("--sets", default="scifact,cranfield,cisi")
+    parser.add_argument("--codes", default="", help="only these, with semicolons between them")
     parser.add_argument("--encode-only", action="store_true", help="fill the cache and measure nothing")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -73,7 +86,7 @@ def main() -> None:
         encoded = read_encoded(options.data, options.cache, name)
         if options.encode_only:
             continue
-        for row in measure(encoded):
+        for row in measure(encoded, [code for code in options.codes.split(";") if code]):
             rows.append({**machine, "collection": name, **row})
             print(json.dumps({"collection": name, **row}), flush=True)
     if rows:
@@ -105,14 +118,14 @@ def read_encoded(data: Path, cache: Path, name: str) -> Encoded:
     return Encoded(collection, candidates, {each: row for row, each in enumerate(ids)}, documents, queries)
 
 
-def measure(encoded: Encoded) -> Iterator[dict[str, Any]]:
+def measure(encoded: Encoded, codes: list[str]) -> Iterator[dict[str, Any]]:
     """A row for each code."""
     dim = encoded.documents.dim
     reference = scores_of(encoded, encoded.documents, None, None, 1.0)
     yield describe("float16", encoded, reference, reference, 2 * dim, 0.0)
-    for rotated, codes in ((False, CODES), (True, ROTATED_CODES)):
+    for rotated, known in ((False, CODES), (True, ROTATED_CODES)):
         matrix = rotation(dim) if rotated else None
-        for code in codes:
+        for code in (each for each in known if not codes or (f"{each}, rotated" if rotated else each) in codes):
             stored, scales, factor, error = coded(encoded.documents.vectors, code, matrix)
             found = scores_of(encoded, TokenEmbeddings(stored, encoded.documents.offsets), scales, matrix, factor)
             label = f"{code}, rotated" if rotated else code
@@ -123,7 +136,7 @@ def bytes_per_token(code: str, dim: int) -> int:
     """Bytes that a stored vector takes, with its scale."""
     if code == "binary":
         return dim // 8
-    return dim // {"i": 1, "4": 2, "2": 4}[code[0]] + 4
+    return dim // {"int8": 1, "int4": 2}.get(code, 8 // int(code[0]) if code[0].isdigit() else 1) + 4
 
 
 def rotation(dim: int) -> Any:
@@ -158,6 +171,9 @@ def quantize_block(block: Any, code: str) -> QuantizedVectors:
     """[num_tokens, dim] vectors in a code, unpacked to bytes where it has fewer bits than int8."""
     if code in ("int8", "binary"):
         return quantize(block, code)
+    if code == "int4":
+        packed, scales = to_four_bits(block)
+        return QuantizedVectors(unpack_four_bits(packed), scales)
     bits, _, kind = code.partition(" bits, ")
     bits = int(bits)
     spread = np.sqrt(np.mean(block**2, axis=1))  # [num_tokens]
@@ -214,6 +230,7 @@ def describe(label: str, encoded: Encoded, reference: list[Any], found: list[Any
         "bytes_per_document": size * encoded.documents.num_tokens / len(encoded.documents),
         "ndcg@10": ndcg_at_10(encoded.collection.qrels, run),
         "same_top_10": float(np.mean(same)),
+        "mean_score_ratio": float(np.mean([(one / other).mean() for one, other in zip(found, reference, strict=True)])),
         "cosine_lost": error,
     }
 

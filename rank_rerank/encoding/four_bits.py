@@ -1,8 +1,9 @@
 """Sixteen levels per number, two numbers to a byte, and back to bytes that kernels for int8 read.
 
 A code ``k`` from −8 to 7 stands for ``16 k + 8`` times the token's scale: levels are evenly spaced and none is zero.
-They are as wide as suits normally distributed numbers of the token's spread best (Max, "Quantizing for minimum
-distortion", 1960, table II), and its scale is then the one of least squared error. Numbers 2 i and 2 i + 1 of a vector
+They reach to four fifths of the token's largest number: a few numbers are cut, and all others are nearer. The scale
+keeps the product of what is stored with the vector itself, so that similarities are right on average; the scale of
+least squared error would make them smaller (as in Gao and Long, "RaBitQ", 2024). Numbers 2 i and 2 i + 1 of a vector
 are the lower and the upper half of its byte i, in two's complement, so that unpacking is shifts and masks.
 """
 
@@ -12,8 +13,9 @@ from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector
 from rank_rerank.errors import ShapeError
 
 LOWEST, HIGHEST = -8, 7
-# from one of sixteen levels to the next, for numbers of variance 1
-STEP = 0.3352
+# of the token's largest number the outermost level, which is 7.5 steps from zero
+REACH = 0.8
+OUTERMOST_STEPS = 7.5
 # what one step is in bytes; half of it lies between zero and the first level
 BYTE_STEP = 16
 # rows that are unpacked in all steps before the next ones, so that they stay near the processor
@@ -35,16 +37,17 @@ def to_four_bits(vectors: Float32Matrix) -> tuple[AnyArray, Float32Vector]:
     """
     check_even_dim(int(vectors.shape[1]))
     exact = vectors.astype(np.float64)
-    steps = STEP * np.sqrt((exact**2).mean(axis=1, keepdims=True)) if vectors.size else exact[:, :1]
+    largest = np.abs(exact).max(axis=1, keepdims=True, initial=0)  # [num_tokens, 1]
+    steps = largest * (REACH / OUTERMOST_STEPS)
     scaled = np.divide(exact, steps, out=np.zeros_like(exact), where=steps > 0)
     codes = np.clip(np.floor(scaled), LOWEST, HIGHEST)
     levels = codes * BYTE_STEP + BYTE_STEP / 2
-    norms = (levels**2).sum(axis=1)
     # sums in float64, so that their order does not show in the float32 scale
-    scales = np.divide((levels * exact).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
+    squares, products = (exact**2).sum(axis=1), (levels * exact).sum(axis=1)
+    scales = np.divide(squares, products, out=np.zeros_like(squares), where=products > 0)
     halves = codes.astype(np.int8).view(np.uint8) & np.uint8(0x0F)
     packed = halves[:, 0::2] | (halves[:, 1::2] << np.uint8(4))
-    return np.ascontiguousarray(packed), np.maximum(scales, 0).astype(np.float32)
+    return np.ascontiguousarray(packed), scales.astype(np.float32)
 
 
 def unpack_four_bits(packed: AnyArray) -> AnyArray:

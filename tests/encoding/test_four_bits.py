@@ -30,17 +30,16 @@ def test_bytes_are_what_the_format_says_and_come_near(seed, num_tokens, size):
     np.testing.assert_allclose(back, by_definition(stored.vectors, stored.scales), rtol=1e-6)
     exact, found = vectors.astype(np.float64), back.astype(np.float64)
     norms, products = (exact**2).sum(1), (exact * found).sum(1)
-    assert (products > 0.95 * np.sqrt(norms * (found**2).sum(1))).all()
-    # scales are those of least squared error: what is left is at right angles to what is stored
-    np.testing.assert_allclose(((exact - found) * found).sum(1) / norms, 0, atol=1e-5)
+    assert (products > 0.98 * np.sqrt(norms * (found**2).sum(1))).all()
+    # scales keep products right on average: what is left is at right angles to the vector
+    np.testing.assert_allclose(((exact - found) * exact).sum(1) / norms, 0, atol=1e-5)
 
 
 def test_levels_are_even_and_the_outer_ones_take_what_is_beyond():
-    row = np.array([[0.01, -0.01, 1.0, -1.0, 50.0, -50.0, 4.0, -4.0, *[3.0, -3.0] * 60]], np.float32)
-    step = 0.3352 * np.sqrt((row**2).mean())
+    # a step is 0.8 / 7.5 of the largest number, here 1
+    row = np.array([[0.01, -0.01, 0.99, -0.99, 1.01, -1.01, 9.375, -9.375]], np.float32)
     packed, _ = to_four_bits(row)
-    assert step < 4 < 2 * step
-    assert unpack_four_bits(packed)[0, :8].tolist() == [8, -8, 8, -8, 120, -120, 24, -24]
+    assert unpack_four_bits(packed).tolist() == [[8, -8, 8, -8, 24, -24, 120, -120]]
 
 
 def test_all_codes_are_unpacked():
