@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int32Matrix, check_whole_number, is_iterable
 from rank_rerank.encoding.chunking import CHARACTERS_A_TOKEN, Chunking, split_text
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
@@ -25,9 +26,11 @@ def chunk_spans(encoder: TokenEncoder, text: str, chunking: Chunking) -> list[Sp
     """Where a text is cut: half-open spans of code points, as a reranker cuts it that reads long documents in chunks.
 
     Raises:
-        InvalidArgumentError: chunks are to be longer than the model reads.
+        InvalidArgumentError: chunks are to be longer than the model reads, or an argument is of another type.
         InvalidItemError, InvalidTextError: the text is no valid str.
     """
+    check_kind(encoder, "encoder", TokenEncoder)
+    check_kind(chunking, "chunking", Chunking)
     longest = encoder.checkpoint.settings.document_length
     length = longest if chunking.length is None else chunking.length
     if length > longest:
@@ -53,8 +56,10 @@ def encode_in_context(encoder: TokenEncoder, text: str, spans: Sequence[Span]) -
 
     Raises:
         InvalidItemError, InvalidTextError: the text is no valid str, or the spans are no pairs of whole numbers.
-        InvalidArgumentError: a span leaves the text, is empty or begins before the one above it; or the model pools.
+        InvalidArgumentError: a span leaves the text, is empty or begins before the one above it; the model pools; or
+            encoder is no TokenEncoder.
     """
+    check_kind(encoder, "encoder", TokenEncoder)
     check_text(text, "the text")
     checked = _check_spans(spans, len(text))
     pieces = [piece for window in _windows(encoder, text, checked) for piece in _encode_window(encoder, text, window)]
