@@ -31,8 +31,6 @@ FACES = {
         "SelfCheck",
         "TokenEmbeddings",
         "TokenEncoder",
-        "chunk_spans",
-        "encode_in_context",
         "normalize_rows",
         "pool",
         "self_check",

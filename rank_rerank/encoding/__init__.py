@@ -2,7 +2,6 @@
 
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.compression import Compression
-from rank_rerank.encoding.late_chunking import chunk_spans, encode_in_context
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, normalize_rows
 from rank_rerank.encoding.self_check import SelfCheck, self_check
@@ -17,8 +16,6 @@ __all__ = [
     "SelfCheck",
     "TokenEmbeddings",
     "TokenEncoder",
-    "chunk_spans",
-    "encode_in_context",
     "normalize_rows",
     "pool",
     "self_check",

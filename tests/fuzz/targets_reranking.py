@@ -18,7 +18,6 @@ from wild_values import text, vectors, words
 
 import rank_rerank
 from rank_rerank import Blend, CascadeReranker, CascadeStage, Chunking, DenseReranker, Document, refinement
-from rank_rerank.encoding import chunk_spans, encode_in_context
 from rank_rerank.explanation.html_report import render_report
 from rank_rerank.explanation.snippets import find_snippet
 from rank_rerank.rankings import RelevantSpan
@@ -215,19 +214,6 @@ def encoders(encoder):
         Target("TokenEncoder.encode_queries", encoder.encode_queries, {"queries": texts}, check_embeddings, weight=0.3),
         Target(
             "TokenEncoder.encode_document", encoder.encode_document, {"document": text}, check_embeddings, weight=0.3
-        ),
-        Target(
-            "chunk_spans",
-            chunk_spans,
-            {"encoder": always(encoder), "text": text, "chunking": one_of(Chunking(), Chunking(length=16))},
-            weight=0.3,
-        ),
-        Target(
-            "encode_in_context",
-            encode_in_context,
-            {"encoder": always(encoder), "text": words, "spans": one_of([(0, 3)], [(0, 2), (1, 3)], [])},
-            check_embeddings,
-            weight=0.3,
         ),
         Target(
             "TokenEncoder.encode_documents",
