@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from simulated_cluster import WORKER, Cluster, DriverKilled, Faults, Machines, SimulatedEngine
+from simulated_cluster import WORKER, Cluster, DriverKilled, SimulatedEngine
+from simulated_faults import Faults, Machines
 from workloads import RESULTS
 
 from rank_rerank.distributed.items import Item, Rejected
