@@ -1,39 +1,44 @@
 """One corpus by one process, by several and by Ray: equal bytes, throughput, memory; and jobs whose parts are killed.
 
-usage: python benchmarks/bench_distributed.py [--documents N] [--words N] [--engines LIST] [--kills N]
+usage: python benchmarks/bench_distributed.py [--parts engines,kills] [--documents N] [--engines LIST] [--kills N] …
 
-The corpus is synthetic: documents of words drawn from a fixed list, a fifth to twice --words long. "plain" encodes the
-same documents window by window with one encoder of one thread, and writes nothing: what a processor can do. Engines:
-"1" and "2" are workers of this machine with one thread each, "ray" is two actors in a cluster of six logical
-processors. Each engine's job is a program of its own, so that memory is its own. All shards are compared byte by byte.
+Part "engines": half of the documents are real, the first 100 words of those in --sets in turn; the rest, or all where
+there is no --data, are words drawn from a fixed list, a fifth to twice --words long. "plain" encodes the same documents
+window by window with one encoder of one thread, and writes nothing: what a processor can do. Engines: "1" and "2" are
+workers of this machine with one thread each, "ray" is two actors in a cluster of six logical processors. Each engine's
+job is a program of its own, so that memory is its own. All shards are compared byte by byte.
 
-Kills: a job of short documents (--kill-documents) is run, and ended by SIGKILL at a random moment, again and again, in
-turn the driver, one of two worker processes and (with "ray" among the engines) an actor. At the end the same call is
-made once more, and its shards, dead letters and manifest are compared with those of a job that nobody has killed.
+Part "kills": jobs of short documents (--kill-documents) are run, and one of --victims is ended by SIGKILL at a random
+moment, again and again: the driver, which is then started anew, one of two worker processes, or one of two actors,
+whose job goes on by itself. Moments are so many results after the last kill and a part of a second, or, for half of the
+drivers, within three seconds of their start. Whenever a job ends, and when all is over, its shards, dead letters and
+manifest are compared with those of a job that nobody has killed.
 """
 
 import argparse
 import json
-import os
 import random
+import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import describe_machine, write_result
+from killed_runs import kill_in_run
+from workloads import DEFAULT_DATA, describe_machine, read_collection, write_result
 
 from rank_rerank import TokenEncoder
 from rank_rerank.distributed.corpus_items import Columns, corpus_items
 from rank_rerank.distributed.items import Item
 
 WINDOW = 64
+REAL_WORDS = 100
 RAY_PROGRAM = (
     "import ray, sys; ray.init(num_cpus=6, log_to_driver=False); "
     "from rank_rerank.cli.main import main; sys.exit(main())"
@@ -45,40 +50,70 @@ ENGINES = {
 }
 
 
+VICTIMS = {"driver": "2", "worker": "2", "actor": "ray"}
+# kills within one run of a driver, so that Ray need not start for each
+KILLS_PER_RUN = 5
+
+
 def main() -> None:
     """Run the parts and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="engines,kills")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--sets", default="scifact,cranfield,cisi,squad,medquad", help="of real documents")
     parser.add_argument("--documents", type=int, default=50_000)
-    parser.add_argument("--words", type=int, default=60, help="of a document, on average about")
-    parser.add_argument("--engines", default="1,2,ray", help="of 1, 2 and ray; empty for none")
+    parser.add_argument("--words", type=int, default=60, help="of a synthetic document, on average about")
+    parser.add_argument("--engines", default="1,2,ray", help="of 1, 2 and ray")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--kill-documents", type=int, default=6000)
+    parser.add_argument("--victims", default=",".join(VICTIMS), help="of driver, worker and actor")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "rank_rerank_bench_distributed")
     options = parser.parse_args()
-    names = [name for name in options.engines.split(",") if name]
     shutil.rmtree(options.cache, ignore_errors=True)
     options.cache.mkdir(parents=True)
-    rows: list[dict[str, Any]] = []
-    if names:
-        corpus = write_corpus(options.cache / "corpus.jsonl", options.documents, options.words)
-        rows += compare_engines(corpus, options.cache, names)
-    if options.kills:
-        corpus = write_corpus(options.cache / "short.jsonl", options.kill_documents, 4)
-        rows.append(kill_jobs(corpus, options.cache, options.kills, with_ray="ray" in names))
     machine = describe_machine(1)
-    for row in rows:
-        print(json.dumps(row))
-    write_result("bench_distributed", [{**machine, **row} for row in rows])
+    for part in options.parts.split(","):
+        rows = bench_engines(options) if part == "engines" else [bench_kills(options)]
+        for row in rows:
+            print(json.dumps(row))
+        write_result("bench_distributed", [{**machine, "part": part, **row} for row in rows])
+    shutil.rmtree(options.cache)
 
 
-def write_corpus(path: Path, count: int, words: int) -> Path:
-    """Documents of frequent words; three records that cannot be used stand among them."""
+def bench_engines(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Encode one corpus by each engine."""
+    texts = list(real_texts(options.data, options.sets.split(","), options.documents // 2))
+    texts += synthetic_texts(options.documents - len(texts), options.words)
+    corpus = write_corpus(options.cache / "corpus.jsonl", texts)
+    return compare_engines(corpus, options.cache, options.engines.split(","))
+
+
+def bench_kills(options: argparse.Namespace) -> dict[str, Any]:
+    """Kill jobs of short documents."""
+    corpus = write_corpus(options.cache / "short.jsonl", list(synthetic_texts(options.kill_documents, 4)))
+    return kill_jobs(corpus, options.cache, options.kills, options.victims.split(","))
+
+
+def real_texts(data: Path, names: list[str], count: int) -> Iterator[str]:
+    """The first words of documents of collections, one collection after the other; none where they are not there."""
+    there = [name for name in names if (data / name).is_dir()]
+    documents = (text for name in there for text in read_collection(data, name).documents.values())
+    return (" ".join(text.split()[:REAL_WORDS]) for text in islice(documents, count))
+
+
+def synthetic_texts(count: int, words: int) -> Iterator[str]:
+    """Documents of words of the README."""
     generator = np.random.default_rng(0)
     vocabulary = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split()
+    for _ in range(count):
+        chosen = generator.integers(0, len(vocabulary), int(generator.integers(words // 5 + 1, 2 * words)))
+        yield " ".join(vocabulary[index] for index in chosen)
+
+
+def write_corpus(path: Path, texts: Sequence[str]) -> Path:
+    """A file of documents; three records that cannot be used stand at its end."""
     with path.open("w", encoding="utf-8") as file:
-        for number in range(count):
-            chosen = generator.integers(0, len(vocabulary), int(generator.integers(words // 5 + 1, 2 * words)))
-            text = " ".join(vocabulary[index] for index in chosen)
+        for number, text in enumerate(texts):
             file.write(json.dumps({"id": f"d{number}", "text": text, "number": number}) + "\n")
         file.write('{"id": "no text"}\n{\n{"id": "d0", "text": "another"}\n')
     return path
@@ -92,8 +127,8 @@ def compare_engines(corpus: Path, cache: Path, names: list[str]) -> list[dict[st
         output = cache / f"engine-{name}"
         command = [*ENGINES[name], "--threads", "1"]
         begun = time.perf_counter()
-        done = run_job(corpus, output, command)
-        summary = json.loads(done.stdout)
+        printed, peak_mb = run_job(corpus, output, command)
+        summary = json.loads(printed)
         cores = 1 if name == "1" else 2
         # model loading and the first pass are part of the job; the rate of the workers themselves leaves them out
         rate = summary["num_items"] / summary["worker_seconds"]
@@ -109,6 +144,7 @@ def compare_engines(corpus: Path, cache: Path, names: list[str]) -> list[dict[st
                 / cores
                 / plain["documents_per_second"],
                 "worker_peak_mb": summary["peak_bytes"] / 1e6,
+                "largest_process_so_far_mb": peak_mb,
                 "rejected": summary["num_rejected"],
             }
         )
@@ -137,92 +173,45 @@ def job_command(corpus: Path, output: Path, options: list[str]) -> list[str]:
     return [sys.executable, "-c", code, *words]
 
 
-def run_job(corpus: Path, output: Path, options: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(job_command(corpus, output, options), check=True, capture_output=True, text=True)
+def run_job(corpus: Path, output: Path, options: list[str]) -> tuple[str, float]:
+    """Do a job; what it printed, and the most megabytes that a driver, or a child of one, has taken so far."""
+    command = job_command(corpus, output, options)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
 
 
-def kill_jobs(corpus: Path, cache: Path, count: int, *, with_ray: bool) -> dict[str, Any]:
-    """Kill a job so many times, in turn each of its parts; asserts that nothing is lost and nothing is double."""
+def kill_jobs(corpus: Path, cache: Path, count: int, victims: list[str]) -> dict[str, Any]:
+    """Kill so many times, whoever was killed least; asserts that nothing is lost and nothing is double."""
     options = ["--threads", "1", "--shard-documents", "64"]
-    whole = cache / "whole"
+    whole, output = cache / "whole", cache / "killed-0"
     begun = time.perf_counter()
     run_job(corpus, whole, [*ENGINES["2"], *options])
-    lasted = time.perf_counter() - begun
-    victims = ["driver", "worker", *(["actor"] if with_ray else [])]
     generator = random.Random(0)  # noqa: S311 - the same moments each time
     killed = dict.fromkeys(victims, 0)
-    finished = round_number = 0
-    output = cache / "killed-0"
+    finished = num_runs = 0
     while sum(killed.values()) < count:
-        victim = victims[round_number % len(victims)]
-        round_number += 1
-        engine = ENGINES["ray" if victim == "actor" else "2"]
-        patience = generator.uniform(0.1, 2 * lasted if victim == "actor" else lasted)
-        process = subprocess.Popen(
-            job_command(corpus, output, [*engine, *options]),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        killed[victim] += kill_one(process, victim, patience)
+        victim = min(victims, key=lambda each: killed[each])
+        wanted = min(1 if victim == "driver" else KILLS_PER_RUN, count - sum(killed.values()))
+        command = job_command(corpus, output, [*ENGINES[VICTIMS[victim]], *options])
+        killed[victim] += kill_in_run(command, output, victim, wanted, generator)
+        num_runs += 1
         if (output / "manifest.json").exists():
             # the job is done: it is compared, and another one begun
             assert_same(whole, output)
             finished += 1
-            print(f"killed so far: {killed}; jobs finished and compared: {finished}", file=sys.stderr)
             shutil.rmtree(output)
-            output = cache / f"killed-{round_number}"
+            output = cache / f"killed-{num_runs}"
+        print(f"killed so far: {killed}; runs: {num_runs}; finished and compared: {finished}", file=sys.stderr)
     run_job(corpus, output, [*ENGINES["2"], *options])
     assert_same(whole, output)
-    return {"kills": killed, "jobs_finished_and_compared": finished + 1, "all_bytes_equal": True}
-
-
-def kill_one(process: subprocess.Popen[bytes], victim: str, patience: float) -> int:
-    """Kill a driver, one of its workers or one of its actors after some seconds; 1 if there was one to kill."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    if process.poll() is not None:
-        return 0
-    if victim == "driver":
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return 1
-    # a worker that has not begun is waited for
-    found: list[int] = []
-    while not found and process.poll() is None:
-        found = [pid for pid in descendants(process.pid) if is_worker(pid, victim)]
-        time.sleep(0.02)
-    num_killed = 0
-    for pid in found[:1]:
-        with suppress(ProcessLookupError):  # it has just ended by itself
-            os.kill(pid, signal.SIGKILL)
-            num_killed = 1
-    # a job whose worker was killed goes on by itself
-    process.wait()
-    return num_killed
-
-
-def descendants(parent: int) -> list[int]:
-    """All processes below one, by what the system says."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found, edge = [], {parent}
-    while edge := {pid for pid, above in parents.items() if above in edge}:
-        found += sorted(edge)
-    return found
-
-
-def is_worker(pid: int, victim: str) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"MapWorker" in command if victim == "actor" else b"spawn_main" in command
+    seconds = time.perf_counter() - begun
+    return {
+        "kills": killed,
+        "runs": num_runs,
+        "jobs_finished_and_compared": finished + 1,
+        "all_bytes_equal": True,
+        "seconds": seconds,
+    }
 
 
 def assert_same(first: Path, second: Path) -> None:

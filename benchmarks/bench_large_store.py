@@ -2,10 +2,11 @@
 
 usage: python benchmarks/bench_large_store.py [--documents N] [--tokens N] [--dim N] [--stores N] [--cache FOLDER]
 
-The documents are synthetic: random signs (dtype "binary") of --dim numbers for --tokens tokens, no texts, which is as
-small as a document of this library's format can be, so that many fit on a disk: about 150 bytes each beside their
-vectors. They are written as segments of a million rows by the same code as any store, and taken into a ShardedStore as
-`store import` does. Each measurement is a process of its own. "cold" first asks the system to forget the files.
+The documents are synthetic: random signs (dtype "binary") of --dim numbers for --tokens tokens and no texts, as
+small as a document of this library's format can be, so that many fit on a disk. Beside their vectors they have a mean
+vector of half precision and about 150 bytes: 10 gigabytes in all, and one more while they are written. They are written
+as segments of a million rows by the same code as any store, and taken into a ShardedStore as `store import` does. Each
+measurement is a process of its own. "cold" first asks the system to forget the files.
 """
 
 import argparse
@@ -84,10 +85,13 @@ def build(folder: Path, options: argparse.Namespace) -> None:
     for first in range(0, options.documents, SEGMENT_DOCUMENTS):
         count = min(SEGMENT_DOCUMENTS, options.documents - first)
         vectors = generator.integers(0, 256, (count * options.tokens, options.dim // 8), np.uint8)
-        compressed = CompressedEmbeddings(vectors, np.arange(count + 1, dtype=np.int64) * options.tokens)
+        offsets = np.arange(count + 1, dtype=np.int64) * options.tokens
+        # of unit length, as a mean vector is
+        means = (generator.integers(0, 2, (count, options.dim), np.int8) * 2 - 1) * np.float16(options.dim**-0.5)
+        compressed = CompressedEmbeddings(vectors, offsets, means=means)
         ids = [f"document-{number:09}" for number in range(first, first + count)]
         segment = build_segment(ids, compressed, [None] * count, [b""] * count, None, keep_texts=False)
-        entry = write_segment(options.cache, "segment", [segment])
+        entry = write_segment(options.cache, "segment", [segment], "binary")
         del segment, compressed, vectors
         files = [SegmentFile(options.cache / "segment", entry)]
         for number, part in enumerate(store.stores):

@@ -123,6 +123,7 @@ def compressions(dim: int) -> list[tuple[str, Any]]:
         "float32": Compression("float32"),
         "float16": Compression("float16"),
         "int8": Compression("int8"),
+        "int4": Compression("int4"),
         "int8, pool 2": Compression("int8", pooling=Pooling(2)),
         "int8, pool 2 sequential": Compression("int8", pooling=Pooling(2, "sequential")),
         "int8, pool 3": Compression("int8", pooling=Pooling(3)),

@@ -9,11 +9,14 @@ import numpy as np
 
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
+from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import ShapeError
 
 # of a document in a store, beside vectors and text: its id, checksums and offsets
 OTHER_BYTES = 120
 KILO = 1000
+TOLD_DTYPES: tuple[StoredDtype, ...] = ("float16", "int8", "int4", "binary")
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Estimate:
         bytes_per_document: vectors, text and what else is kept.
         num_documents: in the corpus; None where that cannot be known.
         free_bytes: of the disk the store is on.
+        num_vectors: of a document, before they are pooled.
     """
 
     bytes_per_document: float
     num_documents: int | None
     free_bytes: int
+    num_vectors: float = 0.0
 
     @property
     def num_bytes(self) -> float | None:
@@ -72,13 +77,38 @@ def estimate(
     """
     read = [encoder.tokenizer.read_document(document.text) for document in first]
     num_vectors = sum(int(np.count_nonzero(text.scoring_mask)) for text in read) / max(len(first), 1)
-    if compression.pooling is not None:
-        num_vectors /= compression.pooling.factor
     text = sum(len(document.text.encode()) for document in first) / max(len(first), 1) if keep_texts else 0
+    size = vector_bytes(num_vectors, compression, encoder.dim) + text + OTHER_BYTES
+    return Estimate(size, num_documents, shutil.disk_usage(_existing(store)).free, num_vectors)
+
+
+def vector_bytes(num_vectors: float, compression: Compression, dim: int) -> float:
+    """Bytes of a document's vectors, of which there are so many before they are pooled, and of their mean."""
+    factor = 1 if compression.pooling is None else compression.pooling.factor
     # the mean vector is of half precision
-    mean = 2 * compression.stored_dim(encoder.dim)
-    size = num_vectors * compression.bytes_per_token(encoder.dim) + mean + text + OTHER_BYTES
-    return Estimate(size, num_documents, shutil.disk_usage(_existing(store)).free)
+    return num_vectors / factor * compression.bytes_per_token(dim) + 2 * compression.stored_dim(dim)
+
+
+def tell_formats(num_vectors: float, compression: Compression, dim: int) -> str:
+    """What each format would take, for who makes a store: its form cannot be changed later.
+
+    Args:
+        num_vectors: of a document, before they are pooled.
+        compression: of the store; others are told with its pooling and its dims.
+        dim: of the model's vectors.
+    """
+    sizes: list[str] = []
+    for dtype in TOLD_DTYPES:
+        try:
+            other = Compression(dtype, None, compression.pooling, compression.projection)
+            size = in_units(vector_bytes(num_vectors, other, dim))
+        except ShapeError:
+            continue  # the dims do not fill whole bytes
+        sizes.append(f"{dtype} {size}" + (" (chosen)" if other.dtype == compression.dtype else ""))
+    return (
+        f"vectors of a document as {', '.join(sizes)}. A store keeps its --dtype; compare on your texts with: "
+        "rank-rerank store advise"
+    )
 
 
 def _existing(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from rank_rerank.arguments import is_there
 from rank_rerank.cli.candidate_files import FileFormat, count_documents
-from rank_rerank.cli.corpus_estimate import estimate
+from rank_rerank.cli.corpus_estimate import estimate, tell_formats
 from rank_rerank.cli.corpus_files import stream_corpus
 from rank_rerank.cli.interruption import terminable
 from rank_rerank.cli.model_options import load_encoder
@@ -106,7 +106,7 @@ def run_encode(options: EncodeOptions) -> None:
     else:
         compression = choose_compression(options.compression, encoder, first)
         store = EmbeddingStore.create(options.store, encoder, compression, keep_texts=not options.leave_out_texts)
-    _tell_size(store, encoder, first, num_documents)
+    _tell_size(store, encoder, first, num_documents, is_new=not has_store)
     corpus = _Corpus(chain(first, documents), num_documents)
     report = _encode(store, corpus if num_documents else corpus.documents, options.store)
     sys.stdout.write(
@@ -116,7 +116,7 @@ def run_encode(options: EncodeOptions) -> None:
 
 
 def _tell_size(
-    store: EmbeddingStore, encoder: TokenEncoder, first: Sequence[Document], num_documents: int | None
+    store: EmbeddingStore, encoder: TokenEncoder, first: Sequence[Document], num_documents: int | None, *, is_new: bool
 ) -> None:
     is_long = num_documents is None or num_documents >= MANY_DOCUMENTS
     if not first or not (is_long or sys.stderr.isatty()):
@@ -124,6 +124,8 @@ def _tell_size(
     keep_texts = store.snapshot.manifest.keep_texts
     expected = estimate(encoder, store.compression, first, num_documents, store.folder, keep_texts=keep_texts)
     say(expected.sentence(str(store.folder)))
+    if is_new:
+        say(tell_formats(expected.num_vectors, store.compression, encoder.dim))
     if expected.is_too_large:
         say("there is not enough room: what fits is kept. --dims, --pool and --dtype make a smaller store")
 

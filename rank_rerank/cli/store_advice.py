@@ -95,6 +95,8 @@ def compressions_to_try(embeddings: TokenEmbeddings) -> Iterator[tuple[str, Comp
     yield "--dtype float32", Compression("float32")
     yield "--dtype float16", Compression("float16")
     yield "--dtype int8", Compression("int8")
+    if embeddings.dim % 2 == 0:
+        yield "--dtype int4", Compression("int4")
     for factor in (2, 3, 4):
         yield f"--dtype int8 --pool {factor}", Compression("int8", pooling=Pooling(factor))
     yield "--dtype int8 --pool 2 --pool-method sequential", Compression("int8", pooling=Pooling(2, "sequential"))

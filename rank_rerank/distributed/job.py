@@ -11,12 +11,12 @@ from typing import Any
 from rank_rerank.distributed.engines import Engine
 from rank_rerank.distributed.items import Item, Rejected, Unit
 from rank_rerank.distributed.job_folder import DEAD_LETTERS_FILE, MANIFEST_FILE, SUMMARY_FILE, JobFolder
-from rank_rerank.distributed.manifests import ResultEntry, ResultManifest, read_result_manifest
+from rank_rerank.distributed.manifests import MAX_RESULTS, ResultEntry, ResultManifest, read_result_manifest
 from rank_rerank.distributed.planning import Planner
 from rank_rerank.distributed.progress import Clock, Report, Summary
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.distributed.unit_worker import Work
-from rank_rerank.errors import StoreError
+from rank_rerank.errors import ResourceLimitError, StoreError
 from rank_rerank.storage.durable_files import FileEntry, write_file
 from rank_rerank.storage.writer_lock import writer_lock
 
@@ -74,6 +74,7 @@ def run_job(job: Job, items: Iterable[Item | Rejected], engine: Engine, report: 
         StoreLockedError: another program is doing the job.
         StoreWriteError: a file cannot be written; the same call goes on from there.
         FileFormatError: the input cannot be read.
+        ResourceLimitError: it gives more results than one job may have.
     """
     folder = job.work.folder
     digest = folder.create(job.facts)
@@ -99,9 +100,18 @@ def _do(job: Job, engine: Engine, names: list[str]) -> Iterator[Receipt]:
 
 
 def _make_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | Rejected]) -> _Plan:
-    """Read the whole input, and keep the texts of units that are not done."""
+    """Read the whole input, and keep the texts of units that are not done.
+
+    Raises:
+        ResourceLimitError: there are more units than a manifest lists.
+    """
     plan, folder = _Plan(), job.work.folder
     for listed in planner.cut(items):
+        if len(plan.names) == MAX_RESULTS:
+            raise ResourceLimitError(
+                f"the input gives more than {MAX_RESULTS:,} results of about {job.unit_items:,} each. Ask for larger "
+                "ones, as with --shard-documents, or make several jobs of it"
+            )
         unit = Unit.of(job.prefix, digest, listed)
         plan.names.append(unit.name)
         plan.num_items += len(listed)

@@ -12,7 +12,9 @@ from rank_rerank.errors import StoreFormatError, StoreNotFoundError
 from rank_rerank.storage.durable_files import FileEntry, read_small_file
 
 FORMAT, VERSION = "rank-rerank job results", 1
-MAX_BYTES = 64 << 20
+# results of a job; an entry takes less than 400 bytes
+MAX_RESULTS = 1_000_000
+MAX_BYTES = 400 * MAX_RESULTS
 
 
 @dataclass(frozen=True)

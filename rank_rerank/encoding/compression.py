@@ -9,10 +9,12 @@ from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
     NUMPY_DTYPES,
+    SCALED_DTYPES,
     StoredDtype,
-    check_binary_dim,
+    check_packed_dim,
     check_stored_dtype,
     quantize,
+    stored_width,
 )
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
@@ -23,9 +25,10 @@ class CompressedEmbeddings:
     """The token vectors of many texts as they are stored; rows of all arrays belong together.
 
     Attributes:
-        vectors: [num_tokens, dim] float32, float16 or int8, or [num_tokens, dim / 8] uint8 signs.
+        vectors: [num_tokens, dim] float32, float16 or int8, [num_tokens, dim / 2] uint8 of "int4", or
+            [num_tokens, dim / 8] uint8 signs.
         offsets: [num_texts + 1] int64.
-        scales: [num_tokens] float32 for int8 vectors.
+        scales: [num_tokens] float32 for int8 and int4 vectors.
         rescore_vectors: a second, finer form of the same vectors.
         rescore_scales: its scales.
         means: [num_texts, dim] float16, the mean token vector of each text, projected and not pooled, of unit length;
@@ -45,14 +48,14 @@ class Compression:
     """How token vectors are made smaller: pooled, projected, then quantised, in this order.
 
     Attributes:
-        dtype: "float32", "float16", "int8" (a scale per token) or "binary" (one bit per number).
+        dtype: "float32", "float16", "int8" or "int4" (a scale per token) or "binary" (one bit per number).
         rescore_dtype: beside "binary" only: a second form, "int8" or "float16", that scores the best candidates again.
         pooling: fewer vectors per document; None for all.
         projection: fewer numbers per vector; None for all.
 
     Raises:
         InvalidArgumentError: a field is out of its range.
-        ShapeError: "binary" with a projection to a dim that is no multiple of 8.
+        ShapeError: "int4" or "binary" with a projection to a dim that does not fill whole bytes.
     """
 
     dtype: StoredDtype = "int8"
@@ -69,22 +72,21 @@ class Compression:
             check_stored_dtype(self.rescore_dtype, "rescore_dtype")
         if self.rescore_dtype is not None and (self.dtype != "binary" or self.rescore_dtype not in ("int8", "float16")):
             raise InvalidArgumentError('rescore_dtype is "int8" or "float16", and stands beside dtype="binary" only')
-        if self.dtype == "binary" and self.projection is not None:
-            check_binary_dim(self.projection.projected_dim)
+        if self.projection is not None:
+            check_packed_dim(self.projection.projected_dim, self.dtype)
 
     def stored_dim(self, dim: int) -> int:
         """Numbers per stored vector, given those of the model's.
 
         Raises:
             InvalidArgumentError: dim is no whole number above 0.
-            ShapeError: the projection takes another dim, or "binary" cannot pack this one.
+            ShapeError: the projection takes another dim, or "int4" or "binary" cannot pack this one.
         """
         dim = check_whole_number(dim, "dim", 1)
         if self.projection is not None and self.projection.dim != dim:
             raise ShapeError(f"the projection takes vectors of dim {self.projection.dim}, the model's have dim {dim}")
         stored = dim if self.projection is None else self.projection.projected_dim
-        if self.dtype == "binary":
-            check_binary_dim(stored)
+        check_packed_dim(stored, self.dtype)
         return stored
 
     def bytes_per_token(self, dim: int) -> int:
@@ -136,6 +138,4 @@ class Compression:
 
 
 def _bytes_per_token(dtype: StoredDtype, dim: int) -> int:
-    if dtype == "binary":
-        return dim // 8
-    return dim * NUMPY_DTYPES[dtype].itemsize + (4 if dtype == "int8" else 0)
+    return stored_width(dim, dtype) * NUMPY_DTYPES[dtype].itemsize + (4 if dtype in SCALED_DTYPES else 0)

@@ -60,6 +60,8 @@ def list_compressions(embeddings: TokenEmbeddings) -> dict[str, Compression]:
         if dims and embeddings.num_tokens >= embeddings.dim:
             projection = Projection.fit(np.asarray(embeddings.vectors, np.float32), dims)
             found[f"--dtype int8 --dims {dims}"] = Compression("int8", projection=projection)
+    if embeddings.dim % 2 == 0:
+        found["--dtype int4"] = Compression("int4")
     if embeddings.dim % 8 == 0:
         found["--dtype binary"] = Compression("binary")
         found["--dtype binary --rescore int8"] = Compression("binary", "int8")

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Matrix, Float32Vector
 from rank_rerank.encoding.mean_vectors import cosines
 from rank_rerank.encoding.quantization import binary_factor
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.scoring.best_windows import block_starts, window_scores
 from rank_rerank.scoring.maxsim import maxsim_matches
+from rank_rerank.scoring.readable_rows import ReadableRows, readable_rows
 from rank_rerank.scoring.stored_scores import StoredVectors
-from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.storage.stored_means import read_mean_vectors
 
@@ -49,25 +49,26 @@ def measure_stored(
     scored = np.flatnonzero(np.isfinite(sums))
     fine = documents.compression.rescore_dtype is not None
     for segment, indices, rows in documents.select(scored).groups():
-        windows[scored[indices]] = _best_windows(query, segment, rows, fine=fine, num_threads=num_threads)
+        wanted, back = np.unique(rows, return_inverse=True)
+        found_here = np.empty(len(wanted), np.float32)
+        for part in readable_rows(segment, wanted, documents.compression.dtype, fine=fine):
+            found_here[part.indices] = _best_windows(query, part, num_threads)
+        windows[scored[indices]] = found_here[back]
     if documents.compression.dtype == "binary" and not fine:
         windows *= binary_factor(query.shape[1])
     return windows, found
 
 
-def _best_windows(
-    query: Float32Matrix, segment: Segment, rows: Int64Vector, *, fine: bool, num_threads: int | None
-) -> Float32Vector:
-    wanted, back = np.unique(rows, return_inverse=True)
-    embeddings = segment.rescore_embeddings if fine else segment.embeddings
-    firsts, lasts = embeddings.offsets[wanted], embeddings.offsets[wanted + 1]
+def _best_windows(query: Float32Matrix, part: ReadableRows, num_threads: int | None) -> Float32Vector:
+    embeddings, candidates = part.embeddings, part.candidates
+    firsts, lasts = embeddings.offsets[candidates], embeddings.offsets[candidates + 1]
     starts, owners = block_starts(firsts, lasts - firsts)
     # a text for each block, and one for what lies between two documents and is not scored
     edges = np.unique(np.concatenate([[0], starts, lasts, [embeddings.num_tokens]]))
     blocks = StoredVectors(
         TokenEmbeddings(embeddings.vectors, edges),
-        token_scales=segment.arrays.get("rescore_scales" if fine else "scales"),
+        token_scales=part.scales,
         candidates=np.searchsorted(edges, starts),
     )
     found = maxsim_matches(query, blocks, num_threads=num_threads).similarities
-    return window_scores(np.asarray(found), owners, len(wanted))[back].astype(np.float32)
+    return window_scores(np.asarray(found), owners, len(candidates)).astype(np.float32)

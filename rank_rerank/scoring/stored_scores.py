@@ -1,16 +1,15 @@
-"""Score documents where they lie in a store: no vector is copied, and each memory-mapped row is read once.
+"""Score documents where they lie in a store: no vector is copied but to unpack it, and each mapped row is read once.
 
 A store of sign bits with a finer form beside them is scored twice: all candidates by their bits, the best ones again.
 """
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Matrix, Float32Vector
 from rank_rerank.encoding.quantization import binary_factor
-from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.packed_documents import PackedDocuments
-from rank_rerank.storage.segment import Segment
+from rank_rerank.scoring.readable_rows import readable_rows
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # how many candidates are scored again for each hit asked for, and at least
@@ -66,14 +65,10 @@ def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_
     scores = np.empty(len(documents), np.float32)
     for segment, indices, rows in documents.groups():
         segment.check_rows("rescore" if fine else "vectors", rows)
-        scores[indices] = maxsim(query, _packed(segment, rows, fine=fine), num_threads=num_threads)
+        for part in readable_rows(segment, rows, documents.compression.dtype, fine=fine):
+            packed = StoredVectors(part.embeddings, token_scales=part.scales, candidates=part.candidates)
+            scores[indices[part.indices]] = maxsim(query, packed, num_threads=num_threads)
         segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
     if documents.compression.dtype == "binary" and not fine:
         scores *= binary_factor(query.shape[1])
     return scores
-
-
-def _packed(segment: Segment, rows: Int64Vector, *, fine: bool) -> PackedDocuments:
-    embeddings: TokenEmbeddings = segment.rescore_embeddings if fine else segment.embeddings
-    scales: AnyArray | None = segment.arrays.get("rescore_scales" if fine else "scales")
-    return StoredVectors(embeddings, token_scales=scales, candidates=rows)

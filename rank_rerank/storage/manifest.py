@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling
 from rank_rerank.encoding.projection import Projection
-from rank_rerank.errors import RankRerankError, StoreFormatError, StoreNotFoundError
+from rank_rerank.errors import RankRerankError, StoreFormatError, StoreNotFoundError, StoreWriteError
 from rank_rerank.storage.array_file import refuse_duplicates
 from rank_rerank.storage.durable_files import FileEntry, read_small_file, write_file
 from rank_rerank.storage.model_identity import ModelIdentity
@@ -94,9 +94,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest: the moment at which a change happens.
 
     Raises:
-        StoreWriteError: it could not be written.
+        StoreWriteError: it could not be written, or lists more segments than are read back.
     """
-    write_file(folder, MANIFEST_FILE, [serialize(manifest)])
+    content = serialize(manifest)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise StoreWriteError(
+            f"a store of {len(manifest.segments):,} segments has a larger manifest than is read. Bring in fewer and "
+            "larger ones, as `rank-rerank store import --how merge` does; the store is as it was"
+        )
+    write_file(folder, MANIFEST_FILE, [content])
 
 
 def serialize(manifest: Manifest) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.offsets import check_offsets
-from rank_rerank.encoding.quantization import NUMPY_DTYPES
+from rank_rerank.encoding.quantization import NUMPY_DTYPES, SCALED_DTYPES, stored_width
 from rank_rerank.errors import InputError, StoreFormatError
 from rank_rerank.storage.key_index import DIGEST_BYTES, keys_of, keys_of_digests
 from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, INDEX_ARRAYS, PARTS, sound_rows
@@ -34,7 +34,7 @@ def check_segment(segment: Segment, compression: Compression, dim: int, path: Pa
     _check_lengths(arrays, num_documents, num_tokens, path)
     stored = compression.stored_dim(dim)
     widths = {
-        "vectors": stored // 8 if compression.dtype == "binary" else stored,
+        "vectors": stored_width(stored, compression.dtype),
         "rescore_vectors": stored,
         "means": stored,
     }
@@ -130,7 +130,7 @@ def expected_dtypes(compression: Compression) -> dict[str, np.dtype[np.generic]]
     for prefix, dtype in (("", compression.dtype), ("rescore_", compression.rescore_dtype)):
         if dtype is not None:
             dtypes[f"{prefix}vectors"] = NUMPY_DTYPES[dtype]
-            if dtype == "int8":
+            if dtype in SCALED_DTYPES:
                 dtypes[f"{prefix}scales"] = NUMPY_DTYPES["float32"]
     return dtypes
 

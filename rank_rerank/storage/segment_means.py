@@ -3,7 +3,7 @@
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.encoding.quantization import QuantizedVectors, StoredDtype, dequantize
+from rank_rerank.encoding.quantization import NUMBERS_PER_BYTE, QuantizedVectors, StoredDtype, dequantize
 from rank_rerank.encoding.token_embeddings import unit_length
 from rank_rerank.storage.segment import Segment
 
@@ -19,7 +19,7 @@ def segment_means(segment: Segment, rows: Int64Vector, dtype: StoredDtype) -> An
     if "means" in segment.arrays:
         return segment.arrays["means"][rows]
     if len(rows) == 0:
-        return np.zeros((0, segment.arrays["vectors"].shape[1] * (8 if dtype == "binary" else 1)), np.float16)
+        return np.zeros((0, segment.arrays["vectors"].shape[1] * NUMBERS_PER_BYTE.get(dtype, 1)), np.float16)
     return np.stack([_mean(segment, row, dtype) for row in rows.tolist()]).astype(np.float16)
 
 

@@ -176,7 +176,9 @@ def test_advise(run, tmp_path):
     assert code == 0
     assert rows["--dtype float32"]["top_10_kept"] == rows["--dtype float32"]["first_kept"] == 1
     assert rows["--dtype int8"]["top_10_kept"] > 0.9
-    sizes = [rows[f"--dtype {dtype}"]["bytes_per_document"] for dtype in ("float32", "float16", "int8", "binary")]
+    sizes = [
+        rows[f"--dtype {dtype}"]["bytes_per_document"] for dtype in ("float32", "float16", "int8", "int4", "binary")
+    ]
     assert sizes == sorted(sizes, reverse=True)
     (tmp_path / "queries.txt").write_text("number 5\nfriends\n")
     table = run("store", "advise", str(path), "--sample", "40", "--queries", str(tmp_path / "queries.txt"))[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rank_rerank.cli.corpus_estimate import Estimate, estimate, in_units
+from rank_rerank.cli.corpus_estimate import Estimate, estimate, in_units, tell_formats
 from rank_rerank.cli.terminal import shown
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
@@ -143,6 +143,7 @@ def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, c
     process = subprocess.Popen([*COMMAND, "encode", corpus, "--store", folder], stderr=subprocess.PIPE, text=True)
     first = process.stderr.readline()
     assert "30,000 documents will take about" in first
+    assert "(chosen)" in process.stderr.readline()
     # a chunk of documents is encoded in less; how many are kept is for the command to say
     time.sleep(0.5)
     process.send_signal(number)
@@ -160,13 +161,33 @@ def test_the_estimate_is_near_the_size(encoder, tmp_path):
     documents = [
         Document(f"document {number} of a corpus, with words like {number * 7}", str(number)) for number in range(64)
     ]
-    for compression in (Compression("int8"), Compression("float16"), Compression("int8", pooling=Pooling(2))):
+    for compression in (
+        Compression("int8"),
+        Compression("int4"),
+        Compression("float16"),
+        Compression("int8", pooling=Pooling(2)),
+    ):
         folder = tmp_path / f"{compression.dtype}-{compression.pooling}"
         expected = estimate(encoder, compression, documents[:20], 64, folder, keep_texts=True)
         store = EmbeddingStore.create(folder, encoder, compression)
         store.encode(documents)
         size = sum(file.stat().st_size for file in folder.rglob("*"))
         assert expected.num_bytes == pytest.approx(size, rel=0.25)
+
+
+def test_a_new_store_tells_what_each_format_takes(run, tmp_path):
+    """Once, before it begins; an older store has no choice any more."""
+    corpus, folder = write_corpus(tmp_path / "corpus.jsonl", 8), str(tmp_path / "store")
+    told = tell_formats(10, Compression("int4"), 384)
+    assert "float16 8.4 kB, int8 4.6 kB, int4 2.7 kB (chosen), binary 1.2 kB." in told
+    assert "int8 2.7 kB (chosen)" in tell_formats(10, Compression("int8", pooling=Pooling(2)), 384)
+    # dims that fill no whole bytes
+    assert "binary" not in tell_formats(10, Compression("int8"), 100)
+    texts = "a text\n" * 3
+    command = [*COMMAND, "encode", "-", "--store", folder]
+    done = [subprocess.run(command, check=True, input=texts, capture_output=True, text=True) for _ in range(2)]
+    assert [each.stderr.count("vectors of a document as float16") for each in done] == [1, 0]
+    assert run("encode", corpus, "--store", folder)[0] == 0
 
 
 def test_sizes_in_words():

@@ -18,7 +18,13 @@ from rank_rerank.distributed.items import Item, Rejected, Unit
 from rank_rerank.distributed.job import run_job
 from rank_rerank.distributed.job_folder import ATTEMPTS, JobFolder
 from rank_rerank.distributed.local_engine import LocalEngine
-from rank_rerank.distributed.manifests import read_result_manifest
+from rank_rerank.distributed.manifests import (
+    MAX_BYTES,
+    MAX_RESULTS,
+    ResultEntry,
+    ResultManifest,
+    read_result_manifest,
+)
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.errors import (
     NonFiniteError,
@@ -28,6 +34,7 @@ from rank_rerank.errors import (
     StoreMismatchError,
     StoreNotFoundError,
 )
+from rank_rerank.storage.durable_files import FileEntry
 from rank_rerank.storage.writer_lock import writer_lock
 
 ONE = LocalEngine()
@@ -130,6 +137,22 @@ def test_one_program_does_a_job_at_a_time(tmp_path, monkeypatch):
         run_job(job_in(tmp_path), items_of(5), ONE)
 
 
+def test_more_results_than_a_manifest_lists_are_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("rank_rerank.distributed.job.MAX_RESULTS", 3)
+    with pytest.raises(ResourceLimitError, match="more than 3 results of about 8 each"):
+        run_job(job_in(tmp_path), items_of(100), ONE)
+    assert not list((tmp_path / "parts").iterdir())
+    assert run_job(job_in(tmp_path / "few"), items_of(8), ONE).num_items == 8
+
+
+def test_a_manifest_of_the_most_results_is_read():
+    """What the bound on bytes allows per result is enough for the longest entry."""
+    entry = ResultEntry(FileEntry("shard-" + "f" * 24 + ".safetensors", 10**12, "f" * 64), 10**9, 10**12)
+    letters = FileEntry("d", 1, "f" * 64)
+    few, more = (len(ResultManifest("f" * 64, (entry,) * count, 0, letters).serialize()) for count in (10, 110))
+    assert (more - few) / 100 * MAX_RESULTS < MAX_BYTES
+
+
 def test_a_damaged_manifest_is_refused(tmp_path):
     run_job(job_in(tmp_path), items_of(5), ONE)
     path = tmp_path / "manifest.json"
@@ -163,7 +186,7 @@ def test_notes_tell_which_item_takes_workers_down(tmp_path):
     (tmp_path / ATTEMPTS).mkdir()
     for death in range(5):
         attempts = Attempts.begin(folder, "u")
-        assert (attempts.num_deaths, attempts.with_care) == (death, death >= 2)
+        assert (attempts.num_others, attempts.with_care) == (death, death >= 2)
         assert not attempts.is_deadly(7)
         if attempts.with_care:
             attempts.note(3)
@@ -171,6 +194,22 @@ def test_notes_tell_which_item_takes_workers_down(tmp_path):
     attempts = Attempts.begin(folder, "u")
     assert attempts.is_deadly(7)
     assert not attempts.is_deadly(3)
+
+
+def test_workers_that_go_on_are_not_taken_for_dead(tmp_path):
+    """Three workers at one item, as after drivers died whose workers live on: the item is sound."""
+    folder = JobFolder(tmp_path, "parts")
+    (tmp_path / ATTEMPTS).mkdir()
+    living = [Attempts.begin(folder, "u") for _ in range(3)]
+    for each in living:
+        each.note(7)
+    another = Attempts.begin(folder, "u")
+    assert another.with_care
+    for each in living:
+        each.note(8)
+    assert not another.is_deadly(7)
+    assert not Attempts.begin(folder, "u").is_deadly(7)
+    assert Attempts.begin(folder, "u").is_deadly(8)
 
 
 def test_a_worker_that_finds_its_unit_done_takes_the_receipt(tmp_path):
@@ -195,7 +234,9 @@ def test_the_third_worker_that_dies_at_an_item_was_the_last(tmp_path):
     """As the slow test, from where two workers have died already."""
     job, items = job_in(tmp_path / "two", unit_items=30), items_of(20, {11: "deadly"})
     unit = Unit.of("part", job.work.folder.create(job.facts), items)
-    notes = "".join(f"begun\n{each}" for each in ("", "", "11\n", "10\n11\n"))
+    notes = "".join(
+        f"{mark} begun\n{rest}" for mark, rest in zip("abcd", ("", "", "c 11\n", "d 10\nd 11\n"), strict=True)
+    )
     (tmp_path / "two" / ATTEMPTS / unit.name).write_text(notes)
     summary = run_job(job, items, LocalEngine(2))
     assert (summary.num_items, [each["id"] for each in letters_of(tmp_path / "two")]) == (19, ["i11"])

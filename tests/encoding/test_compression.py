@@ -45,7 +45,7 @@ def test_signs_are_packed_as_numpy_packs_them():
     np.testing.assert_allclose(np.linalg.norm(dequantize(stored, "binary"), axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4", "binary"])
 def test_what_is_no_number_is_refused(dtype):
     for value in (np.nan, np.inf):
         with pytest.raises(NonFiniteError):
@@ -54,7 +54,7 @@ def test_what_is_no_number_is_refused(dtype):
         quantize(np.full((1, 8), 70_000, np.float32), "float16")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4", "binary"])
 @pytest.mark.parametrize("options", [{}, {"pooling": Pooling(2)}, {"projection": Projection(16, 8)}])
 def test_a_documents_bytes_do_not_depend_on_its_neighbours(dtype, options):
     matrices = [unit_rows(number, length) for number, length in enumerate((70, 0, 5, 64, 129))]
@@ -72,6 +72,7 @@ def test_bytes_per_token():
     assert Compression("float32").bytes_per_token(384) == 1536
     assert Compression("float16").bytes_per_token(384) == 768
     assert Compression("int8").bytes_per_token(384) == 388
+    assert Compression("int4").bytes_per_token(384) == 196
     assert Compression("binary", "int8").bytes_per_token(384) == 48 + 388
     assert Compression("int8", projection=Projection(384, 128)).bytes_per_token(384) == 132
 
@@ -79,10 +80,12 @@ def test_bytes_per_token():
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"dtype": "int4"}, InvalidArgumentError),
+        ({"dtype": "int3"}, InvalidArgumentError),
         ({"dtype": "int8", "rescore_dtype": "float16"}, InvalidArgumentError),
         ({"dtype": "binary", "rescore_dtype": "float32"}, InvalidArgumentError),
         ({"dtype": "binary", "projection": Projection(16, 12)}, ShapeError),
+        ({"dtype": "int4", "projection": Projection(16, 7)}, ShapeError),
+        ({"dtype": "int4", "rescore_dtype": "int8"}, InvalidArgumentError),
     ],
 )
 def test_options_that_do_not_fit(options, error):
@@ -93,6 +96,8 @@ def test_options_that_do_not_fit(options, error):
 def test_dims_that_do_not_fit():
     with pytest.raises(ShapeError, match="multiple of 8"):
         Compression("binary").stored_dim(12)
+    with pytest.raises(ShapeError, match="must be even"):
+        Compression("int4").stored_dim(13)
     with pytest.raises(ShapeError, match="dim 16"):
         Compression("int8", projection=Projection(16, 8)).stored_dim(24)
     with pytest.raises(ShapeError):

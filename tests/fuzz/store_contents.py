@@ -13,6 +13,7 @@ COMPRESSIONS = {
     "float32": Compression("float32"),
     "float16": Compression("float16"),
     "int8": Compression("int8"),
+    "int4": Compression("int4"),
     "binary": Compression("binary"),
     "binary, rescored": Compression("binary", "int8"),
     "pooled and projected": Compression("int8", pooling=Pooling(2), projection=Projection(DIM, 8)),

@@ -184,7 +184,7 @@ TARGETS = [
         "Compression",
         Compression,
         {
-            "dtype": one_of("float32", "float16", "int8", "binary"),
+            "dtype": one_of("float32", "float16", "int8", "int4", "binary"),
             "rescore_dtype": one_of(None),
             "pooling": one_of(None, Pooling(2)),
             "projection": one_of(None, Projection(DIM, 8)),
@@ -195,7 +195,7 @@ TARGETS = [
         lambda compression, embeddings: compression.compress(embeddings),
         {
             "compression": one_of(
-                *map(Compression, ("float32", "float16", "int8", "binary")), Compression(pooling=Pooling(2))
+                *map(Compression, ("float32", "float16", "int8", "int4", "binary")), Compression(pooling=Pooling(2))
             ),
             "embeddings": packed,
         },

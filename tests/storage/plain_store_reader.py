@@ -70,8 +70,11 @@ def vectors_of(arrays, row, dtype, dim, prefix=""):
     if dtype == "binary":
         signs = np.unpackbits(stored, axis=1)[:, :dim].astype(np.float32) * 2 - 1
         return signs / np.float32(np.sqrt(dim))
+    if dtype == "int4":
+        codes = np.stack([stored & 15, stored >> 4], axis=2).reshape(len(stored), dim).astype(np.int16)
+        stored = np.where(codes < 8, codes, codes - 16) * 16 + 8
     values = stored.astype(np.float32)
-    return values * piece(arrays, f"{prefix}scales", row)[:, None] if dtype == "int8" else values
+    return values * piece(arrays, f"{prefix}scales", row)[:, None] if dtype in ("int8", "int4") else values
 
 
 def read_store(folder):

@@ -18,7 +18,7 @@ from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, PARTS, all_checks
 from rank_rerank.storage.store_repair import repair_store
 
 QUERY = unit_rows(np.random.default_rng(5), 4)
-KINDS = [("int8", {}), ("float32", {}), ("binary", {"rescore_dtype": "float16"})]
+KINDS = [("int8", {}), ("int4", {}), ("float32", {}), ("binary", {"rescore_dtype": "float16"})]
 
 
 def make(folder, dtype, options):
@@ -236,7 +236,7 @@ def test_a_store_of_an_older_version_is_read_and_goes_on_as_version_3(tmp_path, 
     # those of the vectors as they are stored: rounded
     from_vectors = store.mean_vectors(ids)
     cosines = (from_vectors * means).sum(axis=1)[means.any(axis=1)]
-    assert cosines.min() > (0.5 if dtype == "binary" else 0.999)
+    assert cosines.min() > {"binary": 0.5, "int4": 0.97}.get(dtype, 0.999)
     store.compact()
     assert {"checksums", "means"} <= set(store.snapshot.segments[0].arrays)
     assert np.array_equal(store.mean_vectors(ids), from_vectors.astype(np.float16))

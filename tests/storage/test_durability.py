@@ -17,7 +17,7 @@ import pytest
 from small_stores import DIM, content, embeddings_of, fill
 
 from rank_rerank.errors import StoreError, StoreLockedError, StoreWriteError
-from rank_rerank.storage import durable_files, embedding_store, snapshot, writer_lock
+from rank_rerank.storage import durable_files, embedding_store, manifest, snapshot, writer_lock
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 WRITER = Path(__file__).with_name("endless_writer.py")
@@ -274,3 +274,15 @@ def test_readers_never_see_a_mixed_state(tmp_path):
 def test_eight_readers_see_no_mixed_state_in_ten_thousand(tmp_path):
     for looks, generations in readers_and_a_writer(tmp_path / "s", 8, 10_000):
         assert looks >= generations == 10_000
+
+
+def test_a_manifest_that_nobody_could_read_is_not_written(tmp_path, monkeypatch):
+    """One of more segments than readers take in: the store stays as it was."""
+    store = fill(tmp_path / "s", 5)
+    before, kept = content(tmp_path / "s"), (tmp_path / "s" / "manifest.json").read_bytes()
+    # a deletion makes the manifest longer by one file
+    monkeypatch.setattr(manifest, "MAX_MANIFEST_BYTES", len(kept))
+    with pytest.raises(StoreWriteError, match="--how merge"):
+        store.delete(["d0"])
+    assert (tmp_path / "s" / "manifest.json").read_bytes() == kept
+    assert content(tmp_path / "s") == before

@@ -23,11 +23,12 @@ from rank_rerank.errors import (
     StoreWriteError,
     UnknownIdError,
 )
+from rank_rerank.scoring.stored_evidence import measure_stored
 from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
 
-DTYPES = ("float32", "float16", "int8", "binary")
+DTYPES = ("float32", "float16", "int8", "int4", "binary")
 
 
 def test_what_is_added_comes_back(store, tmp_path):
@@ -90,10 +91,27 @@ def test_scores_are_those_of_maxsim_over_what_is_stored(tmp_path, dtype):
         assert scores.tobytes() == expected.tobytes()
     else:
         # the query is rounded to int8 beside int8 documents: half a step of each number
-        np.testing.assert_allclose(scores, expected, atol=0.05 if dtype == "int8" else 1e-5)
+        np.testing.assert_allclose(scores, expected, atol=0.05 if dtype.startswith("int") else 1e-5)
     store.compact()
     assert score_stored(query, store.select(ids)).tobytes() == scores.tobytes()
     assert len(store.snapshot.segments) == 1
+
+
+def test_four_bits_are_unpacked_some_at_a_time(tmp_path, monkeypatch):
+    """Whatever is unpacked together, scores and best windows are the same bits, as are those of repeated documents."""
+    store = fill(tmp_path / "s", 60, "int4")
+    query, ids = unit_rows(np.random.default_rng(2), 5), [*store, *list(store)[:9]]
+
+    def measured():
+        documents = store.select(ids)
+        sums = score_stored(query, documents)
+        return [sums, *measure_stored(query, documents, sums, with_windows=True)]
+
+    together = measured()
+    monkeypatch.setattr("rank_rerank.scoring.readable_rows.BLOCK_TOKENS", 11)
+    for one, other in zip(measured(), together, strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert together[0][-9:].tobytes() == together[0][:9].tobytes()
 
 
 @pytest.mark.parametrize("fine", ["int8", "float16"])

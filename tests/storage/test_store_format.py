@@ -15,6 +15,7 @@ FORMS = [
     Compression("float32"),
     Compression("float16", pooling=Pooling(2)),
     Compression("int8", projection=Projection(DIM, 8)),
+    Compression("int4"),
     Compression("binary"),
     Compression("binary", "int8"),
     Compression("binary", "float16", Pooling(2), Projection.fit(embeddings_of(60).vectors, 8)),
