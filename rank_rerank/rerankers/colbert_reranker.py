@@ -11,6 +11,7 @@ from rank_rerank.arguments import check_kind
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.devices import check_num_threads
 from rank_rerank.documents import DocumentLike, Documents, DocumentsPerQuery, Queries, as_documents
+from rank_rerank.encoding.embedding_cache import CacheInfo
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import Explanation, explain_document
@@ -22,10 +23,10 @@ from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.long_documents import Steps, rank_chunks, rank_chunks_in_steps, refuse_long
+from rank_rerank.rerankers.long_documents import rank_chunks, rank_chunks_in_steps, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
-from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task, with_first_stages
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Steps, Task, with_first_stages
 from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
@@ -59,6 +60,10 @@ class ColbertReranker:
     def scale(self) -> ScoreScale:
         """What becomes of the sums of similarities."""
         return ScoreScale.of(self.encoder.checkpoint, self.calibration)
+
+    def cache_info(self) -> CacheInfo | None:
+        """What the cache of texts holds and was good for; None where ``load`` was given no ``cache_bytes``."""
+        return None if self.encoder.cache is None else self.encoder.cache.info
 
     @with_hints
     def rerank(  # noqa: PLR0913 - every option of a request

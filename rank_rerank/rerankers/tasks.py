@@ -1,6 +1,6 @@
 """What a late-interaction reranker is asked, checked: options, and each query with its candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -22,6 +22,8 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.known_words import relevance_limit
 
 LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
+#: yields the share of the work that each step has done, and returns the ranking
+Steps: TypeAlias = Generator[float, None, Ranking]
 
 
 @dataclass(frozen=True)
@@ -145,3 +147,12 @@ def check_spans(spans: object) -> None:
     """
     if not isinstance(spans, bool | np.bool_):
         check_whole_number(spans, "spans (True, False, or how many of the best hits to find passages in)", 0)
+
+
+def finish(steps: Steps) -> Ranking:
+    """Do all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
