@@ -9,7 +9,7 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
@@ -70,6 +70,7 @@ class _Shelf:
     """The texts of all who share the bytes; the one that was used longest ago goes first."""
 
     max_bytes: int
+    report: Callable[[int, int], None] | None = None
     texts: OrderedDict[Key, _Text] = field(default_factory=OrderedDict[Key, _Text])
     num_bytes: int = 0
     hits: int = 0
@@ -87,8 +88,11 @@ class _Shelf:
             for key, text in zip(keys, found, strict=True):
                 if text is not None:
                     self.texts.move_to_end(key)
-            self.hits += sum(text is not None for text in found)
-            self.misses += sum(text is None for text in found)
+            misses = sum(text is None for text in found)
+            self.hits += len(found) - misses
+            self.misses += misses
+        if self.report is not None:
+            self.report(len(found) - misses, misses)
         return found
 
     def put(self, key: Key, text: _Text) -> None:
@@ -119,13 +123,14 @@ class EmbeddingCache:
 
     Args:
         max_bytes: of all texts together. A document of 300 tokens of 384 dims takes half a megabyte.
+        report: called with the number of texts found and not found; None for nobody. It is not part of a copy.
 
     Raises:
         InvalidArgumentError: max_bytes is no whole number above 0.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._shelf = _Shelf(check_whole_number(max_bytes, "cache_bytes", 1))
+    def __init__(self, max_bytes: int, report: Callable[[int, int], None] | None = None) -> None:
+        self._shelf = _Shelf(check_whole_number(max_bytes, "cache_bytes", 1), report)
         self._scope = ""
 
     def __reduce__(self) -> tuple[type["EmbeddingCache"], tuple[int]]:

@@ -335,8 +335,24 @@ class ColbertReranker:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]
 
-    def rank_in_steps(self, task: Task, options: RankOptions, window: Callable[[], int]) -> Steps:
-        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step."""
+    def rank_in_steps(
+        self, task: Task, options: RankOptions, window: Callable[[], int], budget: TimeBudget | None = None
+    ) -> Steps:
+        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step.
+
+        Args:
+            task: a query with its candidates.
+            options: as of rank_tasks.
+            window: how many chunks to read at the next step.
+            budget: within which to read, in place of that of the options; each of its windows is a step.
+        """
+        if budget is not None:
+            [task] = with_first_stages([task], options.blend, self.scale.combination)
+            return (
+                yield from LateInteraction(self.encoder, self.scale, self.num_threads, options).rank_within_in_steps(
+                    task, budget
+                )
+            )
         if options.chunking is None:
             return self.rank_tasks([task], options)[0]
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)

@@ -8,6 +8,7 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.mean_vectors import cosines
+from rank_rerank.encoding.text_windows import Excerpt, best_excerpt
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.rankings import Ranking
@@ -16,7 +17,7 @@ from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, f
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.pace import pace_of
 from rank_rerank.rerankers.progress import progress_bar
-from rank_rerank.rerankers.promise import promise
+from rank_rerank.rerankers.promise import promise, promise_of_windows
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.tasks import RankOptions, Steps, Task, finish
 from rank_rerank.rerankers.time_budget import TimeBudget
@@ -58,7 +59,8 @@ class LateInteraction:
         """
         if task.is_stored:
             return self.rank([task])[0]
-        texts, [positions] = distinct_texts([task.documents])
+        task = self._with_excerpts(task)
+        texts, [positions] = distinct_texts([task.texts])
         promises = np.full(len(texts), -np.inf)
         np.maximum.at(promises, positions, promise(task.query, task.documents, self.options.blend))
         cached = self.encoder.is_cached(texts)
@@ -111,8 +113,16 @@ class LateInteraction:
         )
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
+    def _with_excerpts(self, task: Task) -> Task:
+        """The task with what is read of its documents, where only their best windows are."""
+        if (windows := self.options.windows) is None:
+            return task
+        found = promise_of_windows(task.query)
+        return replace(task, excerpts=[best_excerpt(document.text, windows, found) for document in task.documents])
+
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:
-        texts, positions = distinct_texts([task.documents for task in tasks])
+        tasks = [self._with_excerpts(task) for task in tasks]
+        texts, positions = distinct_texts([task.texts for task in tasks])
         scorings = [_Scoring(self, task, each) for task, each in zip(tasks, positions, strict=True)]
         # what a blend needs is measured in main memory
         stays = not any(task.wants_measured(self.options.blend) for task in tasks)
@@ -182,8 +192,7 @@ class _Passing:
     def rankings(self) -> list[Ranking]:
         """Of each query."""
         return [
-            scoring.ranking(self._lengths, self._truncated, self._unknown, self._num_read)
-            for scoring in self._scorings
+            scoring.ranking(self._lengths, self._truncated, self._unknown, self._num_read) for scoring in self._scorings
         ]
 
 
@@ -239,4 +248,15 @@ class _Scoring:
         if num_read < len(lengths):
             scored = replace(scored, was_read=positions < num_read)
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
-        return self._finder.fill(ranking.filled(self._task.documents, scored, model.options.top_k), model.encoder)
+        ranking = _with_read_spans(
+            ranking.filled(self._task.documents, scored, model.options.top_k), self._task.excerpts
+        )
+        return self._finder.fill(ranking, model.encoder)
+
+
+def _with_read_spans(ranking: Ranking, excerpts: Sequence[Excerpt] | None) -> Ranking:
+    """The ranking with what was read of each hit, where that is not its beginning."""
+    if excerpts is None:
+        return ranking
+    hits = (replace(hit, read_spans=excerpts[hit.index].pieces if hit.was_read else None) for hit in ranking)
+    return replace(ranking, hits=tuple(hits))

@@ -137,7 +137,7 @@ def pace_of(encoder: TokenEncoder, num_threads: int | None) -> Pace:
 
 def _forget_after_fork() -> None:
     """A child has none of the calls that had their turn, and its parent may have held a lock."""
-    global _paces, _paces_lock  # noqa: PLW0603 - what is known of a process
+    global _paces, _paces_lock
     _paces, _paces_lock = WeakKeyDictionary(), threading.Lock()
 
 

@@ -65,14 +65,21 @@ class TimeBudget:
     window_s: Callable[[], float] = lambda: WINDOW_S
 
     @classmethod
-    def start(cls, budget_ms: float, begun: float | None = None) -> "TimeBudget":
+    def start(
+        cls, budget_ms: float, begun: float | None = None, window_s: Callable[[], float] = lambda: WINDOW_S
+    ) -> "TimeBudget":
         """A budget that runs from now on, or from when a call began, by time.perf_counter."""
-        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000)
+        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000, window_s=window_s)
+
+    @property
+    def ends(self) -> float:
+        """When it is over, by the clock."""
+        return self.begun + self.seconds
 
     @property
     def left_s(self) -> float:
         """Seconds that are left; below 0 when it is over."""
-        return self.begun + self.seconds - self.clock()
+        return self.ends - self.clock()
 
     def window(self, texts: Sequence[str], pace: Pace) -> int:
         """How many of these texts to read next, in their order; 0 to stop.

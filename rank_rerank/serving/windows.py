@@ -26,8 +26,9 @@ from rank_rerank.rerankers import (
 )
 from rank_rerank.rerankers.blending import FirstStage
 from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
-from rank_rerank.rerankers.long_documents import Steps, refuse_long
-from rank_rerank.rerankers.tasks import RankOptions, Task
+from rank_rerank.rerankers.long_documents import refuse_long
+from rank_rerank.rerankers.tasks import RankOptions, Steps, Task
+from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
 from rank_rerank.serving.window_length import LONGEST_S
 from rank_rerank.storage.stored_documents import StoredDocuments
@@ -36,6 +37,8 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 SPAN_HITS = 8
 # chunks of long documents whose vectors are held at once
 MAX_CHUNKS = 128
+# how much less is to be done for a document whose vectors are in memory
+CACHED = 16
 # documents that are looked at together for their length
 CHECKED_DOCUMENTS = 64
 
@@ -51,11 +54,13 @@ class Pace:
         meter: of the work at hand; it learns while the work goes on.
         document_length: tokens that the model reads of a document; None where that is not known.
         piece_s: how long a piece may take, at this moment.
+        arrived: when the request came, by time.perf_counter: from then on a budget counts; None for now.
     """
 
     meter: Meter
     document_length: int | None = None
     piece_s: Callable[[], float] = lambda: LONGEST_S
+    arrived: float | None = None
 
     @property
     def piece_tokens(self) -> int:
@@ -67,22 +72,28 @@ class Pace:
         return estimate_tokens(document.text, None if whole else self.document_length)
 
 
-def costs_of(reranker: Reranker, documents: Sequence[Document], pace: Pace, *, whole: bool) -> list[int]:
+def costs_of(reranker: Reranker, documents: Sequence[Document], pace: Pace, options: RankOptions) -> list[int]:
     """About how many tokens are read for each document; a text that late interaction meets again costs nothing.
+
+    Of a text whose vectors are in memory little is left to do.
 
     Args:
         reranker: that reads them.
         documents: in the order they are read.
         pace: knows what the model reads of a document.
-        whole: long documents are read to their end.
+        options: which say how much is read of long documents.
     """
-    costs = [pace.cost(document, whole=whole) for document in documents]
+    costs = [pace.cost(document, whole=options.chunking is not None) for document in documents]
+    if options.windows is not None:
+        costs = [min(cost, options.windows.num_tokens) for cost in costs]
     if isinstance(reranker, ColbertReranker):
         met: set[str] = set()
         for index, document in enumerate(documents):
             if document.text in met:
                 costs[index] = 0
             met.add(document.text)
+        cached = reranker.encoder.is_cached([document.text for document in documents])
+        costs = [-(-cost // CACHED) if found else cost for cost, found in zip(costs, cached.tolist(), strict=True)]
     return costs
 
 
@@ -106,6 +117,9 @@ def rank_in_pieces(reranker: Reranker, request: RerankRequest, pace: Pace) -> Pi
     if isinstance(reranker, ColbertReranker | CrossEncoderReranker):
         own = instructed(reranker, request.instruction)
         documents = as_documents(request.documents)
+        if isinstance(own, ColbertReranker) and (budget_ms := check_budget(request.budget_ms)) is not None:
+            budget = TimeBudget.start(budget_ms, pace.arrived, pace.piece_s)
+            return (yield from _rank_within(own, request, documents, pace, budget))
         return (yield from _rank_windows(own, replace(request, instruction=None, documents=documents), documents, pace))
     ranking = answer(reranker, request)
     yield 1
@@ -135,6 +149,23 @@ def _rank_windows(reranker: Reranker, request: RerankRequest, documents: Sequenc
     return (yield from _find_spans(reranker, ranking, limit, pace))
 
 
+def _rank_within(
+    reranker: ColbertReranker, request: RerankRequest, documents: Sequence[Document], pace: Pace, budget: TimeBudget
+) -> Pieces:
+    """What there is time to read, in the windows of a budget; passages are found after that."""
+    limit = RankOptions(request.top_k, None, request.spans).num_explained(len(documents))
+    options = RankOptions(
+        request.top_k, long_documents=request.long_documents, show_progress=False, blend=request.blend
+    )
+    if request.long_documents == "error":
+        yield from _refuse_long(reranker, documents)
+    query = read_query(request.query, documents)
+    task = Task(query, reranker.encoder.encode_query(query), read_candidates(documents, "documents", None), "documents")
+    cost = sum(costs_of(reranker, documents, pace, options))
+    ranking, _ = yield from _each_step(reranker.rank_in_steps(task, options, lambda: 1, budget), cost)
+    return (yield from _find_missing_spans(reranker, ranking, limit, pace))
+
+
 def _rank_stored(reranker: ColbertReranker, request: RerankRequest, documents: StoredDocuments, pace: Pace) -> Pieces:
     """Vectors that lie in a store take milliseconds; texts in chunks are read, so these go in windows."""
     options = RankOptions(request.top_k, None, request.spans, request.long_documents)
@@ -158,7 +189,7 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     """
     # who calls has read them
     documents = cast("Sequence[Document]", request.documents)
-    costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
+    costs = costs_of(reranker, documents, pace, RankOptions(long_documents=request.long_documents))
     first_stage = _first_stage(reranker, request, documents, indices)
     request = replace(request, blend=None if first_stage is None else "later")
     rank = _window_ranker(reranker, request, pace)
@@ -229,8 +260,13 @@ def _each_step(steps: Steps, cost: int) -> Generator[int, None, tuple[Ranking, i
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:
     documents = as_documents(request.documents)
-    first = yield from rank_in_pieces(cascade.first, replace(request, documents=documents, top_k=None), pace)
-    stages = cascade.later_stages(first)
+    budget_ms, ends = check_budget(request.budget_ms), None
+    if budget_ms is not None:
+        ends = TimeBudget.start(budget_ms, pace.arrived).ends
+        budget_ms = cascade.first_budget_ms(budget_ms)
+    whole = replace(request, documents=documents, top_k=None, budget_ms=budget_ms)
+    first = yield from rank_in_pieces(cascade.first, whole, pace)
+    stages = cascade.later_stages(first, ends)
     try:
         reading = next(stages)
         while True:
@@ -257,8 +293,8 @@ def _find_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: P
 
 
 def _find_missing_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: Pace) -> Pieces:
-    """The ranking with the passages of those first hits that were not among their window's best before the blend."""
-    missing = [rank for rank, hit in enumerate(ranking[:limit]) if hit.spans is None]
+    """The ranking with the passages of those first hits that were read and have none yet."""
+    missing = [rank for rank, hit in enumerate(ranking[:limit]) if hit.spans is None and hit.was_read]
     found = yield from _find_spans(reranker, ranking.select(missing), len(missing), pace)
     filled = dict(zip(missing, found, strict=True))
     return replace(ranking, hits=tuple(filled.get(rank, hit) for rank, hit in enumerate(ranking)))
@@ -277,7 +313,7 @@ def _merge(rankings: Sequence[Ranking], *, repeats_query: bool) -> Ranking:
 
 def _equal_texts_together(documents: Sequence[Document]) -> list[int]:
     """Indices of documents in order of the first appearance of their texts: a text is encoded once in a window."""
-    [positions] = distinct_texts([documents])[1]
+    [positions] = distinct_texts([[document.text for document in documents]])[1]
     return np.argsort(positions, kind="stable").tolist()
 
 
