@@ -46,6 +46,13 @@ class BestWindows:
         object.__setattr__(self, "length", check_whole_number(self.length, "length, in tokens,", MIN_LENGTH))
         object.__setattr__(self, "num_windows", check_whole_number(self.num_windows, "num_windows", 1))
 
+    @classmethod
+    def of(cls, long_documents: object) -> "BestWindows | None":
+        """What is done with long documents, where that is to read their best windows; None where it is not."""
+        if isinstance(long_documents, BestWindows):
+            return long_documents
+        return cls() if isinstance(long_documents, str) and long_documents == "best-windows" else None
+
     @property
     def num_tokens(self) -> int:
         """The most tokens that are read of a text."""

@@ -5,8 +5,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
+from typing import Literal, TypeAlias
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
+from rank_rerank.encoding.text_windows import BestWindows
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
@@ -21,6 +24,9 @@ from rank_rerank.rerankers.reranker import Reranker
 from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
 
 NO_BUDGET = "a cascade keeps to a budget where a cross-encoder is not its first reranker, which reads everything"
+
+CASCADE_READINGS = ("truncate", "best-windows")
+CascadeReading: TypeAlias = Literal["truncate", "best-windows"] | BestWindows
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class CascadeReranker:
         object.__setattr__(self, "stages", stages)
 
     @with_hints
-    def rerank(
+    def rerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -62,6 +68,7 @@ class CascadeReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> Ranking:
         """Order documents by how well they answer the query; arguments and errors as of the rerankers.
 
@@ -75,17 +82,25 @@ class CascadeReranker:
                 each stage have equal shares of it, and what one leaves is shared by those after it. A first reranker
                 of late interaction reads the most promising documents; a stage begins no block that would end too
                 late, and may read none. The budgets of stages hold too.
+            long_documents: "truncate", or "best-windows" for what late-interaction models read of long documents, as of
+                ColbertReranker; others read their beginning.
 
         Raises:
             InvalidArgumentError: budget_ms is not above 0, or the first reranker is a cross-encoder.
         """
         found = self.rerank_in_stages(
-            query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress, budget_ms=budget_ms
+            query,
+            documents,
+            top_k=top_k,
+            text_key=text_key,
+            show_progress=show_progress,
+            budget_ms=budget_ms,
+            long_documents=long_documents,
         )
         return found[0]
 
     @with_hints
-    def rerank_many(
+    def rerank_many(  # noqa: PLR0913 - every option of a request
         self,
         queries: Queries,
         documents_per_query: DocumentsPerQuery,
@@ -94,6 +109,7 @@ class CascadeReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own; budgets hold for each query.
 
@@ -106,23 +122,29 @@ class CascadeReranker:
             )
             return [
                 self.rerank(
-                    text, each, top_k=top_k, text_key=text_key, show_progress=show_progress, budget_ms=budget_ms
+                    text,
+                    each,
+                    top_k=top_k,
+                    show_progress=show_progress,
+                    budget_ms=budget_ms,
+                    long_documents=long_documents,
                 )
                 for text, each in zip(texts, lists, strict=True)
             ]
-        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        top_k, how = check_top_k(top_k), _How(show_progress, long_documents)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
         )
-        firsts = (
-            self.first.rerank_many(texts, candidates, show_progress=show_progress)
-            if isinstance(self.first, ColbertReranker | CrossEncoderReranker)
-            else self.first.rerank_many(texts, candidates)
-        )
-        return [self._finish(ranking, show_progress)[:top_k] for ranking in firsts]
+        if isinstance(self.first, ColbertReranker):
+            firsts = self.first.rerank_many(texts, candidates, **vars(how))
+        elif isinstance(self.first, CrossEncoderReranker):
+            firsts = self.first.rerank_many(texts, candidates, show_progress=show_progress)
+        else:
+            firsts = self.first.rerank_many(texts, candidates)
+        return [self._finish(ranking, how)[:top_k] for ranking in firsts]
 
     @with_hints
-    async def arerank(
+    async def arerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -131,6 +153,7 @@ class CascadeReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> Ranking:
         """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next stage or block.
 
@@ -145,11 +168,12 @@ class CascadeReranker:
             text_key=text_key,
             show_progress=show_progress,
             budget_ms=budget_ms,
+            long_documents=long_documents,
         )
         return await run_in_thread(work)
 
     @with_hints
-    async def arerank_many(
+    async def arerank_many(  # noqa: PLR0913 - every option of a request
         self,
         queries: Queries,
         documents_per_query: DocumentsPerQuery,
@@ -158,6 +182,7 @@ class CascadeReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> list[Ranking]:
         """As rerank_many, in a thread; cancellation is as in arerank.
 
@@ -172,10 +197,11 @@ class CascadeReranker:
             text_key=text_key,
             show_progress=show_progress,
             budget_ms=budget_ms,
+            long_documents=long_documents,
         )
         return await run_in_thread(work)
 
-    def rerank_in_stages(
+    def rerank_in_stages(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -184,17 +210,18 @@ class CascadeReranker:
         text_key: str | None = None,
         show_progress: bool | None = None,
         budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> tuple[Ranking, int]:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
-        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        top_k, how = check_top_k(top_k), _How(show_progress, long_documents)
         limit = check_budget(budget_ms)
         if limit is not None and not self.can_keep_budget:
             raise InvalidArgumentError(f"{NO_BUDGET}: leave out budget_ms, or give the stages budgets")
         ends = None if limit is None else TimeBudget.start(limit).ends
         candidates = read_documents(documents, "documents", text_key)
         share = None if limit is None else self.first_budget_ms(limit)
-        first = _rerank(self.first, read_query(query, documents), candidates, show_progress, "auto", share)
-        ranking = self._finish(first, show_progress, ends)[:top_k]
+        first = how.rerank(self.first, read_query(query, documents), candidates, "auto", share)
+        ranking = self._finish(first, how, ends)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
     @property
@@ -226,42 +253,59 @@ class CascadeReranker:
         for number, stage in enumerate(self.stages, start=1):
             # only what the stage before has read has scores that tell what is best
             promising = list(takewhile(lambda hit, stage=number - 1: hit.stage == stage and hit.was_read, hits))
-            now = time.perf_counter()
-            share_s = None if ends is None else (ends - now) / (len(self.stages) - number + 1)
+            num_left = len(self.stages) - number + 1
+            share_s = None if ends is None else (ends - time.perf_counter()) / num_left
             again, read = yield from read_stage(stage, first.query, promising[: stage.keep], share_s)
             usage += read
             decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.ranking_score)
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
-    def _finish(self, first: Ranking, show_progress: bool | None, ends: float | None = None) -> Ranking:  # noqa: FBT001 - handed on
+    def _finish(self, first: Ranking, how: "_How", ends: float | None = None) -> Ranking:
         readings = self.later_stages(first, ends)
         try:
             reading = next(readings)
             while True:
-                ranking = _rerank(reading.reranker, reading.query, reading.documents, show_progress)
-                reading = readings.send(ranking)
+                reading = readings.send(how.rerank(reading.reranker, reading.query, reading.documents))
         except StopIteration as end:
             return end.value
 
 
-def _rerank(
-    reranker: Reranker,
-    query: str,
-    documents: list[Document],
-    show_progress: bool | None,  # noqa: FBT001 - handed on
-    blend: BlendRule = None,
-    budget_ms: float | None = None,
-) -> Ranking:
-    """Rank by a stage's reranker, with a bar where that is of a kind that shows one.
+@dataclass(frozen=True)
+class _How:
+    """How each stage reads: with a bar, and what of long documents.
 
-    What blends depends on the other candidates, so a stage that reads blocks of them does not.
+    Raises:
+        InvalidArgumentError: one is out of its range.
     """
-    if isinstance(reranker, ColbertReranker):
-        return reranker.rerank(query, documents, show_progress=show_progress, blend=blend, budget_ms=budget_ms)
-    if isinstance(reranker, CrossEncoderReranker):
-        return reranker.rerank(query, documents, show_progress=show_progress)
-    return reranker.rerank(query, documents)
+
+    show_progress: bool | None
+    long_documents: CascadeReading
+
+    def __post_init__(self) -> None:
+        check_show_progress(self.show_progress)
+        if not isinstance(self.long_documents, BestWindows):
+            check_choice(
+                self.long_documents, "long_documents", CASCADE_READINGS, "or BestWindows; a cascade reads no chunks"
+            )
+
+    def rerank(  # noqa: PLR0913 - every option of a request
+        self,
+        reranker: Reranker,
+        query: str,
+        documents: list[Document],
+        blend: BlendRule = None,
+        budget_ms: float | None = None,
+    ) -> Ranking:
+        """Rank by a stage's reranker, as far as that is of a kind that can be told how.
+
+        What blends depends on the other candidates, so a stage that reads blocks of them does not.
+        """
+        if isinstance(reranker, ColbertReranker):
+            return reranker.rerank(query, documents, blend=blend, budget_ms=budget_ms, **vars(self))
+        if isinstance(reranker, CrossEncoderReranker):
+            return reranker.rerank(query, documents, show_progress=self.show_progress)
+        return reranker.rerank(query, documents)
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:

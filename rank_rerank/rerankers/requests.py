@@ -7,6 +7,7 @@ from functools import partial
 from rank_rerank.documents import Documents, as_documents
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.encoding.embedding_cache import EmbeddingCache
+from rank_rerank.encoding.text_windows import BestWindows
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.blending import Blend, BlendRule
@@ -61,12 +62,18 @@ class RerankRequest:
         )
 
     @property
+    def reads_windows(self) -> bool:
+        """Whether only the best windows of long documents are read."""
+        return isinstance(self.long_documents, BestWindows) or self.long_documents == "best-windows"
+
+    @property
     def extras(self) -> list[str]:
         """What is asked for beyond an order: names of fields."""
         asked = {
             "spans": bool(self.spans),
             "store": self.store is not None or isinstance(self.documents, StoredDocuments),
-            "long_documents": self.long_documents != "truncate",
+            "long_documents": self.long_documents != "truncate" and not self.reads_windows,
+            "best-windows": self.reads_windows,
             "instruction": self.instruction is not None,
             "blend": isinstance(self.blend, Blend),
             "budget_ms": check_budget(self.budget_ms) is not None,
@@ -79,6 +86,7 @@ _CROSS_ENCODER = {
     "spans": "a cross-encoder does not say which words matched",
     "store": "a cross-encoder reads query and document together, so nothing can be stored",
     "long_documents": "a cross-encoder truncates long documents",
+    "best-windows": "a cross-encoder truncates long documents",
     "budget_ms": "a cross-encoder keeps to a budget as a stage of a cascade only",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
@@ -93,6 +101,7 @@ _DENSE = {
     "spans": "single vectors do not say which words matched",
     "store": "a dense reranker compares the vectors that documents carry",
     "long_documents": "a dense reranker reads no texts",
+    "best-windows": "a dense reranker reads no texts",
     "budget_ms": "a dense reranker reads no texts",
     "instruction": "a dense reranker judges by nothing but the query",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
@@ -134,6 +143,7 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             text_key=request.text_key,
             show_progress=request.show_progress,
             budget_ms=request.budget_ms,
+            long_documents=BestWindows.of(request.long_documents) or "truncate",
         )
     if isinstance(reranker, CrossEncoderReranker):
         return reranker.rerank(
@@ -221,7 +231,8 @@ def _reasons(reranker: Reranker) -> dict[str, str]:
         return _DENSE
     kind = type(reranker).__name__
     return dict.fromkeys(
-        ("spans", "store", "long_documents", "instruction", "blend", "budget_ms"), f"{kind} gives an order only"
+        ("spans", "store", "long_documents", "best-windows", "instruction", "blend", "budget_ms"),
+        f"{kind} gives an order only",
     )
 
 

@@ -73,9 +73,7 @@ class RankOptions:
     @property
     def windows(self) -> BestWindows | None:
         """How much is read of long documents by what each promises; None for not so."""
-        if isinstance(self.long_documents, BestWindows):
-            return self.long_documents
-        return BestWindows() if self.long_documents == "best-windows" else None
+        return BestWindows.of(self.long_documents)
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""

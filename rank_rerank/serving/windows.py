@@ -265,12 +265,16 @@ def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace
         ends = TimeBudget.start(budget_ms, pace.arrived).ends
         budget_ms = cascade.first_budget_ms(budget_ms)
     whole = replace(request, documents=documents, top_k=None, budget_ms=budget_ms)
+    if not isinstance(cascade.first, ColbertReranker):
+        whole = replace(whole, long_documents="truncate")
     first = yield from rank_in_pieces(cascade.first, whole, pace)
     stages = cascade.later_stages(first, ends)
     try:
         reading = next(stages)
         while True:
             block = RerankRequest(reading.query, reading.documents, show_progress=False, blend=None)
+            if isinstance(reading.reranker, ColbertReranker):
+                block = replace(block, long_documents=request.long_documents)
             reading = stages.send((yield from rank_in_pieces(reading.reranker, block, pace)))
     except StopIteration as end:
         return end.value[: request.top_k]
