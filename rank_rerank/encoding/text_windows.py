@@ -39,8 +39,8 @@ class BestWindows:
         InvalidArgumentError: length is no whole number of 16 or more, or num_windows none of 1 or more.
     """
 
-    length: int = 96
-    num_windows: int = 2
+    length: int = 64
+    num_windows: int = 3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", check_whole_number(self.length, "length, in tokens,", MIN_LENGTH))

@@ -289,7 +289,7 @@ class _How:
                 self.long_documents, "long_documents", CASCADE_READINGS, "or BestWindows; a cascade reads no chunks"
             )
 
-    def rerank(  # noqa: PLR0913 - every option of a request
+    def rerank(
         self,
         reranker: Reranker,
         query: str,

@@ -1,7 +1,7 @@
 """A cache of texts in memory: the bits that encoding gives, bounded bytes, and nothing of one scope for another."""
 
-import pickle
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +45,9 @@ def test_what_is_found_has_the_bits_of_encoding(encoder, known):
 def test_only_what_is_missing_is_encoded(encoder, monkeypatch):
     own, read = cached(encoder), []
     tokenize = Tokenizer.tokenize_documents
-    monkeypatch.setattr(Tokenizer, "tokenize_documents", lambda self, texts: read.append(texts) or tokenize(self, texts))
+    monkeypatch.setattr(
+        Tokenizer, "tokenize_documents", lambda self, texts: read.append(texts) or tokenize(self, texts)
+    )
     own.encode_documents(TEXTS[:3])
     own.encode_documents(TEXTS[1:5])
     own.encode_document(TEXTS[2])
@@ -112,7 +114,7 @@ def test_many_threads(encoder):
 def test_a_copy_begins_empty(encoder):
     own = cached(encoder)
     own.encode_documents(TEXTS)
-    copy = pickle.loads(pickle.dumps(own.cache))
+    copy = deepcopy(own.cache)  # by what pickle takes
     assert (copy.info.num_texts, copy.info.max_bytes) == (0, 1 << 24)
     assert own == encoder  # a cache makes no other encoder
 

@@ -46,7 +46,9 @@ def test_the_real_server_keeps_to_a_budget_and_says_what_it_read(reranker):
     with server_process("--deadline-s", "600", "--max-deadline-s", "600") as server, closing(server.client()) as client:
         whole = client.post("/v1/rerank", {**BODY, "budget_ms": LARGE}).json
         exact = reranker.rerank(BODY["query"], DOCUMENTS)
-        assert [(each["index"], each["score"]) for each in whole["results"]] == [(hit.index, hit.score) for hit in exact]
+        assert [(each["index"], each["score"]) for each in whole["results"]] == [
+            (hit.index, hit.score) for hit in exact
+        ]
         assert whole["num_read"] == len(DOCUMENTS)
         assert not any("was_read" in each for each in whole["results"])
         long = [f"{number} " + "a river carries water to the sea. " * 100 for number in range(200)]
