@@ -5,28 +5,20 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Literal, TypeAlias
 
-from rank_rerank.arguments import check_choice
-from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
-from rank_rerank.encoding.text_windows import BestWindows
+from rank_rerank.documents import Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
-from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
-from rank_rerank.rerankers.cascade_stages import CascadeStage, Reading, read_stage
+from rank_rerank.rerankers.cascade_stages import CascadeReading, CascadeStage, Reading, StageOptions, read_stage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
-from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.rerankers.reranker import Reranker
 from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
 
 NO_BUDGET = "a cascade keeps to a budget where a cross-encoder is not its first reranker, which reads everything"
-
-CASCADE_READINGS = ("truncate", "best-windows")
-CascadeReading: TypeAlias = Literal["truncate", "best-windows"] | BestWindows
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ class CascadeReranker:
                 )
                 for text, each in zip(texts, lists, strict=True)
             ]
-        top_k, how = check_top_k(top_k), _How(show_progress, long_documents)
+        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
         )
@@ -213,7 +205,7 @@ class CascadeReranker:
         long_documents: CascadeReading = "truncate",
     ) -> tuple[Ranking, int]:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
-        top_k, how = check_top_k(top_k), _How(show_progress, long_documents)
+        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
         limit = check_budget(budget_ms)
         if limit is not None and not self.can_keep_budget:
             raise InvalidArgumentError(f"{NO_BUDGET}: leave out budget_ms, or give the stages budgets")
@@ -261,7 +253,7 @@ class CascadeReranker:
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
-    def _finish(self, first: Ranking, how: "_How", ends: float | None = None) -> Ranking:
+    def _finish(self, first: Ranking, how: StageOptions, ends: float | None = None) -> Ranking:
         readings = self.later_stages(first, ends)
         try:
             reading = next(readings)
@@ -269,43 +261,6 @@ class CascadeReranker:
                 reading = readings.send(how.rerank(reading.reranker, reading.query, reading.documents))
         except StopIteration as end:
             return end.value
-
-
-@dataclass(frozen=True)
-class _How:
-    """How each stage reads: with a bar, and what of long documents.
-
-    Raises:
-        InvalidArgumentError: one is out of its range.
-    """
-
-    show_progress: bool | None
-    long_documents: CascadeReading
-
-    def __post_init__(self) -> None:
-        check_show_progress(self.show_progress)
-        if not isinstance(self.long_documents, BestWindows):
-            check_choice(
-                self.long_documents, "long_documents", CASCADE_READINGS, "or BestWindows; a cascade reads no chunks"
-            )
-
-    def rerank(
-        self,
-        reranker: Reranker,
-        query: str,
-        documents: list[Document],
-        blend: BlendRule = None,
-        budget_ms: float | None = None,
-    ) -> Ranking:
-        """Rank by a stage's reranker, as far as that is of a kind that can be told how.
-
-        What blends depends on the other candidates, so a stage that reads blocks of them does not.
-        """
-        if isinstance(reranker, ColbertReranker):
-            return reranker.rerank(query, documents, blend=blend, budget_ms=budget_ms, **vars(self))
-        if isinstance(reranker, CrossEncoderReranker):
-            return reranker.rerank(query, documents, show_progress=self.show_progress)
-        return reranker.rerank(query, documents)
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:

@@ -5,16 +5,25 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
+from rank_rerank.arguments import check_choice
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.documents import Document
+from rank_rerank.encoding.text_windows import BestWindows
 from rank_rerank.rankings import RankedDocument, Ranking, Usage
+from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.cancellation import stop_if_abandoned
+from rank_rerank.rerankers.colbert_reranker import ColbertReranker
+from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
+from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.rerankers.reranker import Reranker
 from rank_rerank.rerankers.time_budget import check_milliseconds
 
 # what a later stage reads between two looks at the clock
 BLOCK = 8
+READINGS = ("truncate", "best-windows")
+CascadeReading: TypeAlias = Literal["truncate", "best-windows"] | BestWindows
 
 logger = logging.getLogger("rank_rerank")
 
@@ -103,3 +112,38 @@ def read_stage(
     elif share_s is not None:
         stage.pace.slowest_ms /= 2  # a slow block is forgotten, or none would be tried again
     return hits, usage
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """How each stage reads: with a bar, and what of long documents.
+
+    Raises:
+        InvalidArgumentError: one is out of its range.
+    """
+
+    show_progress: bool | None
+    long_documents: CascadeReading
+
+    def __post_init__(self) -> None:
+        check_show_progress(self.show_progress)
+        if not isinstance(self.long_documents, BestWindows):
+            check_choice(self.long_documents, "long_documents", READINGS, "or BestWindows; a cascade reads no chunks")
+
+    def rerank(
+        self,
+        reranker: Reranker,
+        query: str,
+        documents: list[Document],
+        blend: BlendRule = None,
+        budget_ms: float | None = None,
+    ) -> Ranking:
+        """Rank by a stage's reranker, as far as that is of a kind that can be told how.
+
+        What blends depends on the other candidates, so a stage that reads blocks of them does not.
+        """
+        if isinstance(reranker, ColbertReranker):
+            return reranker.rerank(query, documents, blend=blend, budget_ms=budget_ms, **vars(self))
+        if isinstance(reranker, CrossEncoderReranker):
+            return reranker.rerank(query, documents, show_progress=self.show_progress)
+        return reranker.rerank(query, documents)

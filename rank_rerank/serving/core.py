@@ -21,9 +21,10 @@ from rank_rerank.rerankers.tasks import RankOptions
 from rank_rerank.rerankers.time_budget import check_budget
 from rank_rerank.serving.catalog import Catalog, ServedModel, ServedStore, Work
 from rank_rerank.serving.costs import end_of_piece, estimate_tokens
+from rank_rerank.serving.piece_costs import Pace, costs_of
 from rank_rerank.serving.queue import Job, Terms, TokenQueue
 from rank_rerank.serving.text_caches import TextCaches
-from rank_rerank.serving.windows import Pace, costs_of, rank_in_pieces
+from rank_rerank.serving.windows import rank_in_pieces
 
 logger = logging.getLogger("rank_rerank")
 

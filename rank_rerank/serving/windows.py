@@ -6,7 +6,7 @@ to the bit where the reranker's are.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TypeAlias, cast
 
@@ -29,72 +29,19 @@ from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, re
 from rank_rerank.rerankers.long_documents import refuse_long
 from rank_rerank.rerankers.tasks import RankOptions, Steps, Task
 from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
-from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
-from rank_rerank.serving.window_length import LONGEST_S
+from rank_rerank.serving.costs import end_of_piece
+from rank_rerank.serving.piece_costs import Pace, costs_of
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # hits whose passages are found at once, where their vectors come from a store
 SPAN_HITS = 8
 # chunks of long documents whose vectors are held at once
 MAX_CHUNKS = 128
-# how much less is to be done for a document whose vectors are in memory
-CACHED = 16
 # documents that are looked at together for their length
 CHECKED_DOCUMENTS = 64
 
 #: yields the estimated tokens of the piece just done, and returns the ranking
 Pieces: TypeAlias = Generator[int, None, Ranking]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How large pieces are.
-
-    Attributes:
-        meter: of the work at hand; it learns while the work goes on.
-        document_length: tokens that the model reads of a document; None where that is not known.
-        piece_s: how long a piece may take, at this moment.
-        arrived: when the request came, by time.perf_counter: from then on a budget counts; None for now.
-    """
-
-    meter: Meter
-    document_length: int | None = None
-    piece_s: Callable[[], float] = lambda: LONGEST_S
-    arrived: float | None = None
-
-    @property
-    def piece_tokens(self) -> int:
-        """How many tokens a piece may have, at this moment."""
-        return self.meter.piece_tokens(self.piece_s())
-
-    def cost(self, document: Document, *, whole: bool) -> int:
-        """About how many tokens are read of a document; all of it, or what the model reads at once."""
-        return estimate_tokens(document.text, None if whole else self.document_length)
-
-
-def costs_of(reranker: Reranker, documents: Sequence[Document], pace: Pace, options: RankOptions) -> list[int]:
-    """About how many tokens are read for each document; a text that late interaction meets again costs nothing.
-
-    Of a text whose vectors are in memory little is left to do.
-
-    Args:
-        reranker: that reads them.
-        documents: in the order they are read.
-        pace: knows what the model reads of a document.
-        options: which say how much is read of long documents.
-    """
-    costs = [pace.cost(document, whole=options.chunking is not None) for document in documents]
-    if options.windows is not None:
-        costs = [min(cost, options.windows.num_tokens) for cost in costs]
-    if isinstance(reranker, ColbertReranker):
-        met: set[str] = set()
-        for index, document in enumerate(documents):
-            if document.text in met:
-                costs[index] = 0
-            met.add(document.text)
-        cached = reranker.encoder.is_cached([document.text for document in documents])
-        costs = [-(-cost // CACHED) if found else cost for cost, found in zip(costs, cached.tolist(), strict=True)]
-    return costs
 
 
 def rank_in_pieces(reranker: Reranker, request: RerankRequest, pace: Pace) -> Pieces:
