@@ -149,11 +149,17 @@ class TokenEncoder:
             return self._stream_on_device(self.transformer, texts)
         return (self._encode_documents(texts[first : first + WINDOW], first) for first in range(0, len(texts), WINDOW))
 
-    def is_cached(self, documents: Sequence[str]) -> BoolVector:
-        """Which documents the cache has: [num_documents]; those it has not are encoded when they are asked for."""
+    def is_cached(self, documents: Texts) -> BoolVector:
+        """Which documents the cache has: [num_documents]; those it has not are encoded when they are asked for.
+
+        Raises:
+            InvalidItemError: an item is not a str; the message has its index.
+            InvalidTextError: an item holds lone surrogates; the message has its index.
+        """
+        texts, _ = _read_texts(documents, "documents")
         if self.cache is None:
-            return np.zeros(len(documents), np.bool_)
-        return self.cache.holds(self._keys(self.cache, documents))
+            return np.zeros(len(texts), np.bool_)
+        return self.cache.holds(self._keys(self.cache, texts))
 
     def _check_unit_length(self) -> None:
         """Refuse an ONNX file that gives vectors of another length than 1, on which MaxSim has no meaning.
