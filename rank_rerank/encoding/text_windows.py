@@ -107,7 +107,7 @@ def best_excerpt(text: str, rule: BestWindows, promise: Promise) -> Excerpt:
         return Excerpt(text)
     order = np.argsort(-promise([text[start:end] for start, end in windows]), kind="stable").tolist()
     chosen = sorted([0, *(number for number in order if number)][: rule.num_windows])
-    return Excerpt.of(text, _joined([windows[number] for number in chosen]))
+    return Excerpt.of(text, _trimmed(text, _joined([windows[number] for number in chosen])))
 
 
 def sentence_windows(text: str, length: int) -> list[Span]:
@@ -167,3 +167,14 @@ def _joined(windows: Sequence[Span]) -> list[Span]:
         else:
             pieces.append((start, end))
     return pieces
+
+
+def _trimmed(text: str, pieces: Sequence[Span]) -> list[Span]:
+    """Pieces without the white space at their ends."""
+    found: list[Span] = []
+    for start, end in pieces:
+        words = text[start:end].strip()
+        first = start + len(text[start:end]) - len(text[start:end].lstrip())
+        if words:
+            found.append((first, first + len(words)))
+    return found

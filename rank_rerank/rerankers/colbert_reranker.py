@@ -96,7 +96,9 @@ class ColbertReranker:
                 the best hits. A hit whose vectors come from a store is encoded once more for it.
             long_documents: what to do with documents longer than the model reads: "truncate" reads their beginning and
                 says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one, where
-                ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them.
+                ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them. "best-windows" reads of
+                texts of more than some 150 words the beginning and what has most of the query's words, in about half
+                the time; ``hit.read_spans`` says what.
             text_key: where mappings have their text; None for "text", "content", "page_content" or "contents".
             show_progress: True and False show a bar or none; None shows one on a terminal, after a second.
             blend: what to do with scores that the documents bring from the search that found them. "auto" blends them
@@ -119,8 +121,9 @@ class ColbertReranker:
                 made of documents without scores.
             InvalidTextError: a text holds lone surrogates; the message has its index.
             InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, budget_ms is not
-                above 0 or comes with a store or chunks, long_documents is unknown, chunks are to be longer than the
-                model reads, or a document is to be read in chunks whose text its store has not kept.
+                above 0 or comes with a store or chunks, long_documents is unknown or best windows come with a store,
+                chunks are to be longer than the model reads, or a document is to be read in chunks whose text its
+                store has not kept.
             DocumentTooLongError: long_documents is "error", and a document is; the message has its index.
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
