@@ -149,7 +149,7 @@ class LateInteraction:
                 bar.update(len(window))
                 first += len(window)
             while first < len(texts):
-                with pace.turn(used_s, lambda: budget.left_s) as is_mine:
+                with pace.turn(used_s, lambda: budget.left_to_read_s(pace)) as is_mine:
                     size = budget.window(texts[first : first + WINDOW], pace) if is_mine else 0
                     if size == 0:
                         return

@@ -81,6 +81,10 @@ class TimeBudget:
         """Seconds that are left; below 0 when it is over."""
         return self.ends - self.clock()
 
+    def left_to_read_s(self, pace: Pace) -> float:
+        """Seconds that are left but for what this call, and those beside it, need to end."""
+        return self.left_s - min(RESERVE_S * max(1, pace.num_calls), MOST_RESERVED * self.seconds)
+
     def window(self, texts: Sequence[str], pace: Pace) -> int:
         """How many of these texts to read next, in their order; 0 to stop.
 
@@ -90,7 +94,7 @@ class TimeBudget:
             texts: those that are left.
             pace: of the encoder.
         """
-        left = self.left_s - min(RESERVE_S * max(1, pace.num_calls), MOST_RESERVED * self.seconds)
+        left = self.left_to_read_s(pace)
         if left <= 0:
             return 0
         if pace.tokens_per_s <= 0:
