@@ -36,6 +36,8 @@ from rank_rerank.rerankers.promise import promise_of_windows
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
 SHARES = (0.1, 0.2, 0.3, 0.45, 0.6)
+# a second of six and a half, and less
+DEEP_SHARES = (0.01, 0.05, 0.15)
 TOPS = (10, 20, 50)
 WINDOW = 128
 # what the issue of a service is: half of a hundred, a second for a thousand
@@ -110,6 +112,7 @@ def measure(
         settings += [(f"top {top}", whole, whole.tokens[:, :top].sum(axis=1)) for top in TOPS]
         settings += [(f"budget of {share:.0%}", whole, share * exact_tokens) for share in SHARES]
     else:
+        settings += [(f"budget of {share:.0%}", whole, share * exact_tokens) for share in DEEP_SHARES]
         share = min(1.0, SECONDS_OF_DEEP / timed["exact"])
         settings.append((f"budget of {SECONDS_OF_DEEP:g} s", whole, share * exact_tokens))
     if windows is not None:
