@@ -24,6 +24,8 @@ FACES = {
         "rerank_run",
     ],
     "encoding": [
+        "BestWindows",
+        "CacheInfo",
         "Chunking",
         "Compression",
         "Pooling",

@@ -2,6 +2,8 @@
 
 import argparse
 
+from rank_rerank.encoding.text_windows import LONG_DOCUMENTS
+
 
 def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
     """Add them; they are named as the fields of EvaluateOptions."""
@@ -42,9 +44,7 @@ def _add_systems(command: argparse.ArgumentParser) -> None:
         "--cascade", action="append", nargs=2, metavar=("FIRST", "SECOND"), help="two models, one after the other"
     )
     systems.add_argument("--keep", type=int, default=50, metavar="N", help="documents the second reads (50)")
-    systems.add_argument(
-        "--long-documents", choices=("truncate", "chunk", "error"), default="truncate", help="as for rerank"
-    )
+    systems.add_argument("--long-documents", choices=LONG_DOCUMENTS, default="truncate", help="as for rerank")
     systems.add_argument(
         "--blend", choices=("auto", "none"), default="auto", help="blend the candidates' scores with the model's (auto)"
     )

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rank_rerank.cli.evaluate_decisions import Decided, Decisions, decide
 from rank_rerank.cli.output_files import check_output, write_atomically
-from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.evaluation.collections import Collection, CollectionFiles, read_collection
 from rank_rerank.evaluation.diagnosis import diagnose
 from rank_rerank.evaluation.evaluating import evaluate
@@ -40,7 +40,7 @@ class EvaluateOptions:
     models: tuple[str, ...] | None
     cascade: tuple[list[str], ...] | None
     keep: int
-    long_documents: str
+    long_documents: Literal["truncate", "chunk", "error", "best-windows"]
     blend: str
     store: str | None
     measures: tuple[str, ...] | None
@@ -95,8 +95,6 @@ def _inputs(options: EvaluateOptions) -> Sequence[str]:
 
 
 def _settings(options: EvaluateOptions, required: Mapping[str, float]) -> EvaluationOptions:
-    if options.long_documents not in ("truncate", "chunk", "error"):
-        raise InvalidArgumentError("--long-documents is truncate, chunk or error")
     measures = options.measures or MEASURES
     return EvaluationOptions(
         measures=tuple(dict.fromkeys([*measures, *required])),

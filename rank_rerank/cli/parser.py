@@ -18,6 +18,7 @@ from rank_rerank.cli.store_arguments import add_store_actions
 from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
+from rank_rerank.encoding.text_windows import LONG_DOCUMENTS
 
 
 class _Commands(Protocol):
@@ -70,9 +71,10 @@ def _add_rerank(commands: _Commands) -> None:
     rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
     rerank.add_argument(
         "--long-documents",
-        choices=("truncate", "chunk", "error"),
+        choices=LONG_DOCUMENTS,
         default="truncate",
-        help="of what is longer than the model reads, read the beginning (the default), all in chunks, or refuse it",
+        help="of what is longer than the model reads, read the beginning (the default), all in chunks, or refuse it; "
+        "best-windows reads of long texts the beginning and what has most of the query's words, in half the time",
     )
     rerank.add_argument(
         "--chunk-length", type=positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"

@@ -41,7 +41,7 @@ class RerankOptions:
     store: str | None = None
     ids: str | None = None
     spans: bool = False
-    long_documents: Literal["truncate", "chunk", "error"] = "truncate"
+    long_documents: Literal["truncate", "chunk", "error", "best-windows"] = "truncate"
     chunk_length: int | None = None
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto"
     budget_ms: float | None = None

@@ -56,6 +56,7 @@ def _add_limits(group: _Group) -> None:
     for name, words in (
         ("--deadline-s", "answer within so long, or refuse at once (9)"),
         ("--max-deadline-s", "the longest that a request may ask for or need (60)"),
+        ("--budget-ms", "of a request that names none: the most promising documents are read (no limit)"),
         ("--max-body-mb", "of a request's body (32)"),
         ("--max-waiting-mb", "of all bodies at once (512)"),
         ("--max-answer-mb", "of an answer of vectors or explanations (256)"),
@@ -75,7 +76,10 @@ def _add_answers(group: _Group) -> None:
     )  # fmt: skip
     group.add_argument("--text-cache", metavar="DIR", help="keep the vectors of texts in this folder, by key")
     group.add_argument("--text-cache-mb", type=float, metavar="X", help="of all of it (1024)")
-    group.add_argument("--share-text-cache", action="store_true", help="between keys")
+    group.add_argument("--share-text-cache", action="store_true", help="between keys; the cache in memory too")
+    group.add_argument(
+        "--cache-mb", type=float, metavar="X", help="of memory for vectors of texts that came lately; 0 for none (256)"
+    )
 
 
 def _add_models(group: _Group) -> None:

@@ -1,7 +1,7 @@
 """TokenEncoder: texts in, token embeddings out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,6 +11,7 @@ from rank_rerank.arguments import check_flag
 from rank_rerank.arrays import BoolVector, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.documents import Queries, Texts, list_items
+from rank_rerank.encoding.embedding_cache import EmbeddingCache, Key, packed
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import CheckpointFormatError, NonFiniteError
@@ -41,11 +42,13 @@ class TokenEncoder:
         checkpoint: the model's files and settings.
         tokenizer: text → tokens.
         transformer: tokens → vectors.
+        cache: of documents that were encoded lately, with the bits they had; None to encode all of them.
     """
 
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     transformer: Transformer
+    cache: EmbeddingCache | None = field(default=None, compare=False)
 
     @classmethod
     def from_pretrained(
@@ -131,7 +134,7 @@ class TokenEncoder:
             documents: texts.
             keep_on_device: leave vectors on the GPU where they are computed: tensors of PyTorch, of float16 where the
                 model computes in half precision. A window is tokenized while the GPU works on the one before. Without
-                a GPU, and where vectors are pooled, they are in main memory all the same.
+                a GPU, and where vectors are pooled or cached, they are in main memory all the same.
 
         Raises:
             InvalidItemError: an item is not a str; the message has its index.
@@ -145,6 +148,18 @@ class TokenEncoder:
         ):
             return self._stream_on_device(self.transformer, texts)
         return (self._encode_documents(texts[first : first + WINDOW], first) for first in range(0, len(texts), WINDOW))
+
+    def is_cached(self, documents: Texts) -> BoolVector:
+        """Which documents the cache has: [num_documents]; those it has not are encoded when they are asked for.
+
+        Raises:
+            InvalidItemError: an item is not a str; the message has its index.
+            InvalidTextError: an item holds lone surrogates; the message has its index.
+        """
+        texts, _ = _read_texts(documents, "documents")
+        if self.cache is None:
+            return np.zeros(len(texts), np.bool_)
+        return self.cache.holds(self._keys(self.cache, texts))
 
     def _check_unit_length(self) -> None:
         """Refuse an ONNX file that gives vectors of another length than 1, on which MaxSim has no meaning.
@@ -167,6 +182,8 @@ class TokenEncoder:
 
     def _may_stay(self, transformer: DeviceTransformer) -> bool:
         pooling = self.checkpoint.pooling
+        if self.cache is not None:
+            return False
         return transformer.device.partition(":")[0] in GPUS and (pooling is None or pooling.factor == 1)
 
     def _stream_on_device(self, transformer: DeviceTransformer, texts: list[str]) -> Iterator[TokenEmbeddings]:
@@ -181,6 +198,29 @@ class TokenEncoder:
             yield _embeddings_on_device(*waiting)
 
     def _encode_documents(self, documents: Sequence[str], first_text: int = 0) -> TokenEmbeddings:
+        if self.cache is None:
+            return self._encode_anew(documents, first_text)
+        keys = self._keys(self.cache, documents)
+        found = self.cache.find(keys)
+        missing = [number for number, text in enumerate(found) if text is None]
+        if not missing:
+            return packed([text for text in found if text is not None], self.dim)
+        if len(missing) == len(documents):
+            made = self._encode_anew(documents, first_text)
+            self.cache.keep(keys, made)
+            return made
+        try:
+            made = self._encode_anew([documents[number] for number in missing], first_text)
+        except NonFiniteError:
+            return self._encode_anew(documents, first_text)  # its error has the caller's index
+        kept = dict(zip(missing, self.cache.keep([keys[number] for number in missing], made), strict=True))
+        return packed([kept[number] if text is None else text for number, text in enumerate(found)], self.dim)
+
+    def _keys(self, cache: EmbeddingCache, documents: Sequence[str]) -> list[Key]:
+        settings = repr((self.checkpoint.settings, self.checkpoint.pooling))
+        return cache.keys([self.transformer, self.tokenizer], settings, documents)
+
+    def _encode_anew(self, documents: Sequence[str], first_text: int) -> TokenEmbeddings:
         embeddings = self._encode(self.tokenizer.tokenize_documents(documents), first_text)
         pooling = self.checkpoint.pooling
         if pooling is None or pooling.factor == 1:

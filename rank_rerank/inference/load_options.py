@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias, TypedDict, Unpack
 
 from rank_rerank.arguments import check_choice
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_checkpoint, find_model
 from rank_rerank.checkpoints.hub import HubOptions
@@ -82,6 +83,7 @@ class LoadKeywords(TypedDict, total=False):
     num_threads: int | None
     runtime: Runtime
     instruction: str | None
+    cache_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,21 @@ class LoadOptions:
         hub: how the Hub is asked, where the model is one of its.
         runtime: what computes it.
         instruction: what a causal reranker, as Qwen3-Reranker, judges documents by; None for the checkpoint's own.
+        cache_bytes: of memory for the vectors of documents that were encoded lately; None for no cache.
+
+    Raises:
+        InvalidArgumentError: cache_bytes is no whole number above 0.
     """
 
     model: str | Path | None = None
     hub: HubOptions = field(default_factory=HubOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     instruction: str | None = None
+    cache_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cache_bytes is not None:
+            check_whole_number(self.cache_bytes, "cache_bytes", 1)
 
     @classmethod
     def of(cls, model: str | Path | None = None, **keywords: Unpack[LoadKeywords]) -> "LoadOptions":
@@ -114,14 +125,15 @@ class LoadOptions:
         """
         values: dict[str, object] = dict(keywords)
         parts = [{each.name: values.pop(each.name) for each in fields(kind) if each.name in values} for kind in _PARTS]
-        instruction = keywords.get("instruction")
-        values.pop("instruction", None)
+        instruction, cache_bytes = keywords.get("instruction"), keywords.get("cache_bytes")
+        for name in ("instruction", "cache_bytes"):
+            values.pop(name, None)
         if values:
             known = ", ".join(LoadKeywords.__annotations__)
             raise TypeError(f"unexpected keyword argument {next(iter(values))!r}; there are {known}")
         # the keywords' types are those of the fields they are named as
         hub, runtime = HubOptions(**parts[0]), RuntimeOptions(**parts[1])  # pyright: ignore[reportArgumentType]
-        return cls(model, hub, runtime, instruction)
+        return cls(model, hub, runtime, instruction, cache_bytes)
 
     def find(self) -> Checkpoint | CrossEncoderCheckpoint:
         """Find the model and read its settings; errors as of ``load``."""

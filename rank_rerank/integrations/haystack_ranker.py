@@ -61,7 +61,7 @@ class RankRerankRanker:
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
         spans: bool | int = False,
-        long_documents: Literal["truncate", "chunk", "error"] = "truncate",
+        long_documents: Literal["truncate", "chunk", "error", "best-windows"] = "truncate",
         instruction: str | None = None,
         write_meta: bool = False,
         precision: Precision = "auto",

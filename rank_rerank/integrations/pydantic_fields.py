@@ -32,7 +32,7 @@ class RerankFields(BaseModel):
     model: str | None = Field(default=None, description="A folder or a Hub name; None for the bundled model.")
     top_n: int | None = Field(default=None, ge=1, description="How many documents to return; None for all.")
     spans: bool | int = Field(default=False, description="Find the passages that answer, in all hits or so many.")
-    long_documents: Literal["truncate", "chunk", "error"] = Field(
+    long_documents: Literal["truncate", "chunk", "error", "best-windows"] = Field(
         default="truncate", description="What to do with documents longer than the model reads."
     )
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = Field(

@@ -92,6 +92,8 @@ class RankedDocument:
             nothing was blended.
         was_read: the model has read the document; False where a budget of time ended before, and the score is minus
             infinity.
+        read_spans: the half-open spans of code points that were read of the document, ascending, where only its best
+            windows were; None where it was read from its beginning.
     """
 
     index: int
@@ -108,6 +110,7 @@ class RankedDocument:
     cosine: float | None = None
     blended_score: float | None = None
     was_read: bool = True
+    read_spans: tuple[tuple[int, int], ...] | None = None
 
     @property
     def ranking_score(self) -> float:
@@ -152,6 +155,7 @@ class RankedDocument:
             **({} if self.stage is None else {"stage": self.stage}),
             **({} if self.was_read else {"was_read": False}),
             **({} if self.blended_score is None else self._blended_fields()),
+            **({} if self.read_spans is None else {"read_spans": [list(span) for span in self.read_spans]}),
             **({} if self.best_chunk is None else {"best_chunk": list(self.best_chunk)}),
             **({} if self.spans is None else {"relevant_spans": [span.to_dict() for span in self.spans]}),
         }

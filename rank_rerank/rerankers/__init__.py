@@ -3,7 +3,8 @@
 from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
 from rank_rerank.rerankers.blending import Blend
 from rank_rerank.rerankers.calibrating import calibrate
-from rank_rerank.rerankers.cascade_reranker import CascadeReranker, CascadeStage
+from rank_rerank.rerankers.cascade_reranker import CascadeReranker
+from rank_rerank.rerankers.cascade_stages import CascadeStage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.dense_reranker import DenseReranker

@@ -134,11 +134,10 @@ def find_stored(
     return stored
 
 
-def distinct_texts(candidates: Sequence[Sequence[Document]]) -> tuple[list[str], list[Int64Vector]]:
+def distinct_texts(candidates: Sequence[Sequence[str]]) -> tuple[list[str], list[Int64Vector]]:
     """Each text once, in order of first appearance, and for each list the positions of its texts among them."""
     number_of: dict[str, int] = {}
     positions = [
-        np.array([number_of.setdefault(document.text, len(number_of)) for document in documents], np.int64)
-        for documents in candidates
+        np.array([number_of.setdefault(text, len(number_of)) for text in texts], np.int64) for texts in candidates
     ]
     return list(number_of), positions

@@ -1,53 +1,24 @@
 """CascadeReranker: a cheap reranker reads everything, a costly one only what looks promising."""
 
-import logging
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 
-from rank_rerank.arrays import check_whole_number
-from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
+from rank_rerank.documents import Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
+from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
-from rank_rerank.rerankers.blending import BlendRule
-from rank_rerank.rerankers.cancellation import run_in_thread, stop_if_abandoned
+from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
+from rank_rerank.rerankers.cascade_stages import CascadeReading, CascadeStage, Reading, StageOptions, read_stage
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
-from rank_rerank.rerankers.progress import check_show_progress
 from rank_rerank.rerankers.reranker import Reranker
-from rank_rerank.rerankers.time_budget import check_milliseconds
+from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
 
-# what a later stage reads between two looks at the clock
-BLOCK = 8
-
-logger = logging.getLogger("rank_rerank")
-
-
-@dataclass(frozen=True)
-class CascadeStage:
-    """A stage of a cascade: a reranker, and how much it may do.
-
-    Attributes:
-        reranker: reads the best documents of the stage before.
-        keep: how many documents it reads, at most.
-        budget_ms: milliseconds that it may take a query; None for no limit. It reads eight documents at a time, from
-            the best on, and begins no further eight when they are likely to end too late. At least eight are read.
-
-    Raises:
-        InvalidArgumentError: keep or budget_ms is not above 0.
-    """
-
-    reranker: Reranker
-    keep: int = 50
-    budget_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", check_whole_number(self.keep, "keep", 1))
-        if self.budget_ms is not None:
-            check_milliseconds(self.budget_ms)
+NO_BUDGET = "a cascade keeps to a budget where a cross-encoder is not its first reranker, which reads everything"
 
 
 @dataclass(frozen=True)
@@ -80,7 +51,7 @@ class CascadeReranker:
         object.__setattr__(self, "stages", stages)
 
     @with_hints
-    def rerank(
+    def rerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -88,13 +59,40 @@ class CascadeReranker:
         top_k: int | None = None,
         text_key: str | None = None,
         show_progress: bool | None = None,
+        budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> Ranking:
-        """Order documents by how well they answer the query; arguments and errors as of the rerankers."""
-        found = self.rerank_in_stages(query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
+        """Order documents by how well they answer the query; arguments and errors as of the rerankers.
+
+        Args:
+            query: as of the rerankers.
+            documents: as of the rerankers.
+            top_k: as of the rerankers.
+            text_key: as of the rerankers.
+            show_progress: as of the rerankers.
+            budget_ms: how many milliseconds the call may take; None for as many as it needs. The first reranker and
+                each stage have equal shares of it, and what one leaves is shared by those after it. A first reranker
+                of late interaction reads the most promising documents; a stage begins no block that would end too
+                late, and may read none. The budgets of stages hold too.
+            long_documents: "truncate", or "best-windows" for what late-interaction models read of long documents, as of
+                ColbertReranker; others read their beginning.
+
+        Raises:
+            InvalidArgumentError: budget_ms is not above 0, or the first reranker is a cross-encoder.
+        """
+        found = self.rerank_in_stages(
+            query,
+            documents,
+            top_k=top_k,
+            text_key=text_key,
+            show_progress=show_progress,
+            budget_ms=budget_ms,
+            long_documents=long_documents,
+        )
         return found[0]
 
     @with_hints
-    def rerank_many(
+    def rerank_many(  # noqa: PLR0913 - every option of a request
         self,
         queries: Queries,
         documents_per_query: DocumentsPerQuery,
@@ -102,25 +100,43 @@ class CascadeReranker:
         top_k: int | None = None,
         text_key: str | None = None,
         show_progress: bool | None = None,
+        budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> list[Ranking]:
-        """Order several lists of documents, each by a query of its own; the budgets hold for each query.
+        """Order several lists of documents, each by a query of its own; budgets hold for each query.
 
         Raises:
             InvalidArgumentError: the two lists differ in length.
         """
-        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        if check_budget(budget_ms) is not None:
+            texts, lists = read_many(
+                queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
+            )
+            return [
+                self.rerank(
+                    text,
+                    each,
+                    top_k=top_k,
+                    show_progress=show_progress,
+                    budget_ms=budget_ms,
+                    long_documents=long_documents,
+                )
+                for text, each in zip(texts, lists, strict=True)
+            ]
+        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
         )
-        firsts = (
-            self.first.rerank_many(texts, candidates, show_progress=show_progress)
-            if isinstance(self.first, ColbertReranker | CrossEncoderReranker)
-            else self.first.rerank_many(texts, candidates)
-        )
-        return [self._finish(ranking, show_progress)[:top_k] for ranking in firsts]
+        if isinstance(self.first, ColbertReranker):
+            firsts = self.first.rerank_many(texts, candidates, **vars(how))
+        elif isinstance(self.first, CrossEncoderReranker):
+            firsts = self.first.rerank_many(texts, candidates, show_progress=show_progress)
+        else:
+            firsts = self.first.rerank_many(texts, candidates)
+        return [self._finish(ranking, how)[:top_k] for ranking in firsts]
 
     @with_hints
-    async def arerank(
+    async def arerank(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -128,17 +144,28 @@ class CascadeReranker:
         top_k: int | None = None,
         text_key: str | None = None,
         show_progress: bool | None = None,
+        budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> Ranking:
         """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next stage or block.
 
         Raises:
             RankRerankError: as rerank.
         """
-        work = partial(self.rerank, query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
+        work = partial(
+            self.rerank,
+            query,
+            documents,
+            top_k=top_k,
+            text_key=text_key,
+            show_progress=show_progress,
+            budget_ms=budget_ms,
+            long_documents=long_documents,
+        )
         return await run_in_thread(work)
 
     @with_hints
-    async def arerank_many(
+    async def arerank_many(  # noqa: PLR0913 - every option of a request
         self,
         queries: Queries,
         documents_per_query: DocumentsPerQuery,
@@ -146,6 +173,8 @@ class CascadeReranker:
         top_k: int | None = None,
         text_key: str | None = None,
         show_progress: bool | None = None,
+        budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> list[Ranking]:
         """As rerank_many, in a thread; cancellation is as in arerank.
 
@@ -153,11 +182,18 @@ class CascadeReranker:
             RankRerankError: as rerank_many.
         """
         work = partial(
-            self.rerank_many, queries, documents_per_query, top_k=top_k, text_key=text_key, show_progress=show_progress
+            self.rerank_many,
+            queries,
+            documents_per_query,
+            top_k=top_k,
+            text_key=text_key,
+            show_progress=show_progress,
+            budget_ms=budget_ms,
+            long_documents=long_documents,
         )
         return await run_in_thread(work)
 
-    def rerank_in_stages(
+    def rerank_in_stages(  # noqa: PLR0913 - every option of a request
         self,
         query: str,
         documents: Documents,
@@ -165,21 +201,38 @@ class CascadeReranker:
         top_k: int | None = None,
         text_key: str | None = None,
         show_progress: bool | None = None,
+        budget_ms: float | None = None,
+        long_documents: CascadeReading = "truncate",
     ) -> tuple[Ranking, int]:
         """As rerank; and how many hits at the beginning have the last stage's scores."""
-        top_k, show_progress = check_top_k(top_k), check_show_progress(show_progress)
+        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
+        limit = check_budget(budget_ms)
+        if limit is not None and not self.can_keep_budget:
+            raise InvalidArgumentError(f"{NO_BUDGET}: leave out budget_ms, or give the stages budgets")
+        ends = None if limit is None else TimeBudget.start(limit).ends
         candidates = read_documents(documents, "documents", text_key)
-        first = _rerank(self.first, read_query(query, documents), candidates, show_progress, "auto")
-        ranking = self._finish(first, show_progress)[:top_k]
+        share = None if limit is None else self.first_budget_ms(limit)
+        first = how.rerank(self.first, read_query(query, documents), candidates, "auto", share)
+        ranking = self._finish(first, how, ends)[:top_k]
         return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
 
-    def later_stages(self, first: Ranking) -> Generator["Reading", Ranking, Ranking]:
+    @property
+    def can_keep_budget(self) -> bool:
+        """Whether the whole can keep to a budget: a cross-encoder that comes first reads everything."""
+        return not isinstance(self.first, CrossEncoderReranker)
+
+    def first_budget_ms(self, budget_ms: float) -> float | None:
+        """The first reranker's share of a budget; None where it is of a kind that takes milliseconds in any case."""
+        return budget_ms / (1 + len(self.stages)) if isinstance(self.first, ColbertReranker) else None
+
+    def later_stages(self, first: Ranking, ends: float | None = None) -> Generator[Reading, Ranking, Ranking]:
         """Read the best hits of a ranking again, stage by stage; whoever runs this does the reading.
 
         So a server can read a block in pieces, with other work between them.
 
         Args:
             first: the whole ranking of the first reranker.
+            ends: when all stages must have ended, by time.perf_counter; None for no limit.
 
         Yields:
             What is to be read next; the ranking of it is to be sent back.
@@ -191,79 +244,23 @@ class CascadeReranker:
         usage = [first.usage]
         for number, stage in enumerate(self.stages, start=1):
             # only what the stage before has read has scores that tell what is best
-            promising = [hit for hit in hits if hit.stage == number - 1][: stage.keep]
-            again, read = yield from _read(stage, first.query, promising)
+            promising = list(takewhile(lambda hit, stage=number - 1: hit.stage == stage and hit.was_read, hits))
+            num_left = len(self.stages) - number + 1
+            share_s = None if ends is None else (ends - time.perf_counter()) / num_left
+            again, read = yield from read_stage(stage, first.query, promising[: stage.keep], share_s)
             usage += read
             decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.ranking_score)
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
-    def _finish(self, first: Ranking, show_progress: bool | None) -> Ranking:  # noqa: FBT001 - handed on
-        readings = self.later_stages(first)
+    def _finish(self, first: Ranking, how: StageOptions, ends: float | None = None) -> Ranking:
+        readings = self.later_stages(first, ends)
         try:
             reading = next(readings)
             while True:
-                ranking = _rerank(reading.reranker, reading.query, reading.documents, show_progress)
-                reading = readings.send(ranking)
+                reading = readings.send(how.rerank(reading.reranker, reading.query, reading.documents))
         except StopIteration as end:
             return end.value
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a stage of a cascade reads next.
-
-    Attributes:
-        reranker: the stage's.
-        query: the text.
-        documents: what it reads, from the most promising on.
-    """
-
-    reranker: Reranker
-    query: str
-    documents: list[Document]
-
-
-def _read(
-    stage: CascadeStage, query: str, promising: list[RankedDocument]
-) -> Generator[Reading, Ranking, tuple[list[RankedDocument], list[Usage | None]]]:
-    """The stage's hits for a beginning of ``promising``, in its order, with the caller's indices."""
-    size = BLOCK if stage.budget_ms is not None else max(len(promising), 1)
-    begun = time.perf_counter()
-    hits: list[RankedDocument] = []
-    usage: list[Usage | None] = []
-    slowest_ms = 0.0
-    for start in range(0, len(promising), size):
-        stop_if_abandoned()
-        spent_ms = 1000 * (time.perf_counter() - begun)
-        if stage.budget_ms is not None and start and spent_ms + slowest_ms > stage.budget_ms:
-            logger.info("cascade: %d of %d documents read again within the budget", start, len(promising))
-            break
-        block = promising[start : start + size]
-        ranking = yield Reading(stage.reranker, query, [hit.document for hit in block])
-        in_order = sorted(ranking, key=lambda hit: hit.index)
-        hits += [replace(hit, index=block[hit.index].index) for hit in in_order]
-        usage.append(ranking.usage)
-        slowest_ms = max(slowest_ms, 1000 * (time.perf_counter() - begun) - spent_ms)
-    return hits, usage
-
-
-def _rerank(
-    reranker: Reranker,
-    query: str,
-    documents: list[Document],
-    show_progress: bool | None,  # noqa: FBT001 - handed on
-    blend: BlendRule = None,
-) -> Ranking:
-    """Rank by a stage's reranker, with a bar where that is of a kind that shows one.
-
-    What blends depends on the other candidates, so a stage that reads blocks of them does not.
-    """
-    if isinstance(reranker, ColbertReranker):
-        return reranker.rerank(query, documents, show_progress=show_progress, blend=blend)
-    if isinstance(reranker, CrossEncoderReranker):
-        return reranker.rerank(query, documents, show_progress=show_progress)
-    return reranker.rerank(query, documents)
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:

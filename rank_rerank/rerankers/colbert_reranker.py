@@ -11,6 +11,7 @@ from rank_rerank.arguments import check_kind
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.devices import check_num_threads
 from rank_rerank.documents import DocumentLike, Documents, DocumentsPerQuery, Queries, as_documents
+from rank_rerank.encoding.embedding_cache import CacheInfo
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import Explanation, explain_document
@@ -22,10 +23,10 @@ from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.long_documents import Steps, rank_chunks, rank_chunks_in_steps, refuse_long
+from rank_rerank.rerankers.long_documents import rank_chunks, rank_chunks_in_steps, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
-from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task, with_first_stages
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Steps, Task, with_first_stages
 from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
@@ -60,6 +61,10 @@ class ColbertReranker:
         """What becomes of the sums of similarities."""
         return ScoreScale.of(self.encoder.checkpoint, self.calibration)
 
+    def cache_info(self) -> CacheInfo | None:
+        """What the cache of texts holds and was good for; None where ``load`` was given no ``cache_bytes``."""
+        return None if self.encoder.cache is None else self.encoder.cache.info
+
     @with_hints
     def rerank(  # noqa: PLR0913 - every option of a request
         self,
@@ -91,7 +96,9 @@ class ColbertReranker:
                 the best hits. A hit whose vectors come from a store is encoded once more for it.
             long_documents: what to do with documents longer than the model reads: "truncate" reads their beginning and
                 says so on the hit; "chunk", or a Chunking, reads all of them in chunks and tells the best one, where
-                ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them.
+                ``spans`` are then looked for, and which ``store`` keeps; "error" refuses them. "best-windows" reads of
+                texts of more than some 150 words the beginning and what has most of the query's words, in about half
+                the time; ``hit.read_spans`` says what.
             text_key: where mappings have their text; None for "text", "content", "page_content" or "contents".
             show_progress: True and False show a bar or none; None shows one on a terminal, after a second.
             blend: what to do with scores that the documents bring from the search that found them. "auto" blends them
@@ -114,8 +121,9 @@ class ColbertReranker:
                 made of documents without scores.
             InvalidTextError: a text holds lone surrogates; the message has its index.
             InvalidArgumentError: top_k is not a whole number above 0, a string is an id of the store, budget_ms is not
-                above 0 or comes with a store or chunks, long_documents is unknown, chunks are to be longer than the
-                model reads, or a document is to be read in chunks whose text its store has not kept.
+                above 0 or comes with a store or chunks, long_documents is unknown or best windows come with a store,
+                chunks are to be longer than the model reads, or a document is to be read in chunks whose text its
+                store has not kept.
             DocumentTooLongError: long_documents is "error", and a document is; the message has its index.
             StoreMismatchError: the store's vectors are of another model, or of other settings.
             StoreWriteError: new texts cannot be kept in the store.
@@ -330,8 +338,24 @@ class ColbertReranker:
             return model.rank(tasks)
         return [rank_chunks(model, task, options.chunking) for task in tasks]
 
-    def rank_in_steps(self, task: Task, options: RankOptions, window: Callable[[], int]) -> Steps:
-        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step."""
+    def rank_in_steps(
+        self, task: Task, options: RankOptions, window: Callable[[], int], budget: TimeBudget | None = None
+    ) -> Steps:
+        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step.
+
+        Args:
+            task: a query with its candidates.
+            options: as of rank_tasks.
+            window: how many chunks to read at the next step.
+            budget: within which to read, in place of that of the options; each of its windows is a step.
+        """
+        if budget is not None:
+            [task] = with_first_stages([task], options.blend, self.scale.combination)
+            return (
+                yield from LateInteraction(self.encoder, self.scale, self.num_threads, options).rank_within_in_steps(
+                    task, budget
+                )
+            )
         if options.chunking is None:
             return self.rank_tasks([task], options)[0]
         model = LateInteraction(self.encoder, self.scale, self.num_threads, options)

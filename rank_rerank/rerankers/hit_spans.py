@@ -8,6 +8,7 @@ import numpy as np
 from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import Float32Vector, Int64Vector
 from rank_rerank.documents import Document
+from rank_rerank.encoding.text_windows import Excerpt
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.explanation.explanations import explain_document
@@ -81,6 +82,8 @@ class SpanFinder:
 
     def _text(self, key: tuple[int, int, int]) -> str:
         index, start, end = key
+        if self.task.excerpts is not None:
+            return self.task.excerpts[index].text
         return self.task.documents[index].text[start:end]
 
     def _find(self, embeddings: TokenEmbeddings, key: tuple[int, int, int]) -> FoundSpans:
@@ -92,14 +95,25 @@ class SpanFinder:
             threshold=self.threshold,
             max_spans=self.max_spans,
         )
-        # of a document in chunks the passages are moved to where the chunk begins
-        start = key[1]
         return FoundSpans(
-            tuple(replace(span, start=span.start + start, end=span.end + start) for span in explanation.spans),
             tuple(
-                replace(match, start=match.start + start, end=match.end + start) for match in explanation.word_matches
+                replace(span, start=start, end=end)
+                for span in explanation.spans
+                for start, end in self._in_document(key, span.start, span.end)
+            ),
+            tuple(
+                replace(match, start=start, end=end)
+                for match in explanation.word_matches
+                for start, end in self._in_document(key, match.start, match.end)
             ),
         )
+
+    def _in_document(self, key: tuple[int, int, int], start: int, end: int) -> list[tuple[int, int]]:
+        """Where a span of what was read lies in the document."""
+        index, first, _ = key
+        if self.task.excerpts is not None:
+            return self.task.excerpts[index].spans_in_whole(start, end)
+        return [(first + start, first + end)]
 
 
 def _in_main_memory(embeddings: TokenEmbeddings) -> TokenEmbeddings:
@@ -136,7 +150,14 @@ def with_spans(encoder: TokenEncoder, ranking: Ranking, *, threshold: float, max
         return ranking
     # the hits of a ranking are all there is: they are numbered by their rank
     numbered = [replace(hit, index=rank) for rank, hit in enumerate(ranking)]
-    task = Task(ranking.query, encoder.encode_query(ranking.query), [hit.document for hit in ranking], "documents")
+    excerpts = [Excerpt.of(hit.text, hit.read_spans) for hit in ranking]
+    task = Task(
+        ranking.query,
+        encoder.encode_query(ranking.query),
+        [hit.document for hit in ranking],
+        "documents",
+        excerpts=excerpts if any(excerpt.pieces is not None for excerpt in excerpts) else None,
+    )
     finder = SpanFinder(task, len(ranking), threshold, max_spans)
     filled = finder.fill(replace(ranking, hits=tuple(numbered)), encoder)
     hits: Iterator[RankedDocument] = (

@@ -1,6 +1,6 @@
 """Candidates scored by late interaction where their vectors are: still to be made, window by window, or in a store."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from rank_rerank.arrays import BoolVector, Float32Vector, Int64Vector
 from rank_rerank.documents import Document
 from rank_rerank.encoding.mean_vectors import cosines
+from rank_rerank.encoding.text_windows import Excerpt, best_excerpt
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
 from rank_rerank.rankings import Ranking
@@ -16,9 +17,9 @@ from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, f
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.pace import pace_of
 from rank_rerank.rerankers.progress import progress_bar
-from rank_rerank.rerankers.promise import promise
+from rank_rerank.rerankers.promise import promise, promise_of_windows
 from rank_rerank.rerankers.score_scale import ScoreScale
-from rank_rerank.rerankers.tasks import RankOptions, Task
+from rank_rerank.rerankers.tasks import RankOptions, Steps, Task, finish
 from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.scoring.array_families import to_numpy
 from rank_rerank.scoring.best_windows import best_windows
@@ -26,6 +27,9 @@ from rank_rerank.scoring.maxsim import maxsim
 from rank_rerank.scoring.packed_documents import PackedDocuments, is_tensor
 from rank_rerank.scoring.stored_evidence import measure_stored
 from rank_rerank.scoring.stored_scores import score_stored
+
+# texts whose vectors are in memory already that are scored between two looks at the clock
+CACHED_WINDOW = 16
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,32 @@ class LateInteraction:
     options: RankOptions
 
     def rank_within(self, task: Task, budget: TimeBudget) -> Ranking:
+        """Rank what there is time to read, as ``rank_within_in_steps``, at once."""
+        return finish(self.rank_within_in_steps(task, budget))
+
+    def rank_within_in_steps(self, task: Task, budget: TimeBudget) -> Steps:
         """Rank what there is time to read, the most promising candidates first; the others come below, unread.
 
-        Candidates whose vectors lie in a store are scored whatever the time.
+        Candidates whose vectors lie in a store are scored whatever the time; those that are cached are read first.
         """
         if task.is_stored:
             return self.rank([task])[0]
-        texts, [positions] = distinct_texts([task.documents])
+        task = self._with_excerpts(task)
+        texts, [positions] = distinct_texts([task.texts])
         promises = np.full(len(texts), -np.inf)
         np.maximum.at(promises, positions, promise(task.query, task.documents, self.options.blend))
-        order = np.argsort(-promises, kind="stable")
+        cached = self.encoder.is_cached(texts)
+        order = np.lexsort((np.arange(len(texts)), -promises, ~cached))
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        scorings = [_Scoring(self, task, rank[positions])]
-        return self._read(self._encode_within([texts[number] for number in order], budget), len(texts), scorings)[0]
+        passing = _Passing(len(texts), [_Scoring(self, task, rank[positions])])
+        lengths = np.array([len(texts[number]) for number in order]) + 1
+        share, first = 1 / max(1, lengths.sum()), 0
+        for window in self._encode_within([texts[number] for number in order], int(cached.sum()), budget):
+            passing.take(window)
+            yield float(lengths[first : first + len(window)].sum() * share)
+            first += len(window)
+        return passing.rankings()[0]
 
     def rank(self, tasks: Sequence[Task]) -> list[Ranking]:
         """Rank each query's candidates; a text that several queries share is encoded once."""
@@ -97,30 +113,23 @@ class LateInteraction:
         )
         return self.finder(task).fill(ranking.filled(stored.documents, scored, top_k), self.encoder)
 
+    def _with_excerpts(self, task: Task) -> Task:
+        """The task with what is read of its documents, where only their best windows are."""
+        if (windows := self.options.windows) is None:
+            return task
+        found = promise_of_windows(task.query)
+        return replace(task, excerpts=[best_excerpt(document.text, windows, found) for document in task.documents])
+
     def _rank_texts(self, tasks: Sequence[Task]) -> list[Ranking]:
-        texts, positions = distinct_texts([task.documents for task in tasks])
+        tasks = [self._with_excerpts(task) for task in tasks]
+        texts, positions = distinct_texts([task.texts for task in tasks])
         scorings = [_Scoring(self, task, each) for task, each in zip(tasks, positions, strict=True)]
         # what a blend needs is measured in main memory
         stays = not any(task.wants_measured(self.options.blend) for task in tasks)
-        return self._read(self._encode(texts, keep_on_device=stays), len(texts), scorings)
-
-    @staticmethod
-    def _read(windows: Iterable[TokenEmbeddings], num_texts: int, scorings: Sequence["_Scoring"]) -> list[Ranking]:
-        """Let the vectors of the first texts pass, all of them or as many as come."""
-        lengths, truncated = np.zeros(num_texts, np.int64), np.zeros(num_texts, np.bool_)
-        unknown = np.zeros(num_texts, np.float32)
-        first = 0
-        for window in windows:
-            last = first + len(window)
-            lengths[first:last] = np.diff(window.offsets)
-            if window.truncated is not None:
-                truncated[first:last] = window.truncated
-            if window.unknown_words is not None:
-                unknown[first:last] = window.unknown_words
-            for scoring in scorings:
-                scoring.read(window, first)
-            first = last
-        return [scoring.ranking(lengths, truncated, unknown, first) for scoring in scorings]
+        passing = _Passing(len(texts), scorings)
+        for window in self._encode(texts, keep_on_device=stays):
+            passing.take(window)
+        return passing.rankings()
 
     def _encode(self, texts: list[str], *, keep_on_device: bool) -> Iterator[TokenEmbeddings]:
         """Encode texts window by window, with a bar."""
@@ -129,18 +138,62 @@ class LateInteraction:
                 yield window
                 bar.update(len(window))
 
-    def _encode_within(self, texts: list[str], budget: TimeBudget) -> Iterator[TokenEmbeddings]:
-        """Encode texts in windows that fit the time that is left, until there is none."""
-        pace = pace_of(self.encoder, self.num_threads)
+    def _encode_within(self, texts: list[str], num_cached: int, budget: TimeBudget) -> Iterator[TokenEmbeddings]:
+        """Encode texts in windows that fit the time that is left, until there is none; the first ones are cached."""
+        pace, used_s = pace_of(self.encoder, self.num_threads), 0.0
         first = 0
         with pace.reading(), progress_bar(len(texts), "doc", self.options.show_progress) as bar:
-            while first < len(texts) and (size := budget.window(texts[first : first + WINDOW], pace)):
-                chosen, begun = texts[first : first + size], budget.clock()
-                window = self.encoder.encode_documents(chosen)
-                pace.learn(chosen, window, budget.clock() - begun)
+            while first < num_cached and budget.left_s > 0:
+                window = self.encoder.encode_documents(texts[first : min(first + CACHED_WINDOW, num_cached)])
+                yield window
+                bar.update(len(window))
+                first += len(window)
+            while first < len(texts):
+                with pace.turn(used_s, lambda: budget.left_to_read_s(pace)) as is_mine:
+                    size = budget.window(texts[first : first + WINDOW], pace) if is_mine else 0
+                    if size == 0:
+                        return
+                    chosen, begun = texts[first : first + size], budget.clock()
+                    window = self.encoder.encode_documents(chosen)
+                    seconds = budget.clock() - begun
+                    pace.learn(chosen, window, seconds)
+                used_s += seconds
                 yield window
                 bar.update(size)
                 first += size
+
+
+class _Passing:
+    """The vectors of texts pass, all of them or as many of the first ones as there is time for.
+
+    Args:
+        num_texts: all there are.
+        scorings: of the queries whose candidates they are.
+    """
+
+    def __init__(self, num_texts: int, scorings: Sequence["_Scoring"]) -> None:
+        self._scorings = scorings
+        self._lengths, self._truncated = np.zeros(num_texts, np.int64), np.zeros(num_texts, np.bool_)
+        self._unknown = np.zeros(num_texts, np.float32)
+        self._num_read = 0
+
+    def take(self, window: TokenEmbeddings) -> None:
+        """Score the next texts."""
+        first, last = self._num_read, self._num_read + len(window)
+        self._lengths[first:last] = np.diff(window.offsets)
+        if window.truncated is not None:
+            self._truncated[first:last] = window.truncated
+        if window.unknown_words is not None:
+            self._unknown[first:last] = window.unknown_words
+        for scoring in self._scorings:
+            scoring.read(window, first)
+        self._num_read = last
+
+    def rankings(self) -> list[Ranking]:
+        """Of each query."""
+        return [
+            scoring.ranking(self._lengths, self._truncated, self._unknown, self._num_read) for scoring in self._scorings
+        ]
 
 
 class _Scoring:
@@ -195,4 +248,15 @@ class _Scoring:
         if num_read < len(lengths):
             scored = replace(scored, was_read=positions < num_read)
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
-        return self._finder.fill(ranking.filled(self._task.documents, scored, model.options.top_k), model.encoder)
+        ranking = _with_read_spans(
+            ranking.filled(self._task.documents, scored, model.options.top_k), self._task.excerpts
+        )
+        return self._finder.fill(ranking, model.encoder)
+
+
+def _with_read_spans(ranking: Ranking, excerpts: Sequence[Excerpt] | None) -> Ranking:
+    """The ranking with what was read of each hit, where that is not its beginning."""
+    if excerpts is None:
+        return ranking
+    hits = (replace(hit, read_spans=excerpts[hit.index].pieces if hit.was_read else None) for hit in ranking)
+    return replace(ranking, hits=tuple(hits))

@@ -1,5 +1,6 @@
 """load(): from a name or folder to the reranker that its model asks for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -8,8 +9,10 @@ from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.devices import Precision, Runtime
+from rank_rerank.encoding.embedding_cache import EmbeddingCache
 from rank_rerank.encoding.self_check import self_check
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import Device, LoadOptions, RuntimeOptions
 from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
@@ -31,6 +34,7 @@ def load(
     num_threads: int | None = None,
     runtime: Runtime = "auto",
     instruction: str | None = None,
+    cache_bytes: int | None = None,
 ) -> ColbertReranker: ...
 
 
@@ -47,6 +51,7 @@ def load(
     num_threads: int | None = None,
     runtime: Runtime = "auto",
     instruction: str | None = None,
+    cache_bytes: int | None = None,
 ) -> ColbertReranker | CrossEncoderReranker: ...
 
 
@@ -63,6 +68,7 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     num_threads: int | None = None,
     runtime: Runtime = "auto",
     instruction: str | None = None,
+    cache_bytes: int | None = None,
 ) -> ColbertReranker | CrossEncoderReranker:
     """Load a reranker: late interaction or cross-encoder, as the model is.
 
@@ -86,6 +92,9 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         runtime: "numba" for kernels compiled for this processor, "onnx" for the model's ONNX file, "torch" for its
             weights; "auto" for what the model is made for: for INT8 compiled kernels, where they compute the model.
         instruction: what a causal reranker, as Qwen3-Reranker, judges documents by; None for its own.
+        cache_bytes: how much memory may hold the vectors of documents that were encoded lately, which are not encoded
+            again then; None for no cache. Scores keep their bits; in PyTorch a text's last bits are those of the
+            first time. ``reranker.cache_info()`` tells how many were found. With a cache vectors leave a GPU.
 
     Raises:
         CheckpointNotFoundError: there is no such model.
@@ -93,21 +102,28 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         SelfCheckError: the model computes something else than its golden vectors.
         DeviceError: the device is not available.
         MissingDependencyError: the model needs PyTorch, which is not installed.
-        InvalidArgumentError: an option is out of its range, or the model takes no instruction.
+        InvalidArgumentError: an option is out of its range, the model takes no instruction, or a cross-encoder is to
+            have a cache.
     """
     hub = HubOptions(revision, token, local_files_only, cache_dir)
     options = RuntimeOptions(device, precision, num_threads, runtime)
-    return load_with(LoadOptions(name_or_folder, hub, options, instruction))
+    return load_with(LoadOptions(name_or_folder, hub, options, instruction, cache_bytes))
 
 
 def load_with(options: LoadOptions) -> ColbertReranker | CrossEncoderReranker:
     """Load a reranker from options that were written down before, as in another process; errors as load."""
     checkpoint = options.find()
     if isinstance(checkpoint, CrossEncoderCheckpoint):
+        if options.cache_bytes is not None:
+            raise InvalidArgumentError(
+                "a cross-encoder reads query and document together, so nothing can be cached: leave out cache_bytes"
+            )
         return CrossEncoderReranker(CrossEncoder.from_checkpoint(checkpoint, options.runtime))
     encoder = TokenEncoder.from_checkpoint(checkpoint, options.runtime)
     self_check(encoder)
     prepare_scorers("float32")
+    if options.cache_bytes is not None:
+        encoder = replace(encoder, cache=EmbeddingCache(options.cache_bytes))
     file = find_file(checkpoint.folder, CALIBRATION_FILE)
     calibration = None if file is None else Calibration.read(file)
     return ColbertReranker(encoder, options.runtime.num_threads, calibration)

@@ -6,7 +6,6 @@ scored as it lies there; one that it holds the beginning of is read again, from 
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from rank_rerank.rerankers.blending import Measured
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.late_interaction import LateInteraction
 from rank_rerank.rerankers.progress import progress_bar
-from rank_rerank.rerankers.tasks import Task
+from rank_rerank.rerankers.tasks import Steps, Task, finish
 from rank_rerank.scoring.best_windows import best_windows
 from rank_rerank.scoring.maxsim import maxsim_matches
 from rank_rerank.scoring.stored_evidence import measure_stored
@@ -36,9 +35,6 @@ from rank_rerank.storage.stored_means import read_mean_vectors
 WINDOW = 128
 # chunks that are cut at one step
 CUT_AT_ONCE = 4
-
-#: yields the share of the work that each step has done, and returns the ranking
-Steps: TypeAlias = Generator[float, None, Ranking]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +114,7 @@ def refuse_long(encoder: TokenEncoder, documents: Sequence[Document], name: str,
 
 def rank_chunks(model: LateInteraction, task: Task, chunking: Chunking) -> Ranking:
     """Rank documents of any length at once; arguments, ranking and errors as of ``rank_chunks_in_steps``."""
-    steps = rank_chunks_in_steps(model, task, chunking, lambda: WINDOW)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return finish(rank_chunks_in_steps(model, task, chunking, lambda: WINDOW))
 
 
 def rank_chunks_in_steps(model: LateInteraction, task: Task, chunking: Chunking, window: Callable[[], int]) -> Steps:

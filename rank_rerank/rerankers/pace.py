@@ -1,6 +1,7 @@
 """Pace: how many tokens per second an encoder reads in this process, learned from what it has read."""
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -14,6 +15,7 @@ from rank_rerank.arrays import Float64Vector
 from rank_rerank.devices import default_num_threads
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import TokenEncoder
+from rank_rerank.rerankers.turns import Turns
 
 # English in WordPiece, before anything is known
 CHARACTERS_A_TOKEN = 4.5
@@ -33,10 +35,11 @@ class Pace:
     Attributes:
         longest: the most tokens that are read of a text.
         num_threads: texts that are read at the same time.
-        tokens_per_s: of all threads together and all calls at once, of late; 0 while nothing is known.
+        tokens_per_s: of all threads together, of late, while a call has its turn; 0 while nothing is known.
         characters_a_token: of the texts read so far.
         clock: seconds, always ascending.
-        num_calls: calls that read at the moment, and share what there is.
+        num_calls: calls that are under way, and read in turns.
+        turns: whose window is read; as many at once as there are processors for.
     """
 
     longest: int
@@ -45,6 +48,7 @@ class Pace:
     characters_a_token: float = CHARACTERS_A_TOKEN
     clock: Callable[[], float] = time.perf_counter
     num_calls: int = 0
+    turns: Turns = field(default_factory=Turns, repr=False)
     _best: float = field(default=0.0, repr=False)
     _learned_at: float = field(default=0.0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -56,7 +60,7 @@ class Pace:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Count a call as one that reads, while it does."""
+        """Count a call as one that is under way, while it is."""
         with self._lock:
             self.num_calls += 1
         try:
@@ -65,15 +69,21 @@ class Pace:
             with self._lock:
                 self.num_calls -= 1
 
+    @contextmanager
+    def turn(self, used_s: float, left_s: Callable[[], float]) -> Generator[bool]:
+        """Read a window when it is this call's turn; arguments and what comes as for Turns.take."""
+        is_mine = self.turns.take(used_s, left_s)
+        try:
+            yield is_mine
+        finally:
+            if is_mine:
+                self.turns.give_back()
+
     @property
     def expected(self) -> float:
-        """The tokens per second that one of the calls may count with.
-
-        They are the latest, and as time passes those of the best windows again.
-        """
+        """The tokens per second that a window may count with: the latest, and as time passes those of the best ones."""
         forgotten = -math.expm1(-(self.clock() - self._learned_at) / MEMORY_S)
-        speed = self.tokens_per_s + (self._best - self.tokens_per_s) * forgotten
-        return speed / max(1, self.num_calls)
+        return self.tokens_per_s + (self._best - self.tokens_per_s) * forgotten
 
     def seconds(self, num_tokens: Float64Vector) -> Float64Vector:
         """About how long the first text, the first two and so on take: [num_texts]; 0 while nothing is known.
@@ -97,7 +107,7 @@ class Pace:
         whole = np.ones(len(texts), np.bool_) if embeddings.truncated is None else ~embeddings.truncated
         num_characters = sum(len(text) for text, is_whole in zip(texts, whole.tolist(), strict=True) if is_whole)
         with self._lock:
-            found = total / seconds / busy * max(1, self.num_calls)
+            found = total / seconds / busy
             self.tokens_per_s = found if self.tokens_per_s <= 0 else _mix(self.tokens_per_s, found)
             self._best = max(found, _mix(self._best, found))
             self._learned_at = self.clock()
@@ -119,6 +129,17 @@ def pace_of(encoder: TokenEncoder, num_threads: int | None) -> Pace:
     with _paces_lock:
         if (pace := _paces.get(encoder.transformer)) is None:
             threads = default_num_threads() if num_threads is None else num_threads
-            pace = Pace(encoder.checkpoint.settings.document_length, threads)
+            turns = Turns(max(1, default_num_threads() // threads))
+            pace = Pace(encoder.checkpoint.settings.document_length, threads, turns=turns)
             _paces[encoder.transformer] = pace
         return pace
+
+
+def _forget_after_fork() -> None:
+    """A child has none of the calls that had their turn, and its parent may have held a lock."""
+    global _paces, _paces_lock
+    _paces, _paces_lock = WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

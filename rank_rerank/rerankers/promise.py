@@ -1,7 +1,7 @@
 """In which order candidates are read where there is no time for all: the most promising ones first."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,11 @@ def promise(query: str, documents: Sequence[Document], blend: BlendRule = None) 
     if np.isfinite(scores).all():
         return -scores if rule.lower_is_better else scores
     return lexical_scores(query, [document.text for document in documents])
+
+
+def promise_of_windows(query: str) -> Callable[[Sequence[str]], Float64Vector]:
+    """What tells how much each window of a text promises for a query."""
+    return lambda windows: lexical_scores(query, windows)
 
 
 def lexical_scores(query: str, texts: Sequence[str]) -> Float64Vector:

@@ -5,16 +5,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from rank_rerank.documents import Documents, as_documents
+from rank_rerank.encoding.chunking import Chunking
+from rank_rerank.encoding.embedding_cache import EmbeddingCache
+from rank_rerank.encoding.text_windows import BestWindows
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.blending import Blend, BlendRule
 from rank_rerank.rerankers.cancellation import run_in_thread
-from rank_rerank.rerankers.cascade_reranker import CascadeReranker
+from rank_rerank.rerankers.cascade_reranker import NO_BUDGET, CascadeReranker
 from rank_rerank.rerankers.colbert_reranker import ColbertReranker
 from rank_rerank.rerankers.cross_encoder_reranker import CrossEncoderReranker
 from rank_rerank.rerankers.dense_reranker import DenseReranker
 from rank_rerank.rerankers.reranker import Reranker
 from rank_rerank.rerankers.tasks import LongDocuments, RankOptions
+from rank_rerank.rerankers.time_budget import check_budget
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 
@@ -58,15 +62,21 @@ class RerankRequest:
         )
 
     @property
+    def reads_windows(self) -> bool:
+        """Whether only the best windows of long documents are read."""
+        return isinstance(self.long_documents, BestWindows) or self.long_documents == "best-windows"
+
+    @property
     def extras(self) -> list[str]:
         """What is asked for beyond an order: names of fields."""
         asked = {
             "spans": bool(self.spans),
             "store": self.store is not None or isinstance(self.documents, StoredDocuments),
-            "long_documents": self.long_documents != "truncate",
+            "long_documents": self.long_documents != "truncate" and not self.reads_windows,
+            "best-windows": self.reads_windows,
             "instruction": self.instruction is not None,
             "blend": isinstance(self.blend, Blend),
-            "budget_ms": self.budget_ms is not None,
+            "budget_ms": check_budget(self.budget_ms) is not None,
         }
         return [name for name, is_asked in asked.items() if is_asked]
 
@@ -76,6 +86,7 @@ _CROSS_ENCODER = {
     "spans": "a cross-encoder does not say which words matched",
     "store": "a cross-encoder reads query and document together, so nothing can be stored",
     "long_documents": "a cross-encoder truncates long documents",
+    "best-windows": "a cross-encoder truncates long documents",
     "budget_ms": "a cross-encoder keeps to a budget as a stage of a cascade only",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
 }
@@ -83,7 +94,6 @@ _CASCADE = {
     "spans": "a cascade does not say which words matched",
     "store": "a cascade reads texts, not stored vectors",
     "long_documents": "a cascade truncates long documents",
-    "budget_ms": "a cascade's stages have budgets of their own",
     "instruction": "a cascade's stages have their own instructions",
     "blend": "a cascade's stages blend by themselves",
 }
@@ -91,6 +101,7 @@ _DENSE = {
     "spans": "single vectors do not say which words matched",
     "store": "a dense reranker compares the vectors that documents carry",
     "long_documents": "a dense reranker reads no texts",
+    "best-windows": "a dense reranker reads no texts",
     "budget_ms": "a dense reranker reads no texts",
     "instruction": "a dense reranker judges by nothing but the query",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
@@ -124,7 +135,17 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
             budget_ms=request.budget_ms,
         )
     reranker = instructed(reranker, request.instruction)
-    if isinstance(reranker, CrossEncoderReranker | CascadeReranker):
+    if isinstance(reranker, CascadeReranker):
+        return reranker.rerank(
+            request.query,
+            request.documents,
+            top_k=request.top_k,
+            text_key=request.text_key,
+            show_progress=request.show_progress,
+            budget_ms=request.budget_ms,
+            long_documents=BestWindows.of(request.long_documents) or "truncate",
+        )
+    if isinstance(reranker, CrossEncoderReranker):
         return reranker.rerank(
             request.query,
             request.documents,
@@ -184,18 +205,34 @@ def check_fields(reranker: Reranker, names: Iterable[str]) -> None:
             raise InvalidArgumentError(f"{reason}: leave out {name}")
 
 
+def can_keep_budget(reranker: Reranker, request: RerankRequest) -> bool:
+    """Whether this kind of reranker can keep to a budget for what a request asks for."""
+    reads_chunks = isinstance(request.long_documents, Chunking) or request.long_documents == "chunk"
+    return "budget_ms" not in _reasons(reranker) and not reads_chunks and request.store is None
+
+
+def with_cache(reranker: Reranker, cache: EmbeddingCache) -> Reranker:
+    """The same reranker, which looks for texts in a cache before it encodes them; of a cascade the first one does."""
+    if isinstance(reranker, ColbertReranker):
+        return replace(reranker, encoder=replace(reranker.encoder, cache=cache))
+    if isinstance(reranker, CascadeReranker):
+        return replace(reranker, first=with_cache(reranker.first, cache))
+    return reranker
+
+
 def _reasons(reranker: Reranker) -> dict[str, str]:
     if isinstance(reranker, ColbertReranker):
         return _LATE_INTERACTION
     if isinstance(reranker, CrossEncoderReranker):
         return _CROSS_ENCODER
     if isinstance(reranker, CascadeReranker):
-        return _CASCADE
+        return _CASCADE if reranker.can_keep_budget else {**_CASCADE, "budget_ms": NO_BUDGET}
     if isinstance(reranker, DenseReranker):
         return _DENSE
     kind = type(reranker).__name__
     return dict.fromkeys(
-        ("spans", "store", "long_documents", "instruction", "blend", "budget_ms"), f"{kind} gives an order only"
+        ("spans", "store", "long_documents", "best-windows", "instruction", "blend", "budget_ms"),
+        f"{kind} gives an order only",
     )
 
 

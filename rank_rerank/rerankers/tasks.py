@@ -1,6 +1,6 @@
 """What a late-interaction reranker is asked, checked: options, and each query with its candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -11,6 +11,7 @@ from rank_rerank.arrays import Float32Matrix, check_whole_number
 from rank_rerank.calibration.combination import Combination
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
+from rank_rerank.encoding.text_windows import LONG_DOCUMENTS, BestWindows, Excerpt
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
@@ -21,7 +22,9 @@ from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.known_words import relevance_limit
 
-LongDocuments: TypeAlias = Literal["truncate", "chunk", "error"] | Chunking
+LongDocuments: TypeAlias = Literal["truncate", "chunk", "error", "best-windows"] | Chunking | BestWindows
+#: yields the share of the work that each step has done, and returns the ranking
+Steps: TypeAlias = Generator[float, None, Ranking]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,12 @@ class RankOptions:
             check_kind(self.store, "store", EmbeddingStore)
         check_spans(self.spans)
         check_blend(self.blend)
-        if not isinstance(self.long_documents, Chunking):
-            check_choice(self.long_documents, "long_documents", ("truncate", "chunk", "error"), "or a Chunking")
+        if not isinstance(self.long_documents, Chunking | BestWindows):
+            check_choice(self.long_documents, "long_documents", LONG_DOCUMENTS, "or a Chunking, or BestWindows")
+        if self.windows is not None and self.store is not None:
+            raise InvalidArgumentError(
+                "a store keeps what does not depend on the query: leave out best-windows, or store"
+            )
         object.__setattr__(self, "budget_ms", check_budget(self.budget_ms))
         if self.budget_ms is not None and (self.store is not None or self.chunking is not None):
             other, why = "long_documents", "chunks are not read by promise"
@@ -62,6 +69,11 @@ class RankOptions:
         if isinstance(self.long_documents, Chunking):
             return self.long_documents
         return Chunking() if self.long_documents == "chunk" else None
+
+    @property
+    def windows(self) -> BestWindows | None:
+        """How much is read of long documents by what each promises; None for not so."""
+        return BestWindows.of(self.long_documents)
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""
@@ -79,6 +91,7 @@ class Task:
         documents: texts, or documents that lie in a store.
         name: what errors call the list of documents.
         first_stage: what the search before says of them, where it is to be blended.
+        excerpts: what is read of each document, where not all of them are read from their beginning.
     """
 
     query: str
@@ -86,6 +99,14 @@ class Task:
     documents: Sequence[Document]
     name: str
     first_stage: FirstStage | None = None
+    excerpts: Sequence[Excerpt] | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """What is read of each document: [num_documents]."""
+        if self.excerpts is not None:
+            return [excerpt.text for excerpt in self.excerpts]
+        return [document.text for document in self.documents]
 
     def wants_measured(self, blend: BlendRule) -> bool:
         """Whether what a blend needs is to be measured."""
@@ -145,3 +166,12 @@ def check_spans(spans: object) -> None:
     """
     if not isinstance(spans, bool | np.bool_):
         check_whole_number(spans, "spans (True, False, or how many of the best hits to find passages in)", 0)
+
+
+def finish(steps: Steps) -> Ranking:
+    """Do all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -14,8 +14,10 @@ from rank_rerank.rerankers.pace import Pace
 
 # a window's share of the budget, and its longest time: the load may change while it is read
 WINDOW_SHARE, WINDOW_S = 0.2, 0.025
-# what is left of the time for ranking and for the caller
+# what is left of the time for ranking and for the caller, for each call that is under way
 RESERVE_S = 0.002
+# of all the time, however many calls there are
+MOST_RESERVED = 0.25
 # estimates are wrong by so much now and then
 CAUTION = 1.15
 
@@ -54,21 +56,34 @@ class TimeBudget:
         begun: by the clock.
         seconds: from then on.
         clock: seconds, always ascending.
+        window_s: how long a window may take at most, at this moment.
     """
 
     begun: float
     seconds: float
     clock: Callable[[], float] = time.perf_counter
+    window_s: Callable[[], float] = lambda: WINDOW_S
 
     @classmethod
-    def start(cls, budget_ms: float, begun: float | None = None) -> "TimeBudget":
+    def start(
+        cls, budget_ms: float, begun: float | None = None, window_s: Callable[[], float] = lambda: WINDOW_S
+    ) -> "TimeBudget":
         """A budget that runs from now on, or from when a call began, by time.perf_counter."""
-        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000)
+        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000, window_s=window_s)
+
+    @property
+    def ends(self) -> float:
+        """When it is over, by the clock."""
+        return self.begun + self.seconds
 
     @property
     def left_s(self) -> float:
         """Seconds that are left; below 0 when it is over."""
-        return self.begun + self.seconds - self.clock()
+        return self.ends - self.clock()
+
+    def left_to_read_s(self, pace: Pace) -> float:
+        """Seconds that are left but for what this call, and those beside it, need to end."""
+        return self.left_s - min(RESERVE_S * max(1, pace.num_calls), MOST_RESERVED * self.seconds)
 
     def window(self, texts: Sequence[str], pace: Pace) -> int:
         """How many of these texts to read next, in their order; 0 to stop.
@@ -79,13 +94,14 @@ class TimeBudget:
             texts: those that are left.
             pace: of the encoder.
         """
-        left = self.left_s - RESERVE_S
+        left = self.left_to_read_s(pace)
         if left <= 0:
             return 0
         if pace.tokens_per_s <= 0:
             return min(len(texts), pace.num_threads)
         seconds = pace.seconds(pace.num_tokens(texts)) * CAUTION
         fitting = int(np.searchsorted(seconds, left, side="right"))
-        wanted = int(np.searchsorted(seconds, min(WINDOW_S, WINDOW_SHARE * self.seconds), side="right"))
+        longest = min(self.window_s(), WINDOW_S, WINDOW_SHARE * self.seconds)
+        wanted = int(np.searchsorted(seconds, longest, side="right"))
         # threads that have nothing to do make a window no shorter
         return min(fitting, max(wanted, pace.num_threads))

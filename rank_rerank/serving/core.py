@@ -9,19 +9,27 @@ from typing import Any, Literal
 import numpy as np
 
 from rank_rerank.documents import Document, as_documents
+from rank_rerank.encoding.embedding_cache import EmbeddingCache
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError, StoreError, UnknownIdError
 from rank_rerank.explanation.explanations import Explanation
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import CascadeReranker, ColbertReranker, RerankRequest, check_fields
+from rank_rerank.rerankers.requests import can_keep_budget, with_cache
+from rank_rerank.rerankers.tasks import RankOptions
+from rank_rerank.rerankers.time_budget import check_budget
 from rank_rerank.serving.catalog import Catalog, ServedModel, ServedStore, Work
 from rank_rerank.serving.costs import end_of_piece, estimate_tokens
+from rank_rerank.serving.piece_costs import Pace, costs_of
 from rank_rerank.serving.queue import Job, Terms, TokenQueue
 from rank_rerank.serving.text_caches import TextCaches
-from rank_rerank.serving.windows import Pace, costs_of, rank_in_pieces
+from rank_rerank.serving.windows import rank_in_pieces
 
 logger = logging.getLogger("rank_rerank")
+
+# of a deadline that a request names beside a budget: what is left is for its answer, and for who waits too
+DEADLINE_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,11 @@ class Wishes:
     owner: str = ""
     arrived: float | None = None
 
-    def terms(self, tokens: int) -> Terms:
+    def terms(self, tokens: int, budget_ms: float | None = None) -> Terms:
         """What to ask of the queue."""
         waited_s = 0.0 if self.arrived is None else time.perf_counter() - self.arrived
-        return Terms(tokens, self.priority, self.deadline_s, waited_s)
+        budget_s = None if budget_ms is None else budget_ms / 1000
+        return Terms(tokens, self.priority, self.deadline_s, waited_s, budget_s)
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,18 @@ class Core:
     Attributes:
         catalog: models and stores.
         queue: where work waits.
-        caches: of texts; None for none.
+        caches: of texts, on disk; None for none.
+        budget_ms: of requests that name none; None for no limit.
+        memory: a cache of texts in memory; None for none.
+        is_shared: whether owners share it, so that each could tell by the time taken what others have sent.
     """
 
     catalog: Catalog
     queue: TokenQueue
     caches: TextCaches | None = None
+    budget_ms: float | None = None
+    memory: EmbeddingCache | None = None
+    is_shared: bool = False
 
     def rank(self, model: ServedModel, request: RerankRequest, wishes: Wishes) -> Job:
         """Rank documents; the job's result is a Ranking.
@@ -66,7 +81,7 @@ class Core:
         Raises:
             RankRerankError: the request is refused: its reranker cannot do it, or there is no time for it.
         """
-        return self.rank_several(model, [request], wishes)
+        return self.rank_several(model, [self._budgeted(model, request, wishes)], wishes)
 
     def rank_several(self, model: ServedModel, requests: Sequence[RerankRequest], wishes: Wishes) -> Job:
         """Rank several lists of documents; the result is a Ranking for one list, and a list of them for several."""
@@ -75,12 +90,18 @@ class Core:
         requests = [replace(request, show_progress=False) for request in requests]
         for request in requests:
             check_fields(model.reranker, request.extras)
-        if self.caches is not None and model.encoder is not None:
+        budget_ms = check_budget(requests[0].budget_ms) if len(requests) == 1 else None
+        # a cache on disk takes in every text, for which a budget has no time, and none that depends on the query
+        reads_windows = any(RankOptions(long_documents=each.long_documents).windows is not None for each in requests)
+        if self.caches is not None and model.encoder is not None and budget_ms is None and not reads_windows:
             work = "cached"
-        pace = Pace(model.meters[work], model.document_length, self.queue.piece_s)
+        elif self.memory is not None:
+            owner = "" if self.is_shared else wishes.owner
+            model = replace(model, reranker=with_cache(model.reranker, self.memory.scoped(owner)))
+        pace = Pace(model.meters[work], model.document_length, self.queue.piece_s, wishes.arrived)
         tokens = sum(_cost(model, request, pace) for request in requests)
         pieces = self._cached(model, requests, pace, wishes) if work == "cached" else _rank(model, requests, pace)
-        return self.queue.admit(pieces, pace.meter, wishes.terms(tokens))
+        return self.queue.admit(pieces, pace.meter, wishes.terms(tokens, budget_ms))
 
     def rank_stored(self, served: ServedStore, request: RerankRequest, ids: Sequence[str], wishes: Wishes) -> Job:
         """Rank documents of a store by their ids.
@@ -122,6 +143,15 @@ class Core:
         meter = model.meters["explain"]
         costs = [estimate_tokens(document.text, model.document_length) for document in documents]
         return self.queue.admit(_explain(model, query, documents, costs), meter, wishes.terms(sum(costs)))
+
+    def _budgeted(self, model: ServedModel, request: RerankRequest, wishes: Wishes) -> RerankRequest:
+        """The request with its budget or the server's, which leaves some of a deadline that was named."""
+        if request.budget_ms is None and can_keep_budget(model.reranker, request):
+            request = replace(request, budget_ms=self.budget_ms)
+        budget_ms = check_budget(request.budget_ms)
+        if budget_ms is not None and wishes.deadline_s is not None:
+            budget_ms = min(budget_ms, DEADLINE_SHARE * 1000 * wishes.deadline_s)
+        return replace(request, budget_ms=budget_ms)
 
     def _cached(
         self, model: ServedModel, requests: Sequence[RerankRequest], pace: Pace, wishes: Wishes
@@ -208,8 +238,8 @@ def _needed_encoder(model: ServedModel) -> TokenEncoder:
 
 def _cost(model: ServedModel, request: RerankRequest, pace: Pace) -> int:
     """About how many tokens a request reads, with those of a cascade's later stages."""
-    whole = request.long_documents not in ("truncate", "error")
-    costs = costs_of(model.reranker, as_documents(request.documents), pace, whole=whole)
+    options = RankOptions(long_documents=request.long_documents)
+    costs = costs_of(model.reranker, as_documents(request.documents), pace, options)
     total = sum(costs)
     if isinstance(model.reranker, CascadeReranker):
         again = sum(min(stage.keep, len(costs)) for stage in model.reranker.stages)

@@ -32,6 +32,18 @@ class Metrics:
             "rank_rerank_queued_requests", "Requests waiting.", registry=kept, multiprocess_mode="livesum"
         )
         self.cache = Counter("rank_rerank_text_cache", "Texts looked up in the cache.", ["result"], registry=kept)
+        self.memory = Counter(
+            "rank_rerank_memory_cache", "Texts looked up in the cache in memory.", ["result"], registry=kept
+        )
+        self.memory_bytes = Gauge(
+            "rank_rerank_memory_cache_bytes", "Bytes it holds.", registry=kept, multiprocess_mode="livesum"
+        )
+        self.unread = Counter("rank_rerank_unread", "Documents not read in a budget's time.", ["model"], registry=kept)
+
+    def looked_up(self, found: int, missing: int) -> None:
+        """Count texts that the cache in memory had, and had not."""
+        self.memory.labels("found").inc(found)
+        self.memory.labels("missing").inc(missing)
 
     def cached(self, found: int, missing: int) -> None:
         """Count texts that a cache had, and had not."""

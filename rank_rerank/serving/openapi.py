@@ -39,6 +39,7 @@ _USAGE = {
     "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
     "required": ["prompt_tokens", "total_tokens"],
 }
+_WAS_READ = {"type": "boolean", "description": "false where a budget ended before the document was read; else absent"}
 _RESULT = {
     "type": "object",
     "properties": {
@@ -46,6 +47,7 @@ _RESULT = {
         "relevance_score": {"type": "number", "description": "from 0 to 1, unless raw scores are asked for"},
         "document": {"anyOf": [{"type": "object"}, {"type": "string"}]},
         "relevant_spans": {"type": "array", "items": {"type": "object"}},
+        "was_read": _WAS_READ,
     },
     "required": ["index"],
 }
@@ -61,6 +63,7 @@ REPLIES: dict[str, Any] = {
                     "results": {"type": "array", "items": _RESULT},
                     "usage": _USAGE,
                     "meta": {"type": "object"},
+                    "num_read": {"type": "integer", "description": "how many of the results were read"},
                 },
                 "required": ["model", "results", "usage"],
             },
@@ -69,7 +72,11 @@ REPLIES: dict[str, Any] = {
                 "description": "to a body with texts",
                 "items": {
                     "type": "object",
-                    "properties": {"index": {"type": "integer"}, "score": {"type": "number"}},
+                    "properties": {
+                        "index": {"type": "integer"},
+                        "score": {"type": "number"},
+                        "was_read": _WAS_READ,
+                    },
                     "required": ["index", "score"],
                 },
             },

@@ -12,7 +12,7 @@ from typing import Any
 from rank_rerank.errors import RankRerankError
 from rank_rerank.serving.costs import Meter
 from rank_rerank.serving.schedule import Demand, choose_next, lateness_s
-from rank_rerank.serving.window_length import WindowLength
+from rank_rerank.serving.window_length import SHORTEST_S, WindowLength
 
 # speeds vary: a promise is made for a machine a tenth slower than it was at its slowest
 CAUTION = 1.1
@@ -49,12 +49,14 @@ class Terms:
         deadline_s: seconds it may take; None for the queue's own, or twice what the request needs alone if that is
             more.
         waited_s: how many of them are over.
+        budget_s: seconds from when it came after which it ends with what it has read; None for when all is read.
     """
 
     tokens: int
     priority: int = 0
     deadline_s: float | None = None
     waited_s: float = 0.0
+    budget_s: float | None = None
 
 
 @dataclass(eq=False)
@@ -67,6 +69,7 @@ class Job(Demand):
         tokens: about how many are left to read.
         result: what the pieces return.
         is_running: a worker has it at this moment.
+        ends: when it ends with what it has read, on the queue's clock; infinite for when all is read.
     """
 
     pieces: Generator[int, None, Any] = field(kw_only=True)
@@ -74,10 +77,12 @@ class Job(Demand):
     tokens: float = field(kw_only=True)
     result: "Future[Any]" = field(default_factory=Future, kw_only=True)
     is_running: bool = field(default=False, kw_only=True)
+    ends: float = field(default=math.inf, kw_only=True)
 
-    def measure(self) -> None:
+    def measure(self, now: float) -> None:
         """Bring the seconds up to date with what is left and what the meter says now."""
-        self.seconds = (self.meter.most_seconds(max(self.tokens, 0)) + self.meter.fixed_s) * CAUTION
+        seconds = (self.meter.most_seconds(max(self.tokens, 0)) + self.meter.fixed_s) * CAUTION
+        self.seconds = min(seconds, max(0.0, self.ends - now))
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,11 @@ class TokenQueue:
             return self._measured_seconds()
 
     def piece_s(self) -> float:
-        """How long a piece that begins now may take."""
-        return self._windows.seconds(self.clock())
+        """How long a piece that begins now may take: it is over when the next budget is."""
+        now = self.clock()
+        with self._changed:
+            ends = min((job.ends for job in self._jobs if not job.is_running), default=math.inf)
+        return min(self._windows.seconds(now), max(SHORTEST_S, ends - now))
 
     def admit(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms) -> Job:
         """Take a request, or refuse it at once.
@@ -153,7 +161,7 @@ class TokenQueue:
             self._measured_seconds()
             if (late_s := lateness_s(self._jobs, job, now)) > 0:
                 raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", late_s)
-            self._windows.meet(meter.seconds(terms.tokens), now)
+            self._windows.meet(min(meter.seconds(terms.tokens), job.ends - now), now)
             self._jobs.append(job)
             self._changed.notify()
         return job
@@ -167,9 +175,9 @@ class TokenQueue:
                 return None
             self._measured_seconds()
             now = self.clock()
-            # whoever is late is told so first, which takes no time
-            late = [job for job in waiting if now > job.deadline]
-            job = late[0] if late else choose_next(waiting, now)
+            # whoever is late is told so first, and whose budget is over gets what was read: both take no time
+            over = [job for job in waiting if now > job.deadline or now >= job.ends]
+            job = over[0] if over else choose_next(waiting, now)
             job.is_running = True
             return job
 
@@ -204,14 +212,16 @@ class TokenQueue:
         return any(not job.is_running for job in self._jobs)
 
     def _measured_seconds(self) -> float:
+        now = self.clock()
         for job in self._jobs:
-            job.measure()
+            job.measure(now)
         return sum(job.seconds for job in self._jobs)
 
     def _job(self, pieces: Generator[int, None, Any], meter: Meter, terms: Terms, now: float) -> Job:
-        alone = (meter.most_seconds(terms.tokens) + meter.fixed_s) * CAUTION
+        left = math.inf if terms.budget_s is None else max(0.0, terms.budget_s - terms.waited_s)
+        alone = min((meter.most_seconds(terms.tokens) + meter.fixed_s) * CAUTION, left)
         longest = self.limits.max_deadline_s
-        if meter.seconds(terms.tokens) * CAUTION > longest:
+        if min(meter.seconds(terms.tokens) * CAUTION, left) > longest:
             raise TooLargeError(
                 f"the request would take about {math.ceil(alone)} s, and {longest:g} s are allowed: send fewer or "
                 "shorter documents at once"
@@ -226,4 +236,5 @@ class TokenQueue:
             pieces=pieces,
             meter=meter,
             tokens=terms.tokens,
+            ends=now + left,
         )

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
+from rank_rerank.encoding.embedding_cache import EmbeddingCache
 from rank_rerank.serving.bodies import read_body
 from rank_rerank.serving.catalog import CascadeSpec, Catalog, ModelSpec, ServedModel
 from rank_rerank.serving.core import Core, Wishes
@@ -96,6 +97,8 @@ class Service:
     def _show_queue(self) -> None:
         self.metrics.queued.set(self.core.queue.tokens)
         self.metrics.waiting.set(len(self.core.queue))
+        if self.core.memory is not None:
+            self.metrics.memory_bytes.set(self.core.memory.info.num_bytes)
 
 
 def open_service(settings: Settings, keys: Keys | None = None) -> Service:
@@ -129,7 +132,10 @@ def join_service(settings: Settings, models: Sequence[ServedModel], stores: Mapp
         max_bytes = int(settings.text_cache_mb * MEGABYTE)
         caches = TextCaches(settings.text_cache, max_bytes, settings.share_text_cache, metrics.cached)
     engine = Engine(queue, metrics.computed.inc)
-    return Service(settings, Core(catalog, queue, caches), engine, metrics, keys)
+    cache_bytes = int(settings.cache_mb * MEGABYTE)
+    memory = EmbeddingCache(cache_bytes, metrics.looked_up) if cache_bytes > 0 else None
+    core = Core(catalog, queue, caches, settings.budget_ms, memory, settings.share_text_cache)
+    return Service(settings, core, engine, metrics, keys)
 
 
 def notes_of(request: Request) -> Notes:

@@ -65,7 +65,9 @@ class Settings(BaseSettings):
         log_level: of the server's own messages.
         text_cache: a folder in which the vectors of texts are kept, so that they are not encoded again.
         text_cache_mb: of all of it.
-        share_text_cache: between keys.
+        share_text_cache: between keys; the cache in memory too.
+        budget_ms: of a request that names none: it reads the most promising documents in so many milliseconds.
+        cache_mb: of memory for the vectors of texts that came lately, which are not encoded again; 0 for none.
         device, precision, num_threads, runtime: what computes the models, as of ``load``.
         revision, token, local_files_only, cache_dir: how the Hub is asked, as of ``load``.
     """
@@ -100,6 +102,8 @@ class Settings(BaseSettings):
     text_cache: Path | None = None
     text_cache_mb: Positive = 1024.0
     share_text_cache: bool = False
+    budget_ms: Positive | None = None
+    cache_mb: Annotated[float, Field(ge=0)] = 256.0
     device: str = "auto"
     precision: Precision = "auto"
     num_threads: Annotated[int | None, Field(ge=1, le=256)] = None

@@ -6,7 +6,7 @@ to the bit where the reranker's are.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TypeAlias, cast
 
@@ -26,10 +26,11 @@ from rank_rerank.rerankers import (
 )
 from rank_rerank.rerankers.blending import FirstStage
 from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
-from rank_rerank.rerankers.long_documents import Steps, refuse_long
-from rank_rerank.rerankers.tasks import RankOptions, Task
-from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
-from rank_rerank.serving.window_length import LONGEST_S
+from rank_rerank.rerankers.long_documents import refuse_long
+from rank_rerank.rerankers.tasks import RankOptions, Steps, Task
+from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
+from rank_rerank.serving.costs import end_of_piece
+from rank_rerank.serving.piece_costs import Pace, costs_of
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # hits whose passages are found at once, where their vectors come from a store
@@ -41,49 +42,6 @@ CHECKED_DOCUMENTS = 64
 
 #: yields the estimated tokens of the piece just done, and returns the ranking
 Pieces: TypeAlias = Generator[int, None, Ranking]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How large pieces are.
-
-    Attributes:
-        meter: of the work at hand; it learns while the work goes on.
-        document_length: tokens that the model reads of a document; None where that is not known.
-        piece_s: how long a piece may take, at this moment.
-    """
-
-    meter: Meter
-    document_length: int | None = None
-    piece_s: Callable[[], float] = lambda: LONGEST_S
-
-    @property
-    def piece_tokens(self) -> int:
-        """How many tokens a piece may have, at this moment."""
-        return self.meter.piece_tokens(self.piece_s())
-
-    def cost(self, document: Document, *, whole: bool) -> int:
-        """About how many tokens are read of a document; all of it, or what the model reads at once."""
-        return estimate_tokens(document.text, None if whole else self.document_length)
-
-
-def costs_of(reranker: Reranker, documents: Sequence[Document], pace: Pace, *, whole: bool) -> list[int]:
-    """About how many tokens are read for each document; a text that late interaction meets again costs nothing.
-
-    Args:
-        reranker: that reads them.
-        documents: in the order they are read.
-        pace: knows what the model reads of a document.
-        whole: long documents are read to their end.
-    """
-    costs = [pace.cost(document, whole=whole) for document in documents]
-    if isinstance(reranker, ColbertReranker):
-        met: set[str] = set()
-        for index, document in enumerate(documents):
-            if document.text in met:
-                costs[index] = 0
-            met.add(document.text)
-    return costs
 
 
 def rank_in_pieces(reranker: Reranker, request: RerankRequest, pace: Pace) -> Pieces:
@@ -106,6 +64,9 @@ def rank_in_pieces(reranker: Reranker, request: RerankRequest, pace: Pace) -> Pi
     if isinstance(reranker, ColbertReranker | CrossEncoderReranker):
         own = instructed(reranker, request.instruction)
         documents = as_documents(request.documents)
+        if isinstance(own, ColbertReranker) and (budget_ms := check_budget(request.budget_ms)) is not None:
+            budget = TimeBudget.start(budget_ms, pace.arrived, pace.piece_s)
+            return (yield from _rank_within(own, request, documents, pace, budget))
         return (yield from _rank_windows(own, replace(request, instruction=None, documents=documents), documents, pace))
     ranking = answer(reranker, request)
     yield 1
@@ -135,6 +96,23 @@ def _rank_windows(reranker: Reranker, request: RerankRequest, documents: Sequenc
     return (yield from _find_spans(reranker, ranking, limit, pace))
 
 
+def _rank_within(
+    reranker: ColbertReranker, request: RerankRequest, documents: Sequence[Document], pace: Pace, budget: TimeBudget
+) -> Pieces:
+    """What there is time to read, in the windows of a budget; passages are found after that."""
+    limit = RankOptions(request.top_k, None, request.spans).num_explained(len(documents))
+    options = RankOptions(
+        request.top_k, long_documents=request.long_documents, show_progress=False, blend=request.blend
+    )
+    if request.long_documents == "error":
+        yield from _refuse_long(reranker, documents)
+    query = read_query(request.query, documents)
+    task = Task(query, reranker.encoder.encode_query(query), read_candidates(documents, "documents", None), "documents")
+    cost = sum(costs_of(reranker, documents, pace, options))
+    ranking, _ = yield from _each_step(reranker.rank_in_steps(task, options, lambda: 1, budget), cost)
+    return (yield from _find_missing_spans(reranker, ranking, limit, pace))
+
+
 def _rank_stored(reranker: ColbertReranker, request: RerankRequest, documents: StoredDocuments, pace: Pace) -> Pieces:
     """Vectors that lie in a store take milliseconds; texts in chunks are read, so these go in windows."""
     options = RankOptions(request.top_k, None, request.spans, request.long_documents)
@@ -158,7 +136,7 @@ def _rank_each(reranker: Reranker, request: RerankRequest, indices: Sequence[int
     """
     # who calls has read them
     documents = cast("Sequence[Document]", request.documents)
-    costs = costs_of(reranker, documents, pace, whole=request.long_documents != "truncate")
+    costs = costs_of(reranker, documents, pace, RankOptions(long_documents=request.long_documents))
     first_stage = _first_stage(reranker, request, documents, indices)
     request = replace(request, blend=None if first_stage is None else "later")
     rank = _window_ranker(reranker, request, pace)
@@ -229,12 +207,21 @@ def _each_step(steps: Steps, cost: int) -> Generator[int, None, tuple[Ranking, i
 
 def _rank_in_stages(cascade: CascadeReranker, request: RerankRequest, pace: Pace) -> Pieces:
     documents = as_documents(request.documents)
-    first = yield from rank_in_pieces(cascade.first, replace(request, documents=documents, top_k=None), pace)
-    stages = cascade.later_stages(first)
+    budget_ms, ends = check_budget(request.budget_ms), None
+    if budget_ms is not None:
+        ends = TimeBudget.start(budget_ms, pace.arrived).ends
+        budget_ms = cascade.first_budget_ms(budget_ms)
+    whole = replace(request, documents=documents, top_k=None, budget_ms=budget_ms)
+    if not isinstance(cascade.first, ColbertReranker):
+        whole = replace(whole, long_documents="truncate")
+    first = yield from rank_in_pieces(cascade.first, whole, pace)
+    stages = cascade.later_stages(first, ends)
     try:
         reading = next(stages)
         while True:
             block = RerankRequest(reading.query, reading.documents, show_progress=False, blend=None)
+            if isinstance(reading.reranker, ColbertReranker):
+                block = replace(block, long_documents=request.long_documents)
             reading = stages.send((yield from rank_in_pieces(reading.reranker, block, pace)))
     except StopIteration as end:
         return end.value[: request.top_k]
@@ -257,8 +244,8 @@ def _find_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: P
 
 
 def _find_missing_spans(reranker: ColbertReranker, ranking: Ranking, limit: int, pace: Pace) -> Pieces:
-    """The ranking with the passages of those first hits that were not among their window's best before the blend."""
-    missing = [rank for rank, hit in enumerate(ranking[:limit]) if hit.spans is None]
+    """The ranking with the passages of those first hits that were read and have none yet."""
+    missing = [rank for rank, hit in enumerate(ranking[:limit]) if hit.spans is None and hit.was_read]
     found = yield from _find_spans(reranker, ranking.select(missing), len(missing), pace)
     filled = dict(zip(missing, found, strict=True))
     return replace(ranking, hits=tuple(filled.get(rank, hit) for rank, hit in enumerate(ranking)))
@@ -277,7 +264,7 @@ def _merge(rankings: Sequence[Ranking], *, repeats_query: bool) -> Ranking:
 
 def _equal_texts_together(documents: Sequence[Document]) -> list[int]:
     """Indices of documents in order of the first appearance of their texts: a text is encoded once in a window."""
-    [positions] = distinct_texts([documents])[1]
+    [positions] = distinct_texts([[document.text for document in documents]])[1]
     return np.argsort(positions, kind="stable").tolist()
 
 

@@ -1,6 +1,7 @@
 """Public functions that read texts: rerankers, the encoder, explanations, and what loads them."""
 
 import json
+from dataclasses import replace
 
 import model_folders
 import numpy as np
@@ -18,13 +19,15 @@ from wild_values import text, vectors, words
 
 import rank_rerank
 from rank_rerank import Blend, CascadeReranker, CascadeStage, Chunking, DenseReranker, Document, refinement
+from rank_rerank.encoding import BestWindows
+from rank_rerank.encoding.embedding_cache import EmbeddingCache
 from rank_rerank.explanation.html_report import render_report
 from rank_rerank.explanation.snippets import find_snippet
 from rank_rerank.rankings import RelevantSpan
 from rank_rerank.rerankers.requests import RerankRequest, answer
 
 top_ks = one_of(None, None, 1, 3, 100)
-long_documents = one_of("truncate", "truncate", "chunk", "error", Chunking(length=40))
+long_documents = one_of("truncate", "truncate", "chunk", "error", "best-windows", Chunking(length=40), BestWindows(16))
 spans = one_of(False, False, True, 1)
 
 
@@ -154,10 +157,11 @@ def late_interaction(reranker):
 def cascades(reranker):
     dense = DenseReranker(lambda _: np.ones(16, np.float32))
     cascade = CascadeReranker(dense, [CascadeStage(reranker, keep=2)])
-    wanted = {**WANTED, "documents": dense_documents}
-    many = {**MANY, "documents_per_query": two(dense_documents)}
-    dense_wanted = {name: draw for name, draw in wanted.items() if name not in READING}
-    dense_many = {name: draw for name, draw in many.items() if name not in READING}
+    staged = {"budget_ms": one_of(None, None, 1e4), "long_documents": one_of("truncate", "best-windows")}
+    wanted = {**WANTED, "documents": dense_documents, **staged}
+    many = {**MANY, "documents_per_query": two(dense_documents), **staged}
+    dense_wanted = {name: draw for name, draw in wanted.items() if name not in (*READING, *staged)}
+    dense_many = {name: draw for name, draw in many.items() if name not in (*READING, *staged)}
     return [
         Target("DenseReranker.rerank", dense.rerank, dense_wanted, check_top_k, weight=1),
         Target(
@@ -216,6 +220,13 @@ def encoders(encoder):
             "TokenEncoder.encode_document", encoder.encode_document, {"document": text}, check_embeddings, weight=0.3
         ),
         Target(
+            "TokenEncoder.is_cached",
+            replace(encoder, cache=EmbeddingCache(1 << 20)).is_cached,
+            {"documents": texts},
+            check_type(np.ndarray),
+            weight=0.3,
+        ),
+        Target(
             "TokenEncoder.encode_documents",
             encoder.encode_documents,
             {"documents": texts},
@@ -270,6 +281,7 @@ def others(reranker):
                 "num_threads": one_of(None, 1),
                 "runtime": one_of("auto", "numba", "onnx"),
                 "instruction": one_of(None, "judge"),
+                "cache_bytes": one_of(None, 1 << 20),
             },
             check_type(object),
             ("local_files_only",),

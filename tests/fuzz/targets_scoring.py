@@ -13,7 +13,7 @@ from wild_values import DIM, matrices, vectors
 
 import rank_rerank
 from rank_rerank import Compression, Pooling, Projection, TokenEmbeddings
-from rank_rerank.encoding import normalize_rows, pool
+from rank_rerank.encoding import BestWindows, normalize_rows, pool
 from rank_rerank.explanation import align_tokens
 from rank_rerank.kernels.processor import usable_vector_paths
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many, maxsim_matches, maxsim_top_k
@@ -222,6 +222,12 @@ TARGETS = [
         {"compression": one_of(Compression(projection=Projection(DIM, 8))), "vectors": lambda rng: vectors(rng, 5)},
         check_finite,
         ("compression",),
+    ),
+    Target(
+        "BestWindows",
+        BestWindows,
+        {"length": one_of(16, 64), "num_windows": one_of(1, 3)},
+        weight=0.3,
     ),
     Target(
         "Chunking",

@@ -31,13 +31,14 @@ NOT_SPOILED = {
 # what needs no arguments of a user, or other packages
 NOT_CALLED = {
     "an error or a protocol": "RankRerankError Reranker Reranker.rerank Reranker.rerank_many",
-    "made by functions that are called": "CascadeReranker ColbertReranker CrossEncoder CrossEncoderReranker "
+    "made by functions that are called": "CacheInfo CascadeReranker ColbertReranker CrossEncoder CrossEncoderReranker "
     "EmbeddingStore EncodeReport Explanation JoinedStores MaxsimMatches ModelIdentity PairScores "
     "RankedDocument Ranking Repair "
     "SelfCheck ShardedStore StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics "
     "TopDocuments Verification",
     "without arguments, and called to check results": "TokenEmbeddings.mean_vectors "
     "EmbeddingStore.compact EmbeddingStore.documents "
+    "ColbertReranker.cache_info "
     "EmbeddingStore.refresh EmbeddingStore.verify JoinedStores.documents JoinedStores.refresh JoinedStores.verify "
     "ShardedStore.compact ShardedStore.documents ShardedStore.refresh ShardedStore.verify "
     "Explanation.to_dict RankedDocument.to_dict Ranking.to_cohere "
@@ -53,7 +54,7 @@ NOT_CALLED = {
     "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts "
     "EmbeddingStore.put ModelIdentity.of ShardedStore.put ColbertReranker.rank_in_steps ColbertReranker.rank_tasks "
     "Blend.combination "
-    "CascadeReranker.later_stages Ranking.filled "
+    "CascadeReranker.first_budget_ms CascadeReranker.later_stages BestWindows.of Ranking.filled "
     "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
     "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
     "CrossEncoder.with_instruction ExecutionProvider ExecutionProvider.session_arguments",

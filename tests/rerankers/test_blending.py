@@ -16,7 +16,8 @@ from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFinite
 from rank_rerank.rerankers import RerankRequest, answer
 from rank_rerank.rerankers.blending import FirstStage
 from rank_rerank.serving.costs import Meter
-from rank_rerank.serving.windows import Pace, rank_in_pieces
+from rank_rerank.serving.piece_costs import Pace
+from rank_rerank.serving.windows import rank_in_pieces
 
 QUERY = "What is the capital of France?"
 TEXTS = [

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +19,7 @@ from rank_rerank.rerankers import Blend
 from rank_rerank.rerankers.pace import MEMORY_S, Pace, pace_of
 from rank_rerank.rerankers.promise import lexical_scores, promise
 from rank_rerank.rerankers.time_budget import RESERVE_S, TimeBudget, check_budget
+from rank_rerank.rerankers.turns import Turns
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = [
@@ -200,11 +204,114 @@ def test_a_slow_window_is_forgotten():
     assert 9_900 < pace.expected < 10_000
 
 
-def test_calls_at_once_share_the_pace():
-    pace = paced(10_000)
+def test_calls_that_are_under_way_leave_time_for_each_other_to_end():
+    clock = Clock()
+    pace = paced(10_000, clock=clock)  # 20 ms for a text of 100 tokens alone, 23 with caution
+    budget = TimeBudget(clock.now, 0.1, clock)
+    clock.now += 0.1 - 0.023 - 2 * RESERVE_S
+    assert budget.window(["x" * 97], pace) == 1
     with pace.reading(), pace.reading():
-        assert pace.expected == 5_000
-    assert pace.expected == 10_000
+        assert budget.window(["x" * 97], pace) == 1
+        with pace.reading():
+            assert budget.window(["x" * 97], pace) == 0
+    with pace.reading(), pace.reading(), pace.reading(), ExitStack() as many:
+        for _ in range(50):  # however many they are, most of the time is for reading
+            many.enter_context(pace.reading())
+        assert TimeBudget(clock.now, 0.1, clock).window(["x" * 97], pace) == 1
+
+
+def test_windows_are_no_longer_than_a_server_lets_them_be():
+    clock = Clock()
+    pace, texts = paced(100_000, clock=clock), ["x" * 97] * 50
+    assert TimeBudget(clock.now, 10.0, clock).window(texts, pace) > 15
+    assert TimeBudget(clock.now, 10.0, clock, lambda: 0.005).window(texts, pace) == 4
+
+
+def test_turns_go_to_the_call_that_has_read_least():
+    turns, order, begun = Turns(), [], []
+
+    def call(name, used_s):
+        begun.append(name)
+        assert turns.take(used_s, lambda: 60.0)
+        order.append(name)
+        turns.give_back()
+
+    assert turns.take(0.0, lambda: 0.0)
+    with ThreadPoolExecutor(3) as threads:
+        calls = []
+        for number, (name, used_s) in enumerate((("much", 0.3), ("little", 0.1), ("as little", 0.1))):
+            calls.append(threads.submit(call, name, used_s))
+            while len(turns._waiting) <= number:
+                time.sleep(0.001)
+        turns.give_back()
+        for each in calls:
+            each.result()
+    assert order == ["little", "as little", "much"]
+
+
+def test_who_waits_too_long_has_no_turn_and_takes_none_from_others():
+    turns = Turns()
+    assert turns.take(0.0, lambda: 0.0)
+    assert not turns.take(0.0, lambda: 0.0)
+    assert not turns.take(0.0, lambda: -1.0)
+    turns.give_back()
+    assert turns.take(0.0, lambda: 0.0)
+    two = Turns(2)
+    assert [two.take(0.0, lambda: 0.0) for _ in range(3)] == [True, True, False]
+
+
+def test_calls_at_once_read_one_window_after_the_other(monkeypatch):
+    own = rank_rerank.load()
+    at_once, most = [], []
+    encode = type(own.encoder).encode_documents
+
+    def watched(self, documents):
+        at_once.append(None)
+        most.append(len(at_once))
+        try:
+            return encode(self, documents)
+        finally:
+            at_once.pop()
+
+    monkeypatch.setattr(type(own.encoder), "encode_documents", watched)
+    documents = [f"{number} " + "a text of some length " * 20 for number in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        rankings = list(threads.map(lambda _: own.rerank("length", documents, budget_ms=1e9), range(8)))
+    assert set(most) == {1}
+    assert all(list(ranking) == list(rankings[0]) for ranking in rankings)
+    pace = pace_of(own.encoder, None)
+    assert (pace.num_calls, pace.turns._free) == (0, 1)
+
+
+def test_a_turn_is_given_back_after_an_error(monkeypatch):
+    own = rank_rerank.load()
+
+    def fails(_self, _documents):
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(own.encoder), "encode_documents", fails)
+        with pytest.raises(RuntimeError):
+            own.rerank(QUERY, DOCUMENTS, budget_ms=1e9)
+    assert own.rerank(QUERY, DOCUMENTS, budget_ms=1e9).num_read == len(DOCUMENTS)
+
+
+def test_what_is_cached_is_read_first_and_tells_nothing_of_the_pace(reads):
+    own = rank_rerank.load(cache_bytes=1 << 24)
+    expected = {hit.index: hit.score for hit in own.rerank(QUERY, DOCUMENTS)}
+    own.encoder.cache.clear()
+    own.encoder.encode_documents([DOCUMENTS[0], DOCUMENTS[4]])
+    reads(1)
+    ranking = own.rerank(QUERY, DOCUMENTS, budget_ms=1e9)
+    assert {hit.index for hit in ranking if hit.was_read} == {0, 4, 2, 5}
+    assert all(hit.score == expected[hit.index] for hit in ranking if hit.was_read)
+    reads()
+    known = own.rerank(QUERY, DOCUMENTS, budget_ms=1e9)
+    assert known.num_read == 4
+    own.rerank(QUERY, DOCUMENTS)
+    before = pace_of(own.encoder, None).tokens_per_s
+    assert own.rerank(QUERY, DOCUMENTS, budget_ms=1e9).num_read == len(DOCUMENTS)
+    assert pace_of(own.encoder, None).tokens_per_s == before
 
 
 def test_a_pace_learns_from_what_was_read(reranker):

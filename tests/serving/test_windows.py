@@ -12,7 +12,8 @@ from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import DocumentTooLongError, EmptyQueryError
 from rank_rerank.rerankers import CascadeReranker, CascadeStage, RerankRequest, answer
 from rank_rerank.serving.costs import Meter, end_of_piece, estimate_tokens
-from rank_rerank.serving.windows import Pace, rank_in_pieces
+from rank_rerank.serving.piece_costs import Pace
+from rank_rerank.serving.windows import rank_in_pieces
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 WORDS = ("heart", "attack", "aspirin", "cat", "of", "the", "Ärzte", "心", "42", ".", "\n")

@@ -3,6 +3,7 @@
 A field that is not known is ignored, ``null`` means absent, "true" is true, and a ``top_n`` of 0 asks for all.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, cast
@@ -91,8 +92,10 @@ class Wanted(Body):
     deadline_ms: float | None = Field(
         default=None, gt=0, le=3.6e6, description="answer within so many milliseconds, or refuse at once with 429"
     )
-    long_documents: Literal["truncate", "chunk", "error"] | ChunkOptions = Field(
-        default="truncate", description="of texts longer than the model reads: their beginning, all in chunks, or none"
+    long_documents: Literal["truncate", "chunk", "error", "best-windows"] | ChunkOptions = Field(
+        default="truncate",
+        description="of texts longer than the model reads: their beginning, all in chunks, or none; best-windows reads "
+        "of texts of more than some 150 words their beginning and what has most of the query's words",
     )
     instruction: str | None = Field(default=None, description="what a causal reranker judges documents by")
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = Field(
@@ -115,7 +118,24 @@ class Wanted(Body):
         return self.long_documents
 
 
-class RerankBody(Wanted):
+class Ranked(Wanted):
+    """What any request for a ranking may ask."""
+
+    budget_ms: float | None = Field(
+        default=None,
+        ge=0,
+        le=3.6e6,
+        description="read the most promising documents first, for so many milliseconds from when the request came; the "
+        "others follow with was_read false. 0 for no limit, where the server has one by default",
+    )
+
+    @property
+    def budget_rule(self) -> float | None:
+        """The budget, as ``rerank`` takes it: infinite for none, whatever the server's."""
+        return math.inf if self.budget_ms == 0 else self.budget_ms
+
+
+class RerankBody(Ranked):
     """A query and its documents, as most dialects send them."""
 
     query: str = Field(description="a text with at least one word")
@@ -170,6 +190,7 @@ class RerankBody(Wanted):
             long_documents=self.long_document_rule,
             instruction=self.instruction,
             blend=self.blend_rule,
+            budget_ms=self.budget_rule,
         )
 
 

@@ -8,8 +8,8 @@ from pydantic import Field
 from rank_rerank.documents import Document
 from rank_rerank.rerankers import RerankRequest
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any
-from rank_rerank.serving.dialects.fields import Answered, Body, TopN, Wanted
-from rank_rerank.serving.dialects.results import shown_scores, usage_of
+from rank_rerank.serving.dialects.fields import Answered, Body, Ranked, TopN
+from rank_rerank.serving.dialects.results import shown_scores, unread, usage_of
 
 
 class Candidate(Body):
@@ -20,7 +20,7 @@ class Candidate(Body):
     base_score: float | None = None
 
 
-class LibreChatBody(Wanted):
+class LibreChatBody(Ranked):
     """LibreChat's."""
 
     query: str = Field(description="a text with at least one word")
@@ -39,6 +39,7 @@ def read(values: Mapping[str, Any]) -> Question:
         top_k=body.top_n or None,
         long_documents=body.long_document_rule,
         instruction=body.instruction,
+        budget_ms=body.budget_rule,
     )
 
     def reply(answered: Answered) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def read(values: Mapping[str, Any]) -> Question:
                 "relevance_score": score,
                 "id": body.candidates[hit.index].id,
                 "base_score": body.candidates[hit.index].base_score,
+                **unread(hit),
             }
             for hit, score in zip(answered.ranking, scores, strict=True)
         ]

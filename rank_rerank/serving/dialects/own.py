@@ -26,11 +26,15 @@ def read(values: Mapping[str, Any]) -> Question:
             results = [extended(result, hit) for result, hit in zip(results, answered.ranking, strict=True)]
         whole = object_of(results, answered, "1")
         ranking = answered.ranking
-        return {**whole, "query_truncated": ranking.query_truncated, "is_blended": ranking.is_blended}
+        return {
+            **whole,
+            "query_truncated": ranking.query_truncated,
+            "is_blended": ranking.is_blended,
+            "num_read": ranking.num_read,
+        }
 
     return question(body, reply)
 
 
-OWN = Dialect(
-    "rank-rerank", OwnBody, read, has_any("store", "ids", "spans", "long_documents", "deadline_ms", "extended", "blend")
-)
+FIELDS = ("store", "ids", "spans", "long_documents", "deadline_ms", "budget_ms", "extended", "blend")
+OWN = Dialect("rank-rerank", OwnBody, read, has_any(*FIELDS))

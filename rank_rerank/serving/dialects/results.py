@@ -37,13 +37,18 @@ def results_of(body: RerankBody, answered: Answered, *, return_documents: bool |
     form: DocumentForm = answered.document_form if wanted else "none"
     results: list[dict[str, Any]] = []
     for hit, score in zip(answered.ranking, shown_scores(answered.ranking, raw=body.wants_raw), strict=True):
-        result: dict[str, Any] = {"index": hit.index, "relevance_score": score}
+        result: dict[str, Any] = {"index": hit.index, "relevance_score": score, **unread(hit)}
         if form != "none":
             result["document"] = hit.text if form == "string" else {"text": hit.text}
         if hit.spans is not None:
             result["relevant_spans"] = [span.to_dict() for span in _chosen(hit.spans, body.relevant_spans)]
         results.append(result)
     return results
+
+
+def unread(hit: RankedDocument) -> dict[str, Any]:
+    """What a result says where a budget of time ended before its document was read."""
+    return {} if hit.was_read else {"was_read": False}
 
 
 def usage_of(ranking: Ranking) -> dict[str, int]:
@@ -88,6 +93,8 @@ def extended(result: dict[str, Any], hit: RankedDocument) -> dict[str, Any]:
         ]
     if hit.best_chunk is not None:
         more["best_chunk"] = list(hit.best_chunk)
+    if hit.read_spans is not None:
+        more["read_spans"] = [list(span) for span in hit.read_spans]
     if hit.unknown_words:
         more["unknown_words"] = hit.unknown_words
     if hit.stage is not None:
@@ -109,6 +116,8 @@ def _warnings(ranking: Ranking) -> list[str]:
     found: list[str] = []
     if cut := sum(hit.truncated for hit in ranking):
         found.append(f"{cut} of {len(ranking)} documents are longer than the model reads: their end was not read")
+    if unread_hits := len(ranking) - ranking.num_read:
+        found.append(f"{unread_hits} of {len(ranking)} documents were not read in the time of the budget")
     if ranking.query_truncated:
         found.append("the query is longer than the model reads: its end was not read")
     return found

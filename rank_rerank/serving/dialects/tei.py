@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field
 from rank_rerank.documents import as_documents
 from rank_rerank.rerankers import RerankRequest
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any
-from rank_rerank.serving.dialects.fields import Answered, TopN, Wanted
-from rank_rerank.serving.dialects.results import shown_scores
+from rank_rerank.serving.dialects.fields import Answered, Ranked, TopN
+from rank_rerank.serving.dialects.results import shown_scores, unread
 
 
-class TeiBody(Wanted):
+class TeiBody(Ranked):
     """TEI's; litellm adds a top_n."""
 
     query: str = Field(description="a text with at least one word")
@@ -37,12 +37,13 @@ def read(values: Mapping[str, Any]) -> Question:
         top_k=body.top_n or None,
         long_documents=body.long_document_rule if body.truncate else "error",
         instruction=body.instruction,
+        budget_ms=body.budget_rule,
     )
 
     def reply(answered: Answered) -> list[dict[str, Any]]:
         scores = shown_scores(answered.ranking, raw=body.raw_scores)
         return [
-            {"index": hit.index, "score": score, **({"text": hit.text} if body.return_text else {})}
+            {"index": hit.index, "score": score, **({"text": hit.text} if body.return_text else {}), **unread(hit)}
             for hit, score in zip(answered.ranking, scores, strict=True)
         ]
 
