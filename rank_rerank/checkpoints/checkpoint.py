@@ -193,6 +193,7 @@ class CrossEncoderCheckpoint:
         decoder: the shape of a causal language model, used instead of ``transformer`` and ``head``.
         prompt: how a causal language model is asked.
         query_prompt: text before every query.
+        label: of an ONNX file that gives two numbers for a pair, which counts: the score is their difference.
     """
 
     name: str
@@ -209,6 +210,7 @@ class CrossEncoderCheckpoint:
     decoder: DecoderConfig | None = None
     prompt: "YesNoPrompt | None" = None
     query_prompt: str = ""
+    label: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_length <= MAX_LENGTH:

@@ -5,7 +5,7 @@ and from modules.json for a model that sentence-transformers saved in modules: P
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rank_rerank.arrays import AnyArray
@@ -32,6 +32,7 @@ class HeadStep:
         is_residual: whether what comes in is added.
         epsilon: of a LayerNorm.
         weights: the file that holds the tensors; None for the model's own.
+        label: which of two stored rows counts: the other one is taken off, so that their difference is the number.
     """
 
     name: str
@@ -44,6 +45,7 @@ class HeadStep:
     is_residual: bool = False
     epsilon: float = EPSILON
     weights: Path | None = None
+    label: int | None = None
 
     @property
     def has_residual_weight(self) -> bool:
@@ -92,6 +94,7 @@ def architecture_head(
         "bert": ("pooler.dense", "classifier"),
         "distilbert": ("pre_classifier", "classifier"),
         "modernbert": ("head.dense", "classifier"),
+        "deberta-v2": ("pooler.dense", "classifier"),
     }
     dense, classifier = sources.get(config.model_type, ("classifier.dense", "classifier.out_proj"))
     steps = [HeadStep("head.dense", dense, hidden, hidden, has_bias=has_bias, activation=activation)]
@@ -115,11 +118,23 @@ def read_head_tensors(model_file: Path, head: ClassifierHead) -> dict[str, AnyAr
     found: dict[str, AnyArray] = {}
     for step in head.steps:
         tensors = TensorFiles(step.weights or model_file)
-        # BERT keeps its pooler inside the encoder
-        is_inside = step.source.startswith("pooler.")
+        # BERT keeps its pooler inside the encoder, DeBERTa beside it
+        is_inside = step.source.startswith("pooler.") and f"{step.source}.weight" not in tensors
         prefix = find_prefix(tensors, "embeddings.word_embeddings.weight") if is_inside else ""
-        found |= {name: read_tensor(tensors, prefix + source, shape) for name, source, shape in step.tensors()}
+        for name, source, shape in step.tensors():
+            if step.label is None:
+                found[name] = read_tensor(tensors, prefix + source, shape)
+            else:
+                both = read_tensor(tensors, prefix + source, (2, *shape[1:]))
+                found[name] = both[step.label : step.label + 1] - both[1 - step.label : 2 - step.label]
     return found
+
+
+def with_label(head: ClassifierHead, label: int | None) -> ClassifierHead:
+    """The head of a classifier of two labels, whose logit is the log-odds of one; the same head for None."""
+    if label is None:
+        return head
+    return replace(head, steps=(*head.steps[:-1], replace(head.steps[-1], label=label)))
 
 
 def check_tensors(step: HeadStep) -> None:

@@ -47,6 +47,28 @@ DISTILBERT = COMMON.with_keys(
     without_effect="dropout attention_dropout qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_",
 )
 
+# the pooler of classifiers counts there only
+_WITHOUT_POOLER = """
+    hidden_dropout_prob attention_probs_dropout_prob pooler_dropout cls_dropout legacy conv_act conv_groups
+    pooler_hidden_act
+"""
+MPNET = COMMON.with_keys(
+    followed=f"{SIZES} hidden_act layer_norm_eps relative_attention_num_buckets",
+    # an encoder of this architecture has one type of tokens, and padding of the position 1
+    without_effect="hidden_dropout_prob attention_probs_dropout_prob pad_token_id type_vocab_size",
+)
+DEBERTA = COMMON.with_keys(
+    followed=f"""
+        {SIZES} hidden_act layer_norm_eps type_vocab_size pad_token_id position_biased_input
+        max_relative_positions position_buckets norm_rel_ebd share_att_key
+    """,
+    without_effect=_WITHOUT_POOLER,
+    refused={"z_steps": (0,)},
+    refused_by_reader="""
+        relative_attention pos_att_type conv_kernel_size embedding_size pooler_hidden_size attention_head_size
+    """,
+)
+
 MODERNBERT = COMMON.with_keys(
     followed=f"""
         {SIZES} hidden_activation norm_eps norm_bias attention_bias mlp_bias local_attention sliding_window
@@ -90,6 +112,8 @@ BY_MODEL_TYPE = {
     "camembert": BERT,
     "distilbert": DISTILBERT,
     "modernbert": MODERNBERT,
+    "mpnet": MPNET,
+    "deberta-v2": DEBERTA,
     "qwen3": DECODER.with_keys(without_effect="mlp_bias"),
     # these have biases where they have them, whatever the file says
     "qwen2": DECODER.with_keys(without_effect="mlp_bias attention_bias"),
@@ -99,4 +123,7 @@ BY_MODEL_TYPE = {
 CROSS_ENCODER_ACTIVATION = "sentence_transformers.activation_fn sbert_ce_default_activation_function"
 CROSS_ENCODER_LABELS = "num_labels id2label"
 CROSS_ENCODER_WITHOUT_EFFECT = "sentence_transformers.version"
-MODERNBERT_HEAD = "classifier_pooling classifier_bias classifier_activation"
+HEADS = {
+    "modernbert": "classifier_pooling classifier_bias classifier_activation",
+    "deberta-v2": "pooler_hidden_act",
+}

@@ -1,13 +1,14 @@
 """Read a cross-encoder's folder, as safetensors or ONNX.
 
-It is a ...ForSequenceClassification with one label, or an encoder with modules that make a score of its output.
+It is a ...ForSequenceClassification with one label, or with two of which one is chosen; or an encoder
+with modules that make a score of its output.
 """
 
 from pathlib import Path
 from typing import TypedDict
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
-from rank_rerank.checkpoints.classifier_head import ClassifierHead, architecture_head
+from rank_rerank.checkpoints.classifier_head import ClassifierHead, architecture_head, with_label
 from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.dense_layers import read_activation
 from rank_rerank.checkpoints.encoder_folder import (
@@ -21,6 +22,7 @@ from rank_rerank.checkpoints.encoder_folder import (
 )
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.judged_int8 import find_judged_int8
+from rank_rerank.checkpoints.labels import Label, choose_label, count_labels
 from rank_rerank.checkpoints.model_files import find_file, find_weights, has_weights, refuse_pointer
 from rank_rerank.checkpoints.modular_head import read_modular_head, says_cross_encoder
 from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types
@@ -29,7 +31,7 @@ from rank_rerank.checkpoints.transformer_config import (
     check_activation,
     read_transformer_config,
 )
-from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError
 
 HF_CONFIG_FILE = "config.json"
 SUFFIX = "ForSequenceClassification"
@@ -57,7 +59,9 @@ def is_cross_encoder(folder: Path, config: JsonSettings) -> bool:
     return any(word.endswith(SUFFIX) for word in config.get_words("architectures")) or says_cross_encoder(folder)
 
 
-def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) -> CrossEncoderCheckpoint:
+def read_cross_encoder(
+    folder: Path, name: str, precision: str, runtime: str, label: Label | None = None
+) -> CrossEncoderCheckpoint:
     """Read the settings and choose the model file.
 
     Args:
@@ -66,14 +70,18 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         precision: "auto", "int8" or "fp32", or what the weights are to be converted to.
         runtime: "onnx"; "torch" or "numba" for weights; "auto" for weights where they are there, else ONNX, and for an
             ONNX file in INT8 where that is asked for and there is one.
+        label: which of two labels means that a document answers the query.
 
     Raises:
-        CheckpointFormatError: a file is missing or damaged, or the model gives more than one number.
+        CheckpointFormatError: a file is missing or damaged, or the model gives more than one number for a pair and
+            no label chooses one.
+        InvalidArgumentError: the model has no such label.
     """
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
     modules = read_modules(folder) if _is_modular(config) else ()
-    if not _is_modular(config):
-        check_num_labels(config, name)
+    if _is_modular(config) and label is not None:
+        raise InvalidArgumentError(f"{name} gives one score, so that label must be left out")
+    chosen = None if _is_modular(config) else choose_label(config, name, label)
     onnx = find_onnx(folder, precision)
     is_onnx_wanted = (
         runtime == "onnx"
@@ -85,7 +93,8 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         "name": name,
         "folder": folder,
         "tokenizer_file": find_tokenizer(folder),
-        "activation": read_activation_name(folder),
+        "activation": read_activation_name(folder, "Sigmoid" if chosen is None else "Identity"),
+        "label": chosen,
         "do_lower_case": JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get(
             "do_lower_case", default=False
         ),
@@ -109,7 +118,7 @@ def read_cross_encoder(folder: Path, name: str, precision: str, runtime: str) ->
         max_length=longest_text(folder, transformer),
         precision="fp32",
         transformer=transformer,
-        head=_read_head(folder, name, config, transformer, modules),
+        head=with_label(_read_head(folder, name, config, transformer, modules), chosen),
         # a table of one type, as RoBERTa's, tells nothing apart
         has_token_types=gives_token_types(folder) and transformer.type_vocab_size > 1,
     )
@@ -122,6 +131,7 @@ class _Common(TypedDict):
     folder: Path
     tokenizer_file: Path
     activation: str
+    label: int | None
     do_lower_case: bool
     query_prompt: str
 
@@ -152,9 +162,7 @@ def check_num_labels(config: JsonSettings, name: str) -> None:
     Raises:
         CheckpointFormatError: the message has their number.
     """
-    labels = config.get_object("id2label")
-    default = 2 if labels is None else len(labels.keys())
-    num_labels = config.get_optional_int("num_labels") or default
+    num_labels = count_labels(config)
     if num_labels != 1:
         raise CheckpointFormatError(f"{name}: a reranker gives one number for a pair, this model gives {num_labels}")
 
@@ -208,4 +216,6 @@ def _read_head(
             transformer, pooling, activation, has_bias=config.get("classifier_bias", default=False)
         )
     activation = {"distilbert": "relu", "electra": "gelu"}.get(transformer.model_type, "tanh")
+    if transformer.model_type == "deberta-v2":
+        activation = check_activation(config.get("pooler_hidden_act", "gelu"), "pooler_hidden_act")
     return architecture_head(transformer, activation=activation)

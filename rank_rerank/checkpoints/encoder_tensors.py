@@ -2,19 +2,32 @@
 
 Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
 ``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
-ModernBERT ``layers.i.qkv`` instead of three, and ``final_norm``. Each but the first three with ``.weight`` and, where
-there is one, ``.bias``. Matrices are [out, in], as stored.
+ModernBERT ``layers.i.qkv`` instead of three, and ``final_norm``; for MPNet ``distances.bias``; for DeBERTa
+``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with ``.weight``
+and, where there is one, ``.bias``. Matrices are [out, in], as stored.
 """
 
 from collections.abc import Iterator, Mapping
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
+from rank_rerank.checkpoints.tensor_rows import TensorRows
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
 
 # a model with a head keeps its encoder under a name of its own
-PREFIXES = ("", "bert.", "roberta.", "distilbert.", "electra.", "model.", "xlm_roberta.", "camembert.")
+PREFIXES = (
+    "",
+    "bert.",
+    "roberta.",
+    "distilbert.",
+    "electra.",
+    "model.",
+    "xlm_roberta.",
+    "camembert.",
+    "mpnet.",
+    "deberta.",
+)
 # tensors of an encoder's file that no token vector depends on
 BESIDE_ENCODER = ("pooler.dense.weight", "pooler.dense.bias", "position_ids", "token_type_ids")
 Shape = tuple[int, ...]
@@ -39,6 +52,15 @@ DISTILBERT_NAMES = {
     "down": "ffn.lin2",
     "output_norm": "output_layer_norm",
 }
+MPNET_NAMES = BERT_NAMES | {
+    "query": "attention.attn.q",
+    "key": "attention.attn.k",
+    "value": "attention.attn.v",
+    "output": "attention.attn.o",
+    "attention_norm": "attention.LayerNorm",
+}
+DEBERTA_NAMES = BERT_NAMES | {name: f"attention.self.{name}_proj" for name in ("query", "key", "value")}
+LAYER_NAMES = {"distilbert": DISTILBERT_NAMES, "mpnet": MPNET_NAMES, "deberta-v2": DEBERTA_NAMES}
 
 
 def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dict[str, AnyArray]:
@@ -48,10 +70,44 @@ def read_encoder_tensors(tensors: TensorFiles, config: TransformerConfig) -> dic
         CheckpointFormatError: a tensor is missing, has another shape than the configuration says, holds NaN or
             infinity, or belongs to a layer that the configuration does not have.
     """
-    wanted = {found: (source, shape) for found, source, shape in _wanted(config)}
-    prefix = find_prefix(tensors, wanted["embeddings.word"][0])
-    refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
-    return {found: read_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()}
+    return dict(EncoderTensors(tensors, config))
+
+
+class EncoderTensors(Mapping[str, AnyArray]):
+    """The tensors of an encoder, each read when it is asked for; names, shapes and errors as read_encoder_tensors.
+
+    Args:
+        tensors: the files.
+        config: the encoder's shape.
+
+    Raises:
+        CheckpointFormatError: a tensor is missing, of another shape, or of a layer that there is not.
+    """
+
+    def __init__(self, tensors: TensorFiles, config: TransformerConfig) -> None:
+        wanted = {found: (source, shape) for found, source, shape in wanted_tensors(config)}
+        prefix = find_prefix(tensors, wanted["embeddings.word"][0])
+        refuse_more_layers(tensors, prefix, {source for source, _ in wanted.values()})
+        self._tensors = tensors
+        self._names = {
+            found: check_tensor(tensors, prefix + source, shape) for found, (source, shape) in wanted.items()
+        }
+
+    def __getitem__(self, name: str) -> AnyArray:
+        return self._tensors[self._names[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def words(self) -> TensorRows:
+        """The table of words, row by row."""
+        return self._tensors.open_rows(self._names["embeddings.word"])
 
 
 def unread_tensors(tensors: TensorFiles, config: TransformerConfig) -> tuple[str, ...]:
@@ -62,8 +118,10 @@ def unread_tensors(tensors: TensorFiles, config: TransformerConfig) -> tuple[str
     Raises:
         CheckpointFormatError: the weights are not of the architecture in config.json.
     """
-    wanted = {source for _, source, _ in _wanted(config)}
-    prefix = find_prefix(tensors, next(source for found, source, _ in _wanted(config) if found == "embeddings.word"))
+    wanted = {source for _, source, _ in wanted_tensors(config)}
+    prefix = find_prefix(
+        tensors, next(source for found, source, _ in wanted_tensors(config) if found == "embeddings.word")
+    )
     bare = {name: _modern(name.removeprefix(prefix)) for name in tensors}
     return tuple(name for name, short in bare.items() if short not in wanted and not short.endswith(BESIDE_ENCODER))
 
@@ -130,7 +188,7 @@ def _modern(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _wanted(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
+def wanted_tensors(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
     """Name given out, name in the file after the prefix, shape."""
     return _wanted_of_modernbert(config) if config.rotary is not None else _wanted_of_bert(config)
 
@@ -140,18 +198,37 @@ def _wanted_of_bert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape
     is_distilbert = config.model_type == "distilbert"
     positions = config.max_positions + config.position_offset
     yield "embeddings.word", "embeddings.word_embeddings.weight", (config.vocab_size, embedding)
-    yield "embeddings.position", "embeddings.position_embeddings.weight", (positions, embedding)
+    if config.has_positions:
+        yield "embeddings.position", "embeddings.position_embeddings.weight", (positions, embedding)
     if config.type_vocab_size:
         yield "embeddings.type", "embeddings.token_type_embeddings.weight", (config.type_vocab_size, embedding)
     yield from with_bias("embeddings.norm", "embeddings.LayerNorm", (embedding,))
     if embedding != hidden:
         yield from with_bias("embeddings.projection", "embeddings_project", (hidden, embedding))
-    names = DISTILBERT_NAMES if is_distilbert else BERT_NAMES
+    names = LAYER_NAMES.get(config.model_type, BERT_NAMES)
+    yield from _wanted_of_distances(config)
     shapes = {"up": (inner, hidden), "down": (hidden, inner), "attention_norm": (hidden,), "output_norm": (hidden,)}
     for layer in range(config.num_layers):
         for found, source in names.items():
             where = f"{'transformer' if is_distilbert else 'encoder'}.layer.{layer}.{source}"
             yield from with_bias(f"layers.{layer}.{found}", where, shapes.get(found, (hidden, hidden)))
+
+
+def _wanted_of_distances(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
+    relative, hidden = config.relative, config.hidden_size
+    if relative is None:
+        return
+    if relative.kind == "bias":
+        yield "distances.bias", "encoder.relative_attention_bias.weight", (relative.num_rows, config.num_heads)
+        return
+    yield "distances.table", "encoder.rel_embeddings.weight", (relative.num_rows, hidden)
+    if relative.has_norm:
+        yield from with_bias("distances.norm", "encoder.LayerNorm", (hidden,))
+    terms = [("key", relative.has_key_term), ("query", relative.has_query_term)]
+    for layer in range(config.num_layers if relative.has_own_layers else 0):
+        for name in (name for name, is_there in terms if is_there):
+            where = f"encoder.layer.{layer}.attention.self.pos_{name}_proj"
+            yield from with_bias(f"layers.{layer}.distance_{name}", where, (hidden, hidden))
 
 
 def _wanted_of_modernbert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:

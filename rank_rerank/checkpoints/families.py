@@ -11,6 +11,7 @@ from rank_rerank.checkpoints.decoder_files import find_decoder_file
 from rank_rerank.checkpoints.encoder_folder import CONFIG_FILE, Module, read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.key_check import check_settings
+from rank_rerank.checkpoints.labels import Label
 from rank_rerank.checkpoints.model_files import PICKLE_FILE, find_file, has_weights
 from rank_rerank.checkpoints.multi_vector_folder import MODEL_TYPE, read_multi_vector_folder
 from rank_rerank.checkpoints.onnx_folder import is_onnx_folder, read_onnx_folder
@@ -32,7 +33,12 @@ PYLATE_KEYS = ("query_prefix", "document_prefix", "do_query_expansion", "skiplis
 
 
 def read_folder(
-    folder: Path, name: str, precision: str, runtime: str, instruction: str | None = None
+    folder: Path,
+    name: str,
+    precision: str,
+    runtime: str,
+    instruction: str | None = None,
+    label: Label | None = None,
 ) -> Checkpoint | CrossEncoderCheckpoint:
     """Read a model folder of any family, and compare its settings with what the family follows.
 
@@ -42,18 +48,19 @@ def read_folder(
         precision: see find_model.
         runtime: see find_model.
         instruction: see find_model.
+        label: see find_model.
 
     Raises:
         CheckpointFormatError: the folder is of no supported family, is damaged, has no file for this runtime, or asks
             for something that changes results and is not computed.
     """
-    checkpoint = _read(folder, name, precision, runtime, instruction)
+    checkpoint = _read(folder, name, precision, runtime, instruction, label)
     check_settings(checkpoint)
     return checkpoint
 
 
 def _read(
-    folder: Path, name: str, precision: str, runtime: str, instruction: str | None
+    folder: Path, name: str, precision: str, runtime: str, instruction: str | None, label: Label | None
 ) -> Checkpoint | CrossEncoderCheckpoint:
     if is_onnx_folder(folder) and not (runtime == "torch" and has_weights(folder)):
         return _read_onnx(folder, name, precision, runtime)
@@ -62,7 +69,7 @@ def _read(
     config = JsonSettings.read(folder, HF_CONFIG_FILE)
     _refuse_other_weights(folder, name)
     if is_cross_encoder(folder, config):
-        return read_cross_encoder(folder, name, precision, runtime)
+        return read_cross_encoder(folder, name, precision, runtime, label)
     modules = read_modules(folder)
     for module in modules:
         if module.kind == "Pooling":

@@ -10,6 +10,7 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoin
 from rank_rerank.checkpoints.families import read_folder
 from rank_rerank.checkpoints.file_hashes import check_hashes
 from rank_rerank.checkpoints.hub import HubOptions, download
+from rank_rerank.checkpoints.labels import Label
 from rank_rerank.checkpoints.model_names import explain_name, is_hub_name
 from rank_rerank.checkpoints.other_folders import resolve_repository
 from rank_rerank.devices import PRECISIONS, RUNTIMES
@@ -31,6 +32,7 @@ def find_model(
     precision: str = "auto",
     runtime: str = "auto",
     instruction: str | None = None,
+    label: Label | None = None,
 ) -> Checkpoint | CrossEncoderCheckpoint:
     """Find a model, late-interaction or cross-encoder, and read its settings.
 
@@ -43,6 +45,7 @@ def find_model(
         runtime: "onnx" for an ONNX file, "torch" for weights in safetensors, "numba" for either, "auto" for what the
             folder is made for.
         instruction: what a causal reranker judges documents by; None for the checkpoint's own.
+        label: which of a cross-encoder's two labels a document has that answers the query, by name or index.
 
     Raises:
         CheckpointNotFoundError: there is no such folder, and no such model on the Hub or in its cache.
@@ -59,7 +62,9 @@ def find_model(
         # another model than the one asked for could lie here, as where a folder has the name of a Hub's model
         raise InvalidArgumentError(f"{name} is a folder, which has no revisions; leave revision out")
     check_hashes(folder, required=name == BUNDLED_NAME and folder == bundled_folder())
-    checkpoint = read_folder(folder, name, precision, runtime, instruction)
+    checkpoint = read_folder(folder, name, precision, runtime, instruction, label)
+    if label is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.label is None):
+        raise InvalidArgumentError(f"{name} takes no label: that is for cross-encoders that have two")
     if instruction is not None and (isinstance(checkpoint, Checkpoint) or checkpoint.prompt is None):
         raise InvalidArgumentError(f"{name} takes no instruction: that is for causal rerankers, as Qwen3-Reranker")
     logger.info("model %s: using %s (%s)", checkpoint.name, checkpoint.model_file.name, checkpoint.precision)

@@ -9,7 +9,7 @@ from rank_rerank.checkpoints.config_keys import (
     CROSS_ENCODER_ACTIVATION,
     CROSS_ENCODER_LABELS,
     CROSS_ENCODER_WITHOUT_EFFECT,
-    MODERNBERT_HEAD,
+    HEADS,
 )
 from rank_rerank.checkpoints.encoder_folder import read_modules
 from rank_rerank.checkpoints.json_files import JsonSettings
@@ -55,7 +55,7 @@ def _config_table(checkpoint: Checkpoint | CrossEncoderCheckpoint, model_type: s
     is_converted = checkpoint.prompt is not None and bool(checkpoint.prompt.score_tensor)
     if checkpoint.family != CROSS_ENCODER and not is_converted:
         return table
-    return table.with_keys(f"{CROSS_ENCODER_LABELS} {MODERNBERT_HEAD if model_type == 'modernbert' else ''}")
+    return table.with_keys(f"{CROSS_ENCODER_LABELS} {HEADS.get(model_type, '')}")
 
 
 def _read(folder: Path, file_name: str) -> JsonSettings:

@@ -17,6 +17,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.checkpoints.json_files import JsonSettings, parse_json
 from rank_rerank.checkpoints.model_files import file_inside, map_file
+from rank_rerank.checkpoints.tensor_rows import TensorRows
 from rank_rerank.errors import CheckpointFormatError
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own bound
@@ -76,6 +77,7 @@ class SafetensorsFile(Mapping[str, AnyArray]):
             raise CheckpointFormatError(f"{path.name} is truncated, or its header is larger than the format allows")
         header = parse_json(content[LENGTH_BYTES : LENGTH_BYTES + length], f"{path.name}: the header")
         start = LENGTH_BYTES + length
+        self._start = start
         self._data = memoryview(content)[start:]
         self._entries = _read_entries(path.name, header, len(self._data))
 
@@ -122,6 +124,18 @@ class SafetensorsFile(Mapping[str, AnyArray]):
         if not (np.isfinite(total) or np.isfinite(tensor).all()):
             raise CheckpointFormatError(f'{self._path.name}: the tensor "{name}" holds NaN or infinity')
         return tensor
+
+    def open_rows(self, name: str) -> TensorRows:
+        """A matrix whose rows are read one by one.
+
+        Raises:
+            KeyError: there is none of that name.
+            CheckpointFormatError: it is no matrix, or of a dtype that weights do not have.
+        """
+        entry = self._entries[name]
+        if entry.dtype not in DTYPES or len(entry.shape) != 2:  # noqa: PLR2004 - a matrix
+            raise CheckpointFormatError(f'{self._path.name}: the tensor "{name[:80]}" is no matrix of numbers')
+        return TensorRows(self._path, DTYPES[entry.dtype], (entry.shape[0], entry.shape[1]), self._start + entry.start)
 
     def __contains__(self, name: object) -> bool:
         # Mapping's own would read the tensor to tell
@@ -189,6 +203,10 @@ class TensorFiles(Mapping[str, AnyArray]):
     def rows(self, name: str, numbers: Int64Vector) -> AnyArray:
         """Some rows of a tensor: see SafetensorsFile.rows."""
         return self._part_of[name].rows(name, numbers)
+
+    def open_rows(self, name: str) -> TensorRows:
+        """A matrix whose rows are read one by one; errors as of a file's."""
+        return self._part_of[name].open_rows(name)
 
 
 def weight_files(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.relative_positions import RelativeConfig, read_bias, read_disentangled
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "config.json"
@@ -16,7 +17,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
 ACTIVATION_NAMES = {"gelu_python": "gelu", "swish": "silu"}
 BERT_TYPES = ("bert", "electra")
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
-MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert")
+MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert", "mpnet", "deberta-v2")
 # far beyond any published encoder, and small enough that a product of two fits a machine's integers
 LIMITS = {
     "vocab_size": 4_000_000,
@@ -50,6 +51,8 @@ class TransformerConfig:
             that no token can use, and the table has max_positions + position_offset rows.
         embedding_size: numbers per word embedding; differs from hidden_size in ELECTRA only, which then projects.
         rotary: how positions enter where there is no position table (ModernBERT), else None.
+        relative: how scores of attention depend on distances (MPNet, DeBERTa), else None.
+        has_positions: whether there is a position table, which DeBERTa mostly does without.
     """
 
     model_type: str
@@ -66,6 +69,8 @@ class TransformerConfig:
     position_offset: int = 0
     embedding_size: int = 0
     rotary: "RotaryConfig | None" = None
+    relative: RelativeConfig | None = None
+    has_positions: bool = True
 
     @property
     def head_size(self) -> int:
@@ -75,7 +80,7 @@ class TransformerConfig:
     @property
     def is_roberta(self) -> bool:
         """Whether a token's position counts only the tokens before it that are not padding."""
-        return self.model_type in ROBERTA_TYPES
+        return self.model_type in (*ROBERTA_TYPES, "mpnet")
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,7 @@ def read_transformer_config(folder: Path) -> TransformerConfig:
             f'{CONFIG_FILE}: the architecture "{model_type[:40]}" is not supported; supported are '
             f"{', '.join(MODEL_TYPES)}"
         )
-    read = {"distilbert": _read_distilbert, "modernbert": _read_modernbert}.get(model_type, _read_bert)
-    return _checked(read(config, model_type))
+    return _checked(_READERS.get(model_type, _read_bert)(config, model_type))
 
 
 def _read_bert(config: JsonSettings, model_type: str) -> TransformerConfig:
@@ -193,6 +197,55 @@ def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig
             attention_bias=config.get("attention_bias", default=False),
             mlp_bias=config.get("mlp_bias", default=False),
         ),
+    )
+
+
+def _read_mpnet(config: JsonSettings, model_type: str) -> TransformerConfig:
+    hidden_size = config.get("hidden_size", 768)
+    # padding has the position 1 whatever its id is, and tokens begin after it
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", 30527),
+        hidden_size=hidden_size,
+        num_layers=config.get("num_hidden_layers", 12),
+        num_heads=config.get("num_attention_heads", 12),
+        intermediate_size=config.get("intermediate_size", 3072),
+        max_positions=config.get("max_position_embeddings", 512) - 2,
+        layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+        activation=_activation(config, "hidden_act"),
+        pad_token_id=1,
+        position_offset=2,
+        embedding_size=hidden_size,
+        relative=read_bias(config),
+    )
+
+
+def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
+    hidden_size, num_heads = config.get("hidden_size", 1536), config.get("num_attention_heads", 24)
+    head_size = hidden_size // max(1, num_heads)
+    for key, size in (
+        ("embedding_size", hidden_size), ("pooler_hidden_size", hidden_size), ("attention_head_size", head_size)
+    ):  # fmt: skip
+        if config.get(key, size) != size:
+            raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be {size}, which follows from the other sizes')
+    if config.get("conv_kernel_size", 0) > 0:
+        raise CheckpointFormatError(f'{CONFIG_FILE}: a convolution ("conv_kernel_size") is not supported')
+    max_positions = config.get("max_position_embeddings", 512)
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", 128100),
+        hidden_size=hidden_size,
+        num_layers=config.get("num_hidden_layers", 24),
+        num_heads=num_heads,
+        intermediate_size=config.get("intermediate_size", 6144),
+        max_positions=max_positions,
+        layer_norm_eps=config.get("layer_norm_eps", 1e-7),
+        activation=_activation(config, "hidden_act"),
+        pad_token_id=_pad_token_id(config, 0),
+        type_vocab_size=config.get("type_vocab_size", 0),
+        embedding_size=hidden_size,
+        relative=read_disentangled(config, max_positions),
+        has_positions=config.get("position_biased_input", default=True),
     )
 
 
@@ -283,3 +336,11 @@ def _checked(config: TransformerConfig) -> TransformerConfig:
 
 def _bad_size(name: str) -> CheckpointFormatError:
     return CheckpointFormatError(f"{CONFIG_FILE}: {name} must be from 1 to {LIMITS.get(name, LIMITS['vocab_size'])}")
+
+
+_READERS = {
+    "distilbert": _read_distilbert,
+    "modernbert": _read_modernbert,
+    "mpnet": _read_mpnet,
+    "deberta-v2": _read_deberta,
+}

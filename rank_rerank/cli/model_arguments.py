@@ -25,6 +25,9 @@ def add_runtime_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--precision", choices=PRECISIONS, default="auto", help="what numbers are computed in (auto)")
     command.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what computes the model (auto)")
+    command.add_argument(
+        "--label", metavar="NAME", help="of a cross-encoder with two labels, the one that means relevant"
+    )
     add_hub_arguments(command)
 
 

@@ -21,7 +21,7 @@ def read_load_options(arguments: argparse.Namespace) -> LoadOptions:
         device=device.split(",") if "," in device else device,
         **given("precision", "num_threads", "runtime"),  # pyright: ignore[reportArgumentType]
     )
-    return LoadOptions(values.get("model"), hub, runtime, values.get("instruction"))
+    return LoadOptions(values.get("model"), hub, runtime, values.get("instruction"), label=values.get("label"))
 
 
 def load_encoder(options: LoadOptions) -> TokenEncoder:

@@ -89,6 +89,7 @@ def _add_models(group: _Group) -> None:
     group.add_argument(
         "--threads", dest="num_threads", type=int, metavar="N", help="threads that work (all processors)"
     )
+    group.add_argument("--label", metavar="NAME", help="of cross-encoders with two labels, which means relevant")
     group.add_argument("--revision", metavar="NAME", help="branch, tag or commit (the main branch)")
     group.add_argument("--token", metavar="TOKEN", help="for models that are not public")
     group.add_argument("--local-files-only", action="store_true", help="take what the cache has; no network")

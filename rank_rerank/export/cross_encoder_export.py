@@ -78,8 +78,7 @@ def export_cross_encoder(
             nDCG@10 drops by more than 0.005, or the model is of a kind that is not exported; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
-    if checkpoint.decoder is not None:
-        raise ExportError(f"{checkpoint.name} is a causal reranker, which is exported with --int8, to no ONNX file")
+    _check_kind(checkpoint)
     source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
@@ -89,7 +88,7 @@ def export_cross_encoder(
             if (source_file := find_file(checkpoint.folder, name)) is not None:
                 shutil.copyfile(source_file, folder / name)
         _copy_modules(checkpoint, folder)
-        _write_graph(checkpoint, folder / "model.onnx")
+        write_graph(checkpoint, folder / "model.onnx")
         exported = CrossEncoder.from_pretrained(folder, runtime="onnx", precision="fp32")
         difference = _difference(source, exported, texts)
         if not difference <= MAX_DIFFERENCE:
@@ -110,6 +109,16 @@ def export_cross_encoder(
             write_note(folder, with_quality(judgement, quality.get("model_int8.onnx")))
         folder.rename(output)
     return ExportedCrossEncoder(output, difference, judgement.logit_correlation, quality)
+
+
+def _check_kind(checkpoint: CrossEncoderCheckpoint) -> None:
+    if checkpoint.decoder is not None:
+        raise ExportError(f"{checkpoint.name} is a causal reranker, which is exported with --int8, to no ONNX file")
+    if checkpoint.label is not None:
+        raise ExportError(
+            f"{checkpoint.name} has two labels, of which the exported settings could not say which counts; its weights "
+            'run in compiled kernels: precision="int8"'
+        )
 
 
 def _copy_modules(checkpoint: CrossEncoderCheckpoint, folder: Path) -> None:
@@ -153,7 +162,13 @@ def _difference(source: CrossEncoder, exported: CrossEncoder, texts: Sequence[st
     return max(differences)
 
 
-def _write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
+def write_graph(checkpoint: CrossEncoderCheckpoint, path: Path) -> None:
+    """Write a cross-encoder's weights as an fp32 graph with the output ``logits``.
+
+    Raises:
+        ExportError: the model is an ONNX file already.
+        MissingDependencyError: the export extra is not installed.
+    """
     torch = import_optional("torch", "export", PURPOSE)
     transformer = checkpoint.transformer
     if transformer is None:

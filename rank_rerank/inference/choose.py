@@ -135,7 +135,9 @@ def _open_onnx_pairs(checkpoint: CrossEncoderCheckpoint, options: RuntimeOptions
 
     head = checkpoint.head
     float_head = None if head is None else FloatHead(head, read_head_tensors(checkpoint.model_file, head))
-    return OnnxCrossEncoder(checkpoint.model_file, checkpoint.precision, options.num_threads, provider, float_head)
+    return OnnxCrossEncoder(
+        checkpoint.model_file, checkpoint.precision, options.num_threads, provider, float_head, checkpoint.label
+    )
 
 
 def _open_torch_pairs(checkpoint: CrossEncoderCheckpoint, device: str, precision: Precision) -> PairTransformer:

@@ -10,6 +10,7 @@ from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_checkpoint, find_model
 from rank_rerank.checkpoints.hub import HubOptions
+from rank_rerank.checkpoints.labels import Label
 from rank_rerank.devices import PRECISIONS, RUNTIMES, Precision, Runtime, check_num_threads, suggest_device
 from rank_rerank.errors import DeviceError, InvalidArgumentError
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
@@ -84,6 +85,7 @@ class LoadKeywords(TypedDict, total=False):
     runtime: Runtime
     instruction: str | None
     cache_bytes: int | None
+    label: Label | None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class LoadOptions:
         runtime: what computes it.
         instruction: what a causal reranker, as Qwen3-Reranker, judges documents by; None for the checkpoint's own.
         cache_bytes: of memory for the vectors of documents that were encoded lately; None for no cache.
+        label: which of a cross-encoder's two labels a document has that answers the query, by name or index.
 
     Raises:
         InvalidArgumentError: cache_bytes is no whole number above 0.
@@ -106,6 +109,7 @@ class LoadOptions:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     instruction: str | None = None
     cache_bytes: int | None = None
+    label: Label | None = None
 
     def __post_init__(self) -> None:
         if self.cache_bytes is not None:
@@ -126,14 +130,15 @@ class LoadOptions:
         values: dict[str, object] = dict(keywords)
         parts = [{each.name: values.pop(each.name) for each in fields(kind) if each.name in values} for kind in _PARTS]
         instruction, cache_bytes = keywords.get("instruction"), keywords.get("cache_bytes")
-        for name in ("instruction", "cache_bytes"):
+        label = keywords.get("label")
+        for name in ("instruction", "cache_bytes", "label"):
             values.pop(name, None)
         if values:
             known = ", ".join(LoadKeywords.__annotations__)
             raise TypeError(f"unexpected keyword argument {next(iter(values))!r}; there are {known}")
         # the keywords' types are those of the fields they are named as
         hub, runtime = HubOptions(**parts[0]), RuntimeOptions(**parts[1])  # pyright: ignore[reportArgumentType]
-        return cls(model, hub, runtime, instruction, cache_bytes)
+        return cls(model, hub, runtime, instruction, cache_bytes, label)
 
     def find(self) -> Checkpoint | CrossEncoderCheckpoint:
         """Find the model and read its settings; errors as of ``load``."""
@@ -143,6 +148,7 @@ class LoadOptions:
             precision=self.runtime.precision,
             runtime=self.runtime.runtime,
             instruction=self.instruction,
+            label=self.label,
         )
 
     def find_encoder(self) -> Checkpoint:
@@ -150,10 +156,12 @@ class LoadOptions:
 
         Raises:
             CheckpointFormatError: it is a cross-encoder.
-            InvalidArgumentError: there is an instruction, which no late-interaction model takes.
+            InvalidArgumentError: there is an instruction or a label, which no late-interaction model takes.
         """
         if self.instruction is not None:
             raise InvalidArgumentError("a late-interaction model takes no instruction: that is for causal rerankers")
+        if self.label is not None:
+            raise InvalidArgumentError("a late-interaction model takes no label: that is for cross-encoders")
         return find_checkpoint(self.model, hub=self.hub, precision=self.runtime.precision, runtime=self.runtime.runtime)
 
 

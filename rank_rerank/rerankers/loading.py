@@ -7,6 +7,7 @@ from typing import Literal, overload
 from rank_rerank.calibration.calibration import CALIBRATION_FILE, Calibration
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.hub import HubOptions
+from rank_rerank.checkpoints.labels import Label
 from rank_rerank.checkpoints.model_files import find_file
 from rank_rerank.devices import Precision, Runtime
 from rank_rerank.encoding.embedding_cache import EmbeddingCache
@@ -35,6 +36,7 @@ def load(
     runtime: Runtime = "auto",
     instruction: str | None = None,
     cache_bytes: int | None = None,
+    label: Label | None = None,
 ) -> ColbertReranker: ...
 
 
@@ -52,6 +54,7 @@ def load(
     runtime: Runtime = "auto",
     instruction: str | None = None,
     cache_bytes: int | None = None,
+    label: Label | None = None,
 ) -> ColbertReranker | CrossEncoderReranker: ...
 
 
@@ -69,6 +72,7 @@ def load(  # noqa: PLR0913 - one place where every choice is made
     runtime: Runtime = "auto",
     instruction: str | None = None,
     cache_bytes: int | None = None,
+    label: Label | None = None,
 ) -> ColbertReranker | CrossEncoderReranker:
     """Load a reranker: late interaction or cross-encoder, as the model is.
 
@@ -95,6 +99,8 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         cache_bytes: how much memory may hold the vectors of documents that were encoded lately, which are not encoded
             again then; None for no cache. Scores keep their bits; in PyTorch a text's last bits are those of the
             first time. ``reranker.cache_info()`` tells how many were found. With a cache vectors leave a GPU.
+        label: of a cross-encoder with two labels, which a document has that answers the query: its name in
+            config.json, or its index. The score is the log-odds of that label.
 
     Raises:
         CheckpointNotFoundError: there is no such model.
@@ -102,12 +108,12 @@ def load(  # noqa: PLR0913 - one place where every choice is made
         SelfCheckError: the model computes something else than its golden vectors.
         DeviceError: the device is not available.
         MissingDependencyError: the model needs PyTorch, which is not installed.
-        InvalidArgumentError: an option is out of its range, the model takes no instruction, or a cross-encoder is to
-            have a cache.
+        InvalidArgumentError: an option is out of its range, the model takes no instruction or no label, or a
+            cross-encoder is to have a cache.
     """
     hub = HubOptions(revision, token, local_files_only, cache_dir)
     options = RuntimeOptions(device, precision, num_threads, runtime)
-    return load_with(LoadOptions(name_or_folder, hub, options, instruction, cache_bytes))
+    return load_with(LoadOptions(name_or_folder, hub, options, instruction, cache_bytes, label))
 
 
 def load_with(options: LoadOptions) -> ColbertReranker | CrossEncoderReranker:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         share_text_cache: between keys; the cache in memory too.
         budget_ms: of a request that names none: it reads the most promising documents in so many milliseconds.
         cache_mb: of memory for the vectors of texts that came lately, which are not encoded again; 0 for none.
-        device, precision, num_threads, runtime: what computes the models, as of ``load``.
+        device, precision, num_threads, runtime, label: what computes the models, as of ``load``.
         revision, token, local_files_only, cache_dir: how the Hub is asked, as of ``load``.
     """
 
@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     precision: Precision = "auto"
     num_threads: Annotated[int | None, Field(ge=1, le=256)] = None
     runtime: Runtime = "auto"
+    label: str | None = None
     revision: str | None = None
     token: str | None = None
     local_files_only: bool = False
@@ -133,6 +134,7 @@ class Settings(BaseSettings):
         return LoadOptions(
             hub=HubOptions(self.revision, self.token, self.local_files_only, self.cache_dir),
             runtime=RuntimeOptions(device, self.precision, self.num_threads, self.runtime),
+            label=self.label,
         )
 
 

@@ -21,6 +21,8 @@ KEYWORDS = {
     "num_threads": 2,
     "runtime": "onnx",
     "instruction": "judge",
+    "cache_bytes": 1 << 20,
+    "label": 1,
 }
 
 
@@ -31,7 +33,7 @@ def through_a_pickle(options):
 def test_keywords_are_sorted_into_one_object_that_a_process_can_be_sent():
     options = LoadOptions.of("owner/model", **KEYWORDS)
     hub = HubOptions("main", "secret", local_files_only=True, cache_dir="models")
-    assert options == LoadOptions("owner/model", hub, RuntimeOptions(PROVIDER, "int8", 2, "onnx"), "judge")
+    assert options == LoadOptions("owner/model", hub, RuntimeOptions(PROVIDER, "int8", 2, "onnx"), "judge", 1 << 20, 1)
     assert through_a_pickle(options) == options
     assert "secret" not in repr(options)
 
@@ -57,10 +59,11 @@ def test_an_unknown_keyword_is_named_with_those_there_are():
             call(None, devices="cpu")
 
 
-def test_an_instruction_for_a_late_interaction_model_is_refused():
+@pytest.mark.parametrize("option", [{"instruction": "judge"}, {"label": 1}])
+def test_an_option_of_cross_encoders_is_refused_for_a_late_interaction_model(option):
     for call in (rank_rerank.load, rank_rerank.TokenEncoder.from_pretrained):
-        with pytest.raises(InvalidArgumentError, match="instruction"):
-            call(None, instruction="judge")
+        with pytest.raises(InvalidArgumentError, match=next(iter(option))):
+            call(None, **option)
 
 
 def test_options_that_went_through_a_pickle_load_the_same_model(reranker):

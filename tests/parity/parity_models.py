@@ -90,8 +90,16 @@ def make_encoder(kind, vocab_size, task="Model", **options):
         sizes |= {"max_position_embeddings": 514, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     if kind == "electra":
         sizes |= {"embedding_size": 24}
+    if kind == "mpnet":
+        sizes |= {"max_position_embeddings": 514}
+    if kind == "deberta-v2":
+        stated = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
+        stated |= {"position_buckets": 16, "max_relative_positions": 256, "norm_rel_ebd": "layer_norm"}
+        options = {**stated, "position_biased_input": False, **options}
     names = {
         "bert": "Bert",
+        "mpnet": "MPNet",
+        "deberta-v2": "DebertaV2",
         "distilbert": "DistilBert",
         "electra": "Electra",
         "modernbert": "ModernBert",

@@ -11,7 +11,7 @@ from rank_rerank import CrossEncoder
 from rank_rerank.errors import CheckpointFormatError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]
+KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta", "mpnet", "deberta-v2"]
 QUERY = "What is the capital, of France?"
 
 
@@ -52,6 +52,20 @@ def test_every_architecture(tmp_path, kind):
 def test_modernbert_pools_as_it_says(tmp_path, pooling):
     options = {"classifier_pooling": pooling, "classifier_bias": True, "norm_bias": True, "mlp_bias": True}
     theirs = saved(build("modernbert", tmp_path / "base", **options), tmp_path / "model")
+    assert_same(tmp_path / "model", theirs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"share_att_key": False},
+        {"pos_att_type": ["c2p"], "share_att_key": False, "norm_rel_ebd": "none"},
+        {"pos_att_type": "p2c", "position_buckets": -1, "max_relative_positions": -1},
+        {"position_biased_input": True, "type_vocab_size": 2, "pooler_hidden_act": "tanh"},
+    ],
+)
+def test_attention_of_deberta_as_its_settings_say(tmp_path, options):
+    theirs = saved(build("deberta-v2", tmp_path / "base", **options), tmp_path / "model")
     assert_same(tmp_path / "model", theirs)
 
 

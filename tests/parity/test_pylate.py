@@ -9,7 +9,7 @@ from parity_models import TEXTS
 from rank_rerank import TokenEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]
+KINDS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta", "mpnet", "deberta-v2"]
 CASES = {
     "defaults": {},
     "no expansion": {"do_query_expansion": False, "query_length": 24},

@@ -11,7 +11,7 @@ from rank_rerank import TokenEncoder
 from rank_rerank.errors import CheckpointFormatError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-KINDS = ["bert", "distilbert", "modernbert", "xlm-roberta"]
+KINDS = ["bert", "distilbert", "modernbert", "xlm-roberta", "mpnet"]
 CASES = {
     "fixed": {"query_expansion": {"strategy": "fixed", "length": 32}},
     "fixed, attended": {"query_expansion": {"strategy": "fixed", "length": 20, "attend": True}},

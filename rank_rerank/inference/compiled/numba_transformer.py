@@ -83,11 +83,12 @@ class NumbaTransformer:
         self._projections = tuple(projections)
         self._product = product
         self._num_threads = num_threads
-        self._model = pack_model(weights, config, self._path, self._projections)
-        self._inputs = TextInputs(config, self._path)
+        attention = product or loading.attention_product(self._path)
+        self._model = pack_model(weights, config, self._path, self._projections, attention)
+        self._inputs = TextInputs(config, self._path, weights.words)
         self._layouts = Layouts(self._model.table, self._model.buffers, self._path)
         self._pool = MemoryPool(MAX_KEPT_BYTES)
-        self._kernel = loading.load_forward(self._path, product or loading.attention_product(self._path))
+        self._kernel = loading.load_forward(self._path, attention)
 
     @classmethod
     def from_onnx(

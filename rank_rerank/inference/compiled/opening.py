@@ -6,17 +6,19 @@ from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoin
 from rank_rerank.checkpoints.classifier_head import read_head_tensors
 from rank_rerank.checkpoints.cross_encoder_folder import read_head
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
-from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
+from rank_rerank.checkpoints.encoder_tensors import EncoderTensors
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
-from rank_rerank.checkpoints.transformer_config import read_transformer_config
+from rank_rerank.checkpoints.transformer_config import TransformerConfig, read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.compiled.loading import is_supported
 from rank_rerank.inference.compiled.numba_cross_encoder import NumbaCrossEncoder
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.inference.float_head import FloatHead
 from rank_rerank.inference.int8_weights.dense_weights import DenseWeights
-from rank_rerank.inference.int8_weights.encoder_weights import check_supported
+from rank_rerank.inference.int8_weights.encoder_weights import EncoderWeights, check_supported
+from rank_rerank.inference.int8_weights.from_floats import weights_from_tensors
 from rank_rerank.inference.int8_weights.from_onnx import check_dim, head_from_onnx, weights_from_onnx
+from rank_rerank.inference.int8_weights.word_table import MAX_ROUNDED_NUMBERS
 from rank_rerank.inference.transformer import PairTransformer, Transformer
 from rank_rerank.kernels.processor import vector_path
 
@@ -66,8 +68,7 @@ def open_compiled_weights(checkpoint: Checkpoint, num_threads: int | None) -> Tr
     if (reason := why_not_compiled(checkpoint)) is not None or (config := checkpoint.transformer) is None:
         raise CheckpointFormatError(f'{checkpoint.name}: {reason}; use runtime="torch"')
     projections = [_read_projection(layer) for layer in checkpoint.dense]
-    weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
-    return NumbaTransformer.from_tensors(weights, config, projections, num_threads, vector_path())
+    return NumbaTransformer(_read_weights(checkpoint, config), config, projections, num_threads, vector_path())
 
 
 def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | None) -> PairTransformer:
@@ -80,8 +81,7 @@ def open_compiled_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: int | N
     reason, config, head = why_not_compiled(checkpoint), checkpoint.transformer, checkpoint.head
     if reason is not None or config is None or head is None:
         raise CheckpointFormatError(f"{checkpoint.name}: {reason}; use another runtime")
-    weights = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
-    transformer = NumbaTransformer.from_tensors(weights, config, (), num_threads, vector_path())
+    transformer = NumbaTransformer(_read_weights(checkpoint, config), config, (), num_threads, vector_path())
     return NumbaCrossEncoder(transformer, FloatHead(head, read_head_tensors(checkpoint.model_file, head)))
 
 
@@ -98,6 +98,13 @@ def why_not_compiled(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> str | N
     except CheckpointFormatError as error:
         return str(error)
     return None
+
+
+def _read_weights(checkpoint: Checkpoint | CrossEncoderCheckpoint, config: TransformerConfig) -> EncoderWeights:
+    """Round an encoder layer by layer; a table of words that is too large to be rounded stays in its file."""
+    tensors = EncoderTensors(TensorFiles(checkpoint.model_file), config)
+    is_large = config.vocab_size * (config.embedding_size or config.hidden_size) > MAX_ROUNDED_NUMBERS
+    return weights_from_tensors(tensors, config, tensors.words() if is_large else None)
 
 
 def _read_projection(layer: DenseLayer) -> DenseWeights:

@@ -15,6 +15,7 @@ from rank_rerank.inference.compiled.dense_stages import (
     lay_out,
     make_stage,
 )
+from rank_rerank.inference.compiled.distance_tables import DistanceTables
 from rank_rerank.inference.compiled.rotary_angles import make_band
 from rank_rerank.inference.compiled.schedule import ModelStages
 from rank_rerank.inference.compiled.text_memory import Buffers
@@ -75,16 +76,20 @@ class _Packer:
 
 
 def pack_model(
-    weights: EncoderWeights, config: TransformerConfig, path: VectorPath, projections: Sequence[DenseWeights] = ()
+    weights: EncoderWeights,
+    config: TransformerConfig,
+    path: VectorPath,
+    projections: Sequence[DenseWeights] = (),
+    product: plan.AttentionProduct = "int16",
 ) -> PackedModel:
-    """Lay an encoder out for a way to use a processor.
+    """Lay an encoder out for a way to use a processor; ``product`` is what attention is computed in.
 
     Raises:
         CheckpointFormatError: the projections do not fit.
     """
     check_projections(projections, config.hidden_size)
     columns = path.panel_vectors * path.lanes
-    width = weights.words.shape[1]
+    width = weights.words.width
     after_layers = plan.FIRST_LAYER + config.num_layers * plan.LAYER_FIELDS
     packer = _Packer(after_layers + (1 + len(projections)) * plan.DENSE_FIELDS, weights.group, path)
     table = packer.table
@@ -103,13 +108,18 @@ def pack_model(
         widening = DenseWeights(weights.embedding_weight, weights.embedding_bias)
         stage = make_stage(widening, plan.FIRST_BUFFER, width, plan.STREAM_BUFFER, columns)
         [embedding] = _put_dense(packer, after_layers + len(projections) * plan.DENSE_FIELDS, [stage])
+    tables = None if config.relative is None else DistanceTables(config, path, int(table[plan.HEAD]), product)
+    if tables is not None:
+        _put_distances(packer, tables, weights)
     for number, layer in enumerate(weights.layers):
+        if tables is not None:
+            _put_distances_of_layer(packer, tables, number, layer)
         following = weights.layers[min(number + 1, config.num_layers - 1)]
         _put_layer(packer, number, layer, following, config)
     return PackedModel(
         table,
         tuple(packer.memory),
-        sum(array.nbytes for array in packer.memory),
+        weights.words.num_bytes + sum(array.nbytes for array in packer.memory),
         ModelStages(
             num_layers=config.num_layers,
             is_pre_norm=config.rotary is not None,
@@ -135,9 +145,7 @@ def _put_sizes(packer: _Packer, weights: EncoderWeights, config: TransformerConf
 
 def _put_embeddings(packer: _Packer, weights: EncoderWeights, config: TransformerConfig) -> None:
     """The embedding tables, and the numbers that norms and activations take."""
-    hidden, width = padded_size(config.hidden_size), weights.words.shape[1]
-    packer.put(plan.WORDS, weights.words)
-    packer.put(plan.WORD_SCALES, weights.word_scales)
+    hidden, width = padded_size(config.hidden_size), weights.words.width
     packer.put(plan.POSITIONS, weights.positions)
     exponents = [-np.log2(np.e) * coefficient for coefficient in ACTIVATIONS[config.activation]]
     epsilon = config.layer_norm_eps
@@ -153,6 +161,28 @@ def _put_band(packer: _Packer, band: AnyArray) -> None:
     """The table points to the middle of the band."""
     packer.put(plan.BAND, band)
     packer.table[plan.BAND] += len(band) // 2 * band.itemsize
+
+
+def _put_distances(packer: _Packer, tables: DistanceTables, weights: EncoderWeights) -> None:
+    table = packer.table
+    table[plan.CENTER], table[plan.TABLE_COLUMNS] = tables.center, tables.num_columns
+    packer.put(plan.ZEROS, np.zeros(tables.panel, np.float32))
+    if weights.distance_biases is not None:
+        biases = tables.biases(weights.distance_biases)  # [num_heads, num_columns]
+        packer.put(plan.BIASES, biases)
+        table[plan.BIASES] += tables.center * biases.itemsize
+        table[plan.BIAS_BYTES] = tables.num_columns * biases.itemsize
+
+
+def _put_distances_of_layer(packer: _Packer, tables: DistanceTables, number: int, layer: EncoderLayer) -> None:
+    first = plan.FIRST_LAYER + number * plan.LAYER_FIELDS
+    for slot, rows, is_turned in (
+        (plan.KEY_TABLE, layer.distance_keys, False), (plan.QUERY_TABLE, layer.distance_queries, True)
+    ):  # fmt: skip
+        if rows is not None:
+            panels, scales = tables.panels(rows, is_turned=is_turned)
+            packer.put(first + slot, panels)
+            packer.put(first + slot + 1, scales)
 
 
 def _put_dense(packer: _Packer, first: int, stages: Sequence[DenseStage]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.packed_model import padded_head_size
 from rank_rerank.inference.compiled.rotary_angles import RotaryAngles
+from rank_rerank.inference.int8_weights.word_table import WordTable
 from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.tokenization.token_batch import TokenBatch
 
@@ -25,10 +26,12 @@ class TextInputs:
     Args:
         config: the model's shape.
         path: how the processor is used.
+        words: the model's.
     """
 
-    def __init__(self, config: TransformerConfig, path: VectorPath) -> None:
+    def __init__(self, config: TransformerConfig, path: VectorPath, words: WordTable) -> None:
         self._config = config
+        self._words = words
         self._panel = path.panel_vectors * path.lanes
         self._angles = {
             slot: RotaryAngles(theta, config.head_size, padded_head_size(config, path))
@@ -39,8 +42,9 @@ class TextInputs:
         self._masks = np.repeat(np.array([0, MASKED], np.float32), (count, self._panel))
         self._have_keys = np.ones(0 if config.rotary is None else count, np.int64)
         self._positions = np.arange(config.position_offset, config.position_offset + count, dtype=np.int64)
-        if config.rotary is not None:
-            self._positions[:] = 0
+        self._num_rows = count + config.position_offset
+        if config.rotary is not None or not config.has_positions:
+            self._positions[:], self._num_rows = 0, 1
 
     def fill(self, table: Int64Vector, batch: TokenBatch, text: int, *, is_whole: bool) -> Sequence[AnyArray]:
         """Put the addresses of a text's input into its table.
@@ -57,6 +61,7 @@ class TextInputs:
         start, end = int(batch.offsets[text]), int(batch.offsets[text + 1])
         count = end - start
         token_ids = np.ascontiguousarray(batch.token_ids[start:end], np.int64)
+        token_ids, words, scales = self._words.rows(token_ids)
         positions = self._position_rows(batch, start, end)
         masks, have_keys = self._masks[self._config.max_positions - count :], self._have_keys
         if not is_whole:
@@ -64,11 +69,12 @@ class TextInputs:
             masks, have_keys = self._mask(attention), self._rows_with_keys(attention)
         angles = {slot: angles.rows(count) for slot, angles in self._angles.items()}
         for slot, array in (
-            (plan.TOKEN_IDS, token_ids), (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
+            (plan.TOKEN_IDS, token_ids), (plan.WORDS, words), (plan.WORD_SCALES, scales),
+            (plan.POSITION_ROWS, positions), (plan.MASKS, masks),
             (plan.HAVE_KEYS, have_keys), *angles.items(),
         ):  # fmt: skip
             table[slot] = array.ctypes.data
-        return token_ids, positions, masks, have_keys, *angles.values()
+        return token_ids, words, scales, positions, masks, have_keys, *angles.values()
 
     def _mask(self, attention: BoolVector) -> AnyArray:
         """0 for a key that may be looked at, and far below 0 for others, up to whole panels."""
@@ -85,7 +91,7 @@ class TextInputs:
             is_token = batch.token_ids[start:end] != config.pad_token_id
             rows = np.cumsum(is_token) * is_token + config.pad_token_id
         if batch.token_types is not None:
-            rows = rows[: end - start] + batch.token_types[start:end] * (config.max_positions + config.position_offset)
+            rows = rows[: end - start] + batch.token_types[start:end] * self._num_rows
         return rows.astype(np.int64, copy=False)
 
     def _rows_with_keys(self, attention: BoolVector) -> Int64Vector:

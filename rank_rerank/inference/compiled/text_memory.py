@@ -78,6 +78,8 @@ class TextLayout:
         numbers = (
             (3 * num_tokens + num_keys) * head + path.rows * (num_keys + 1) + num_tokens + num_keys + head + columns
         )
+        if model[plan.CENTER]:
+            numbers += _numbers_for_distances(num_tokens, num_keys, path)
         workspace = numbers * FLOAT_BYTES
         return cls(num_tokens, num_keys, rows, parts, _whole_lines(workspace), rows * buffers.row_bytes)
 
@@ -162,6 +164,16 @@ class MemoryPool:
         """Keep a piece for later."""
         if len(piece) <= self._max_kept_bytes:
             self._free.append(piece)
+
+
+def _numbers_for_distances(num_tokens: int, num_keys: int, path: VectorPath) -> int:
+    """Scales of keys; products of all keys, and of a tile of queries, with distances; and a tile of the first turned.
+
+    See `kernels.distances`.
+    """
+    width = num_keys + 2 * plan.distance_margin(path)
+    turned = -(-path.rows // path.lanes) * path.lanes
+    return num_tokens + (num_tokens + path.rows) * width + turned * num_keys
 
 
 def _whole_lines(size: int) -> int:

@@ -17,7 +17,8 @@ import numpy as np
 from rank_rerank.arrays import Float32Matrix, Float32Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.errors import CheckpointFormatError
-from rank_rerank.inference.int8_weights.quantized_linear import Int8Matrix, LinearWeights
+from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
+from rank_rerank.inference.int8_weights.word_table import WordTable
 
 # numbers of a row that share a scale. Small groups cost time: an eighth of a product at 128. They make up for weights
 # that were rounded to nearest; those of the ONNX file were rounded with their inputs' statistics.
@@ -58,6 +59,8 @@ class EncoderLayer:
         feed_norm: the one that follows the feed-forward block: in ModernBERT the next layer's first, or the last.
         attention_factors: [hidden] for query, key and value.
         feed_factors: [hidden] for up.
+        distance_keys: [rows, hidden] float32 in DeBERTa: what queries are multiplied with by distance.
+        distance_queries: likewise for keys, with the factors of a query.
     """
 
     query: LinearWeights
@@ -70,6 +73,8 @@ class EncoderLayer:
     feed_norm: Norm
     attention_factors: Float32Vector
     feed_factors: Float32Vector
+    distance_keys: Float32Matrix | None = None
+    distance_queries: Float32Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,7 @@ class EncoderWeights:
     """A whole encoder.
 
     Attributes:
-        words: [vocabulary, hidden] int8.
-        word_scales: [vocabulary] float32.
+        words: [vocabulary, hidden] int8 and their scales.
         positions: [num_token_types * num_positions, hidden] float32: position and token type added up, type by type;
             num_positions counts the rows that RoBERTa's positions leave free at the beginning. [1, hidden] zeros in
             ModernBERT.
@@ -87,16 +91,17 @@ class EncoderWeights:
         group: how many numbers of a row are rounded with one scale.
         embedding_weight: [hidden, embedding] float32 where embeddings are narrower than the stream (ELECTRA).
         embedding_bias: [hidden] float32.
+        distance_biases: [rows, num_heads] float32, with log2(e), in MPNet: what a distance adds to scores.
     """
 
-    words: Int8Matrix
-    word_scales: Float32Vector
+    words: WordTable
     positions: Float32Matrix
     embedding_norm: Norm
     layers: tuple[EncoderLayer, ...]
     group: int
     embedding_weight: Float32Matrix | None = None
     embedding_bias: Float32Vector | None = None
+    distance_biases: Float32Matrix | None = None
 
 
 def check_supported(config: TransformerConfig) -> None:
@@ -111,7 +116,8 @@ def check_supported(config: TransformerConfig) -> None:
 
 def query_factor(config: TransformerConfig) -> float:
     """What a query is multiplied by so that 2 to the power of its scores are softmax's weights."""
-    return float(np.log2(np.e) / np.sqrt(config.head_size))
+    num_products = 1 if config.relative is None else config.relative.num_products
+    return float(np.log2(np.e) / np.sqrt(config.head_size * num_products))
 
 
 def round_up(number: int, multiple: int) -> int:

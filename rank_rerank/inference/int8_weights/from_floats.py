@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.checkpoints.tensor_rows import TensorRows
 from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors, Tensors
+from rank_rerank.inference.int8_weights.distances import Distances
 from rank_rerank.inference.int8_weights.encoder_weights import (
     GROUP,
     EncoderLayer,
@@ -16,7 +18,8 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     padded_size,
     query_factor,
 )
-from rank_rerank.inference.int8_weights.quantized_linear import Int8Matrix, LinearWeights
+from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
+from rank_rerank.inference.int8_weights.word_table import StoredWords, WordTable, round_words
 
 SMOOTHING = 0.65
 SPREAD = 3.0  # standard deviations within which a normalized channel is expected
@@ -66,8 +69,15 @@ class FloatLinear:
         return LinearWeights.round(self.weight / factors[:, None], GROUP, self.bias)
 
 
-def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> EncoderWeights:
+def weights_from_tensors(
+    tensors: Tensors, config: TransformerConfig, words: TensorRows | None = None
+) -> EncoderWeights:
     """Round float weights, named as in "layers.0.query.weight" and with the shapes [out, in], to int8.
+
+    Args:
+        tensors: each is read once, layer by layer.
+        config: the encoder's shape.
+        words: the table of words where it is to stay in its file; None for that of the tensors.
 
     Raises:
         CheckpointFormatError: one is missing, of another shape, or not finite.
@@ -88,6 +98,7 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
     if width != config.hidden_size:
         widening = FloatLinear.read(checked, "embeddings.projection", config.hidden_size, width)
         before = _after(embedding_norm, widening)
+    distances = Distances(checked, config)
     layers: list[EncoderLayer] = []
     for number in range(num_layers):
         here = f"layers.{number}"
@@ -96,18 +107,18 @@ def weights_from_tensors(tensors: Tensors, config: TransformerConfig) -> Encoder
         else:
             linears, between = _modernbert_linears(checked, config, here, config.rotary), "output_norm"
             after = f"layers.{number + 1}.attention_norm" if number + 1 < num_layers else "final_norm"
-        layers.append(_round_layer(linears, config, before, norm(f"{here}.{between}"), norm(after)))
+        layer = _round_layer(linears, config, before, norm(f"{here}.{between}"), norm(after))
+        layers.append(distances.added_to(layer, number))
         before = layers[-1].feed_norm
-    words, word_scales = _round_words(_pad_rows(checked.floats("embeddings.word", config.vocab_size, width)))
     return EncoderWeights(
-        words=words,
-        word_scales=word_scales,
+        words=_read_words(checked, config, words),
         positions=_pad_rows(_positions(checked, config)),
         embedding_norm=embedding_norm,
         layers=tuple(layers),
         group=GROUP,
         embedding_weight=None if widening is None else np.ascontiguousarray(widening.weight.T),
         embedding_bias=None if widening is None else widening.bias,
+        distance_biases=distances.biases,
     )
 
 
@@ -125,7 +136,10 @@ def _pad_rows(rows: Float32Matrix) -> Float32Matrix:
 
 
 def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str) -> dict[str, FloatLinear]:
-    """A layer's linear layers. A key's bias changes nothing, and a value's becomes part of the output's."""
+    """A layer's linear layers. A key's bias changes nothing, and a value's becomes part of the output's.
+
+    In DeBERTa keys are multiplied with more than queries, so that their bias stays.
+    """
     hidden, inner = config.hidden_size, config.intermediate_size
     stream, wide = padded_size(hidden), padded_size(inner)
 
@@ -134,9 +148,11 @@ def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str)
 
     linears = {name: linear(name, hidden, hidden) for name in ("query", "key", "value", "output")}
     value, output, no_bias = linears["value"], linears["output"], np.zeros(hidden, np.float32)
+    has_key_term = config.relative is not None and config.relative.kind == "disentangled"
+    key_bias = linears["key"].bias if has_key_term else no_bias
     return linears | {
         "query": linears["query"].padded(stream, hidden),
-        "key": FloatLinear(linears["key"].weight, no_bias).padded(stream, hidden),
+        "key": FloatLinear(linears["key"].weight, key_bias).padded(stream, hidden),
         "value": FloatLinear(value.weight, no_bias).padded(stream, hidden),
         "output": FloatLinear(output.weight, (output.bias + value.bias @ output.weight).astype(np.float32)).padded(
             hidden, stream
@@ -200,10 +216,11 @@ def _factors(norm: Norm, *weights: Float32Matrix) -> Float32Vector:
     return (factors / np.exp(np.log(factors).mean())).astype(np.float32)
 
 
-def _round_words(words: Float32Matrix) -> tuple[Int8Matrix, Float32Vector]:
-    """One scale per word."""
-    rounded = LinearWeights.round(words.T, words.shape[1])
-    return np.ascontiguousarray(rounded.integers.T), rounded.scales[0]
+def _read_words(checked: CheckedTensors, config: TransformerConfig, words: TensorRows | None) -> WordTable:
+    width = config.embedding_size or config.hidden_size
+    if words is not None:
+        return StoredWords(words, padded_size(width))
+    return round_words(checked.floats("embeddings.word", config.vocab_size, width), padded_size(width))
 
 
 def _positions(checked: CheckedTensors, config: TransformerConfig) -> Float32Matrix:
@@ -211,7 +228,9 @@ def _positions(checked: CheckedTensors, config: TransformerConfig) -> Float32Mat
     width = config.embedding_size or config.hidden_size
     if config.rotary is not None:
         return np.zeros((1, width), np.float32)
-    positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, width)
+    positions = np.zeros((1, width), np.float32)
+    if config.has_positions:
+        positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, width)
     if config.type_vocab_size == 0:
         return positions
     types = checked.floats("embeddings.type", config.type_vocab_size, width)

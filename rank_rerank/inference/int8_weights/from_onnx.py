@@ -21,6 +21,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
 from rank_rerank.inference.int8_weights.onnx_modernbert import read_linear, read_modernbert
 from rank_rerank.inference.int8_weights.onnx_projections import read_projections
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
+from rank_rerank.inference.int8_weights.word_table import RoundedWords
 
 
 def weights_from_onnx(
@@ -74,8 +75,10 @@ def _read_bert(tensors: CheckedTensors, config: TransformerConfig) -> EncoderWei
     if tensors.shape_of(types) is not None:  # of a cross-encoder: elsewhere type 0 is part of the positions
         positions = tensors.floats(types, config.type_vocab_size, hidden)[:, None] + positions
     return EncoderWeights(
-        words=tensors.integers(f"{words}_int8", config.vocab_size, hidden),
-        word_scales=tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
+        words=RoundedWords(
+            tensors.integers(f"{words}_int8", config.vocab_size, hidden),
+            tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
+        ),
         positions=positions.reshape(-1, hidden),
         embedding_norm=tensors.norm("embeddings.LayerNorm", hidden),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),

@@ -15,6 +15,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     query_factor,
 )
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
+from rank_rerank.inference.int8_weights.word_table import RoundedWords
 
 KINDS = ("global", "local")
 
@@ -28,8 +29,10 @@ def read_modernbert(tensors: CheckedTensors, config: TransformerConfig, rotary: 
     hidden = config.hidden_size
     _pass_over_tables(tensors, config, rotary)
     return EncoderWeights(
-        words=tensors.integers("embeddings.word_int8", config.vocab_size, hidden),
-        word_scales=tensors.floats("embeddings.word_scale", config.vocab_size, 1)[:, 0],
+        words=RoundedWords(
+            tensors.integers("embeddings.word_int8", config.vocab_size, hidden),
+            tensors.floats("embeddings.word_scale", config.vocab_size, 1)[:, 0],
+        ),
         positions=np.zeros((1, hidden), np.float32),
         embedding_norm=tensors.norm("embeddings.norm", hidden, has_bias=rotary.norm_bias),
         layers=tuple(_layer(tensors, config, rotary, number) for number in range(config.num_layers)),

@@ -24,7 +24,7 @@ def dequantize(weights: EncoderWeights, config: TransformerConfig) -> dict[str, 
         of key and value: these are part of the positions and of the output's bias.
     """
     tensors: dict[str, AnyArray] = {
-        "embeddings.word": weights.words * weights.word_scales[:, None],
+        "embeddings.word": weights.words.floats(),
         **_norm("embeddings.norm", weights.embedding_norm),
     }
     if config.rotary is None:

@@ -28,6 +28,7 @@ class OnnxCrossEncoder:
         num_threads: calls that run at once; None for the default.
         provider: what ONNX Runtime computes on; None for the CPU.
         head: what makes logits of the last layer's output where the file ends there; None where the file has it.
+        label: which of two numbers counts where the file gives two for a pair; the other one is taken off.
 
     Raises:
         CheckpointFormatError: the file is not such a model.
@@ -41,8 +42,9 @@ class OnnxCrossEncoder:
         num_threads: int | None = None,
         provider: ExecutionProvider | None = None,
         head: FloatHead | None = None,
+        label: int | None = None,
     ) -> None:
-        self._arguments = (model_file, precision, num_threads, provider, head)
+        self._arguments = (model_file, precision, num_threads, provider, head, label)
         self._session = OnnxSession(model_file, provider)
         self._head = head
         shapes = {output.name: output.shape for output in self._session.outputs}
@@ -50,8 +52,11 @@ class OnnxCrossEncoder:
         if "logits" not in shapes and head is not None:
             self._output = next((name for name in TOKEN_OUTPUTS if name in shapes), "logits")
         shape = shapes.get("logits", [])
-        if self._output == "logits" and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != 1)):  # noqa: PLR2004
-            raise CheckpointFormatError(f'{model_file.name} must give "logits" with one number per pair')
+        self._width = 1 if label is None else 2
+        if self._output == "logits" and (
+            len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != self._width)  # noqa: PLR2004
+        ):
+            raise CheckpointFormatError(f'{model_file.name} must give "logits" of {self._width} per pair')
 
     def __reduce__(self) -> tuple[type["OnnxCrossEncoder"], tuple[object, ...]]:
         return (type(self), self._arguments)
@@ -63,7 +68,7 @@ class OnnxCrossEncoder:
 
     def logits(self, batch: TokenBatch) -> Float32Vector:
         """The logit of every pair: see PairTransformer.logits."""
-        session = self._session.get()
+        session, label = self._session.get(), self._arguments[5]
         result = np.full(batch.num_texts, -np.inf, np.float32)
         plan = plan_batches(batch.lengths, TOKEN_BUDGET)
 
@@ -72,10 +77,10 @@ class OnnxCrossEncoder:
             output = session.run([self._output], self._session.pad(batch, texts))[0]
             if self._output != "logits":
                 result[texts] = self._read_hidden(batch, texts, output)
-            elif output.shape == (len(texts), 1):
-                result[texts] = output[:, 0]
+            elif output.shape != (len(texts), self._width):
+                raise CheckpointFormatError(f'{self._arguments[0].name} must give "logits" of {self._width} per pair')
             else:
-                raise CheckpointFormatError(f"{self._arguments[0].name} must give one number per pair")
+                result[texts] = output[:, 0] if label is None else output[:, label] - output[:, 1 - label]
 
         run_tasks(run, len(plan), self._arguments[2])
         return result

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep
 from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.inference.pytorch.torch_distances import Distances
 
 Weights = Mapping[str, Any]
 
@@ -36,8 +37,9 @@ def hidden_states(
         return _modernbert(weights, config, config.rotary, token_ids, attention_mask)
     hidden = _embed(weights, config, token_ids, token_types)
     mask = _mask_of_keys(attention_mask)
+    distances = None if config.relative is None else Distances(weights, config, token_ids.shape[1])
     for layer in range(config.num_layers):
-        hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask)
+        hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask, distances)
     return hidden
 
 
@@ -51,7 +53,8 @@ def _embed(weights: Weights, config: TransformerConfig, token_ids: Any, token_ty
     if "embeddings.type" in weights:
         types = torch.zeros_like(token_ids) if token_types is None else token_types
         hidden = hidden + functional.embedding(types, weights["embeddings.type"])
-    hidden = hidden + functional.embedding(_positions(config, token_ids), weights["embeddings.position"])
+    if config.has_positions:
+        hidden = hidden + functional.embedding(_positions(config, token_ids), weights["embeddings.position"])
     hidden = _norm(weights, "embeddings.norm", config, hidden)
     return linear(weights, "embeddings.projection", hidden) if "embeddings.projection.weight" in weights else hidden
 
@@ -64,11 +67,16 @@ def _positions(config: TransformerConfig, token_ids: Any) -> Any:
     return torch.cumsum(is_token, 1) * is_token + config.pad_token_id
 
 
-def _bert_layer(weights: Weights, here: str, config: TransformerConfig, hidden: Any, mask: Any) -> Any:
+def _bert_layer(
+    weights: Weights, here: str, config: TransformerConfig, hidden: Any, mask: Any, distances: Distances | None
+) -> Any:
     query, key, value = (
         _split_heads(linear(weights, f"{here}.{name}", hidden), config) for name in ("query", "key", "value")
     )
-    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    scale = None
+    if distances is not None:
+        mask, scale = distances.add_to(mask, here, query, key), distances.scale
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     attended = linear(weights, f"{here}.output", _join_heads(attended))
     hidden = _norm(weights, f"{here}.attention_norm", config, hidden + attended)
     inner = activate(config.activation, linear(weights, f"{here}.up", hidden))  # [batch, length, intermediate_size]

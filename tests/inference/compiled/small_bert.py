@@ -42,6 +42,8 @@ def make_tensors(config, seed=0, outlier=0.0):
     if width != hidden:
         tensors["embeddings.projection.weight"] = normal(hidden, width, scale=1 / math.sqrt(width))
         tensors["embeddings.projection.bias"] = normal(hidden, scale=0.2)
+    if not config.has_positions:
+        del tensors["embeddings.position"]
     if config.type_vocab_size:
         tensors["embeddings.type"] = normal(config.type_vocab_size, width, scale=0.5)
     for layer in range(config.num_layers):
@@ -68,8 +70,8 @@ def make_batch(texts, attention=None, types=None):
     )
 
 
-def reference_hidden(tensors, config, text, attention=None, types=None):
-    """The last layer's rows of one text, in float64."""
+def reference_hidden(tensors, config, text, attention=None, types=None, attend_of=None):
+    """The last layer's rows of one text, in float64; ``attend_of`` gives a layer's attention by its name."""
     exact = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
 
     def linear(x, name):
@@ -79,7 +81,9 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
         return normalize(x, config) * exact[f"{name}.weight"] + exact[f"{name}.bias"]
 
     positions = np.arange(len(text)) + config.position_offset
-    x = exact["embeddings.word"][text] + exact["embeddings.position"][positions]
+    x = exact["embeddings.word"][text]
+    if config.has_positions:
+        x = x + exact["embeddings.position"][positions]
     if config.type_vocab_size:
         x = x + exact["embeddings.type"][np.zeros(len(text), int) if types is None else types]
     x = norm(x, "embeddings.norm")
@@ -90,7 +94,8 @@ def reference_hidden(tensors, config, text, attention=None, types=None):
         heads = [
             linear(x, f"{name}.{part}").reshape(len(text), config.num_heads, -1) for part in ("query", "key", "value")
         ]
-        context = attend(*heads, np.ones(len(text), bool) if attention is None else attention)
+        of_layer = attend if attend_of is None else attend_of(exact, name)
+        context = of_layer(*heads, np.ones(len(text), bool) if attention is None else attention)
         x = norm(x + linear(context, f"{name}.output"), f"{name}.attention_norm")
         inner = activate(linear(x, f"{name}.up"), config.activation)
         x = norm(x + linear(inner, f"{name}.down"), f"{name}.output_norm")

@@ -10,6 +10,7 @@ from numba import njit
 
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.kernels.curve import make_add
+from rank_rerank.inference.compiled.kernels.distances import make_distances
 from rank_rerank.inference.compiled.kernels.pairs import make_key_scales, make_pair, make_round_query, make_value_scales
 from rank_rerank.inference.compiled.kernels.rotary import make_clear, make_rotate
 from rank_rerank.inference.compiled.kernels.rows import make_peak, make_softmax, make_transpose
@@ -40,6 +41,7 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
     peak, softmax, transpose = make_peak(path, product), make_softmax(path, product), make_transpose(path)
     round_query, pair = make_round_query(path), make_pair(path)
     key_scales, value_scales = make_key_scales(path), make_value_scales(path)
+    prepare_distances, add_distances = make_distances(path, product, score_tile, score_tail)
     part = njit(error_model="numpy")
 
     @part
@@ -130,12 +132,15 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
         queries_scales = sums + ROWS * 4
         keys_scales = queries_scales + 4 * num_tokens
         values_scales = keys_scales + 4 * num_keys
+        room = values_scales + row + STEP  # what distances take
         project_head(model, text, layer, head, query)
         if model[layer + plan.ANGLES] != 0:
             rotate_head(text, text[model[layer + plan.ANGLES]], query, key, size)
         arrange_head(key, key_panels, num_tokens, num_keys, size)
         if IN_PAIRS:
             pair_head(text, query, value, key_panels, queries_scales, size)
+        if model[plan.CENTER] != 0:
+            prepare_distances(model, text, layer, head, key, room)
         query_bytes, panel_bytes = row // STEP_NUMBERS, num_tokens * STEP
         window = model[layer + plan.WINDOW]
         is_local = 0 < window < num_tokens
@@ -160,6 +165,8 @@ def make_attend(path: VectorPath, product: plan.AttentionProduct, project: Any) 
                 else:
                     score_tail(keys, queries, query_bytes, left, size // STEP_NUMBERS, mask, query_scale, key_scale,
                                result, score_bytes)  # fmt: skip
+            if model[plan.CENTER] != 0:
+                add_distances(model, text, layer, head, query, queries_scales, room, scores, r)
             if is_local:
                 limit_rows(model, text, scores, r, min(count, left), first_key, last_key)
             for i in range(min(count, left)):

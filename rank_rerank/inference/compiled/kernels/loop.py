@@ -79,7 +79,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         """Word, position and token type, normalized."""
         word, width = load(text[plan.TOKEN_IDS] + 8 * token), model[plan.EMBEDDING]
         position = load(text[plan.POSITION_ROWS] + 8 * token)
-        embed_row(model[plan.WORDS] + word * width, model[plan.WORD_SCALES] + 4 * word,
+        embed_row(text[plan.WORDS] + word * width, text[plan.WORD_SCALES] + 4 * word,
                   model[plan.POSITIONS] + position * 4 * width, target, width)  # fmt: skip
         normalize(target, target, target, model[plan.EMBEDDING_GAMMA], model[plan.EMBEDDING_BETA],
                   model[plan.EMBEDDING_NUMBERS], width)  # fmt: skip
