@@ -127,6 +127,43 @@ def write_electra(folder):
     return with_tokenizer_files(folder)
 
 
+def write_mpnet(folder):
+    """An MPNet cross-encoder as far as settings go, as write_modernbert."""
+    config = {
+        "architectures": ["MPNetForSequenceClassification"],
+        "model_type": "mpnet",
+        "vocab_size": folders.VOCAB_SIZE,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 66,
+        "id2label": {"0": "LABEL_0"},
+    }
+    folders.write_bert(folder, config=config)
+    return with_tokenizer_files(folder)
+
+
+def write_deberta(folder):
+    """A DeBERTa cross-encoder as far as settings go, as write_modernbert."""
+    config = {
+        "architectures": ["DebertaV2ForSequenceClassification"],
+        "model_type": "deberta-v2",
+        "vocab_size": folders.VOCAB_SIZE,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 64,
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 16,
+        "id2label": {"0": "LABEL_0"},
+    }
+    folders.write_bert(folder, config=config)
+    return with_tokenizer_files(folder)
+
+
 def write_causal(folder):
     causal_folders.write_chat(folder)
     return folder
@@ -184,6 +221,8 @@ WRITERS = {
     "ModernBERT": write_modernbert,
     "DistilBERT": write_distilbert,
     "ELECTRA": write_electra,
+    "MPNet": write_mpnet,
+    "DeBERTa": write_deberta,
     "causal reranker": write_causal,
     "Llama": write_llama,
     "converted causal reranker": write_converted,

@@ -37,6 +37,13 @@ FOLLOWED = {
     "type_vocab_size": 3,
     "pad_token_id": 5,
     "embedding_size": 8,
+    "relative_attention_num_buckets": 16,
+    "max_relative_positions": 32,
+    "position_buckets": 32,
+    "position_biased_input": False,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pooler_hidden_act": "relu",
     "norm_bias": True,
     "attention_bias": True,
     "mlp_bias": True,
@@ -167,10 +174,19 @@ REFUSED = {
     "keep_only_token_ids": [5],
     "tasks": ["query"],
     "query_expansion": "soft",
+    "relative_attention": False,
+    "pos_att_type": ["p2p"],
+    "conv_kernel_size": 3,
+    "embedding_size": 8,
+    "pooler_hidden_size": 8,
+    "attention_head_size": 4,
 }
 # keys of parts that the family's architecture or tokenizer in these folders does not have
 NOT_THERE = {
     "ModernBERT": {"model_input_names"},
+    # these have no types of tokens
+    "MPNet": {"model_input_names"},
+    "DeBERTa": {"model_input_names"},
     # its template is in a file of its own, which goes first
     "causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
     # a model of that name has the family's prompt without a template
