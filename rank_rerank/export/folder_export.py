@@ -21,7 +21,7 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, quantize
+from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, check_quantizable, quantize
 from rank_rerank.export.modernbert_graph import modernbert_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
@@ -81,6 +81,8 @@ def export_folder(
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
     source = TokenEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     trials = trial_texts(own_texts() if texts is None else texts)
+    if int8:
+        check_quantizable(source.checkpoint.name, source.checkpoint.transformer)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
         folder = Path(scratch) / "model"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rank_rerank.arrays import Int64Vector
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import ExportError
 from rank_rerank.export import activation_statistics, graph_editing, graph_fusion, int8_rewriting
 from rank_rerank.export.onnx_export import export_onnx
 from rank_rerank.export.parity import (
@@ -72,6 +74,19 @@ def export_int8(
     check_int8(int8)
     check_invariance(content, gate_texts[:NUM_INVARIANCE_TEXTS], min(max_length, MAX_PADDING))
     return Int8Export(content, fp32_content, fp32, int8)
+
+
+def check_quantizable(name: str, transformer: TransformerConfig | None) -> None:
+    """Refuse an encoder whose graph the rewriting does not know.
+
+    Raises:
+        ExportError: its attention depends on distances, as in MPNet and DeBERTa.
+    """
+    if transformer is not None and transformer.relative is not None:
+        raise ExportError(
+            f"{name}: {transformer.model_type} has no INT8 file. Its weights are rounded as they are loaded: "
+            'load(…, precision="int8"). Export it without --int8 for ONNX Runtime'
+        )
 
 
 def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
