@@ -21,10 +21,10 @@ def choose_label(config: JsonSettings, name: str, label: Label | None) -> int | 
     Args:
         config: config.json.
         name: of the model.
-        label: an index, or a name of "id2label"; None where nothing was said.
+        label: an index, or a name of "id2label"; None where none was given.
 
     Raises:
-        CheckpointFormatError: there are two labels, and nothing was said; or more than two.
+        CheckpointFormatError: there are two labels, and none was given; or more than two.
         InvalidArgumentError: the model has no such label, or has one label only.
     """
     num_labels = count_labels(config)
