@@ -17,7 +17,7 @@ from typing import Any
 from numba import njit
 
 from rank_rerank.inference.compiled.kernels.rotary import make_rotate
-from rank_rerank.inference.compiled.kernels.rows import make_softmax, make_transpose, make_unit
+from rank_rerank.inference.compiled.kernels.rows import make_peak, make_softmax, make_transpose, make_unit
 from rank_rerank.inference.compiled.kernels.tiles import make_mix, make_score
 from rank_rerank.inference.compiled_decoder import tables as plan
 from rank_rerank.inference.compiled_decoder.kernels.rows import make_fill, make_rms
@@ -71,7 +71,7 @@ def make_keep_keys(path: VectorPath) -> Any:
     return keep_keys
 
 
-def make_attend(path: VectorPath) -> Any:  # noqa: C901 - the parts of one kernel
+def make_attend(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts of one kernel
     """Make ``attend(model, text, layer, number, first_row, num_rows, head, scores)`` for one head of queries."""
     ROWS, TAIL_ROWS = path.rows, path.tail_rows  # noqa: N806 - constants of the kernel
     COLUMNS, STEP = path.panel_vectors * path.lanes, 4 * path.panel_vectors * path.lanes  # noqa: N806
@@ -84,7 +84,8 @@ def make_attend(path: VectorPath) -> Any:  # noqa: C901 - the parts of one kerne
         make_mix(path, ROWS, "float32", is_full=True),
         make_mix(path, TAIL_ROWS, "float32", is_full=False),
     )
-    rms, rotate, softmax = make_rms(path), make_rotate(path), make_softmax(path, "float32")
+    rms, rotate = make_rms(path), make_rotate(path)
+    peak, softmax = make_peak(path, "float32"), make_softmax(path, "float32")
     hide, clear = make_fill(UNSEEN), make_fill(0.0)
     part = njit(error_model="numpy")
 
@@ -97,7 +98,12 @@ def make_attend(path: VectorPath) -> Any:  # noqa: C901 - the parts of one kerne
             count = (seen + MULTIPLE - 1) // MULTIPLE * MULTIPLE
             row = scores + i * score_bytes
             hide(row + 4 * seen, count - seen)
-            softmax(row, sums + 4 * i, count)
+            peak(row, sums + 4 * i, count)
+        # the wait for one row's peak is filled with the next one's
+        for i in range(num_rows):
+            seen = first + i + 1
+            row = scores + i * score_bytes
+            softmax(row, sums + 4 * i, (seen + MULTIPLE - 1) // MULTIPLE * MULTIPLE)
             clear(row + 4 * seen, last - seen)
 
     @part
