@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, in_memory
 from rank_rerank.checkpoints.tensor_rows import TensorRows
 from rank_rerank.inference.int8_weights.quantized_linear import LARGEST_WEIGHT, Int8Matrix
 
@@ -49,7 +49,7 @@ class WordTable(Protocol):
 
 @dataclass(frozen=True)
 class RoundedWords:
-    """A table in memory.
+    """A table in memory: copied if it is of a mapped file, which may be cut while kernels read it.
 
     Attributes:
         integers: [vocabulary, width] int8.
@@ -58,6 +58,10 @@ class RoundedWords:
 
     integers: Int8Matrix
     scales: Float32Vector
+
+    def __post_init__(self) -> None:
+        for name in ("integers", "scales"):
+            object.__setattr__(self, name, in_memory(np.ascontiguousarray(getattr(self, name))))
 
     @property
     def width(self) -> int:
