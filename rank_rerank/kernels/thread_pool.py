@@ -36,9 +36,9 @@ def run_tasks(task: Callable[[int], None], num_tasks: int, num_threads: int | No
     wanted = default_num_threads() if num_threads is None else check_num_threads(num_threads)
     tasks = _Tasks(task, num_tasks)
     helpers = [worker for _ in range(min(wanted, num_tasks) - 1) if (worker := _find_worker()) is not None]
-    for worker in helpers:
-        worker.start(tasks)
     try:
+        for worker in helpers:
+            worker.start(tasks)
         tasks.work()
     finally:
         # a worker that has not begun by now has nothing left to do: not to wait for it keeps nested calls from waiting
@@ -61,6 +61,7 @@ class _Tasks:
         self._num_helped, self._num_awaited = 0, -1
         self._done = Lock()
         self._done.acquire()  # until the last helper is done
+        self.begun: set[_Worker] = set()
 
     def work(self) -> None:
         """Run tasks until none is left."""
@@ -85,12 +86,18 @@ class _Tasks:
             self._done.release()
 
     def wait(self, num_helpers: int) -> None:
-        """Wait until so many workers are done."""
+        """Wait until so many workers are done, also where the caller is interrupted: they write to its memory."""
         with self._lock:
             self._num_awaited = num_helpers
             is_over = self._num_helped == num_helpers
-        if not is_over:
-            self._done.acquire()
+        interrupt: KeyboardInterrupt | None = None
+        while not is_over:
+            try:
+                is_over = self._done.acquire()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _take(self) -> int | None:
         with self._lock:
@@ -120,12 +127,11 @@ class _Worker:
                 self._wake.release()
 
     def take_back(self, tasks: _Tasks) -> bool:
-        """Whether it had not begun, and now will not."""
+        """Whether it had not begun, and now will not; it may never have been given them."""
         with self._lock:
-            if self._tasks is not tasks:
-                return False
-            self._tasks = None
-            return True
+            if self._tasks is tasks:
+                self._tasks = None
+            return self not in tasks.begun
 
     def _run(self) -> None:
         while True:
@@ -133,6 +139,8 @@ class _Worker:
             with self._lock:
                 self._is_woken = False
                 tasks, self._tasks = self._tasks, None
+                if tasks is not None:
+                    tasks.begun.add(self)
             if tasks is not None:
                 tasks.help(self)
             del tasks  # what it holds is not kept until the next call

@@ -50,11 +50,20 @@ class Turns:
                 return True
             mine = _Waiting(used_s, next(self._numbers))
             self._waiting.append(mine)
-        mine.granted.wait(max(0.0, left_s()))
+        try:
+            mine.granted.wait(max(0.0, left_s()))
+        except BaseException:  # an interrupt: a turn that nobody gives back would hold up all others
+            if self._leave(mine):
+                self.give_back()
+            raise
+        return self._leave(mine)
+
+    def _leave(self, mine: _Waiting) -> bool:
+        """Wait no longer; whether the turn had come."""
         with self._lock:
             if not mine.granted.is_set():
                 self._waiting.remove(mine)
-        return mine.granted.is_set()
+            return mine.granted.is_set()
 
     def give_back(self) -> None:
         """Let the next call read."""

@@ -1,5 +1,7 @@
 import os
+import signal
 import threading
+import time
 from collections import deque
 
 import pytest
@@ -27,6 +29,59 @@ def test_each_task_runs_once(num_tasks, num_threads):
 def test_two_threads_work_at_once():
     barrier = threading.Barrier(2)
     run_tasks(lambda _: barrier.wait(), 2, 2)
+
+
+def test_an_interrupted_caller_waits_for_those_who_write_to_its_memory():
+    began, done = threading.Event(), []
+
+    def task(_):
+        if threading.current_thread() is threading.main_thread():
+            began.wait(30)
+            return
+        began.set()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # the main thread is interrupted meanwhile
+        done.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_tasks(task, 2, 2)
+        assert done == [True]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    test_two_threads_work_at_once()
+
+
+def test_an_interrupt_while_it_waits_is_raised_when_they_are_done():
+    tasks, tries = thread_pool._Tasks(lambda _: None, 0), []
+
+    class InterruptedOnce:
+        @staticmethod
+        def acquire():
+            tries.append(None)
+            if len(tries) == 1:
+                raise KeyboardInterrupt
+            return True
+
+    tasks._done = InterruptedOnce
+    with pytest.raises(KeyboardInterrupt):
+        tasks.wait(1)
+    assert len(tries) == 2
+
+
+def test_an_interrupt_before_a_worker_is_given_tasks_leaves_it_idle(monkeypatch):
+    def interrupted(_self, _tasks):
+        raise KeyboardInterrupt
+
+    test_two_threads_work_at_once()  # so that there is an idle worker
+    num_idle = len(thread_pool._idle)
+    with monkeypatch.context() as patch:
+        patch.setattr(thread_pool._Worker, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_tasks(lambda _: None, 2, 2)
+    assert len(thread_pool._idle) == num_idle
+    test_two_threads_work_at_once()
 
 
 def test_one_thread_is_the_calling_one():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -258,6 +259,26 @@ def test_who_waits_too_long_has_no_turn_and_takes_none_from_others():
     assert turns.take(0.0, lambda: 0.0)
     two = Turns(2)
     assert [two.take(0.0, lambda: 0.0) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("was_granted", [False, True])
+def test_an_interrupted_call_keeps_no_turn(monkeypatch, was_granted):
+    turns = Turns()
+    assert turns.take(0.0, lambda: 0.0)
+
+    def interrupted(event, _timeout):
+        if was_granted:
+            turns.give_back()
+            assert event.is_set()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Event, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            turns.take(0.0, lambda: 60.0)
+    if not was_granted:
+        turns.give_back()
+    assert (turns._free, turns._waiting) == (1, [])
 
 
 def test_calls_at_once_read_one_window_after_the_other(monkeypatch):
