@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rank_rerank.arguments import check_kind
 from rank_rerank.arrays import AnyArray, Float32Vector, Float64Vector, Int64Vector
 from rank_rerank.encoding.quantization import quantize
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
@@ -98,6 +99,7 @@ class ScreenedDocuments(PackedDocuments):
                     "screened: pass PackedDocuments"
                 )
             object.__setattr__(self, "rounded", RoundedRows.of(embeddings))
+        check_kind(self.rounded, "rounded, which is made here and best left out,", RoundedRows)
         if len(self.rounded.errors) != self.embeddings.num_texts:
             raise ShapeError("rounded rows are of other embeddings: leave them out")
 

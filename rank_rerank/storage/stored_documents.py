@@ -88,10 +88,10 @@ class StoredDocuments(Sequence[Document]):
         """Read some documents from disk, in the order given; each segment is checked once for all of its own.
 
         Raises:
+            InvalidArgumentError, ShapeError: an index is out of its range, or no whole number.
             StoreFormatError: one is damaged, or a file was cut.
-            IndexError: there is no such document.
         """
-        chosen = np.arange(len(self))[np.asarray(indices, np.int64)]
+        chosen = check_indices(indices, len(self), "indices")
         found: dict[int, Document] = {}
         for segment, positions, rows in self.select(chosen).groups():
             found.update(zip(positions.tolist(), read_documents(segment, rows), strict=True))

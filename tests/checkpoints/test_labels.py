@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from model_folders import HIDDEN, bert_tensors, write_bert, write_cross_encoder
-from safetensors.numpy import load_file
 
 import rank_rerank
 from rank_rerank.checkpoints.find import find_model
+from rank_rerank.checkpoints.safetensors_file import TensorFiles
 from rank_rerank.cli.main import main
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
@@ -34,7 +34,7 @@ def write_two(folder, names=NAMES):
 
 def write_one_of_both(folder, both, label):
     """The same model with one label, as the difference of the rows makes it."""
-    tensors = load_file(both / "model.safetensors")
+    tensors = dict(TensorFiles(both / "model.safetensors"))
     for name in ("classifier.weight", "classifier.bias"):
         tensors[name] = tensors[name][label : label + 1] - tensors[name][1 - label : 2 - label]
     config = json.loads((both / "config.json").read_text())

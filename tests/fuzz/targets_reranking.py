@@ -282,6 +282,7 @@ def others(reranker):
                 "runtime": one_of("auto", "numba", "onnx"),
                 "instruction": one_of(None, "judge"),
                 "cache_bytes": one_of(None, 1 << 20),
+                "label": one_of(None, 1, "relevant"),
             },
             check_type(object),
             ("local_files_only",),

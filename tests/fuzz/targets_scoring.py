@@ -18,6 +18,7 @@ from rank_rerank.explanation import align_tokens
 from rank_rerank.kernels.processor import usable_vector_paths
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many, maxsim_matches, maxsim_top_k
 from rank_rerank.scoring.packed_documents import PackedDocuments
+from rank_rerank.scoring.screened_documents import ScreenedDocuments
 
 KERNELS = (None, None, None, "numba", "reference", *(f"numba-{path.name}" for path in usable_vector_paths()))
 
@@ -86,6 +87,10 @@ def score_packed(**given):
     return maxsim(np.ones((2, DIM), np.float32), PackedDocuments(**given))
 
 
+def score_screened(**given):
+    return maxsim_top_k(np.ones((2, DIM), np.float32), ScreenedDocuments(**given), 2)
+
+
 def check_alignments(found, arguments, target):
     # a document without tokens has no similarities
     check_finite([pair.similarity for pair in found if pair.document_token >= 0], arguments, target)
@@ -96,6 +101,7 @@ def check_size(size, _, target):
     target.require(type(size) is int and size > 0, "what is no size")
 
 
+SCREENED = ScreenedDocuments(TokenEmbeddings(np.ones((6, DIM), np.float32), np.array([0, 1, 4, 6])))
 SCORING = {
     "query_embeddings": query,
     "document_embeddings": documents,
@@ -164,6 +170,25 @@ TARGETS = [
         },
         check_maxsim,
         weight=2,
+    ),
+    Target(
+        "ScreenedDocuments",
+        score_screened,
+        {
+            "embeddings": packed,
+            "token_scales": always(None),
+            "document_scales": always(None),
+            "candidates": one_of(None, np.array([0])),
+            "rounded": always(None),
+        },
+        check_top,
+        weight=2,
+    ),
+    Target(
+        "ScreenedDocuments.choose",
+        lambda candidates: maxsim_top_k(np.ones((2, DIM), np.float32), SCREENED.choose(candidates), 2),
+        {"candidates": one_of(np.array([1, 0]), np.array([2]))},
+        check_top,
     ),
     Target("Projection", Projection, {"dim": one_of(DIM), "projected_dim": one_of(8, 4), "matrix": one_of(None)}),
     Target("Projection.fit", Projection.fit, {"vectors": lambda rng: vectors(rng, 20), "projected_dim": one_of(4, 8)}),

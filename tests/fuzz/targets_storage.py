@@ -161,6 +161,12 @@ def selecting(read):
             check_type(int),
         ),
         Target(
+            "StoredDocuments.read_many",
+            lambda indices: read.select(IDS).read_many(indices),
+            {"indices": always(np.array([3, 0, 3]))},
+            check_type(list),
+        ),
+        Target(
             "EmbeddingStore.encode",
             read.encode,
             {"documents": lambda rng: [{"id": "a", "text": text(rng)}], "show_progress": one_of(None, False)},

@@ -36,7 +36,7 @@ NOT_CALLED = {
     "RankedDocument Ranking Repair "
     "SelfCheck ShardedStore StoredDocuments TextWord TokenAlignment TokenEncoder TokenStatistics "
     "TopDocuments Verification",
-    "without arguments, and called to check results": "TokenEmbeddings.mean_vectors "
+    "without arguments, and called to check results": "TokenEmbeddings.mean_vectors TopDocuments.none "
     "EmbeddingStore.compact EmbeddingStore.documents "
     "ColbertReranker.cache_info "
     "EmbeddingStore.refresh EmbeddingStore.verify JoinedStores.documents JoinedStores.refresh JoinedStores.verify "
@@ -55,7 +55,7 @@ NOT_CALLED = {
     "EmbeddingStore.put ModelIdentity.of ShardedStore.put ColbertReranker.rank_in_steps ColbertReranker.rank_tasks "
     "Blend.combination "
     "CascadeReranker.first_budget_ms CascadeReranker.later_stages BestWindows.of Ranking.filled "
-    "StoredDocuments.groups StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
+    "StoredDocuments.groups TopDocuments.with_others StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",
     "loads a model, as load does, which is called": "CrossEncoder.from_pretrained TokenEncoder.from_pretrained "
     "CrossEncoder.with_instruction ExecutionProvider ExecutionProvider.session_arguments",
     "rerank and rerank_many, which are called, on a thread": "CascadeReranker.arerank CascadeReranker.arerank_many "

@@ -11,6 +11,8 @@ from rank_rerank.kernels.processor import usable_vector_paths
 from rank_rerank.tokenization.token_batch import TokenizedText, pack
 
 PATHS = [path for path in usable_vector_paths() if is_supported(path)]
+# each path compiles for seconds: the best one and that of most processors, and all in the long form
+QUICK_PATHS = [path for path in PATHS if path == PATHS[0] or path.name == "avx2"]
 
 
 def prefixed_texts():

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from causal_folders import config_of, tensors_of, write_causal, write_chat, write_converted
-from decoder_cases import PATHS, make_batch, prefixed_texts, write_exported
+from decoder_cases import PATHS, QUICK_PATHS, make_batch, prefixed_texts, write_exported
 from decoder_reference import dequantized_layers, reference_logit
 from model_folders import write_safetensors
 
@@ -110,7 +110,10 @@ def test_large_channels_spoil_little(tmp_path, texts):
     assert np.std(found - expected) < 0.06 * np.std(expected)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.name, marks=[] if path in QUICK_PATHS else pytest.mark.slow) for path in PATHS],
+)
 def test_bits_do_not_depend_on_batch_order_prefix_or_threads(checkpoint, texts, prefixed, path):
     alone = NumbaCausalReranker(checkpoint, 1, path)
     for group in (texts, prefixed, [*texts, []]):
@@ -122,10 +125,11 @@ def test_bits_do_not_depend_on_batch_order_prefix_or_threads(checkpoint, texts, 
             assert model.logits(make_batch(group[:1])).tolist() == expected[:1]
 
 
-def test_every_x86_path_computes_the_same_bits(checkpoint, prefixed):
+@pytest.mark.parametrize("paths", [QUICK_PATHS, pytest.param(PATHS, marks=pytest.mark.slow)], ids=["quick", "all"])
+def test_every_x86_path_computes_the_same_bits(checkpoint, prefixed, paths):
     found = [
         NumbaCausalReranker(checkpoint, path=path).logits(make_batch(prefixed)).tolist()
-        for path in PATHS
+        for path in paths
         if path.architecture == "x86"
     ]
     assert all(each == found[0] for each in found)
