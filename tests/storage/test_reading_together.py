@@ -41,12 +41,13 @@ def test_a_ranking_looks_at_each_file_a_few_times(store, monkeypatch):
 
 def test_documents_together_are_those_one_by_one(store):
     candidates = store.select(["d7", "d120", "d7", "d60"])
-    chosen = [3, 0, -1, 2, 1, 0]
+    chosen = [3, 0, 2, 1, 0]
     assert candidates.read_many(chosen) == [candidates[index] for index in chosen]
     assert candidates.read_many([]) == []
     assert list(candidates) == [candidates[index] for index in range(4)]
-    with pytest.raises(IndexError):
-        candidates.read_many([4])
+    for wrong in ([4], [-1]):
+        with pytest.raises(InvalidArgumentError, match="from 0 to 3"):
+            candidates.read_many(wrong)
 
 
 def test_scores_stay_with_their_documents(store):
