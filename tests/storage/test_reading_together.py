@@ -5,6 +5,7 @@ import pytest
 from small_stores import IDENTITY, embeddings_of
 
 from rank_rerank.encoding.compression import Compression
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings.ranking import Ranking, ScoredDocuments
 from rank_rerank.storage.array_file import MappedFile
 from rank_rerank.storage.embedding_store import EmbeddingStore
