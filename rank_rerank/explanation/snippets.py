@@ -39,12 +39,19 @@ def find_snippet(text: str, spans: Sequence[RelevantSpan], *, max_characters: in
     sentence = max((match.end() for match in SENTENCE_END.finditer(text, 0, best.start)), default=0)
     start = sentence if best.start - sentence <= room else best.start - room // 2
     start = _skip_broken_word(text, start, best.start)
-    end = min(len(text), start + max_characters)
-    if end < len(text) and not text[end].isspace():
-        # back to the last white space, unless the room holds but one word
-        ends = [offset for offset in range(start + 1, end) if text[offset].isspace()]
-        end = ends[-1] if ends else end
+    end = _end_of_word(text, start, max_characters)
+    if end <= best.start:  # the passage ends within a word that has no room after what comes before it
+        start = best.start
+        end = _end_of_word(text, start, max_characters)
     return start, start + len(text[start:end].rstrip())
+
+
+def _end_of_word(text: str, start: int, max_characters: int) -> int:
+    """The last end of a word within the room; where the room holds but one word, the end of the room."""
+    end = min(len(text), start + max_characters)
+    if end == len(text) or text[end].isspace():
+        return end
+    return max((offset for offset in range(start + 1, end) if text[offset].isspace()), default=end)
 
 
 def _skip_broken_word(text: str, start: int, last: int) -> int:

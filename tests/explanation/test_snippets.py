@@ -26,6 +26,11 @@ def test_a_snippet_begins_with_the_sentence_of_the_best_passage():
     assert shown("", room=3) == ""
 
 
+def test_a_passage_within_a_long_word_is_shown():
+    assert shown(". aaaaa bcdefgh", (8, 9, 0.5), room=8) == "bcdefgh"
+    assert shown(". aaaaa bcdefghijklm", (8, 9, 0.5), room=8) == "bcdefghi"
+
+
 @given(st.text(st.sampled_from("ab .!"), max_size=60), st.integers(0, 60), st.integers(1, 9), st.integers(1, 70))
 def test_a_snippet_fits_and_holds_whole_words_of_the_passage(text, start, length, room):
     spans = [RelevantSpan(start, start + length, 0.5)] if start + length <= len(text) else []
