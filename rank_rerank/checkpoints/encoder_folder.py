@@ -82,12 +82,20 @@ def make_checkpoint(
     """Join what was read of a folder with an encoder at its root.
 
     Raises:
-        CheckpointFormatError: weights or tokenizer are missing, sizes do not fit, or a length is above the positions.
+        CheckpointFormatError: weights or tokenizer are missing, sizes do not fit, a length is above the positions, or
+            DeBERTa is to fill queries with tokens that it does not attend to.
     """
     longest = max(settings.query_length, settings.document_length)
     if longest > transformer.max_positions:
         raise CheckpointFormatError(
             f"{name}: texts of {longest} tokens are asked for, but the model has {transformer.max_positions} positions"
+        )
+    is_disentangled = transformer.relative is not None and transformer.relative.kind == "disentangled"
+    if is_disentangled and settings.do_query_expansion and not settings.attend_to_expansion_tokens:
+        # transformers sets such tokens to zero, and their vectors then depend on how the batch was padded
+        raise CheckpointFormatError(
+            f"{name}: DeBERTa gives the tokens that fill a query no vectors of their own unless it attends to them; "
+            '"attend_to_expansion_tokens" must be true, or "do_query_expansion" false'
         )
     return Checkpoint(
         name=name,
