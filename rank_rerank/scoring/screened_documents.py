@@ -65,7 +65,7 @@ class RoundedRows:
 class ScreenedDocuments(PackedDocuments):
     """Documents of float vectors for many calls of `maxsim_top_k`, which screens them first.
 
-    Made once, which takes as long as some twenty scorings, and a quarter of float32's memory in addition.
+    Made once, which takes as long as some thirty scorings, and a quarter of float32's memory in addition.
     `maxsim_top_k` then scores all documents by int8 vectors with a proven bound of what that changes, and by their own
     vectors only those that can still be among the best: the same documents, scores and ties as without, sooner.
 
