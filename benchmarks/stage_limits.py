@@ -96,11 +96,11 @@ def measure_limits(path: VectorPath) -> Limits:
     """Time this core."""
     rows, _ = project_rows(path)
     columns = path.panel_vectors * path.lanes
-    seconds = _least_seconds(_products(path, rows))
+    seconds = least_seconds(_products(path, rows))
     num_bytes = REPEATS * rows * columns * STEPS * 4 / seconds
     source, target = (aligned((COPIED_BYTES,), np.uint8) for _ in range(2))
     source[:] = 1
-    copied = 2 * COPIED_BYTES / _least_seconds(lambda: np.copyto(target, source))
+    copied = 2 * COPIED_BYTES / least_seconds(lambda: np.copyto(target, source))
     num_pairs = num_bytes / 2 if path.integer_product == "x86-bytes" else num_bytes
     half = 12 if path.lanes == LANES_WITH_MASKS else 7  # of its registers
     return Limits(num_bytes, num_pairs, copied, _arithmetic(path, 12, 0), _arithmetic(path, half, half))
@@ -134,7 +134,7 @@ def _arithmetic(path: VectorPath, multiplications: int, additions: int) -> float
         memory[:] = np.arange(len(memory)) / 1000 + 0.25
         repeat(memory.ctypes.data)
 
-    return REPEATS * ROUNDS * path.lanes * (multiplications + additions) / _least_seconds(call)
+    return REPEATS * ROUNDS * path.lanes * (multiplications + additions) / least_seconds(call)
 
 
 def scaling_limit(path: VectorPath, num_threads: int) -> float:
@@ -144,9 +144,9 @@ def scaling_limit(path: VectorPath, num_threads: int) -> float:
     """
     rows, _ = project_rows(path)
     calls = [_products(path, rows) for _ in range(num_threads)]
-    alone = _least_seconds(calls[0])
+    alone = least_seconds(calls[0])
     with ThreadPoolExecutor(num_threads) as pool:
-        together = _least_seconds(lambda: list(pool.map(lambda call: call(), calls)))
+        together = least_seconds(lambda: list(pool.map(lambda call: call(), calls)))
     return num_threads * alone / together
 
 
@@ -189,10 +189,11 @@ def for_path(path: VectorPath, function: Callable[..., None], num_arguments: int
     return call
 
 
-def _least_seconds(call: Callable[[], object]) -> float:
+def least_seconds(call: Callable[[], object], attempts: int = ATTEMPTS) -> float:
+    """The shortest time of a call, after one that is not counted."""
     call()
     least = float("inf")
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         begun = time.perf_counter()
         call()
         least = min(least, time.perf_counter() - begun)

@@ -4,13 +4,12 @@ Parts are the compiled pass's own kernels, in loops of their own: one head of a 
 time is what the part's products take at the core's rate, or its other instructions, or its bytes, whichever is most.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stage_limits import Limits, for_path
+from stage_limits import Limits, for_path, least_seconds
 
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.compiled.kernels.linear import make_project_rows
@@ -80,10 +79,10 @@ def measure_parts(path: VectorPath, config: TransformerConfig, num_tokens: int, 
     """Time every part for a text of so many tokens; heads must fill whole panels, and attention be in 16 bits."""
     shape = _Shape(path, num_tokens, config.hidden_size, config.head_size, config.intermediate_size)
     per_head, per_layer = config.num_layers * config.num_heads, config.num_layers * num_tokens / shape.block
-    nothing = _least_seconds(_call(path, lambda _: None, np.zeros(1)))
+    nothing = least_seconds(_call(path, lambda _: None, np.zeros(1)), ATTEMPTS)
     parts: list[Part] = []
     for name, call, work in (*_head_parts(shape, per_head), *_row_parts(shape, per_layer)):
-        least = _least_seconds(call) - nothing
+        least = least_seconds(call, ATTEMPTS) - nothing
         parts.append(Part(name, least * work.calls, work.least_seconds(limits) * work.calls))
     return parts
 
@@ -260,13 +259,3 @@ def _call(path: VectorPath, function: Any, *arrays: Any) -> Callable[[], Any]:
     """The function, compiled, on the arrays' memory, which lives as long as the call can be made."""
     addresses, compiled = [array.ctypes.data for array in arrays], for_path(path, function, len(arrays))
     return lambda: (compiled(*addresses), arrays)
-
-
-def _least_seconds(call: Callable[[], Any]) -> float:
-    call()
-    least = float("inf")
-    for _ in range(ATTEMPTS):
-        begun = time.perf_counter()
-        call()
-        least = min(least, time.perf_counter() - begun)
-    return least

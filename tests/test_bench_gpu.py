@@ -85,7 +85,7 @@ def test_results_name_no_folder_of_the_machine(benchmark_modules):
     error = (
         'File "/a/venv.1/lib/python3.12/site-packages/triton/jit.py", line 3; /srv/it/rank_rerank/scoring/maxsim.py:101'
     )
-    log = {"log": ["xml: /tmp/tmpx_/report.xml", error], "share": 0.7, "what": "float16, 10 / 20"}
+    log = {"log": ["xml: /home/someone/a/report.xml", error], "share": 0.7, "what": "float16, 10 / 20"}
     found = results.without_folders(log)
     assert found["log"][0] == "xml: report.xml"
     assert found["log"][1] == 'File "site-packages/triton/jit.py", line 3; rank_rerank/scoring/maxsim.py:101'
