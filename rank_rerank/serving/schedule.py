@@ -12,6 +12,8 @@ SMALL_SHARE = 0.1
 # requests that take no longer find a quarter of the time free, unless there are very many of them
 SMALL_S = 0.05
 KEPT_FREE = 0.25
+# sums of times are rounded: a deadline that is passed by less is met
+ROUNDING_S = 1e-6
 
 
 @dataclass
@@ -67,7 +69,7 @@ def in_time(demands: Iterable[AnyDemand], now: float) -> list[AnyDemand]:
     for order, demand in enumerate(sorted(demands, key=_by_deadline)):
         heapq.heappush(kept, (-demand.seconds, order, demand))
         finished += demand.seconds
-        if finished > demand.deadline:
+        if finished > demand.deadline + ROUNDING_S:
             finished += heapq.heappop(kept)[0]
     return [demand for _, _, demand in kept]
 
@@ -84,7 +86,7 @@ def lateness_s(demands: Sequence[Demand], new: Demand, now: float) -> float:
         new: of the one that asks.
         now: on their clock.
     """
-    possible = [demand for demand in demands if now + demand.seconds <= demand.deadline]
+    possible = [demand for demand in demands if now + demand.seconds <= demand.deadline + ROUNDING_S]
     # what is small may use all time, and what is large leaves some of it
     kept_free = KEPT_FREE * (new.deadline - now) if demands and new.seconds > SMALL_S else 0.0
     slack = slack_s([*possible, new], now, new) - kept_free
