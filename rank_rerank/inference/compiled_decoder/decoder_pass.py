@@ -12,6 +12,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.decoder_config import DecoderConfig
 from rank_rerank.inference.compiled.rotary_angles import RotaryAngles
+from rank_rerank.inference.compiled.tables import SHARED_FIELDS
 from rank_rerank.inference.compiled.text_memory import MemoryPool
 from rank_rerank.inference.compiled_decoder import tables as plan
 from rank_rerank.inference.compiled_decoder.loading import load_decoder
@@ -24,7 +25,6 @@ from rank_rerank.kernels.thread_pool import run_tasks
 
 # a text of about a thousand tokens of a model of 0.6 billion parameters; larger pieces are given back after use
 MAX_KEPT_BYTES = 64 << 20
-NUM_SHARED = 2
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class DecoderPass:
         stream[:, self._config.hidden_size :] = 0
         schedule = make_schedule(self._model.num_layers, text.num_rows, text.rows, only_keys=only_keys)
         angles = self._angles.rows(text.num_prefix + text.num_rows)
-        shared = np.zeros(NUM_SHARED, np.int64)
+        shared = np.zeros(SHARED_FIELDS, np.int64)
         table[plan.NUM_STAGES] = len(schedule) // plan.STAGE_FIELDS
         table[plan.ANGLES], table[plan.SHARED] = angles.ctypes.data, shared.ctypes.data
         tables = schedule.ctypes.data, self._model.table.ctypes.data, table.ctypes.data

@@ -1,9 +1,8 @@
 """The compiled code that follows a schedule, in numba's Python: what each stage does to its units.
 
-The work of a stage is cut into units that do not depend on each other: heads, panels of columns, or a few rows. Workers
-take units from a common counter; who finishes the last unit of a stage opens the next one. With one worker that is a
-plain loop; with several, nobody ever waits for a worker that did not come, and one that waits too long goes home.
-Units compute the same bits whoever runs them. Takes addresses and numbers only, allocates nothing and raises nothing.
+A stage's units do not depend on each other: heads, panels of columns, or a few rows. Workers share them as `sharing`
+says. Units compute the same bits whoever runs them. Takes addresses and numbers only, allocates nothing and raises
+nothing.
 """
 
 from typing import Any
@@ -21,14 +20,12 @@ from rank_rerank.inference.compiled.kernels.rows import (
     make_quantize,
     make_unit,
 )
-from rank_rerank.inference.compiled.kernels.sharing import make_load, make_rest, make_store, make_take
+from rank_rerank.inference.compiled.kernels.sharing import make_load, make_worker
 from rank_rerank.inference.compiled.tables import RECORD_BYTES, AttentionProduct
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.processor import VectorPath
 
 UNIT_ROWS = 8
-UNIT_BITS = 32  # a ticket is the number of the stage and, below, that of the next unit
-UNIT_MASK = (1 << UNIT_BITS) - 1
 PATIENCE = 20_000  # rests of some ten nanoseconds: far longer than a stage of a text that is worth sharing
 
 
@@ -52,7 +49,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
     )
     embed_row = make_embed(path)
     unit_row, copy_row = make_unit(path, by_norm=True), make_unit(path, by_norm=False)
-    take, load, store, rest = make_take(), make_load(), make_store(), make_rest(path)
+    load = make_load()
     part = njit(error_model="numpy")
 
     @part
@@ -159,7 +156,12 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
                 round_scaled(numbers, factors + 4 * k, result, group, count)
 
     @part
-    def count_units(model: Any, kind: Any, layer: Any, num_rows: Any) -> Any:
+    def count_rows(schedule: Any, text: Any, entry: Any) -> Any:
+        return min(text[plan.BLOCK_ROWS], text[plan.NUM_TOKENS] - schedule[entry + plan.FIRST_ROW])
+
+    @part
+    def count_units(schedule: Any, model: Any, text: Any, entry: Any) -> Any:
+        kind = schedule[entry + plan.KIND]
         if kind == plan.ATTEND:
             return model[plan.NUM_HEADS]
         if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
@@ -167,47 +169,21 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
         if kind == plan.PROJECT_UP:
             return model[plan.INNER_COLUMNS] // COLUMNS
         if kind == plan.PROJECT_VECTORS:
-            return model[layer + plan.TARGET_BYTES] // STEP
-        return (num_rows + UNIT_ROWS - 1) // UNIT_ROWS
+            return model[schedule[entry + plan.LAYER] + plan.TARGET_BYTES] // STEP
+        return (count_rows(schedule, text, entry) + UNIT_ROWS - 1) // UNIT_ROWS
 
-    def forward(schedule: Any, model: Any, text: Any, worker: Any) -> Any:
-        shared, workspace = text[plan.SHARED], text[plan.WORKSPACES] + worker * text[plan.WORKSPACE_BYTES]
-        ticket_address, done_address = shared + 8 * plan.TICKET, shared + 8 * plan.DONE
-        is_taken = False
-        patience = PATIENCE
-        ticket = load(ticket_address)
-        while ticket >> UNIT_BITS < text[plan.NUM_STAGES]:
-            stage, unit = ticket >> UNIT_BITS, ticket & UNIT_MASK
-            entry = stage * plan.STAGE_FIELDS
-            kind, layer, first_row = schedule[entry], schedule[entry + 1], schedule[entry + 2]
-            num_rows = min(text[plan.BLOCK_ROWS], text[plan.NUM_TOKENS] - first_row)
-            num_units = count_units(model, kind, layer, num_rows)
-            if unit >= num_units:
-                rest()
-                patience -= 1
-                if patience == 0:
-                    return
-                is_taken = False
-                ticket = load(ticket_address)
-            elif not is_taken:
-                # by then it may be a ticket of the next stage, which is as good
-                is_taken = True
-                ticket = take(ticket_address)
-            else:
-                if kind == plan.ATTEND:
-                    attend(model, text, layer, unit, workspace)
-                elif kind in (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN):
-                    project_unit(model, text, kind, layer, first_row, num_rows, unit)
-                elif kind == plan.PROJECT_VECTORS:
-                    project_vectors(model, text, layer, first_row, num_rows, unit)
-                else:
-                    for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
-                        row_unit(model, text, kind, layer, first_row, row)
-                if take(done_address) + 1 == num_units:
-                    store(done_address, 0)
-                    store(ticket_address, (stage + 1) << UNIT_BITS)
-                patience = PATIENCE
-                is_taken = False
-                ticket = load(ticket_address)
+    @part
+    def run_unit(schedule: Any, model: Any, text: Any, entry: Any, unit: Any, workspace: Any) -> Any:
+        kind, layer = schedule[entry + plan.KIND], schedule[entry + plan.LAYER]
+        first_row, num_rows = schedule[entry + plan.FIRST_ROW], count_rows(schedule, text, entry)
+        if kind == plan.ATTEND:
+            attend(model, text, layer, unit, workspace)
+        elif kind in (plan.PROJECT_CONTEXT, plan.PROJECT_UP, plan.PROJECT_DOWN):
+            project_unit(model, text, kind, layer, first_row, num_rows, unit)
+        elif kind == plan.PROJECT_VECTORS:
+            project_vectors(model, text, layer, first_row, num_rows, unit)
+        else:
+            for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
+                row_unit(model, text, kind, layer, first_row, row)
 
-    return forward
+    return make_worker(path, plan, count_units, run_unit, PATIENCE)

@@ -1,9 +1,8 @@
 """The compiled code that follows a decoder's schedule, in numba's Python: what each stage does to its units.
 
 A stage's units do not depend on each other: heads, panels of columns, groups of the feed-forward block, or a few rows.
-Workers take units from a common counter, as in `rank_rerank.inference.compiled.kernels.loop`; units compute the same
-bits whoever runs them, and a row's numbers depend on no row after it. Takes addresses and numbers only, allocates
-nothing and raises nothing.
+Workers share them as in the encoder's pass; units compute the same bits whoever runs them, and a row's numbers depend
+on no row after it. Takes addresses and numbers only, allocates nothing and raises nothing.
 
 - feed: a group's columns of gate and up, silu(gate) * up, rounded, in one unit: the wide rows never leave the cache.
 - summands lie panel after panel, [panels, rows, columns], so that rows of a power of two do not share cache sets.
@@ -16,7 +15,7 @@ from numba import njit, types
 from rank_rerank.inference.compiled.kernels.curve import make_add
 from rank_rerank.inference.compiled.kernels.linear import make_project_rows
 from rank_rerank.inference.compiled.kernels.rows import make_activate, make_quantize
-from rank_rerank.inference.compiled.kernels.sharing import make_load, make_rest, make_store, make_take
+from rank_rerank.inference.compiled.kernels.sharing import make_worker
 from rank_rerank.inference.compiled.tables import RECORD_BYTES
 from rank_rerank.inference.compiled_decoder import tables as plan
 from rank_rerank.inference.compiled_decoder.kernels.attention import make_attend, make_keep_keys
@@ -25,8 +24,6 @@ from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.processor import VectorPath
 
 UNIT_ROWS = 8
-UNIT_BITS = 32  # a ticket is the number of the stage and, below, that of the next unit
-UNIT_MASK = (1 << UNIT_BITS) - 1
 PATIENCE = 2_000_000  # rests of some ten nanoseconds: longer than the longest unit of a text of thousands of tokens
 
 
@@ -41,7 +38,6 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
     project, keep_keys, attend = make_project_rows(path), make_keep_keys(path), make_attend(path)
     rms, round_row, add = make_rms(path), make_quantize(path, with_factors=False), make_add(path)
     activate = make_activate(path, with_gate=True, is_gelu=False)
-    take, load, store, rest = make_take(), make_load(), make_store(), make_rest(path)
     part = njit(error_model="numpy")
 
     @part
@@ -124,8 +120,8 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
             round_groups(model, workspace, text[plan.ROUNDED], text[plan.RECORDS], row, hidden)
 
     @part
-    def count_units(model: Any, kind: Any, num_rows: Any) -> Any:
-        heads, keys = model[plan.NUM_HEADS], model[plan.NUM_KEY_HEADS]
+    def count_units(schedule: Any, model: Any, text: Any, entry: Any) -> Any:  # noqa: ARG001 - as of every pass
+        kind, heads, keys = schedule[entry + plan.KIND], model[plan.NUM_HEADS], model[plan.NUM_KEY_HEADS]
         if kind in (plan.PROJECT_HEADS, plan.PROJECT_KEYS):
             return (2 * keys + (heads if kind == plan.PROJECT_HEADS else 0)) * model[plan.HEAD] // COLUMNS
         if kind in (plan.KEEP_KEYS, plan.ATTEND):
@@ -134,12 +130,12 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
             return num_groups(model, model[plan.INNER])
         if kind in (plan.PROJECT_CONTEXT, plan.PROJECT_DOWN):
             return model[plan.HIDDEN] // COLUMNS
-        return (num_rows + UNIT_ROWS - 1) // UNIT_ROWS
+        return (schedule[entry + plan.NUM_ROWS] + UNIT_ROWS - 1) // UNIT_ROWS
 
     @part
-    def run_unit(  # noqa: PLR0913, PLR0917 - a kernel
-        model: Any, text: Any, kind: Any, number: Any, first_row: Any, num_rows: Any, unit: Any, workspace: Any
-    ) -> Any:
+    def run_unit(schedule: Any, model: Any, text: Any, entry: Any, unit: Any, workspace: Any) -> Any:
+        kind, number = schedule[entry + plan.KIND], schedule[entry + plan.LAYER]
+        first_row, num_rows = schedule[entry + plan.FIRST_ROW], schedule[entry + plan.NUM_ROWS]
         layer, heads = plan.FIRST_LAYER + number * plan.LAYER_FIELDS, model[plan.NUM_HEADS]
         if kind == plan.PROJECT_HEADS:
             project_heads(model, text, layer, number, first_row, num_rows, unit)
@@ -162,36 +158,4 @@ def _make_function(path: VectorPath) -> Any:  # noqa: C901, PLR0915 - the parts 
             for row in range(unit * UNIT_ROWS, min(num_rows, (unit + 1) * UNIT_ROWS)):
                 row_unit(model, text, kind, layer, first_row, row, workspace)
 
-    def forward(schedule: Any, model: Any, text: Any, worker: Any) -> Any:
-        shared, workspace = text[plan.SHARED], text[plan.WORKSPACES] + worker * text[plan.WORKSPACE_BYTES]
-        ticket_address, done_address = shared, shared + 8
-        is_taken = False
-        patience = PATIENCE
-        ticket = load(ticket_address)
-        while ticket >> UNIT_BITS < text[plan.NUM_STAGES]:
-            stage, unit = ticket >> UNIT_BITS, ticket & UNIT_MASK
-            entry = stage * plan.STAGE_FIELDS
-            kind, num_rows = schedule[entry + plan.KIND], schedule[entry + plan.NUM_ROWS]
-            num_units = count_units(model, kind, num_rows)
-            if unit >= num_units:
-                rest()
-                patience -= 1
-                if patience == 0:
-                    return
-                is_taken = False
-                ticket = load(ticket_address)
-            elif not is_taken:
-                # by then it may be a ticket of the next stage, which is as good
-                is_taken = True
-                ticket = take(ticket_address)
-            else:
-                run_unit(model, text, kind, schedule[entry + plan.LAYER], schedule[entry + plan.FIRST_ROW], num_rows,
-                         unit, workspace)  # fmt: skip
-                if take(done_address) + 1 == num_units:
-                    store(done_address, 0)
-                    store(ticket_address, (stage + 1) << UNIT_BITS)
-                patience = PATIENCE
-                is_taken = False
-                ticket = load(ticket_address)
-
-    return forward
+    return make_worker(path, plan, count_units, run_unit, PATIENCE)
