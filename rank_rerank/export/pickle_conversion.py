@@ -14,11 +14,10 @@ from pathlib import Path
 from rank_rerank.arguments import is_folder, is_there
 from rank_rerank.checkpoints.model_files import PICKLE_FILE, SAFETENSORS_FILE, file_inside
 from rank_rerank.checkpoints.safetensors_file import SafetensorsFile
-from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, VOCABULARY_FILE, find_bare_vocabulary
+from rank_rerank.checkpoints.special_tokens import TOKENIZER_FILE, find_bare_vocabulary
 from rank_rerank.devices import import_optional, install_command
 from rank_rerank.errors import CheckpointNotFoundError, ExportError, MissingDependencyError
-from rank_rerank.export.sentencepiece_conversion import write_sentencepiece_tokenizer
-from rank_rerank.export.vocabulary_conversion import write_tokenizer
+from rank_rerank.export.tokenizer_conversion import write_tokenizer
 
 PURPOSE = "Converting a pickle"
 OLDEST_TORCH = (2, 10)
@@ -69,10 +68,8 @@ def convert_folder(folder: Path, output: Path) -> list[str]:
         _copy(folder, target)
         for name in pickles:
             _convert(file_inside(folder, name), (target / name).with_name(SAFETENSORS_FILE))
-        if vocabulary == VOCABULARY_FILE:
-            write_tokenizer(folder, target)
-        elif vocabulary is not None:
-            write_sentencepiece_tokenizer(folder, target, vocabulary)
+        if vocabulary is not None:
+            write_tokenizer(folder, target, vocabulary)
         target.rename(output)
     return [*pickles, *([] if vocabulary is None else [vocabulary])]
 

@@ -16,7 +16,7 @@ from tokenizers.models import Unigram
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.model_files import file_inside, map_file
 from rank_rerank.checkpoints.protocol_buffers import LENGTH, DamagedMessageError, read_fields
-from rank_rerank.checkpoints.special_tokens import MAX_TOKENIZER_BYTES, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from rank_rerank.checkpoints.special_tokens import MAX_TOKENIZER_BYTES, TOKENIZER_CONFIG_FILE
 from rank_rerank.checkpoints.transformer_config import ROBERTA_TYPES
 from rank_rerank.errors import CheckpointFormatError, ExportError
 
@@ -30,30 +30,22 @@ NUM_OWN_SPECIAL = 3
 MODEL_TYPES = tuple(kind for kind in ROBERTA_TYPES if kind.startswith("xlm-roberta"))
 
 
-def write_sentencepiece_tokenizer(folder: Path, target: Path, vocabulary_file: str) -> None:
-    """Make tokenizer.json of a folder's SentencePiece model.
+def read_tokenizer(folder: Path, vocabulary_file: str) -> tokenizers.Tokenizer:
+    """Make the tokenizer of a folder's SentencePiece model.
 
     Args:
         folder: the model's folder.
-        target: the folder to write to.
         vocabulary_file: the name of the SentencePiece model.
 
     Raises:
         CheckpointFormatError: a file is damaged, or no plain file inside the folder.
-        ExportError: the model is not of XLM-RoBERTa's kind, or its pieces are of another kind than Unigram's.
+        ExportError: the tokenizer is not XLM-RoBERTa's, or the pieces are of another kind than Unigram's.
     """
-    model_type = JsonSettings.read(folder, "config.json").get("model_type", "")
-    if model_type not in MODEL_TYPES:
-        raise ExportError(
-            f"{TOKENIZER_FILE} is missing, and {vocabulary_file} is read for {', '.join(MODEL_TYPES)}, not for "
-            f'"{model_type[:40]}"; make it with transformers and sentencepiece: '
-            "AutoTokenizer.from_pretrained(MODEL).save_pretrained(MODEL)"
-        )
     stated = JsonSettings.read_if_there(folder, TOKENIZER_CONFIG_FILE)
     if stated.get("tokenizer_class", "XLMRobertaTokenizer").removesuffix("Fast") != "XLMRobertaTokenizer":
         raise ExportError(f'{TOKENIZER_CONFIG_FILE}: "tokenizer_class" is another than XLMRobertaTokenizer')
     pieces, charsmap = _read_model(file_inside(folder, vocabulary_file))
-    _build(pieces, charsmap).save(str(target / TOKENIZER_FILE))
+    return _build(pieces, charsmap)
 
 
 def _read_model(path: Path) -> tuple[list[tuple[str, float]], bytes]:

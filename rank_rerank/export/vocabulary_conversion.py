@@ -9,12 +9,7 @@ from tokenizers.models import WordPiece
 
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.model_files import file_inside, read_text
-from rank_rerank.checkpoints.special_tokens import (
-    MAX_TOKENIZER_BYTES,
-    TOKENIZER_CONFIG_FILE,
-    TOKENIZER_FILE,
-    VOCABULARY_FILE,
-)
+from rank_rerank.checkpoints.special_tokens import MAX_TOKENIZER_BYTES, TOKENIZER_CONFIG_FILE
 from rank_rerank.errors import ExportError
 
 # of transformers' BertTokenizer
@@ -28,46 +23,39 @@ DEFAULTS = {
 MODEL_TYPES = ("bert", "distilbert", "electra")
 
 
-def write_tokenizer(folder: Path, target: Path) -> None:
-    """Make tokenizer.json of a folder's vocab.txt.
+def read_tokenizer(folder: Path, vocabulary_file: str) -> tokenizers.Tokenizer:
+    """Make the tokenizer of a folder's vocab.txt.
 
     Args:
         folder: the model's folder.
-        target: the folder to write to.
+        vocabulary_file: the name of the file in it.
 
     Raises:
         CheckpointFormatError: a file is damaged, or no plain file inside the folder.
-        ExportError: the model is not of the BERT kind, or the vocabulary lacks a special token or has a word twice.
+        ExportError: the vocabulary lacks a special token or has a word twice, or a setting is not supported.
     """
-    model_type = JsonSettings.read(folder, "config.json").get("model_type", "")
-    if model_type not in MODEL_TYPES:
-        raise ExportError(
-            f"{TOKENIZER_FILE} is missing, and {VOCABULARY_FILE} is read for {', '.join(MODEL_TYPES)}, not for "
-            f'"{model_type[:40]}"; make it with transformers: '
-            "AutoTokenizer.from_pretrained(MODEL).save_pretrained(MODEL)"
-        )
     stated = JsonSettings.read_if_there(folder, TOKENIZER_CONFIG_FILE)
     if not stated.get("do_basic_tokenize", default=True):
         raise ExportError(f'{TOKENIZER_CONFIG_FILE}: "do_basic_tokenize": false is not supported')
     special = {key: _special_token(stated, key) for key in DEFAULTS}
-    vocabulary = _read_vocabulary(folder)
+    vocabulary = _read_vocabulary(file_inside(folder, vocabulary_file))
     missing = [token for token in special.values() if token not in vocabulary]
     if missing:
         raise ExportError(
-            f"{VOCABULARY_FILE} lacks the special token {missing[0][:40]!a}; {TOKENIZER_CONFIG_FILE} names them"
+            f"{vocabulary_file} lacks the special token {missing[0][:40]!a}; {TOKENIZER_CONFIG_FILE} names them"
         )
-    _build(vocabulary, special, stated).save(str(target / TOKENIZER_FILE))
+    return _build(vocabulary, special, stated)
 
 
-def _read_vocabulary(folder: Path) -> dict[str, int]:
+def _read_vocabulary(path: Path) -> dict[str, int]:
     """Words by their line, as BERT's own reader counts them."""
-    text = read_text(file_inside(folder, VOCABULARY_FILE), MAX_TOKENIZER_BYTES)
+    text = read_text(path, MAX_TOKENIZER_BYTES)
     # other marks that Python takes for the end of a line may be words
     lines = text.removesuffix("\n").split("\n")
     words = [line.removesuffix("\r") for line in lines]
     vocabulary = {word: number for number, word in enumerate(words)}
     if len(vocabulary) != len(words):
-        raise ExportError(f"{VOCABULARY_FILE} has a word twice, so that ids are not certain")
+        raise ExportError(f"{path.name} has a word twice, so that ids are not certain")
     return vocabulary
 
 
