@@ -5,11 +5,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
-from rank_rerank.documents import Documents, DocumentsPerQuery, Queries
+from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.async_twins import twin_of
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
 from rank_rerank.rerankers.cascade_stages import CascadeReading, CascadeStage, Reading, StageOptions, read_stage
@@ -80,16 +82,10 @@ class CascadeReranker:
         Raises:
             InvalidArgumentError: budget_ms is not above 0, or the first reranker is a cross-encoder.
         """
-        found = self.rerank_in_stages(
-            query,
-            documents,
-            top_k=top_k,
-            text_key=text_key,
-            show_progress=show_progress,
-            budget_ms=budget_ms,
-            long_documents=long_documents,
-        )
-        return found[0]
+        begun = time.perf_counter()
+        top_k, how, limit = check_top_k(top_k), StageOptions(show_progress, long_documents), self._limit(budget_ms)
+        candidates = read_documents(documents, "documents", text_key)
+        return self._rank(read_query(query, documents), candidates, how, limit, begun)[:top_k]
 
     @with_hints
     def rerank_many(  # noqa: PLR0913 - every option of a request
@@ -108,25 +104,13 @@ class CascadeReranker:
         Raises:
             InvalidArgumentError: the two lists differ in length.
         """
-        if check_budget(budget_ms) is not None:
-            texts, lists = read_many(
-                queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
-            )
-            return [
-                self.rerank(
-                    text,
-                    each,
-                    top_k=top_k,
-                    show_progress=show_progress,
-                    budget_ms=budget_ms,
-                    long_documents=long_documents,
-                )
-                for text, each in zip(texts, lists, strict=True)
-            ]
-        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
+        top_k, how, limit = check_top_k(top_k), StageOptions(show_progress, long_documents), self._limit(budget_ms)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_documents(documents, name, text_key)
         )
+        if limit is not None:
+            pairs = zip(texts, candidates, strict=True)
+            return [self._rank(text, each, how, limit)[:top_k] for text, each in pairs]
         if isinstance(self.first, ColbertReranker):
             firsts = self.first.rerank_many(texts, candidates, **vars(how))
         elif isinstance(self.first, CrossEncoderReranker):
@@ -135,86 +119,23 @@ class CascadeReranker:
             firsts = self.first.rerank_many(texts, candidates)
         return [self._finish(ranking, how)[:top_k] for ranking in firsts]
 
-    @with_hints
-    async def arerank(  # noqa: PLR0913 - every option of a request
-        self,
-        query: str,
-        documents: Documents,
-        *,
-        top_k: int | None = None,
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-        budget_ms: float | None = None,
-        long_documents: CascadeReading = "truncate",
-    ) -> Ranking:
+    @twin_of(rerank)
+    async def arerank(self, *arguments: Any, **options: Any) -> Ranking:
         """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next stage or block.
 
         Raises:
             RankRerankError: as rerank.
         """
-        work = partial(
-            self.rerank,
-            query,
-            documents,
-            top_k=top_k,
-            text_key=text_key,
-            show_progress=show_progress,
-            budget_ms=budget_ms,
-            long_documents=long_documents,
-        )
-        return await run_in_thread(work)
+        return await run_in_thread(partial(self.rerank, *arguments, **options))
 
-    @with_hints
-    async def arerank_many(  # noqa: PLR0913 - every option of a request
-        self,
-        queries: Queries,
-        documents_per_query: DocumentsPerQuery,
-        *,
-        top_k: int | None = None,
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-        budget_ms: float | None = None,
-        long_documents: CascadeReading = "truncate",
-    ) -> list[Ranking]:
+    @twin_of(rerank_many)
+    async def arerank_many(self, *arguments: Any, **options: Any) -> list[Ranking]:
         """As rerank_many, in a thread; cancellation is as in arerank.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        work = partial(
-            self.rerank_many,
-            queries,
-            documents_per_query,
-            top_k=top_k,
-            text_key=text_key,
-            show_progress=show_progress,
-            budget_ms=budget_ms,
-            long_documents=long_documents,
-        )
-        return await run_in_thread(work)
-
-    def rerank_in_stages(  # noqa: PLR0913 - every option of a request
-        self,
-        query: str,
-        documents: Documents,
-        *,
-        top_k: int | None = None,
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-        budget_ms: float | None = None,
-        long_documents: CascadeReading = "truncate",
-    ) -> tuple[Ranking, int]:
-        """As rerank; and how many hits at the beginning have the last stage's scores."""
-        top_k, how = check_top_k(top_k), StageOptions(show_progress, long_documents)
-        limit = check_budget(budget_ms)
-        if limit is not None and not self.can_keep_budget:
-            raise InvalidArgumentError(f"{NO_BUDGET}: leave out budget_ms, or give the stages budgets")
-        ends = None if limit is None else TimeBudget.start(limit).ends
-        candidates = read_documents(documents, "documents", text_key)
-        share = None if limit is None else self.first_budget_ms(limit)
-        first = how.rerank(self.first, read_query(query, documents), candidates, "auto", share)
-        ranking = self._finish(first, how, ends)[:top_k]
-        return ranking, sum(hit.stage == len(self.stages) for hit in ranking)
+        return await run_in_thread(partial(self.rerank_many, *arguments, **options))
 
     @property
     def can_keep_budget(self) -> bool:
@@ -252,6 +173,25 @@ class CascadeReranker:
             decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.ranking_score)
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
+
+    def _limit(self, budget_ms: float | None) -> float | None:
+        limit = check_budget(budget_ms)
+        if limit is not None and not self.can_keep_budget:
+            raise InvalidArgumentError(f"{NO_BUDGET}: leave out budget_ms, or give the stages budgets")
+        return limit
+
+    def _rank(
+        self,
+        query: str,
+        documents: list[Document],
+        how: StageOptions,
+        limit: float | None,
+        begun: float | None = None,
+    ) -> Ranking:
+        """Rank within so many milliseconds, from when the call began; None for from now on."""
+        ends = None if limit is None else TimeBudget.start(limit, begun).ends
+        share = None if limit is None else self.first_budget_ms(limit)
+        return self._finish(how.rerank(self.first, query, documents, "auto", share), how, ends)
 
     def _finish(self, first: Ranking, how: StageOptions, ends: float | None = None) -> Ranking:
         readings = self.later_stages(first, ends)

@@ -122,8 +122,8 @@ class StageOptions:
         InvalidArgumentError: one is out of its range.
     """
 
-    show_progress: bool | None
-    long_documents: CascadeReading
+    show_progress: bool | None = None
+    long_documents: CascadeReading = "truncate"
 
     def __post_init__(self) -> None:
         check_show_progress(self.show_progress)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from rank_rerank.explanation.explanations import Explanation, explain_document
 from rank_rerank.explanation.word_matches import MIN_SIMILARITY
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.async_twins import twin_of
 from rank_rerank.rerankers.blending import BlendRule
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
@@ -230,94 +232,47 @@ class ColbertReranker:
         ]
         return self.rank_tasks(tasks, options)
 
-    @with_hints
-    async def arerank(  # noqa: PLR0913 - every option of a request
-        self,
-        query: str,
-        documents: Documents,
-        *,
-        top_k: int | None = None,
-        store: EmbeddingStore | None = None,
-        spans: bool | int = False,
-        long_documents: LongDocuments = "truncate",
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-        blend: BlendRule = "auto",
-        budget_ms: float | None = None,
+    @twin_of(rerank)
+    async def arerank(
+        self, query: str, documents: Documents, *, text_key: str | None = None, **options: Any
     ) -> Ranking:
         """As rerank, without holding up the event loop; results are those of rerank, to the bit.
 
-        Calls that wait at the same time are answered together. When the task that waits is cancelled, the work ends
-        before its next window of documents.
-
-        Args:
-            query: as in rerank.
-            documents: as in rerank.
-            top_k: as in rerank.
-            store: as in rerank.
-            spans: as in rerank.
-            long_documents: as in rerank.
-            text_key: as in rerank.
-            show_progress: as in rerank.
-            blend: as in rerank.
-            budget_ms: as in rerank; the call is not answered together with others.
+        Calls that wait at the same time are answered together, unless they have a budget. When the task that waits is
+        cancelled, the work ends before its next window of documents.
 
         Raises:
             RankRerankError: as rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
-        candidates = read_candidates(documents, "documents", store, text_key)
-        if options.budget_ms is not None:
-            return await run_in_thread(partial(self.rerank, query, candidates, **vars(options)))
-
-        def alone() -> list[Ranking]:
-            return [self.rerank(query, candidates, **vars(options))]  # pyright: ignore[reportCallIssue] - decorated
-
-        call = Call(
-            [read_query(query, documents)], [candidates], options, partial(self.rerank_many, **vars(options)), alone
-        )
+        asked = RankOptions(**options)
+        candidates = read_candidates(documents, "documents", asked.store, text_key)
+        alone = partial(self.rerank, query, candidates, **vars(asked))
+        if asked.budget_ms is not None:
+            return await run_in_thread(alone)
+        many = partial(self.rerank_many, **vars(asked))
+        call = Call([read_query(query, documents)], [candidates], asked, many, lambda: [alone()])
         return (await self._calls.rank(call))[0]
 
-    @with_hints
-    async def arerank_many(  # noqa: PLR0913 - every option of a request
-        self,
-        queries: Queries,
-        documents_per_query: DocumentsPerQuery,
-        *,
-        top_k: int | None = None,
-        store: EmbeddingStore | None = None,
-        spans: bool | int = False,
-        long_documents: LongDocuments = "truncate",
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-        blend: BlendRule = "auto",
-        budget_ms: float | None = None,
+    @twin_of(rerank_many)
+    async def arerank_many(
+        self, queries: Queries, documents_per_query: DocumentsPerQuery, *, text_key: str | None = None, **options: Any
     ) -> list[Ranking]:
         """As rerank_many, without holding up the event loop; calls and cancellation are as in arerank.
-
-        Args:
-            queries: as in rerank_many.
-            documents_per_query: as in rerank_many.
-            top_k: as in rerank_many.
-            store: as in rerank_many.
-            spans: as in rerank_many.
-            long_documents: as in rerank_many.
-            text_key: as in rerank_many.
-            show_progress: as in rerank_many.
-            blend: as in rerank_many.
-            budget_ms: as in rerank_many.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
+        asked = RankOptions(**options)
         texts, candidates = read_many(
-            queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
+            queries,
+            documents_per_query,
+            lambda documents, name: read_candidates(documents, name, asked.store, text_key),
         )
-        many = partial(self.rerank_many, **vars(options))
-        if options.budget_ms is not None:
-            return await run_in_thread(partial(many, texts, candidates))
-        return await self._calls.rank(Call(texts, candidates, options, many, partial(many, texts, candidates)))
+        many = partial(self.rerank_many, **vars(asked))
+        alone = partial(many, texts, candidates)
+        if asked.budget_ms is not None:
+            return await run_in_thread(alone)
+        return await self._calls.rank(Call(texts, candidates, asked, many, alone))
 
     def rank_tasks(self, tasks: list[Task], options: RankOptions, begun: float | None = None) -> list[Ranking]:
         """Rank lists of documents by queries that are encoded already; errors as of rerank.

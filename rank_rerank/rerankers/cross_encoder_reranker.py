@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from rank_rerank.arrays import Float32Vector
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.async_twins import twin_of
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_documents, read_many, read_query
 from rank_rerank.rerankers.progress import check_show_progress, progress_bar
@@ -92,43 +94,23 @@ class CrossEncoderReranker:
                 for number, query in enumerate(texts)
             ]
 
-    @with_hints
-    async def arerank(
-        self,
-        query: str,
-        documents: Documents,
-        *,
-        top_k: int | None = None,
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-    ) -> Ranking:
+    @twin_of(rerank)
+    async def arerank(self, *arguments: Any, **options: Any) -> Ranking:
         """As rerank, in a thread; when the task that waits is cancelled, the work ends before its next window.
 
         Raises:
             RankRerankError: as rerank.
         """
-        work = partial(self.rerank, query, documents, top_k=top_k, text_key=text_key, show_progress=show_progress)
-        return await run_in_thread(work)
+        return await run_in_thread(partial(self.rerank, *arguments, **options))
 
-    @with_hints
-    async def arerank_many(
-        self,
-        queries: Queries,
-        documents_per_query: DocumentsPerQuery,
-        *,
-        top_k: int | None = None,
-        text_key: str | None = None,
-        show_progress: bool | None = None,
-    ) -> list[Ranking]:
+    @twin_of(rerank_many)
+    async def arerank_many(self, *arguments: Any, **options: Any) -> list[Ranking]:
         """As rerank_many, in a thread; cancellation is as in arerank.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        work = partial(
-            self.rerank_many, queries, documents_per_query, top_k=top_k, text_key=text_key, show_progress=show_progress
-        )
-        return await run_in_thread(work)
+        return await run_in_thread(partial(self.rerank_many, *arguments, **options))
 
     def _rerank(
         self,

@@ -13,6 +13,7 @@ from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFinite
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.refinement.dense import dense_scores
 from rank_rerank.rerankers.argument_hints import with_hints
+from rank_rerank.rerankers.async_twins import twin_of
 from rank_rerank.rerankers.cancellation import run_in_thread, stop_if_abandoned
 from rank_rerank.rerankers.candidates import read_many, read_query
 
@@ -83,37 +84,23 @@ class DenseReranker:
             for number, query in enumerate(texts)
         ]
 
-    @with_hints
-    async def arerank(
-        self,
-        query: str,
-        documents: Documents,
-        *,
-        top_k: int | None = None,
-    ) -> Ranking:
+    @twin_of(rerank)
+    async def arerank(self, *arguments: Any, **options: Any) -> Ranking:
         """As rerank, in a thread; when the task that waits is cancelled, the work ends before the next query's.
 
         Raises:
             RankRerankError: as rerank.
         """
-        work = partial(self.rerank, query, documents, top_k=top_k)
-        return await run_in_thread(work)
+        return await run_in_thread(partial(self.rerank, *arguments, **options))
 
-    @with_hints
-    async def arerank_many(
-        self,
-        queries: Queries,
-        documents_per_query: DocumentsPerQuery,
-        *,
-        top_k: int | None = None,
-    ) -> list[Ranking]:
+    @twin_of(rerank_many)
+    async def arerank_many(self, *arguments: Any, **options: Any) -> list[Ranking]:
         """As rerank_many, in a thread; cancellation is as in arerank.
 
         Raises:
             RankRerankError: as rerank_many.
         """
-        work = partial(self.rerank_many, queries, documents_per_query, top_k=top_k)
-        return await run_in_thread(work)
+        return await run_in_thread(partial(self.rerank_many, *arguments, **options))
 
     def _rerank(self, query: str, documents: list[Document], name: str, top_k: int | None) -> Ranking:
         stop_if_abandoned()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from rank_rerank.documents import Documents, as_documents
 from rank_rerank.encoding.chunking import Chunking
@@ -57,7 +58,12 @@ class RerankRequest:
     budget_ms: float | None = None
 
     def __post_init__(self) -> None:
-        RankOptions(
+        _ = self.options
+
+    @property
+    def options(self) -> RankOptions:
+        """How it is to be ranked by late interaction; making it checks it."""
+        return RankOptions(
             self.top_k, self.store, self.spans, self.long_documents, self.show_progress, self.blend, self.budget_ms
         )
 
@@ -121,42 +127,9 @@ def answer(reranker: Reranker, request: RerankRequest) -> Ranking:
         RankRerankError: as the reranker's ``rerank``.
     """
     check_request(reranker, request)
-    if isinstance(reranker, ColbertReranker):
-        return reranker.rerank(
-            request.query,
-            request.documents,
-            top_k=request.top_k,
-            store=request.store,
-            spans=request.spans,
-            long_documents=request.long_documents,
-            text_key=request.text_key,
-            show_progress=request.show_progress,
-            blend=request.blend,
-            budget_ms=request.budget_ms,
-        )
     reranker = instructed(reranker, request.instruction)
-    if isinstance(reranker, CascadeReranker):
-        return reranker.rerank(
-            request.query,
-            request.documents,
-            top_k=request.top_k,
-            text_key=request.text_key,
-            show_progress=request.show_progress,
-            budget_ms=request.budget_ms,
-            long_documents=BestWindows.of(request.long_documents) or "truncate",
-        )
-    if isinstance(reranker, CrossEncoderReranker):
-        return reranker.rerank(
-            request.query,
-            request.documents,
-            top_k=request.top_k,
-            text_key=request.text_key,
-            show_progress=request.show_progress,
-        )
-    documents = request.documents
-    if request.text_key is not None:
-        documents = as_documents(documents, text_key=request.text_key)
-    return reranker.rerank(request.query, documents, top_k=request.top_k)
+    documents, options = _arguments(reranker, request)
+    return reranker.rerank(request.query, documents, **options)
 
 
 async def aanswer(reranker: Reranker, request: RerankRequest) -> Ranking:
@@ -170,19 +143,25 @@ async def aanswer(reranker: Reranker, request: RerankRequest) -> Ranking:
     """
     check_request(reranker, request)
     if isinstance(reranker, ColbertReranker):
-        return await reranker.arerank(
-            request.query,
-            request.documents,
-            top_k=request.top_k,
-            store=request.store,
-            spans=request.spans,
-            long_documents=request.long_documents,
-            text_key=request.text_key,
-            show_progress=request.show_progress,
-            blend=request.blend,
-            budget_ms=request.budget_ms,
-        )
+        documents, options = _arguments(reranker, request)
+        return await reranker.arerank(request.query, documents, **options)
     return await run_in_thread(partial(answer, reranker, request))
+
+
+def _arguments(reranker: Reranker, request: RerankRequest) -> tuple[Documents, dict[str, Any]]:
+    """The documents, and what else a request asks for, as this kind of reranker takes it by name."""
+    documents, text_key = request.documents, request.text_key
+    if isinstance(reranker, ColbertReranker):
+        return documents, {"text_key": text_key, **vars(request.options)}
+    named = {"top_k": request.top_k, "text_key": text_key, "show_progress": request.show_progress}
+    if isinstance(reranker, CrossEncoderReranker):
+        return documents, named
+    if isinstance(reranker, CascadeReranker):
+        reading = BestWindows.of(request.long_documents) or "truncate"
+        return documents, {**named, "budget_ms": request.budget_ms, "long_documents": reading}
+    if text_key is not None:
+        documents = as_documents(documents, text_key=text_key)
+    return documents, {"top_k": request.top_k}
 
 
 def check_request(reranker: Reranker, request: RerankRequest) -> None:

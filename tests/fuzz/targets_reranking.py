@@ -171,14 +171,7 @@ def cascades(reranker):
             check_each,
             weight=0.5,
         ),
-        Target("CascadeReranker.rerank", cascade.rerank, wanted, check_top_k, weight=0.2),
-        Target(
-            "CascadeReranker.rerank_in_stages",
-            cascade.rerank_in_stages,
-            wanted,
-            lambda result, arguments, target: check_top_k(result[0], arguments, target),
-            weight=0.1,
-        ),
+        Target("CascadeReranker.rerank", cascade.rerank, wanted, check_top_k, weight=0.3),
         Target(
             "CascadeReranker.rerank_many",
             cascade.rerank_many,

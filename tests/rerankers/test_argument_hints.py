@@ -1,5 +1,6 @@
 import asyncio
 import inspect
+from typing import get_type_hints
 
 import pytest
 
@@ -42,6 +43,17 @@ def test_load_hints_too():
 def test_an_unknown_argument_is_pythons_error(reranker):
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
         reranker.rerank("a", ["b"], nonsense=1)
+    with pytest.raises(TypeError, match=r"arerank\(\) got an unexpected keyword argument 'nonsense'"):
+        asyncio.run(reranker.arerank("a", ["b"], nonsense=1))
+
+
+@pytest.mark.parametrize("kind", RERANKERS)
+def test_what_can_be_awaited_takes_the_same_arguments(kind):
+    for name in ("rerank", "rerank_many"):
+        method, twin = getattr(kind, name), getattr(kind, f"a{name}")
+        assert inspect.signature(twin) == inspect.signature(method)
+        assert get_type_hints(twin) == get_type_hints(method)
+        assert twin.__qualname__ == f"{kind.__name__}.a{name}"
 
 
 @pytest.mark.parametrize("kind", RERANKERS)

@@ -123,8 +123,8 @@ MANY = [f"text number {number} about topic {number % 5}" for number in range(30)
 
 def test_a_cascade_reads_the_best_again_and_keeps_the_rest_in_order(cascade, reranker):
     first = cascade.first.rerank("topic 3", MANY)
-    ranking, num_second = cascade.rerank_in_stages("topic 3", MANY)
-    assert num_second == 3
+    ranking = cascade.rerank("topic 3", MANY)
+    assert [hit.stage for hit in ranking] == [1] * 3 + [0] * 27
     assert {hit.index for hit in ranking[:3]} == {hit.index for hit in first[:3]}
     assert [hit.index for hit in ranking[3:]] == [hit.index for hit in first[3:]]
     for hit in ranking[:3]:
@@ -154,8 +154,8 @@ def test_a_budget_in_milliseconds_ends_the_second_stage(cascade, reranker, monke
     monkeypatch.setattr("rank_rerank.rerankers.cascade_reranker.time.perf_counter", lambda: next(clock))
     # every look at the clock is a second later: a block takes one, so three fit
     limited = rank_rerank.CascadeReranker(cascade.first, [rank_rerank.CascadeStage(reranker, 30, 6000)])
-    ranking, num_second = limited.rerank_in_stages("topic 3", MANY)
-    assert num_second == 24
+    ranking = limited.rerank("topic 3", MANY)
+    assert [hit.stage for hit in ranking] == [1] * 24 + [0] * 6
     assert sorted(hit.index for hit in ranking) == list(range(30))
 
 

@@ -119,8 +119,7 @@ def test_a_cascade_from_heads_of_vectors_to_a_cross_encoder(reranker, dense, tmp
     cascade = rank_rerank.CascadeReranker(
         rank_rerank.DenseReranker(vector_of, dims=4), [stage(dense, 20), stage(reranker, 10), stage(precise, 3)]
     )
-    ranking, num_last = cascade.rerank_in_stages(QUERY, CANDIDATES)
-    assert num_last == 3
+    ranking = cascade.rerank(QUERY, CANDIDATES)
     assert [hit.stage for hit in ranking] == [3] * 3 + [2] * 7 + [1] * 10 + [0] * 10
     heads, whole = cosines(4), cosines(None)
     second = np.argsort(-heads, kind="stable")[:20]
@@ -144,12 +143,10 @@ def test_scores_of_stages_are_not_mixed_and_a_stage_reads_what_the_one_before_ha
     number = lambda text: int(text.split()[2])  # noqa: E731
     first, second, third = (Fake(lambda text, sign=sign: sign * number(text)) for sign in (1, -1000, 1e6))
     stage = rank_rerank.CascadeStage(third, keep=9)
-    ranking, num_last = rank_rerank.CascadeReranker(
-        first, [rank_rerank.CascadeStage(second, 4), stage]
-    ).rerank_in_stages("q", TEXTS)
+    ranking = rank_rerank.CascadeReranker(first, [rank_rerank.CascadeStage(second, 4), stage]).rerank("q", TEXTS)
     assert second.asked == [[TEXTS[place] for place in (29, 28, 27, 26)]]
     assert third.asked == [[TEXTS[place] for place in (26, 27, 28, 29)]]  # keep is 9, but the second read only 4
-    assert num_last == 4
+    assert [hit.stage for hit in ranking] == [2] * 4 + [0] * 26
     assert [hit.index for hit in ranking] == [29, 28, 27, 26, *range(25, -1, -1)]
     assert ranking.usage.document_tokens == 30 + 4 + 4
 
