@@ -3,7 +3,6 @@
 import argparse
 from typing import Protocol
 
-from rank_rerank.cli.candidate_files import FORMATS
 from rank_rerank.cli.corpus_arguments import add_engine_arguments, add_rerank_run_arguments, add_shard_arguments
 from rank_rerank.cli.evaluate_arguments import add_evaluate_arguments
 from rank_rerank.cli.model_arguments import (
@@ -13,12 +12,12 @@ from rank_rerank.cli.model_arguments import (
     path,
     positive,
 )
+from rank_rerank.cli.rerank_arguments import add_candidate_arguments, add_format_arguments, add_rerank_arguments
 from rank_rerank.cli.serve_arguments import add_serve_arguments
 from rank_rerank.cli.store_arguments import add_store_actions
 from rank_rerank.cli.suggestions import SuggestingParser
 from rank_rerank.devices import installed_version
 from rank_rerank.encoding.quantization import STORED_DTYPES
-from rank_rerank.encoding.text_windows import LONG_DOCUMENTS
 
 
 class _Commands(Protocol):
@@ -62,38 +61,7 @@ def _add_rerank(commands: _Commands) -> None:
             "a pipe it is JSON, a hit a line."
         ),
     )
-    _add_candidates(rerank, "how many hits to show (all)")
-    rerank.add_argument("--output", type=path, metavar="FILE", help="write JSON lines to FILE instead")
-    rerank.add_argument("--store", type=path, metavar="DIR", help="a store: candidates it holds are not encoded again")
-    rerank.add_argument(
-        "--ids", type=path, metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
-    )
-    rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
-    rerank.add_argument(
-        "--long-documents",
-        choices=LONG_DOCUMENTS,
-        default="truncate",
-        help="of what is longer than the model reads, read the beginning (the default), all in chunks, or refuse it; "
-        "best-windows reads of long texts the beginning and what has most of the query's words, in half the time",
-    )
-    rerank.add_argument(
-        "--chunk-length", type=positive, metavar="N", help="tokens of a chunk, at most (what the model reads)"
-    )
-    rerank.add_argument(
-        "--budget-ms",
-        type=float,
-        metavar="MS",
-        help="read the most promising candidates first, for so many milliseconds; the rest follows unread (no limit)",
-    )
-    rerank.add_argument(
-        "--blend",
-        choices=("auto", "none", "scores", "distances", "ranks"),
-        default="auto",
-        help="blend what the search gave each candidate with the model's score: if it has a score, and they come from "
-        "best to worst (auto); its score, or the lower the better its distance, or its rank in the files",
-    )
-    rerank.add_argument("--score-column", metavar="NAME", help='the column or JSON key of the scores ("score")')
-    rerank.add_argument("--instruction", metavar="TEXT", help="what a causal reranker judges documents by (its own)")
+    add_rerank_arguments(rerank)
     add_model_arguments(rerank)
 
 
@@ -107,7 +75,7 @@ def _add_explain(commands: _Commands) -> None:
             "stands alone."
         ),
     )
-    _add_candidates(explain, "how many hits to explain (10)")
+    add_candidate_arguments(explain, "how many hits to explain (10)")
     explain.add_argument(
         "--html", type=path, metavar="FILE", help="write a page with marked texts and heat maps to FILE"
     )
@@ -155,27 +123,6 @@ def _add_mcp(commands: _Commands) -> None:
     add_model_arguments(mcp)
 
 
-def _add_candidates(command: argparse.ArgumentParser, top_k: str) -> None:
-    """A query and what is ranked for it; top_k: the help of --top-k."""
-    command.add_argument("query", help="what is searched for")
-    command.add_argument("files", nargs="*", metavar="FILE", help='candidates; "-" or none for standard input')
-    command.add_argument("--top-k", type=positive, metavar="K", help=top_k)
-    command.add_argument("--json", dest="as_json", action="store_true", help="JSON lines on a terminal too")
-    _add_format(command)
-
-
-def _add_format(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("files")
-    group.add_argument("--format", choices=FORMATS, help="how to read the files, whatever their names")
-    group.add_argument("--text-column", metavar="NAME", help='the column or JSON key of the texts ("text")')
-    group.add_argument("--id-column", metavar="NAME", help='the column or JSON key of the ids ("id" or "_id")')
-    group.add_argument(
-        "--columns",
-        metavar="NAMES",
-        help="the names of all columns, where the first line of a .tsv or .csv is a document, as id,text for MS MARCO",
-    )
-
-
 def _add_encode(commands: _Commands) -> None:
     encode = commands.add_parser(
         "encode",
@@ -201,7 +148,7 @@ def _add_encode(commands: _Commands) -> None:
     )
     encode.add_argument("--leave-out-texts", action="store_true", help="store vectors only; hits show no text")
     add_engine_arguments(encode)
-    _add_format(encode)
+    add_format_arguments(encode)
     add_model_arguments(encode)
 
 

@@ -19,8 +19,9 @@ from rank_rerank.arrays import AnyArray, Float32Matrix
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint, DenseLayer
 from rank_rerank.checkpoints.dense_layers import read_dense_tensors
 from rank_rerank.checkpoints.encoder_tensors import read_encoder_tensors
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
 from rank_rerank.checkpoints.safetensors_file import TensorFiles
-from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export.graph_editing import CONTRIB_DOMAIN, GraphBuilder, activate

@@ -1,7 +1,6 @@
 """ColbertReranker: documents ranked by late interaction."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,11 +24,10 @@ from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.candidates import read_candidates, read_many, read_query
 from rank_rerank.rerankers.hit_spans import with_spans
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.long_documents import rank_chunks, rank_chunks_in_steps, refuse_long
 from rank_rerank.rerankers.score_scale import ScoreScale
 from rank_rerank.rerankers.shared_calls import Call, SharedCalls
-from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Steps, Task, with_first_stages
-from rank_rerank.rerankers.time_budget import TimeBudget
+from rank_rerank.rerankers.task_ranking import rank_tasks
+from rank_rerank.rerankers.tasks import LongDocuments, RankOptions, Task
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.tokenization.texts import check_text
 
@@ -135,7 +133,7 @@ class ColbertReranker:
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
         task = Task(query, self.encoder.encode_query(query), candidates, "documents")
-        return self.rank_tasks([task], options, begun)[0]
+        return rank_tasks(self.at_work(options), [task], begun)[0]
 
     def explain(
         self,
@@ -230,7 +228,7 @@ class ColbertReranker:
             Task(query, embeddings.select(np.array([number])), candidates[number], f"documents_per_query[{number}]")
             for number, query in enumerate(texts)
         ]
-        return self.rank_tasks(tasks, options)
+        return rank_tasks(self.at_work(options), tasks)
 
     @twin_of(rerank)
     async def arerank(
@@ -274,44 +272,6 @@ class ColbertReranker:
             return await run_in_thread(alone)
         return await self._calls.rank(Call(texts, candidates, asked, many, alone))
 
-    def rank_tasks(self, tasks: list[Task], options: RankOptions, begun: float | None = None) -> list[Ranking]:
-        """Rank lists of documents by queries that are encoded already; errors as of rerank.
-
-        Args:
-            tasks: queries with their candidates.
-            options: which are read, whole or in chunks, or as many as there is time for.
-            begun: when the call began, by time.perf_counter; None for now.
-        """
-        model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
-        tasks = with_first_stages(tasks, options.blend, self.scale.combination)
-        if options.long_documents == "error":
-            for task in tasks:
-                refuse_long(self.encoder, task.documents, task.name)
-        if options.budget_ms is not None:
-            return [model.rank_within(task, TimeBudget.start(options.budget_ms, begun)) for task in tasks]
-        if options.chunking is None:
-            return model.rank(tasks)
-        return [rank_chunks(model, task, options.chunking) for task in tasks]
-
-    def rank_in_steps(
-        self, task: Task, options: RankOptions, window: Callable[[], int], budget: TimeBudget | None = None
-    ) -> Steps:
-        """As rank_tasks of one task; documents in chunks are ranked with so many chunks at each step.
-
-        Args:
-            task: a query with its candidates.
-            options: as of rank_tasks.
-            window: how many chunks to read at the next step.
-            budget: within which to read, in place of that of the options; each of its windows is a step.
-        """
-        if budget is not None:
-            [task] = with_first_stages([task], options.blend, self.scale.combination)
-            return (
-                yield from LateInteraction(self.encoder, self.scale, self.num_threads, options).rank_within_in_steps(
-                    task, budget
-                )
-            )
-        if options.chunking is None:
-            return self.rank_tasks([task], options)[0]
-        model = LateInteraction(self.encoder, self.scale, self.num_threads, options)
-        return (yield from rank_chunks_in_steps(model, task, options.chunking, window))
+    def at_work(self, options: RankOptions) -> LateInteraction:
+        """The model with what is asked of it, which ranks queries that are encoded already."""
+        return LateInteraction(self.encoder, self.scale, self.num_threads, options)

@@ -1,11 +1,11 @@
 """Documents longer than the model reads: scored by the chunks they are cut into, with memory for a window of chunks.
 
-The vectors of chunks are made, or come from a store that is used as a cache. A document that a store holds whole is
-scored as it lies there; one that it holds the beginning of is read again, from the text that the store has kept.
+A document that a store holds whole is scored as it lies there; one that it holds the beginning of is read again, from
+the text that the store has kept.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,75 +18,16 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import DocumentTooLongError, InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
 from rank_rerank.rerankers.blending import Measured
+from rank_rerank.rerankers.chunk_scores import WINDOW, Chunks, ScoredChunks, score_chunks
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
 from rank_rerank.rerankers.late_interaction import LateInteraction
-from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.tasks import Steps, Task, finish
-from rank_rerank.scoring.best_windows import best_windows
-from rank_rerank.scoring.maxsim import maxsim_matches
-from rank_rerank.scoring.stored_evidence import measure_stored
-from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.model_identity import ModelIdentity
 from rank_rerank.storage.reading import read_embeddings
 from rank_rerank.storage.stored_documents import StoredDocuments
-from rank_rerank.storage.stored_means import read_mean_vectors
 
-# chunks whose texts and vectors are held at once
-WINDOW = 128
 # chunks that are cut at one step
 CUT_AT_ONCE = 4
-
-
-@dataclass(frozen=True, eq=False)
-class _Chunks:
-    """The chunks of all documents, one document after the other.
-
-    Attributes:
-        task: the query with its candidates.
-        chunking: where texts are cut, and how a document's score comes from its chunks'.
-        owners: [num_chunks] which document each is of.
-        spans: the code points of each; None for a document that is scored as it is stored.
-    """
-
-    task: Task
-    chunking: Chunking
-    owners: Int64Vector
-    spans: list[tuple[int, int] | None]
-
-    def key(self, chunk: int) -> tuple[int, int, int]:
-        """The document and the code points that were read of it."""
-        owner, span = int(self.owners[chunk]), self.spans[chunk]
-        return (owner, 0, len(self.task.documents[owner].text)) if span is None else (owner, *span)
-
-    def text(self, chunk: int) -> str:
-        """What is read of the document."""
-        text, span = self.task.documents[int(self.owners[chunk])].text, self.spans[chunk]
-        return text if span is None else text[span[0] : span[1]]
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """What is known of some chunks.
-
-    Attributes:
-        chunks: [num_chunks] their numbers.
-        scores: [num_chunks].
-        similarities: [num_chunks, num_query_tokens], where they are needed.
-        truncated: [num_chunks].
-        num_tokens_read: of all of them.
-        vectors: of each, where they were made now.
-        best_windows: [num_chunks], where a blend needs them.
-        means: [num_chunks, dim] mean vectors of unit length, likewise.
-    """
-
-    chunks: Int64Vector
-    scores: Float32Vector
-    similarities: Float32Matrix | None
-    truncated: BoolVector
-    num_tokens_read: int
-    vectors: TokenEmbeddings | None = None
-    best_windows: Float32Vector | None = None
-    means: Float32Matrix | None = None
 
 
 def refuse_long(encoder: TokenEncoder, documents: Sequence[Document], name: str, first: int = 0) -> None:
@@ -131,7 +72,7 @@ def rank_chunks_in_steps(model: LateInteraction, task: Task, chunking: Chunking,
     """
     chunks = yield from _cut(model.encoder, task, chunking)
     totals = _Totals(chunks, model.finder(task))
-    for scored in _score_all(model, chunks, window):
+    for scored in score_chunks(model, chunks, window):
         totals.take(scored)
         yield len(scored.chunks) / len(chunks.spans)
     shown = model.scale.apply(totals.sums(), task, totals.truncated, totals.unknown_words, totals.measured())
@@ -150,7 +91,7 @@ class _Totals:
         finder: finds the passages of the best chunk of each hit.
     """
 
-    def __init__(self, chunks: _Chunks, finder: SpanFinder) -> None:
+    def __init__(self, chunks: Chunks, finder: SpanFinder) -> None:
         num_documents = len(chunks.task.documents)
         self._chunks, self.finder = chunks, finder
         #: [num_chunks]
@@ -167,7 +108,7 @@ class _Totals:
         #: [num_documents, dim] sums of the chunks' mean vectors; None where nothing is blended
         self._means: Float32Matrix | None = None
 
-    def take(self, scored: _Scored) -> None:
+    def take(self, scored: ScoredChunks) -> None:
         """Take in what is known of some chunks."""
         owners = self._chunks.owners[scored.chunks]
         self.scores[scored.chunks] = scored.scores
@@ -219,7 +160,7 @@ class _Totals:
         self.finder.offer(vectors, np.array(rows, np.int64), [self._chunks.key(int(chunks[row])) for row in rows])
 
 
-def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> Generator[float, None, _Chunks]:
+def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> Generator[float, None, Chunks]:
     """Cut each document into its chunks, some at each step."""
     longest = encoder.checkpoint.settings.document_length
     length = longest if chunking.length is None else chunking.length
@@ -242,7 +183,7 @@ def _cut(encoder: TokenEncoder, task: Task, chunking: Chunking) -> Generator[flo
             if len(spans[-1]) % CUT_AT_ONCE == 0:
                 yield 0.0
     owners = np.repeat(np.arange(len(spans)), [len(each) for each in spans])
-    return _Chunks(task, chunking, owners, [span for each in spans for span in each])
+    return Chunks(task, chunking, owners, [span for each in spans for span in each])
 
 
 def _stored_whole(encoder: TokenEncoder, documents: Sequence[Document], chunking: Chunking) -> BoolVector:
@@ -256,66 +197,6 @@ def _stored_whole(encoder: TokenEncoder, documents: Sequence[Document], chunking
 
 def _has_vectors(documents: StoredDocuments, index: int) -> bool:
     return read_embeddings(documents.select(np.array([index]))).num_tokens > 0
-
-
-def _score_all(model: LateInteraction, chunks: _Chunks, window: Callable[[], int]) -> Iterator[_Scored]:
-    """What is known of the chunks, window by window."""
-    task = chunks.task
-    is_stored = np.array([span is None for span in chunks.spans], np.bool_)
-    stored, made = np.flatnonzero(is_stored), np.flatnonzero(~is_stored)
-    if isinstance(task.documents, StoredDocuments) and len(stored):
-        yield _score_stored(model, chunks, stored, task.documents.select(chunks.owners[stored]))
-    with progress_bar(len(made), "chunk", model.options.show_progress) as bar:
-        first = 0
-        while first < len(made):
-            numbers = made[first : first + window()]
-            yield _score_made(model, chunks, numbers)
-            bar.update(len(numbers))
-            first += len(numbers)
-
-
-def _score_made(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector) -> _Scored:
-    """What is known of a window of chunks, whose vectors are made now or were kept by the store."""
-    task, store = chunks.task, model.options.store
-    texts = [chunks.text(chunk) for chunk in numbers.tolist()]
-    if store is None:
-        window = model.encoder.encode_documents(texts)
-        found = maxsim_matches(task.vectors, window, num_threads=model.num_threads, trusted=True)
-        windows, means = None, None
-        if task.wants_measured(model.options.blend):
-            windows = np.full(len(window), -np.inf, np.float32)
-            if task.wants_windows(model.options.blend):
-                windows = best_windows(task.vectors, window, model.num_threads).astype(np.float32)
-            means = window.mean_vectors()
-        cut = np.zeros(len(window), np.bool_) if window.truncated is None else window.truncated
-        return _Scored(numbers, found.scores, found.similarities, cut, window.num_tokens, window, windows, means)
-    cached = store.encode_texts(texts, model.encoder)
-    scored = _score_stored(model, chunks, numbers, cached.documents)
-    return replace(scored, num_tokens_read=int(cached.num_tokens_read.sum()))
-
-
-def _score_stored(model: LateInteraction, chunks: _Chunks, numbers: Int64Vector, documents: StoredDocuments) -> _Scored:
-    """Score chunks where they lie; similarities of query tokens are needed for "all_tokens" only, from a copy."""
-    query = chunks.task.vectors
-    scores = score_stored(query, documents, num_threads=model.num_threads)
-    similarities: list[Float32Matrix] = []
-    if chunks.chunking.score == "all_tokens":
-        projected = documents.compression.project(query)
-        for first in range(0, len(documents), WINDOW):
-            window = read_embeddings(documents[first : first + WINDOW])
-            similarities.append(maxsim_matches(projected, window, num_threads=model.num_threads).similarities)
-    joined = np.concatenate(similarities) if similarities else None
-    scored = _Scored(numbers, scores, joined, documents.truncated(), 0)
-    if not chunks.task.wants_measured(model.options.blend):
-        return scored
-    windows, _ = measure_stored(
-        query,
-        documents,
-        scores,
-        with_windows=chunks.task.wants_windows(model.options.blend),
-        num_threads=model.num_threads,
-    )
-    return replace(scored, best_windows=windows, means=read_mean_vectors(documents))
 
 
 def _with_chunk(hit: RankedDocument, chunk: tuple[int, int] | None) -> RankedDocument:

@@ -27,6 +27,7 @@ from rank_rerank.rerankers import (
 from rank_rerank.rerankers.blending import FirstStage
 from rank_rerank.rerankers.candidates import distinct_texts, read_candidates, read_query
 from rank_rerank.rerankers.long_documents import refuse_long
+from rank_rerank.rerankers.task_ranking import rank_in_steps
 from rank_rerank.rerankers.tasks import RankOptions, Steps, Task
 from rank_rerank.rerankers.time_budget import TimeBudget, check_budget
 from rank_rerank.serving.costs import end_of_piece
@@ -109,7 +110,7 @@ def _rank_within(
     query = read_query(request.query, documents)
     task = Task(query, reranker.encoder.encode_query(query), read_candidates(documents, "documents", None), "documents")
     cost = sum(costs_of(reranker, documents, pace, options))
-    ranking, _ = yield from _each_step(reranker.rank_in_steps(task, options, lambda: 1, budget), cost)
+    ranking, _ = yield from _each_step(rank_in_steps(reranker.at_work(options), task, lambda: 1, budget), cost)
     return (yield from _find_missing_spans(reranker, ranking, limit, pace))
 
 
@@ -182,7 +183,9 @@ def _window_ranker(reranker: Reranker, request: RerankRequest, pace: Pace) -> Ca
     def rank(window: Sequence[Document]) -> Steps:
         task = Task(query, embeddings, read_candidates(window, "documents", request.store), "documents")
         # a document in chunks may be longer than any window
-        return reranker.rank_in_steps(task, options, lambda: min(MAX_CHUNKS, max(1, pace.piece_tokens // length)))
+        return rank_in_steps(
+            reranker.at_work(options), task, lambda: min(MAX_CHUNKS, max(1, pace.piece_tokens // length))
+        )
 
     return rank
 

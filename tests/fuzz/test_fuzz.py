@@ -52,7 +52,7 @@ NOT_CALLED = {
     "FittedCalibration.to_dict JudgedCandidates JudgedRank QueryChange RankedIds RankedIds.first Run Run.first Run.ids "
     "Run.select Setting Sweep Sweep.table Sweep.to_dict System Threshold Timing TrainingDump",
     "takes objects of the package only": "CrossEncoder.from_checkpoint EmbeddingStore.encode_texts "
-    "EmbeddingStore.put ModelIdentity.of ShardedStore.put ColbertReranker.rank_in_steps ColbertReranker.rank_tasks "
+    "EmbeddingStore.put ModelIdentity.of ShardedStore.put ColbertReranker.at_work "
     "Blend.combination "
     "CascadeReranker.first_budget_ms CascadeReranker.later_stages BestWindows.of Ranking.filled "
     "StoredDocuments.groups TopDocuments.with_others StoredDocuments.truncated TokenEncoder.from_checkpoint self_check",

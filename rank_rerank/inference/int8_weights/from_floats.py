@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
 from rank_rerank.checkpoints.tensor_rows import TensorRows
-from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors, Tensors
 from rank_rerank.inference.int8_weights.distances import Distances
 from rank_rerank.inference.int8_weights.encoder_weights import (

@@ -6,7 +6,8 @@ the values here, those of the feed-forward block's last layer part of its gate.
 
 import numpy as np
 
-from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.encoder_weights import (
     CALIBRATED_GROUP,

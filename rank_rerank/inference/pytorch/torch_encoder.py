@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep
-from rank_rerank.checkpoints.transformer_config import RotaryConfig, TransformerConfig
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
+from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.pytorch.torch_distances import Distances
 
 Weights = Mapping[str, Any]

@@ -6,7 +6,7 @@ import numpy as np
 import small_bert
 from small_bert import activate, normalize
 
-from rank_rerank.checkpoints.transformer_config import RotaryConfig
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
 
 WINDOW = 64
 

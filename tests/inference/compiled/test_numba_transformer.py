@@ -12,7 +12,8 @@ from small_bert import activate, make_batch, make_config, make_tensors, referenc
 
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder
-from rank_rerank.checkpoints.transformer_config import RotaryConfig, read_transformer_config
+from rank_rerank.checkpoints.rotary_positions import RotaryConfig
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError, DeviceError, InvalidArgumentError
 from rank_rerank.inference.compiled.dense_stages import CURVES
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
