@@ -1,7 +1,6 @@
 """Every code block of the README and the guides is run, and what it prints is compared with what stands below it."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from child_processes import child_environment
 
 import rank_rerank
 
@@ -118,7 +118,7 @@ def test_commands_do_what_the_guide_says(guide, reader):
         done = subprocess.run(
             [sys.executable, "-m", "rank_rerank", *words[1:]],
             cwd=reader,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=child_environment(),
             capture_output=True,
             text=True,
             check=False,

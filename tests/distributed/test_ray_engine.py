@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from child_processes import child_environment
 from small_jobs import items_of, job_in, results_in
 
 from rank_rerank.distributed import EncodeSettings, LocalEngine, encode_corpus
@@ -24,7 +25,7 @@ DRIVER = HERE / "ray_driver.py"
 @pytest.fixture
 def start():
     """Start a driver with arguments; it is ended after the test, which may have failed before it finished."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    environment = child_environment(HERE, RAY_DATA_DISABLE_PROGRESS_BARS="1")
     started = []
 
     def start_driver(*arguments):

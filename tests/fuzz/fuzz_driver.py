@@ -16,9 +16,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from child_processes import child_environment
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PATHS = (ROOT, HERE.parent, HERE, HERE.parent / "storage")
+PATHS = (HERE.parent, HERE, HERE.parent / "storage")
 KEPT_CASES = 3
 PAUSE_S = 0.02
 START_S = 600.0  # a child that starts may have kernels to compile
@@ -124,7 +126,7 @@ def _run_child(record: Record, folder: Path, count: int, seconds: float, patienc
         child = subprocess.Popen(
             [sys.executable, str(HERE / "fuzz_child.py"), *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))},
+            env=child_environment(*PATHS),
         )  # fmt: skip
         lines: list[bytes] = []
         reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)

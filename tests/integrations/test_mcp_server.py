@@ -1,8 +1,8 @@
 import asyncio
 import sys
-from pathlib import Path
 
 import pytest
+from child_processes import child_environment
 
 pytest.importorskip("mcp.server.mcpserver", reason='needs mcp: pip install ".[mcp]"')
 pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[search]"')
@@ -102,11 +102,10 @@ def test_a_server_without_a_folder_to_search_is_refused(tmp_path):
 
 
 def test_the_command_speaks_over_standard_input_and_output(root):
-    repository = str(Path(__file__).resolve().parents[2])
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "rank_rerank", "mcp", "--root", str(root)],
-        env={"PYTHONPATH": repository, "HF_HUB_OFFLINE": "1"},
+        env=child_environment(HF_HUB_OFFLINE="1"),
     )
     _, (answer,) = ask(stdio_client(server), ("search_folder", {"query": "capital of France"}))
     assert answer.structured_content["results"][0]["path"] == "notes/cities.md"

@@ -1,13 +1,13 @@
 """The loop: scores that evaluate writes train a model in PyLate, and what PyLate saves is loaded and evaluated."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from child_processes import child_environment
 
 pytest.importorskip("pylate", reason="needs PyLate")
 pytest.importorskip("ir_measures", reason='needs ir-measures: pip install "rank-rerank[evaluation]"')
@@ -46,7 +46,7 @@ def test_a_student_comes_nearer_to_its_teacher(tmp_path, base_folder):
             tmp_path / "tuned",
             *arguments,
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        env=child_environment(HF_HUB_OFFLINE="1"),
         capture_output=True,
         text=True,
         check=False,

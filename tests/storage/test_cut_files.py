@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import child_environment
 from small_stores import DIM, fill
 
 from rank_rerank.encoding.projection import Projection
@@ -16,7 +17,6 @@ from rank_rerank.errors import StoreFormatError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 READER = Path(__file__).with_name("reader_of_cut_files.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 needs_unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not cut files that are mapped")
 
@@ -35,7 +35,7 @@ def test_no_read_of_a_cut_file_is_silent_or_ends_the_program(tmp_path, left, che
     assert size > 2 * 4096
     done = subprocess.run(
         [sys.executable, READER, tmp_path / "s", str(kept), str(check_reads)],
-        env=ENVIRONMENT, capture_output=True, check=False,
+        env=child_environment(), capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     outcomes = json.loads(done.stdout)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import child_environment
 from small_stores import DIM, content, embeddings_of, fill
 
 from rank_rerank.errors import StoreError, StoreLockedError, StoreWriteError
@@ -21,7 +22,6 @@ from rank_rerank.storage import durable_files, embedding_store, manifest, snapsh
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 WRITER = Path(__file__).with_name("endless_writer.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 class FailingDisk:
@@ -194,7 +194,7 @@ def test_a_file_that_a_writer_replaces_while_it_is_opened_is_no_damage(tmp_path,
 
 def start(arguments):
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment())
 
 
 def kill_at_random(folder, rounds, seed, min_hits=0):

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from child_processes import child_environment
 
 from rank_rerank.errors import FileFormatError
-from rank_rerank.storage import output_file
 from rank_rerank.storage.output_file import open_output
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links, modes and FIFOs of POSIX")
@@ -133,7 +133,7 @@ def test_standard_output_by_its_name_goes_on_where_it_ends(tmp_path, name, way):
     (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "log").write_text("before\n")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "link") if name == "link" else name]
-    environment = {**os.environ, "PYTHONPATH": str(Path(output_file.__file__).parents[2])}
+    environment = child_environment()
     if way == "pipe":
         done = subprocess.run(command, env=environment, check=True, capture_output=True)
         assert done.stdout == b"first\nsecond\nthird\n"

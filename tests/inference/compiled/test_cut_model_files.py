@@ -1,6 +1,5 @@
 """What a model computes with is in memory: a file that is cut or written over meanwhile changes nothing."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import child_environment
 
 from rank_rerank.arrays import in_memory
 from rank_rerank.checkpoints.find import bundled_folder
@@ -29,11 +29,9 @@ print("the same")
 def test_a_model_whose_file_is_cut_computes_on(tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(bundled_folder(), folder, ignore=shutil.ignore_patterns("*.py*", "__pycache__"))
-    # what is on the path stays there: packages for another processor, whose programs an emulator runs, are found so
-    packages = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, folder],
-        env={**os.environ, "PYTHONPATH": packages}, capture_output=True, check=False,
+        env=child_environment(), capture_output=True, check=False,
     )  # fmt: skip
     assert done.stdout == b"the same\n", (done.returncode, done.stderr.decode())
 
