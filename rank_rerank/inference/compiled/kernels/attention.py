@@ -14,8 +14,8 @@ from rank_rerank.inference.compiled.kernels.distances import make_distances
 from rank_rerank.inference.compiled.kernels.pairs import make_key_scales, make_pair, make_round_query, make_value_scales
 from rank_rerank.inference.compiled.kernels.rotary import make_clear, make_rotate
 from rank_rerank.inference.compiled.kernels.rows import make_peak, make_softmax, make_transpose
-from rank_rerank.inference.compiled.kernels.sharing import make_load
 from rank_rerank.inference.compiled.kernels.tiles import make_mix, make_score
+from rank_rerank.kernels.atomics import make_load
 from rank_rerank.kernels.processor import VectorPath
 
 

@@ -1,6 +1,6 @@
 """The compiled code that follows a schedule, in numba's Python: what each stage does to its units.
 
-A stage's units do not depend on each other: heads, panels of columns, or a few rows. Workers share them as `sharing`
+A stage's units do not depend on each other: heads, panels of columns, or a few rows. Workers share them as `worker`
 says. Units compute the same bits whoever runs them. Takes addresses and numbers only, allocates nothing and raises
 nothing.
 """
@@ -20,8 +20,9 @@ from rank_rerank.inference.compiled.kernels.rows import (
     make_quantize,
     make_unit,
 )
-from rank_rerank.inference.compiled.kernels.sharing import make_load, make_worker
+from rank_rerank.inference.compiled.kernels.worker import make_worker
 from rank_rerank.inference.compiled.tables import RECORD_BYTES, AttentionProduct
+from rank_rerank.kernels.atomics import make_load
 from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.processor import VectorPath
 

@@ -15,7 +15,7 @@ from numba import njit, types
 from rank_rerank.inference.compiled.kernels.curve import make_add
 from rank_rerank.inference.compiled.kernels.linear import make_project_rows
 from rank_rerank.inference.compiled.kernels.rows import make_activate, make_quantize
-from rank_rerank.inference.compiled.kernels.sharing import make_worker
+from rank_rerank.inference.compiled.kernels.worker import make_worker
 from rank_rerank.inference.compiled.tables import RECORD_BYTES
 from rank_rerank.inference.compiled_decoder import tables as plan
 from rank_rerank.inference.compiled_decoder.kernels.attention import make_attend, make_keep_keys

@@ -1,23 +1,13 @@
-"""How workers share one text: they take units of a stage's work from a common counter.
-
-Their progress is atomic 64-bit integers, sequentially consistent. A step costs some ten nanoseconds where another core
-has just touched the number.
-"""
+"""How workers share a pass: they take units of a stage's work from a common counter, one after the other."""
 
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-
 from rank_rerank.inference.compiled.tables import DONE, TICKET
-from rank_rerank.kernels.intrinsics import make_intrinsic
+from rank_rerank.kernels.atomics import make_load, make_rest, make_store, make_take
 from rank_rerank.kernels.processor import VectorPath
-from rank_rerank.kernels.vectors import INT64, Builder, Value, declare, integer
 
-ALIGNMENT = 8
-ORDER = "seq_cst"
 UNIT_BITS = 32  # a ticket is the number of the stage and, below, that of the next unit
 UNIT_MASK = (1 << UNIT_BITS) - 1
 
@@ -71,48 +61,3 @@ def make_worker(
                 ticket = load(ticket_address)
 
     return work
-
-
-def make_take() -> Any:
-    """Make ``take(address)``: add one, and give what was there before."""
-
-    def emit(builder: Builder, address: Value) -> Value:
-        return builder.atomic_rmw("add", _pointer(builder, address), integer(1), ORDER)
-
-    return make_intrinsic(emit, 1, types.int64)
-
-
-def make_load() -> Any:
-    """Make ``load(address)``."""
-
-    def emit(builder: Builder, address: Value) -> Value:
-        return builder.load_atomic(_pointer(builder, address), ORDER, ALIGNMENT)
-
-    return make_intrinsic(emit, 1, types.int64)
-
-
-def make_store() -> Any:
-    """Make ``store(address, number)``."""
-
-    def emit(builder: Builder, address: Value, number: Value) -> None:
-        builder.store_atomic(number, _pointer(builder, address), ORDER, ALIGNMENT)
-
-    return make_intrinsic(emit, 2)
-
-
-def make_rest(path: VectorPath) -> Any:
-    """Make ``rest()``: tell the processor that this thread only waits."""
-
-    def emit(builder: Builder) -> None:
-        if path.architecture == "x86":
-            builder.call(declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
-        elif path.architecture == "arm":
-            builder.call(
-                declare(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.IntType(32)]), [integer(1, ir.IntType(32))]
-            )
-
-    return make_intrinsic(emit, 0)
-
-
-def _pointer(builder: Builder, address: Value) -> Value:
-    return builder.inttoptr(address, INT64.as_pointer())
