@@ -93,6 +93,8 @@ def _prediction(passages: list[str], ranking: Ranking) -> Any:
 
 def _read(found: Any) -> list[str]:
     passages: Iterable[Any] = found.passages if hasattr(found, "passages") else found
+    if isinstance(passages, str):
+        raise InvalidItemError("the search must give a list of passages, and it gave one str")
     return [_text(passage, index) for index, passage in enumerate(passages)]
 
 

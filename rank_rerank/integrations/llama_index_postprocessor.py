@@ -125,7 +125,8 @@ def _with_metadata(node: BaseNode, fields: dict[str, Any]) -> BaseNode:
     return node.model_copy(
         update={
             "metadata": {**node.metadata, **fields},
-            "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, *fields],
-            "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, *fields],
+            # a node that is reranked again has its fields written again
+            "excluded_llm_metadata_keys": list(dict.fromkeys((*node.excluded_llm_metadata_keys, *fields))),
+            "excluded_embed_metadata_keys": list(dict.fromkeys((*node.excluded_embed_metadata_keys, *fields))),
         }
     )

@@ -63,7 +63,7 @@ class RerankFields(BaseModel):
 
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        self._source.check_writable()
+        self._source_now().check_writable()
         return write(self)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -73,7 +73,18 @@ class RerankFields(BaseModel):
             InvalidArgumentError: an option is out of its range.
         """
         super().model_post_init(context)
-        options = LoadOptions.of(
+        self._source = ModelSource(self._load_options(), self.reranker)
+        self._request("", [])
+
+    def _source_now(self) -> ModelSource:
+        """Where the reranker comes from, by what the fields say now: copies and programs change them."""
+        options, known = self._load_options(), self._source
+        if known.options != options or known.ready is not self.reranker:
+            self._source = ModelSource(options, self.reranker)
+        return self._source
+
+    def _load_options(self) -> LoadOptions:
+        return LoadOptions.of(
             self.model,
             revision=self.revision,
             local_files_only=self.local_files_only,
@@ -83,16 +94,14 @@ class RerankFields(BaseModel):
             num_threads=self.num_threads,
             runtime=self.runtime,
         )
-        self._source = ModelSource(options, self.reranker)
-        self._request("", [])
 
     def rank(self, query: str, documents: list[Any]) -> Ranking:
         """Rank documents; errors are those of load() and rerank()."""
-        return answer(self._source.reranker(), self._request(query, documents))
+        return answer(self._source_now().reranker(), self._request(query, documents))
 
     async def arank(self, query: str, documents: list[Any]) -> Ranking:
         """As rank, without holding up the event loop."""
-        reranker = await asyncio.to_thread(self._source.reranker)
+        reranker = await asyncio.to_thread(self._source_now().reranker)
         return await aanswer(reranker, self._request(query, documents))
 
     def _request(self, query: str, documents: list[Any]) -> RerankRequest:

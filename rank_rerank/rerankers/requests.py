@@ -181,7 +181,8 @@ def check_fields(reranker: Reranker, names: Iterable[str]) -> None:
     """
     for name in names:
         if (reason := _reasons(reranker).get(name)) is not None:
-            raise InvalidArgumentError(f"{reason}: leave out {name}")
+            field = "long_documents" if name == "best-windows" else name
+            raise InvalidArgumentError(f"{reason}: leave out {field}")
 
 
 def can_keep_budget(reranker: Reranker, request: RerankRequest) -> bool:

@@ -14,12 +14,13 @@ from rank_rerank.serving.gate import CLIENT_LEFT, App, ClientLeftError, Gate, Ga
 from rank_rerank.serving.model_routes import model_router
 from rank_rerank.serving.openapi import write_openapi
 from rank_rerank.serving.page_routes import page_router
+from rank_rerank.serving.paths import Paths
 from rank_rerank.serving.refusals import Refusal, RefusedError, refusal_of
 from rank_rerank.serving.rerank_routes import rerank_router
 from rank_rerank.serving.service import MEGABYTE, Service, as_json, notes_of
 
 OPENAPI_ROUTE = "/openapi.json"
-OPEN_ROUTES = frozenset(("/", "/docs", OPENAPI_ROUTE, "/health", "/health/ready"))
+OPEN_ROUTES = frozenset(("/", "/docs", OPENAPI_ROUTE, "/health", "/health/live", "/health/ready"))
 
 
 def make_app(service: Service) -> App:
@@ -56,9 +57,8 @@ def make_app(service: Service) -> App:
             int(settings.max_body_mb * MEGABYTE), int(settings.max_waiting_mb * MEGABYTE), settings.body_timeout_s
         ),
         metrics=service.metrics,
-        routes=routes,
+        paths=Paths(routes, settings.prefix),
         open_routes=OPEN_ROUTES | ({"/metrics"} if settings.metrics == "open" else set()),
-        prefix=settings.prefix,
     )
     if settings.cors_origin:
         gate = CORSMiddleware(gate, settings.cors_origin, allow_methods=["GET", "POST"], allow_headers=["*"])

@@ -22,18 +22,30 @@ def read_body(content: bytes) -> dict[str, Any]:
         InvalidTextError: a text holds lone surrogates; the message has the field and its index.
         InputError: a number is NaN or infinite; likewise.
     """
-    try:
-        values = json.loads(content.decode("utf-8-sig"))
-    except RecursionError:
-        raise MalformedBodyError(f"the body is nested more than {MAX_DEPTH} levels deep") from None
-    except ValueError:
-        # the parser's own message quotes nothing, but its exception holds the body
-        raise MalformedBodyError("the body is not valid JSON in UTF-8") from None
+    values = _parse(content)
     if not isinstance(values, dict):
         raise MalformedBodyError("the body must be a JSON object")
     named = cast("dict[str, Any]", values)
     _check_object(named, "the body", 0)
     return named
+
+
+def _parse(content: bytes) -> Any:
+    """Values of a body; what is wrong with it is told by its position, since the errors of the parsers hold texts."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedBodyError(f"the body is not UTF-8: see byte {error.start}") from None
+    if not text.strip():
+        raise MalformedBodyError("the body is empty: send a JSON object")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise MalformedBodyError(f"the body is nested more than {MAX_DEPTH} levels deep") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"the body is not valid JSON: see line {error.lineno}, column {error.colno}") from None
+    except ValueError:
+        raise MalformedBodyError("the body has a number of too many digits") from None
 
 
 def _check(value: object, name: str, depth: int) -> None:

@@ -191,7 +191,7 @@ class Catalog:
         Raises:
             UnknownNameError: there is no such model.
         """
-        if name is None:
+        if not name:  # some clients send an empty name where none was entered
             return self.default
         if (found := self.models.get(name)) is not None:
             return found

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from rank_rerank.serving.keys import Keys
 from rank_rerank.serving.metrics import Metrics
+from rank_rerank.serving.paths import Paths
 from rank_rerank.serving.refusals import Refusal, RefusedError, overloaded, refusal_of, too_large
 
 logger = logging.getLogger("rank_rerank")
@@ -86,24 +87,22 @@ class Gate:
         keys: that open it.
         limits: of bodies.
         metrics: where requests are counted.
-        routes: every path there is; others are counted together.
+        paths: that are known; others are counted together.
         open_routes: those that need no key.
-        prefix: a path in front of every route.
     """
 
-    def __init__(  # noqa: PLR0913 - it is made in one spot
+    def __init__(
         self,
         app: App,
         *,
         keys: Keys,
         limits: GateLimits,
         metrics: Metrics,
-        routes: frozenset[str],
+        paths: Paths,
         open_routes: frozenset[str],
-        prefix: str = "",
     ) -> None:
         self._app, self._keys, self._limits, self._metrics = app, keys, limits, metrics
-        self._routes, self._open_routes, self._prefix = routes, open_routes, prefix
+        self._paths, self._open_routes = paths, open_routes
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,16 +111,18 @@ class Gate:
             await self._app(scope, receive, send)
             return
         notes = Notes(_request_id(scope))
-        scope[NOTES] = notes
-        scope["path"] = self._known_path(scope["path"])
-        scope["raw_path"] = scope["path"].encode()
+        path = self._paths.known(scope["path"], scope["method"])
+        sender = _Sender(send, notes, has_content=scope["method"] != "HEAD")
+        # what can be got can be asked for its head alone; the server's own scope keeps the method, which it looks at
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        scope = {**scope, NOTES: notes, "path": path, "raw_path": path.encode(), "method": method}
         try:
-            await self._serve(scope, receive, _Sender(send, notes))
+            await self._serve(scope, receive, sender)
         except ClientLeftError:
             notes.status = notes.status or CLIENT_LEFT
         finally:
             self._held_bytes -= len(notes.body)
-            self._count(scope["path"], notes)
+            self._count(path, notes)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         notes: Notes = scope[NOTES]
@@ -158,7 +159,11 @@ class Gate:
             raise RefusedError(Refusal(408, "validation", message, headers={"Connection": "close"})) from None
 
     async def _read_pieces(self, scope: Scope, receive: Receive, notes: Notes) -> None:
-        stated = _headers(scope).get("content-length", "")
+        headers = _headers(scope)
+        if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            message = "the body is compressed: send it as it is, without Content-Encoding"
+            raise RefusedError(Refusal(415, "validation", message, headers={"Accept-Encoding": "identity"}))
+        stated = headers.get("content-length", "")
         self._check_bytes(int(stated) if stated.isascii() and stated.isdigit() else 0)
         pieces: list[bytes] = []
         held = 0
@@ -187,26 +192,18 @@ class Gate:
         if self._held_bytes > self._limits.max_waiting_bytes:
             raise RefusedError(overloaded("too many bodies are waiting; ask again", 1.0))
 
-    def _known_path(self, path: str) -> str:
-        """The route of a path: without prefix, double and last slashes, and whatever stands in front of a route."""
-        parts = [part for part in path.removeprefix(self._prefix).split("/") if part]
-        for first in range(len(parts)):
-            if (known := "/" + "/".join(parts[first:])) in self._routes:
-                return known
-        return "/" + "/".join(parts)
-
     def _count(self, path: str, notes: Notes) -> None:
-        route = path if path in self._routes else "other"
+        route = self._paths.label(path)
         self._metrics.requests.labels(route, notes.model, str(notes.status)).inc()
         self._metrics.seconds.labels(route, notes.model).observe(time.perf_counter() - notes.begun)
         logger.debug("%s %s %s %s", notes.request_id, route, notes.model, notes.status)
 
 
 class _Sender:
-    """Sends with the headers that every answer has."""
+    """Sends with the headers that every answer has, and without content where only the head was asked for."""
 
-    def __init__(self, send: Send, notes: Notes) -> None:
-        self._send, self._notes = send, notes
+    def __init__(self, send: Send, notes: Notes, *, has_content: bool) -> None:
+        self._send, self._notes, self._has_content = send, notes, has_content
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -215,6 +212,8 @@ class _Sender:
             own = [(name, value) for name, value in HEADERS if name not in names]
             identity = (b"x-request-id", self._notes.request_id.encode("ascii"))
             message = {**message, "headers": [*message.get("headers", []), identity, *own]}
+        elif not self._has_content:
+            message = {**message, "body": b""}
         await self._send(message)
 
 

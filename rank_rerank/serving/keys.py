@@ -8,6 +8,8 @@ from pathlib import Path
 from rank_rerank.errors import InvalidArgumentError
 
 NO_KEY = "no key"
+# round the value of a header; what else Python counts as white space may be a byte of a letter
+BLANKS = " \t"
 
 
 class Keys:
@@ -58,8 +60,7 @@ class Keys:
         if self.is_open:
             return NO_KEY
         found: str | None = None
-        for given in _given(headers):
-            digest = _digest(given)
+        for digest in map(_digest, _given(headers)):
             # every key is compared, so that the time tells nothing
             for known in self._digests:
                 if hmac.compare_digest(digest, known):
@@ -68,10 +69,19 @@ class Keys:
 
 
 def _given(headers: Mapping[str, str]) -> list[str]:
-    authorization = headers.get("authorization", "").strip()
+    """Keys as they came: a header is read as Latin-1, and many clients write UTF-8."""
+    authorization = headers.get("authorization", "").strip(BLANKS)
     scheme, _, rest = authorization.partition(" ")
-    candidates = [rest.strip() if scheme.lower() == "bearer" else authorization, headers.get("x-api-key", "").strip()]
-    return [candidate for candidate in candidates if candidate]
+    candidates = [
+        rest.strip(BLANKS) if scheme.lower() == "bearer" else authorization,
+        headers.get("x-api-key", "").strip(BLANKS),
+    ]
+    given = [candidate for candidate in candidates if candidate]
+    return given + [_as_utf8(candidate) for candidate in given if not candidate.isascii()]
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _digest(key: str) -> bytes:

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from rank_rerank.devices import installed_version
 from rank_rerank.serving.catalog import ServedModel
 from rank_rerank.serving.metrics import CONTENT_TYPE
+from rank_rerank.serving.paths import MODEL_ROUTE
 from rank_rerank.serving.service import Service, as_json, notes_of
 
 OWNER = "rank-rerank"
@@ -28,7 +29,7 @@ def model_router(service: Service) -> APIRouter:
             path, models, methods=["GET"], summary="The models", operation_id=f"models{path.replace('/', '_')}"
         )
 
-    @router.get("/v1/models/{name:path}", summary="A model; any name, as requests may have any")
+    @router.get(MODEL_ROUTE + "{name:path}", summary="A model; any name, as requests may have any")
     async def model(name: str, request: Request) -> Response:
         found = service.catalog.find(name)
         notes_of(request).model = found.name
@@ -38,9 +39,13 @@ def model_router(service: Service) -> APIRouter:
     async def info(_: Request) -> Response:
         return as_json(_info(service))
 
-    @router.get("/health", summary="Whether the process runs")
     async def health(_: Request) -> Response:
         return as_json({"status": "ok"})
+
+    for path in ("/health", "/health/live"):
+        router.add_api_route(
+            path, health, methods=["GET"], summary="Whether the process runs", operation_id=path[1:].replace("/", "_")
+        )
 
     @router.get("/health/ready", summary="Whether new requests are taken; 503 while the server stops")
     async def ready(_: Request) -> Response:

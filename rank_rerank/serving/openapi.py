@@ -30,6 +30,7 @@ REFUSALS = {
     "404": "There is no such model, store or id",
     "408": "The body did not come in time",
     "413": "The request is larger than the server takes",
+    "415": "The body is compressed",
     "422": "A field cannot be used",
     "429": "The answer would come too late; Retry-After says when to ask again",
     "500": "The server could not answer",

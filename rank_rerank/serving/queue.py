@@ -160,7 +160,7 @@ class TokenQueue:
             job = self._job(pieces, meter, terms, now)
             self._measured_seconds()
             if (late_s := lateness_s(self._jobs, job, now)) > 0:
-                raise OverloadedError("too much is waiting to answer in time; ask again after the time stated", late_s)
+                raise OverloadedError(_too_late(has_others=bool(self._jobs)), late_s)
             self._windows.meet(min(meter.seconds(terms.tokens), job.ends - now), now)
             self._jobs.append(job)
             self._changed.notify()
@@ -238,3 +238,9 @@ class TokenQueue:
             tokens=terms.tokens,
             ends=now + left,
         )
+
+
+def _too_late(*, has_others: bool) -> str:
+    if has_others:
+        return "too much is waiting to answer in time; ask again after the time stated"
+    return "at the speed of late the answer would come too late; ask again, or send fewer or shorter documents"

@@ -7,8 +7,11 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from threading import Timer
 from types import FrameType
 from typing import Any
@@ -17,7 +20,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from rank_rerank.devices import default_num_threads
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, RankRerankError
 from rank_rerank.serving.app import make_app
 from rank_rerank.serving.connections import ConnectionLimits, LimitedConfig, LimitedConnection
 from rank_rerank.serving.gate import App
@@ -33,6 +36,10 @@ GRACE_S = 1
 # longer than a proxy keeps idle connections (nginx: 60 s), or it sends a request on one that is just being closed
 KEEP_ALIVE_S = 75
 LOGGERS = ("uvicorn", "uvicorn.error")
+
+
+class ServerStartError(RankRerankError, RuntimeError):
+    """The server cannot start."""
 
 
 def serve(settings: Settings) -> None:
@@ -51,7 +58,7 @@ def serve(settings: Settings) -> None:
         announce(settings, listener, list(service.catalog.models))
         _run_one(settings, service, listener)
     else:
-        announce(settings, listener, list(settings.model))
+        announce(settings, listener, _try_to_open(settings))
         _run_several(settings, listener)
 
 
@@ -85,7 +92,10 @@ class WorkerApp:
         show_log(self.settings)
         share = max(1, default_num_threads() // self.settings.workers)
         threads = self.settings.num_threads or share
-        return make_app(open_service(self.settings.model_copy(update={"num_threads": threads})))
+        service = open_service(self.settings.model_copy(update={"num_threads": threads}))
+        # uvicorn has set its own, which stops listening at once
+        signal.signal(signal.SIGTERM, drain_first(service, signal.getsignal(signal.SIGTERM)))
+        return make_app(service)
 
 
 def app_from_variables() -> App:
@@ -104,18 +114,32 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._service = service
+        self._stop = drain_first(service, super().handle_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; at once for a second signal."""
-        delay = self._service.settings.drain_s
-        self._service.core.queue.drain()
-        if delay == 0 or sig == signal.SIGINT or self.should_exit:
-            super().handle_exit(sig, frame)
+        """Begin to stop."""
+        self._stop(sig, frame)
+
+
+def drain_first(service: Service, stop: Any) -> Callable[[int, FrameType | None], None]:
+    """A handler of signals that takes nothing new, says so for a while, and then stops; for SIGINT it stops at once.
+
+    Args:
+        service: that is to stop.
+        stop: the handler that stops it.
+    """
+
+    def handle(sig: int, frame: FrameType | None) -> None:
+        delay = service.settings.drain_s
+        service.core.queue.drain()
+        if delay == 0 or sig == signal.SIGINT:
+            stop(sig, frame)
             return
-        timer = Timer(delay, super().handle_exit, (sig, None))
+        timer = Timer(delay, stop, (sig, None))
         timer.daemon = True
         timer.start()
+
+    return handle
 
 
 def show_log(settings: Settings) -> None:
@@ -133,6 +157,27 @@ def show_log(settings: Settings) -> None:
 def _run_one(settings: Settings, service: Service, listener: socket.socket) -> None:
     server = DrainingServer(make_config(settings, make_app(service)), service)
     server.run([listener])
+
+
+def _try_to_open(settings: Settings) -> list[str]:
+    """The names of the models, from a process that loads them and ends.
+
+    Workers that cannot load them would be started again and again. And what is compiled for the first time is compiled
+    once, and not by all of them.
+
+    Raises:
+        RankRerankError: one cannot be loaded.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_open_once, settings).result()
+    except BrokenProcessPool:
+        raise ServerStartError("the process that loads the models has ended: is there enough memory?") from None
+
+
+def _open_once(settings: Settings) -> list[str]:
+    show_log(settings)
+    return list(open_service(settings).catalog.models)
 
 
 def _run_several(settings: Settings, listener: socket.socket) -> None:

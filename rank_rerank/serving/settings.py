@@ -1,5 +1,6 @@
 """Settings: from flags, RANK_RERANK_… variables and a file, in this order."""
 
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -27,6 +28,14 @@ LOOPBACK_NAMES = ("localhost",)
 def _split(value: Any) -> Any:
     """A variable of the environment holds a list with white space between."""
     return value.split() if isinstance(value, str) else value
+
+
+def _as_prefix(value: Any) -> Any:
+    """Slashes round a prefix may be there or not."""
+    if not isinstance(value, str):
+        return value
+    parts = value.strip("/")
+    return f"/{parts}" if parts else ""
 
 
 Words: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -94,7 +103,7 @@ class Settings(BaseSettings):
     header_timeout_s: Positive = 10.0
     max_connections: Count = 1024
     cors_origin: Words = ()
-    prefix: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
+    prefix: Annotated[str, BeforeValidator(_as_prefix), Field(pattern=r"^(/[\w.~-]+)*$")] = ""
     metrics: Literal["key", "open", "off"] = "key"
     workers: Count = 1
     drain_s: Annotated[float, Field(ge=0)] = 0.0
@@ -152,6 +161,9 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
         raise InvalidArgumentError(f"there is no settings file {file}")
 
     class WithFile(Settings):
+        # a variable may be another program's, and a word in the file is meant for this one
+        model_config = SettingsConfigDict(extra="forbid")
+
         @classmethod
         def settings_customise_sources(
             cls,
@@ -166,14 +178,24 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
             return init_settings, env_settings, kind(settings_cls, file)
 
     try:
-        found = Settings(**given) if file is None else Settings(**WithFile(**given).model_dump())
+        return Settings(**given) if file is None else Settings(**WithFile(**given).model_dump())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "a setting"
-        raise InvalidArgumentError(f"--{name.replace('_', '-')}: {first['msg']}") from None
+        raise InvalidArgumentError(_reason(error)) from None
     except (ValueError, TypeError, OSError, RecursionError) as error:  # no object, or nested without end
-        raise InvalidArgumentError(f"the settings file cannot be read: {type(error).__name__}") from None
-    return found
+        raise InvalidArgumentError(
+            f"the settings file {file} cannot be read: {type(error).__name__}. It must be TOML, or JSON if its name "
+            "ends in .json"
+        ) from None
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "a setting"
+    if first["type"] != "extra_forbidden":
+        return f"--{name.replace('_', '-')}: {first['msg']}"
+    near = get_close_matches(name, Settings.model_fields, 1)
+    meant = f"; did you mean {near[0]}?" if near else "; rank-rerank serve --help lists them, with _ for -"
+    return f"the settings file has {name!a}, which is no setting{meant}"
 
 
 def check_exposure(settings: Settings, *, has_keys: bool) -> None:

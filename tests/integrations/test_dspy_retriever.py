@@ -82,3 +82,5 @@ def test_mistakes_are_named():
         RankRerankRetriever(lambda _: TEXTS, k=0)
     with pytest.raises(TypeError, match="the number of hits"):
         RankRerankRetriever(lambda _: TEXTS, top_n=3)
+    with pytest.raises(InvalidItemError, match="a list of passages"):
+        RankRerankRetriever(lambda _: TEXTS[0])(QUERY)

@@ -13,9 +13,11 @@ from langchain_core.documents import Document
 from langchain_core.load import dumps, loads
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from pydantic_core import PydanticSerializationError
 
+import rank_rerank
 from rank_rerank import CascadeReranker, CascadeStage
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import CheckpointNotFoundError, InvalidArgumentError
 from rank_rerank.integrations.langchain_compressor import RankRerankCompressor
 
 ADDED = ("relevance_score", "rerank_score", "truncated")
@@ -125,6 +127,34 @@ def test_a_reranker_object_is_used_and_never_lost_in_silence(reranker, retriever
     for write in (compressor.model_dump_json, lambda: pickle.dumps(compressor)):
         with pytest.raises((InvalidArgumentError, ValueError), match="cannot be written down"):
             write()
+
+
+class Reversing:
+    """A reranker that can be told from all others."""
+
+    def rerank(self, query, documents, *, top_k=None):
+        return rank_rerank.load().rerank(query, documents)[::-1][:top_k]
+
+    def rerank_many(self, queries, documents_per_query, *, top_k=None):
+        raise NotImplementedError
+
+
+def test_what_the_fields_say_now_is_done(tmp_path):
+    """Copies and programs change fields; the model that was named before must not answer in the new one's name."""
+    given = documents_of(THOUSAND[:5])
+    used = RankRerankCompressor()
+    first = [each.id for each in used.compress_documents(given, QUERY)]
+    for changed in (used.model_copy(update={"model": str(tmp_path / "nowhere")}), RankRerankCompressor()):
+        changed.model = str(tmp_path / "nowhere")
+        with pytest.raises(CheckpointNotFoundError):
+            changed.compress_documents(given, QUERY)
+        with pytest.raises(CheckpointNotFoundError):
+            asyncio.run(changed.acompress_documents(given, QUERY))
+        changed.reranker = Reversing()
+        assert [each.id for each in changed.compress_documents(given, QUERY)] == first[::-1]
+        with pytest.raises(PydanticSerializationError, match="written down"):
+            changed.model_dump()
+    assert [each.id for each in used.compress_documents(given, QUERY)] == first
 
 
 def test_options_are_checked_and_foreign_names_answered():

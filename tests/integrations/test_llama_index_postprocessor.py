@@ -129,6 +129,15 @@ def test_metadata_on_request_is_kept_out_of_prompts_and_embeddings(reranker, nod
         assert found.node.get_content(mode) == TEXTS[1]
 
 
+def test_nodes_that_are_reranked_again_name_each_field_once(reranker, nodes):
+    again = RankRerankPostprocessor(reranker=reranker, write_metadata=True)
+    twice = again.postprocess_nodes(again.postprocess_nodes(nodes, query_str=QUERY), query_str=QUERY)
+    for each in twice:
+        for names in (each.node.excluded_llm_metadata_keys, each.node.excluded_embed_metadata_keys):
+            assert len(names) == len({*names})
+            assert {*names} >= {"relevance_score", "rerank_score", "truncated"}
+
+
 def test_written_down_and_read_back_it_gives_the_same(nodes):
     postprocessor = RankRerankPostprocessor(top_n=2, raw_scores=True, num_threads=1)
     before = postprocessor.postprocess_nodes(nodes, query_str=QUERY)

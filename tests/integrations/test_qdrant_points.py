@@ -100,6 +100,18 @@ def test_a_search_is_reranked_by_texts_and_by_stored_multivectors(client, rerank
     ]
 
 
+def test_the_answer_of_a_search_will_do_and_points_without_vectors_come_last(client, reranker):
+    wordless = models.PointStruct(id=9, vector={"dense": [1.0] * 4}, payload={"text": ""})
+    client.upsert("texts", [wordless])
+    found = client.query_points("texts", query=[0.1, 0.2, 0.3, 0.4], using="dense", with_vectors=True)
+    expected = reranker.rerank(QUERY, [point.payload["text"] for point in found.points])
+    for chosen in ({}, {"vector_name": "tokens"}):
+        best = rerank_points(reranker, QUERY, found, **chosen)
+        assert [point.id for point in best] == [found.points[hit.index].id for hit in expected]
+        assert [point.payload["relevance_score"] for point in best] == [hit.relevance for hit in expected]
+        assert best[-1].id == 9
+
+
 def test_records_without_a_score_stay_without(client, reranker):
     records, _ = client.scroll("texts", with_payload=True)
     best = rerank_points(reranker, QUERY, records, top_k=1)
@@ -116,6 +128,10 @@ def test_mistakes_are_named(client, reranker):
     with_vectors = client.query_points("texts", query=[1.0, 0, 0, 0], using="dense", with_vectors=True).points
     with pytest.raises(InvalidArgumentError, match="not by a CascadeReranker"):
         rerank_points(CascadeReranker(reranker, [CascadeStage(reranker)]), QUERY, with_vectors, vector_name="tokens")
+    with pytest.raises(InvalidItemError, match="no multivector"):
+        rerank_points(reranker, QUERY, with_vectors, vector_name="dense")
+    with pytest.raises(InvalidItemError, match=r"points\[0\] must be a point of Qdrant's, not dict"):
+        rerank_points(reranker, QUERY, [{"text": "a"}])
     assert rerank_points(reranker, QUERY, []) == []
     assert rerank_points(reranker, QUERY, [], vector_name="tokens") == []
 

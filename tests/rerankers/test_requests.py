@@ -61,6 +61,7 @@ def test_what_a_kind_of_reranker_cannot_do_is_refused_by_name(reranker, store, k
         ("spans", True),
         ("spans", 3),
         ("long_documents", "error"),
+        *((("long_documents", "best-windows"),) if kind != "cascade" else ()),
         ("store", store),
         ("instruction", "judge"),
     ):

@@ -318,7 +318,8 @@ def test_unknown_models_are_refused_where_that_was_said(models, caplog):
         body = {"query": "a", "documents": ["b"]}
         assert client.post("/v1/rerank", {**body, "model": "someone"}).status == 404
         assert client.post("/v1/rerank", {**body, "model": "judge"}).status == 200
-        assert client.post("/v1/rerank", body).status == 200
+        for unnamed in ({}, {"model": ""}, {"model": None}):
+            assert client.post("/v1/rerank", {**body, **unnamed}).json["model"] == "bundled"
         assert client.get("/v1/models/someone").status == 404
 
 

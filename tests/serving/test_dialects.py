@@ -116,7 +116,9 @@ def test_what_is_forgiven(client):
     assert answered["results"][0]["document"] == {"text": TEXTS[1]}
     right = {"query": QUERY, "texts": TEXTS, "truncation_direction": "Right", "truncate": True}
     assert len(client.post("/rerank", right).json) == 4
-    assert client.post("/rerank", {**right, "truncation_direction": "Left"}).status == 422
+    refused = client.post("/rerank", {**right, "truncation_direction": "Left"})
+    assert (refused.status, refused.json["field"]) == (422, "truncation_direction")
+    assert refused.json["detail"].endswith("should be 'right'")
 
 
 def test_no_documents_give_no_results(client):
@@ -152,6 +154,10 @@ def test_rank_fields_of_cohere_v1(client):
     asked = {"query": QUERY, "documents": documents, "rank_fields": ["title", "body"]}
     results = client.post("/v1/rerank", {**asked, "return_documents": True}).json["results"]
     assert [each["document"]["text"] for each in results] == ["A river carries water", "Cats They sleep."]
+    # without names of fields the text is read
+    texts = {"query": QUERY, "documents": [{"text": text} for text in TEXTS], "return_documents": True}
+    plain = client.post("/v1/rerank", texts).json["results"]
+    assert client.post("/v1/rerank", {**texts, "rank_fields": []}).json["results"] == plain
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,28 @@ def test_workers_share_the_port_and_their_counts():
         server.stop()
 
 
+def test_workers_that_cannot_load_a_model_end_the_command(tmp_path):
+    refused = run("--workers", "2", "--port", "0", "--model", str(tmp_path / "nowhere"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.count("\n") == 1
+    assert "there is no model folder" in refused.stderr
+
+
+def test_workers_say_that_they_stop_before_they_do(tmp_path):
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"workers": 2, "drain_s": 3600, "model": ["own=bundled"]}))
+    with server_process("--settings", settings) as server, closing(server.client()) as client:
+        assert "serves own at" in "".join(server.log)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/health/ready").status == 503)
+        assert client.get("/health").status == 200
+        # who does not want to wait says so
+        for each in worker_processes(server.process.pid):
+            os.kill(each, signal.SIGINT)
+        if worker_processes(server.process.pid):
+            assert server.process.wait(60) is not None
+
+
 def worker_processes(process):
     """The ids of a server's workers, where the system tells them."""
     children = Path(f"/proc/{process}/task/{process}/children")

@@ -241,7 +241,7 @@ KEY = "sk-1234567890"
 
 
 def test_keys(models):
-    with server_thread(models[:1], keys=["another", KEY]) as (client, _):
+    with server_thread(models[:1], keys=["another", KEY, "clé à"]) as (client, _):
         body = {"query": "a", "documents": ["b"]}
         for headers in (
             {}, {"authorization": "Bearer "}, {"authorization": f"Bearer {KEY}x"}, {"x-api-key": KEY[:-1]},
@@ -256,6 +256,10 @@ def test_keys(models):
         for headers in ({"authorization": f"Bearer {KEY}"}, {"authorization": KEY}, {"x-api-key": KEY},
                         {"authorization": f"bearer  {KEY}"}):  # fmt: skip
             assert client.post("/v1/rerank", body, headers=headers).status == 200
+        # clients write letters beyond ASCII as UTF-8 or as Latin-1
+        for written in ("utf-8", "latin-1"):
+            given = "Bearer clé à".encode(written).decode("latin-1")
+            assert client.post("/v1/rerank", body, headers={"authorization": given}).status == 200
         for path in ("/", "/health", "/health/ready", "/openapi.json", "/docs"):
             assert client.get(path).status == 200
 
@@ -322,11 +326,20 @@ def test_settings_come_from_flags_before_variables_before_a_file(tmp_path, monke
     as_json = tmp_path / "settings.json"
     as_json.write_text('{"strict_model": true}')
     assert read_settings({}, as_json).strict_model
-    for wrong in ({"port": 99999}, {"document": "xml"}, {"deadline_s": 0}, {"prefix": "no/slash"}):
+    for wrong in ({"port": 99999}, {"document": "xml"}, {"deadline_s": 0}, {"prefix": "/a b"}):
         with pytest.raises(InvalidArgumentError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
             read_settings(wrong)
+    assert [read_settings({"prefix": each}).prefix for each in ("rank/", "/rank", "/")] == ["/rank", "/rank", ""]
     with pytest.raises(InvalidArgumentError, match="no settings file"):
         read_settings({}, tmp_path / "nowhere.toml")
+    for unknown, meant in (
+        ("max_docs = 1", "max_documents"),
+        ("max-documents = 1", "max_documents"),
+        ("[x]", "--help"),
+    ):
+        file.write_text(unknown)
+        with pytest.raises(InvalidArgumentError, match=f"is no setting.*{meant}"):
+            read_settings({}, file)
     for written, name in (("port = ", file), ("null", as_json), ("[" * 20_000, as_json), ("[1]", as_json)):
         name.write_text(written)
         with pytest.raises(InvalidArgumentError, match="cannot be read"):

@@ -20,7 +20,7 @@ class CohereV1Body(RerankBody):
 
     def read_documents(self) -> list[Document]:
         """The documents; of objects the fields that are to be read, joined by spaces."""
-        if self.rank_fields is None or self.documents is None:
+        if not self.rank_fields or self.documents is None:
             return super().read_documents()
         return [self._document(item, index) for index, item in enumerate(self.documents)]
 

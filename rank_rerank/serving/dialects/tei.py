@@ -1,7 +1,7 @@
 """text-embeddings-inference, ``POST /rerank`` with ``texts``: a bare list. LlamaIndex, Continue, Dify, RAGFlow."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -19,9 +19,9 @@ class TeiBody(Ranked):
     texts: list[str] = Field(description="what is to be ranked")
     truncate: bool = Field(default=True, description="false refuses texts that are longer than the model reads")
     truncation_direction: Annotated[
-        str,
+        Literal["right"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-        Field(pattern="^right$", description="texts are cut at their end"),
+        Field(description="texts are cut at their end"),
     ] = "right"
     raw_scores: bool = Field(default=False, description="the model's score in place of a number from 0 to 1")
     return_text: bool = Field(default=False, description="whether results have their text")
