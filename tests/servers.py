@@ -113,13 +113,14 @@ class RunningServer:
 
 
 @contextmanager
-def server_process(*flags, env=None, python=sys.executable):
+def server_process(*flags, env=None, python=sys.executable, waits=True):
     """Run ``rank-rerank serve`` with these flags on a free port, until the block ends.
 
     Args:
         flags: of the command, beside --port.
         env: more variables.
         python: of which environment.
+        waits: until it is ready, and not only until it says where it is.
     """
     command = [python, "-u", "-m", "rank_rerank", "serve", "--port", "0", *map(str, flags)]
     process = subprocess.Popen(
@@ -145,7 +146,8 @@ def server_process(*flags, env=None, python=sys.executable):
         if not announced.wait(START_TIMEOUT_S) or not (found := re.search(r"http://[^ ]*:(\d+)", "".join(log))):
             raise AssertionError(f"the server did not start: {''.join(log)}")
         server = RunningServer(process, int(found[1]), log)
-        wait_until_ready(server.port)
+        if waits:
+            wait_until_ready(server.port)
         yield server
     finally:
         if process.poll() is None:
@@ -156,7 +158,8 @@ def server_process(*flags, env=None, python=sys.executable):
                 process.kill()
                 process.wait()
         reader.join(5)
-        process.stdout.close()
+        if not reader.is_alive():  # else a child of it is still there
+            process.stdout.close()
 
 
 def wait_until_ready(port, timeout_s=START_TIMEOUT_S):
@@ -178,15 +181,21 @@ def wait_until_ready(port, timeout_s=START_TIMEOUT_S):
 
 @contextmanager
 def server_thread(models, keys=(), stores=None, **settings):
-    """Serve models that are loaded already from a thread of this process; gives (client, service)."""
+    """Serve models that are loaded already from a thread of this process; gives (client, service).
+
+    Requests have an hour, however slow the machine is, unless the settings say otherwise. The models' speeds are this
+    server's own: a test that sets them changes no other's.
+    """
     from rank_rerank.serving.app import make_app
+    from rank_rerank.serving.catalog import ServedModel
     from rank_rerank.serving.keys import Keys
     from rank_rerank.serving.server import DrainingServer, bind, make_config
     from rank_rerank.serving.service import join_service
     from rank_rerank.serving.settings import read_settings
 
-    told = read_settings({"port": 0, **settings})
-    service = join_service(told, models, stores or {}, Keys(keys))
+    told = read_settings({"port": 0, "deadline_s": 3600, "max_deadline_s": 3600, **settings})
+    own = [ServedModel(model.name, model.reranker) for model in models]
+    service = join_service(told, own, stores or {}, Keys(keys))
     listener = bind(told)
     server = DrainingServer(make_config(told, make_app(service)), service)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

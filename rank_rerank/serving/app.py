@@ -31,6 +31,7 @@ def make_app(service: Service) -> App:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        servers=[{"url": service.settings.prefix}] if service.settings.prefix else None,
         lifespan=service.running,
         # its log records would hold the messages of errors
         telemetry={"logs": False},

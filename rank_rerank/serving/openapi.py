@@ -108,6 +108,7 @@ def write_openapi(app: FastAPI) -> dict[str, Any]:
         version=installed_version("rank-rerank") or "0",
         description="Rerank search candidates. The same routes answer clients of several vendors.",
         routes=app.routes,
+        servers=app.servers or None,
     )
     schemas: dict[str, Any] = {"Error": ERROR, **REPLIES}
     for operations in document["paths"].values():

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
-from threading import Timer
+from multiprocessing import get_context, parent_process
+from threading import Thread, Timer
 from types import FrameType
 from typing import Any
 
@@ -35,6 +35,10 @@ logger = logging.getLogger("rank_rerank")
 GRACE_S = 1
 # longer than a proxy keeps idle connections (nginx: 60 s), or it sends a request on one that is just being closed
 KEEP_ALIVE_S = 75
+# connections that wait to be accepted
+BACKLOG = 2048
+# within which a new worker has loaded its models, or the one whose place it takes stays
+LOADING_TIMEOUT_S = 120
 LOGGERS = ("uvicorn", "uvicorn.error")
 
 
@@ -58,7 +62,10 @@ def serve(settings: Settings) -> None:
         announce(settings, listener, list(service.catalog.models))
         _run_one(settings, service, listener)
     else:
-        announce(settings, listener, _try_to_open(settings))
+        models = _try_to_open(settings)
+        # whoever asks before the first worker has loaded its models waits for it
+        listener.listen(BACKLOG)
+        announce(settings, listener, models)
         _run_several(settings, listener)
 
 
@@ -90,12 +97,33 @@ class WorkerApp:
     def __call__(self) -> App:
         """Load everything in this process."""
         show_log(self.settings)
+        Thread(target=_end_with_parent, daemon=True).start()
         share = max(1, default_num_threads() // self.settings.workers)
         threads = self.settings.num_threads or share
         service = open_service(self.settings.model_copy(update={"num_threads": threads}))
         # uvicorn has set its own, which stops listening at once
         signal.signal(signal.SIGTERM, drain_first(service, signal.getsignal(signal.SIGTERM)))
         return make_app(service)
+
+
+class Workers(Multiprocess):
+    """Worker processes, of which a new one has time to load its models."""
+
+    def restart_all(self) -> None:
+        """Start one after the other anew, for SIGHUP."""
+        usual = self.config.timeout_worker_healthcheck
+        self.config.timeout_worker_healthcheck = LOADING_TIMEOUT_S
+        try:
+            super().restart_all()
+        finally:
+            self.config.timeout_worker_healthcheck = usual
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that has started it was killed, which tells its workers nothing."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def app_from_variables() -> App:
@@ -186,7 +214,7 @@ def _run_several(settings: Settings, listener: socket.socket) -> None:
     os.environ[SHARED_FOLDER_VARIABLE] = folder
     config = make_config(settings, WorkerApp(settings), factory=True, workers=settings.workers)
     try:
-        Multiprocess(config, [listener]).run()
+        Workers(config, [listener]).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -208,6 +236,7 @@ def make_config(settings: Settings, app: Any, **more: Any) -> LimitedConfig:
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(settings.max_deadline_s) + GRACE_S,
+        "backlog": BACKLOG,
         "lifespan": "on",
         **more,
     }

@@ -77,7 +77,7 @@ def busy(models, monkeypatch):
     go = threading.Event()
     work_once = Engine.work_once
     monkeypatch.setattr(Engine, "work_once", lambda self, timeout_s: go.wait(0.02) and work_once(self, timeout_s))
-    with server_thread(models[:1], deadline_s=2) as (client, service):
+    with server_thread(models[:1]) as (client, service):
         yield client, service, go
         go.set()
 
@@ -91,14 +91,14 @@ def fix_speed(service, tokens_per_s):
 
 def test_what_cannot_be_answered_in_time_is_refused_at_once(busy):
     client, service, go = busy
-    fix_speed(service, 1000)
+    # of an hour the first takes about half, and what happens here no time that counts
+    fix_speed(service, 1)
     body = {"query": "a river", "documents": [f"{number} " + "water " * 200 for number in range(5)]}
     with ThreadPoolExecutor(1) as pool, closing(Client(client.port)) as waiting:
         first = pool.submit(waiting.post, "/v1/rerank", body)
         until(lambda: len(service.core.queue) == 1)
-        begun = time.monotonic()
-        refused = client.post("/v1/rerank", {**body, "deadline_ms": 1500})
-        assert time.monotonic() - begun < 1
+        # nothing is worked at, so this is answered before any work is done
+        refused = client.post("/v1/rerank", {**body, "deadline_ms": 1_500_000})
         assert (refused.status, refused.json["error_type"]) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
         assert 0 < int(refused.headers["retry-after-ms"]) <= 1000 * int(refused.headers["retry-after"])
@@ -327,6 +327,8 @@ def test_counts(models):
     with server_thread(models, prefix="/in/front") as (client, _):
         client.post("/in/front/v1/rerank", {"query": "a river", "documents": ["b", "word " * 900], "model": "x"})
         counts = client.get("/in/front/metrics").content.decode()
+        # a client that is made from the document asks where the server is
+        assert client.get("/in/front/openapi.json").json["servers"] == [{"url": "/in/front"}]
     for line in (
         'rank_rerank_requests_total{model="bundled",route="/v1/rerank",status="200"} 1.0',
         'rank_rerank_documents_total{model="bundled"} 2.0',

@@ -144,21 +144,22 @@ def test_a_budget_leaves_some_of_a_deadline_and_counts_from_when_a_request_came(
 def test_a_deadline_that_cannot_be_met_is_refused_whatever_the_budget(models, monkeypatch):
     go, work_once = threading.Event(), Engine.work_once
     monkeypatch.setattr(Engine, "work_once", lambda self, timeout_s: go.wait(0.02) and work_once(self, timeout_s))
-    with server_thread(models[:1], deadline_s=2, cache_mb=0) as (client, service):
+    with server_thread(models[:1], **UNCACHED) as (client, service):
+        # a token a second: what happens here takes no time that counts
         for meter in service.catalog.default.meters.values():
-            meter._seconds, meter._tokens, meter._slowest = 1.0, 1000.0, 1000.0
+            meter._seconds, meter._tokens, meter._slowest = 1.0, 1.0, 1.0
             meter.take = lambda _tokens, _seconds: None
         long = {**BODY, "documents": [f"{number} " + "water " * 200 for number in range(5)]}
         with ThreadPoolExecutor(2) as threads, closing(Client(client.port)) as other:
-            first = threads.submit(other.post, "/v1/rerank", {**long, "deadline_ms": 1900})
+            first = threads.submit(other.post, "/v1/rerank", {**long, "deadline_ms": 1_900_000})
             until(lambda: len(service.core.queue) == 1)
-            refused = client.post("/v1/rerank", {**long, "budget_ms": 1000, "deadline_ms": 1500})
+            refused = client.post("/v1/rerank", {**long, "budget_ms": 1_000_000, "deadline_ms": 1_500_000})
             assert (refused.status, refused.json["error_type"]) == (429, "overloaded")
             # what takes less of the time is taken
-            second = threads.submit(client.post, "/v1/rerank", {**long, "budget_ms": 40, "deadline_ms": 1500})
+            second = threads.submit(client.post, "/v1/rerank", {**long, "budget_ms": 40, "deadline_ms": 1_500_000})
             until(lambda: len(service.core.queue) == 2)
             go.set()
-            assert {first.result().status, second.result().status} <= {200, 429}  # a slow machine is late
+            assert (first.result().status, second.result().status) == (200, 200)
 
 
 class Clock:

