@@ -1,5 +1,6 @@
 """``rank-rerank mcp``: the MCP server, on standard input and output."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def run_mcp(options: McpOptions) -> None:
     from rank_rerank.integrations.mcp_server import make_server  # noqa: PLC0415 - an optional package
     from rank_rerank.integrations.model_source import ModelSource  # noqa: PLC0415
 
+    # the server shows the log of all packages, and this one tells each step, at a level that it sets itself
+    logging.getLogger("bm25s").disabled = True
     store = None if options.store is None else Path(options.store)
     roots = [Path(root) for root in options.roots or (".",)]
     make_server(ModelSource(options.loading), roots, store).run("stdio")

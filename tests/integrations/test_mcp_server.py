@@ -101,11 +101,14 @@ def test_a_server_without_a_folder_to_search_is_refused(tmp_path):
         make_server(ModelSource(LoadOptions()), [])
 
 
-def test_the_command_speaks_over_standard_input_and_output(root):
+def test_the_command_speaks_over_standard_input_and_output(root, tmp_path):
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "rank_rerank", "mcp", "--root", str(root)],
         env=child_environment(HF_HUB_OFFLINE="1"),
     )
-    _, (answer,) = ask(stdio_client(server), ("search_folder", {"query": "capital of France"}))
+    with (tmp_path / "log").open("w+", encoding="utf-8") as log:
+        _, (answer,) = ask(stdio_client(server, log), ("search_folder", {"query": "capital of France"}))
+        log.seek(0)
+        assert "DEBUG" not in log.read()
     assert answer.structured_content["results"][0]["path"] == "notes/cities.md"
