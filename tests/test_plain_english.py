@@ -22,6 +22,7 @@ FOREIGN = {
     "logged or reported": re.compile(r"\b(is|are|was) said\b"),
     "compared with": re.compile(r"\b(held|measured) against\b"),
     "per": re.compile(rf"\b(numbers?|bytes?|scales?|texts|tokens|vectors|milliseconds|one|two) an? ({UNIT})\b(?! may)"),
+    "per, also": re.compile(r"\b(once|one|hit|object) an? (argument|block|call|line|machine|process|query)\b"),
     "index, position or offset": re.compile(r"\b(its|their|the) places? (in|of|among)\b"),
 }
 
@@ -63,7 +64,13 @@ def test_modules_have_plain_words(room):
 
 
 def test_the_rules_find_what_they_are_made_for():
-    for foreign in ("one scale a token", "the vectors behind it", "this is said once", "its place in the table"):
+    for foreign in (
+        "one scale a token",
+        "the vectors behind it",
+        "this is said once",
+        "its place in the table",
+        "ids, one a line",
+    ):
         assert any(pattern.search(foreign) for pattern in FOREIGN.values()), foreign
     for plain in ("a text a pair may have", "rows are written in place", "one scale per token"):
         assert not any(pattern.search(plain) for pattern in FOREIGN.values()), plain

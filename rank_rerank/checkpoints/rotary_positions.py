@@ -1,4 +1,4 @@
-"""RotaryConfig: how positions turn queries and keys, and which tokens a layer sees, where there is no position table.
+"""RotaryConfig: how positions turn queries and keys where there is no position table, and how far each layer sees.
 
 Su et al. 2021; ModernBERT (Warner et al. 2024) sees the whole text in some layers, and a window in the others.
 """

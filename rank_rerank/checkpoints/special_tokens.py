@@ -9,7 +9,7 @@ from rank_rerank.checkpoints.model_files import file_inside, find_file, read_bou
 from rank_rerank.errors import CheckpointFormatError
 
 TOKENIZER_FILE = "tokenizer.json"
-# WordPiece's words, one a line; older models have nothing else
+# WordPiece's words, one per line; older models have nothing else
 VOCABULARY_FILE = "vocab.txt"
 # as XLM-RoBERTa, ALBERT, DeBERTa and Llama call the same format
 SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")

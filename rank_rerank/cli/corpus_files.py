@@ -35,7 +35,7 @@ def _with_id(candidate: Candidate) -> Document:
 
 
 def read_ids(path: str) -> list[tuple[str, int]]:
-    """Read ids, one a line, with their line numbers.
+    """Read ids, one per line, with their line numbers.
 
     Raises:
         FileFormatError: the file is missing, not UTF-8, or has an empty line.

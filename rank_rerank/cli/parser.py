@@ -55,10 +55,10 @@ def _add_rerank(commands: _Commands) -> None:
         "rerank",
         help="order documents by how well they answer a query",
         description=(
-            "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object a line, with "
-            '"text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any other '
-            "file has a document a line. On a terminal the result is a table with the best-matching words marked; in "
-            "a pipe it is JSON, a hit a line."
+            "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object per line, "
+            'with "text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any '
+            "other file has a document per line. On a terminal the result is a table with the best-matching words marked; "
+            "in a pipe it is JSON, a hit per line."
         ),
     )
     add_rerank_arguments(rerank)
@@ -219,7 +219,7 @@ def _add_export(commands: _Commands) -> None:
         metavar="COLLECTION",
         help="a folder of the BEIR layout: nDCG@10 must not drop by more than 0.005 (extra: evaluation)",
     )
-    export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one a line")
+    export.add_argument("--texts", metavar="FILE", help="texts like those the model will read, one per line")
     convert = commands.add_parser(
         "convert",
         help="turn a pytorch_model.bin into model.safetensors and a vocab.txt into tokenizer.json, once",

@@ -13,7 +13,7 @@ def add_rerank_arguments(rerank: argparse.ArgumentParser) -> None:
     rerank.add_argument("--output", type=path, metavar="FILE", help="write JSON lines to FILE instead")
     rerank.add_argument("--store", type=path, metavar="DIR", help="a store: candidates it holds are not encoded again")
     rerank.add_argument(
-        "--ids", type=path, metavar="FILE", help='rank the documents of --store with these ids, one a line; or "-"'
+        "--ids", type=path, metavar="FILE", help='rank the documents of --store with these ids, one per line; or "-"'
     )
     rerank.add_argument("--spans", action="store_true", help="find the passages that answer (JSON: relevant_spans)")
     rerank.add_argument(

@@ -16,7 +16,7 @@ def add_store_actions(store: argparse.ArgumentParser) -> None:
     info = action("info", "show what a store holds and which model made it")
     verify = action("verify", "read every byte and compare it with its checksum")
     repair = action("repair", "make a damaged store usable again with everything that is sound")
-    listing = action("list", "print the ids of a store's documents, one a line")
+    listing = action("list", "print the ids of a store's documents, one per line")
     delete = action("delete", "delete documents by id", "Their room is given back by compact.")
     compact = action("compact", "drop what is deleted and put all documents into one segment")
     export = action("export", "write a store as Parquet, for other programs")
@@ -25,7 +25,7 @@ def add_store_actions(store: argparse.ArgumentParser) -> None:
     info.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     listing.add_argument("--json", dest="as_json", action="store_true", help="JSON lines with texts and metadata")
     delete.add_argument("ids", nargs="*", metavar="ID", help="of the documents")
-    delete.add_argument("--ids", dest="ids_file", type=path, metavar="FILE", help='ids, one a line; or "-"')
+    delete.add_argument("--ids", dest="ids_file", type=path, metavar="FILE", help='ids, one per line; or "-"')
     _add_export(export)
     details = "SHARDS is the --output of encode. Nothing is encoded again. A second import changes nothing."
     _add_import(action("import", "take the shards of a finished job into a store", details))
@@ -60,7 +60,7 @@ def _add_advise(advise: argparse.ArgumentParser) -> None:
         "and how much of the uncompressed ranking it keeps."
     )
     advise.add_argument("files", nargs="+", metavar="FILE", help="documents of the kind that will be stored")
-    advise.add_argument("--queries", metavar="FILE", help="queries, one a line (sentences of the documents)")
+    advise.add_argument("--queries", metavar="FILE", help="queries, one per line (sentences of the documents)")
     advise.add_argument("--sample", type=positive, default=300, metavar="N", help="how many documents (300)")
     advise.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
     add_model_arguments(advise)

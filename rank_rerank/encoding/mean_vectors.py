@@ -1,4 +1,4 @@
-"""Cosines of mean vectors: of one vector a text, which costs no second pass of the model."""
+"""Cosines of mean vectors: of one vector per text, which costs no second pass of the model."""
 
 import numpy as np
 

@@ -75,7 +75,7 @@ class TokenEmbeddings:
 
     @property
     def dim(self) -> int:
-        """Numbers a vector."""
+        """Numbers per vector."""
         return int(self.vectors.shape[1])
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class TokenEmbeddings:
     def mean_vectors(self) -> Float32Matrix:
         """The mean token vector of each text, brought to unit length; zeros without tokens: [num_texts, dim].
 
-        One vector a text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
+        One vector per text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
         """
         means = np.zeros((self.num_texts, self.dim), np.float32)
         vectors = np.asarray(self.vectors, np.float32)

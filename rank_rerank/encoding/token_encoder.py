@@ -88,7 +88,7 @@ class TokenEncoder:
 
     @property
     def dim(self) -> int:
-        """Numbers a token vector."""
+        """Numbers per token vector."""
         return self.transformer.dim
 
     def encode_query(self, query: str) -> TokenEmbeddings:

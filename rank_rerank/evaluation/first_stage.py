@@ -47,7 +47,7 @@ def find_first_stage(collection: Collection, options: EvaluationOptions) -> Firs
         longest = max(len(ranked) for ranked in given.rankings.values())
         if longest > options.depth:
             notices.append(
-                f"{given.name}: up to {longest} documents a query are there, and the first {options.depth} are used"
+                f"{given.name}: up to {longest} documents per query are there, and the first {options.depth} are used"
             )
         run = given.select(collection.queries).first(options.depth)
         wanted = judged_ids.union(run.ids())

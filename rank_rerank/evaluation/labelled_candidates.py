@@ -1,4 +1,4 @@
-"""Queries with their candidates and labels, one JSON object a line: what an application can log by itself.
+"""Queries with their candidates and labels, one JSON object per line: what an application can log by itself.
 
 ``{"query": "…", "documents": ["…", {"id": "a", "text": "…"}], "relevant": [1]}``
 

@@ -82,7 +82,7 @@ def _decode(line: bytes, location: Location) -> str:
 
 
 def read_objects(path: Path) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """The JSON objects of a file with one a line.
+    """The JSON objects of a file with one per line.
 
     Raises:
         FileFormatError: as for read_lines, or a line is no JSON object.

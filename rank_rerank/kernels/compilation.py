@@ -22,7 +22,7 @@ class KernelSource:
 
     Attributes:
         function: takes integers and pointers, returns nothing, raises nothing.
-        argument_types: numba types, one an argument.
+        argument_types: numba types, one per argument.
     """
 
     function: Callable[..., None]

@@ -177,7 +177,7 @@ def _compile_and_keep(spec: KernelSpec) -> tuple[MachineCode, Origin]:
 
 
 def _compile(spec: KernelSpec) -> MachineCode:
-    _say_once("Compiling CPU kernels for this processor; this takes a few seconds, once a machine")
+    _say_once("Compiling CPU kernels for this processor; this takes a few seconds, once per machine")
     return make_code(spec, target_of(spec.path))
 
 

@@ -198,8 +198,8 @@ class ColbertReranker:
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
-        A text that is a candidate of several queries is encoded once; its chunks are once a query, unless a store keeps
-        them. Results are those of rerank, to the bit.
+        A text that is a candidate of several queries is encoded once. Its chunks are encoded once per query, unless a
+        store keeps them. Results are those of rerank, to the bit.
 
         Args:
             queries: texts, each with at least one word.

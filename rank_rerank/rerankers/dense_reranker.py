@@ -20,7 +20,9 @@ from rank_rerank.rerankers.candidates import read_many, read_query
 
 @dataclass(frozen=True)
 class DenseReranker:
-    """Reranks by the cosine of one vector a text: the cheapest stage of a cascade, for documents a search has embedded.
+    """Reranks by the cosine of one vector per text, for documents that a search has embedded.
+
+    It is the cheapest stage of a cascade.
 
     With ``dims`` it compares the first numbers of the vectors only, for models trained so that these suffice
     (matryoshka): a cascade may begin with the first 64, go on with all of them, and then read the texts.

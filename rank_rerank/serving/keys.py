@@ -39,7 +39,7 @@ class Keys:
                 lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
             except (OSError, UnicodeDecodeError):
                 raise InvalidArgumentError(
-                    "the file of API keys cannot be read: it must be text, a key a line"
+                    "the file of API keys cannot be read: it must be text, one key per line"
                 ) from None
             found = [line for line in lines if line and not line.startswith("#")]
             if not found:

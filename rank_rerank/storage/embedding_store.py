@@ -185,7 +185,7 @@ class EmbeddingStore(StoreView):
 
         Args:
             documents: Documents, or mappings with "id" and "text"; each needs an id.
-            show_progress: a bar with documents a second and the time left; None for on a terminal only.
+            show_progress: a bar with documents per second and the time left; None for on a terminal only.
 
         Raises:
             InvalidArgumentError: the store has no encoder, or a document has no id.

@@ -38,7 +38,7 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "ModelIdentity":
-        """The identity of a loaded checkpoint; its files are hashed once a process."""
+        """The identity of a loaded checkpoint; its files are hashed once per process."""
         return _identity_of(checkpoint)
 
     @classmethod

@@ -206,7 +206,7 @@ def test_the_format_can_be_forced(hits):
 
 def test_help_and_version(run):
     assert "order documents by how well" in run("--help")[1]
-    assert "JSON, a hit a line" in " ".join(run("rerank", "--help")[1].split())
+    assert "JSON, a hit per line" in " ".join(run("rerank", "--help")[1].split())
     assert run("--version")[1].startswith("rank-rerank ")
     assert run()[0] == 2
 

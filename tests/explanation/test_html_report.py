@@ -29,7 +29,7 @@ HEADLESS = [
     )
 ]
 PAYLOADS = ["alert(1)", "document.title='hit'", "fetch('//x.example')", "eval(name)", "top.x=1"]
-# one a line, as Python writes them in a string; "{}" stands for what would be run
+# one per line, as Python writes them in a string; "{}" stands for what would be run
 FRAMES = [
     line.encode().decode("unicode_escape")
     for line in Path(__file__).with_name("attacks.txt").read_text(encoding="ascii").splitlines()

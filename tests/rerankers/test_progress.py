@@ -31,7 +31,7 @@ def test_a_bar_is_shown_when_asked(reranker, cross_encoder, tmp_path, capsys, ki
     if kind == "store":
         options = {"store": rank_rerank.EmbeddingStore.create(tmp_path / "store", reranker.encoder)}
     chosen.rerank(QUERY, TEXTS, show_progress=False, **options)
-    capsys.readouterr()  # what is logged once a process
+    capsys.readouterr()  # what is logged once per process
     silent = chosen.rerank(QUERY, TEXTS, show_progress=False, **options)
     assert capsys.readouterr().err == ""
     assert hits_of(chosen.rerank(QUERY, TEXTS, show_progress=True, **options)) == hits_of(silent)

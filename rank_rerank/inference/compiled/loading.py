@@ -31,7 +31,7 @@ def attention_product(path: VectorPath) -> AttentionProduct:
 
 
 def load_forward(path: VectorPath, product: AttentionProduct) -> Kernel:
-    """Load the compiled forward pass, once a process.
+    """Load the compiled forward pass, once per process.
 
     Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
     worker, from 0.

@@ -19,7 +19,7 @@ _loading = RLock()
 
 
 def load_decoder(path: VectorPath) -> Kernel:
-    """Load the compiled pass, once a process.
+    """Load the compiled pass, once per process.
 
     Its arguments are the addresses of the schedule, the model's table and the text's table, and the number of the
     worker, from 0.

@@ -13,7 +13,7 @@ from rank_rerank.inference.int8_weights.quantized_linear import ALIGNMENT
 from rank_rerank.kernels.processor import VectorPath
 
 FLOAT_BYTES = 4
-# rows that run through a layer together: weights are read from memory once a block
+# rows that run through a layer together: weights are read from memory once per block
 MAX_BLOCK_ROWS = 240
 
 _WHOLE_BLOCK = (

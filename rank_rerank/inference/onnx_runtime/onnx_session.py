@@ -75,7 +75,7 @@ class OnnxSession:
 
 
 def open_session(model_file: Path, provider: ExecutionProvider | None = None) -> Any:
-    """Open a session with one thread a call.
+    """Open a session with one thread per call.
 
     Args:
         model_file: the ONNX file.

@@ -23,7 +23,7 @@ _loading = RLock()
 
 
 def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Kernel:
-    """Load one form of the loop, once a process.
+    """Load one form of the loop, once per process.
 
     Args:
         name: the storage of documents; for int8 with what has a scale; "bits" where the query is signs too.

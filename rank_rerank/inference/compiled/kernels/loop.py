@@ -109,7 +109,7 @@ def _make_function(path: VectorPath, product: AttentionProduct) -> Any:  # noqa:
             activate(numbers, gate, coefficients, rounded, record, count)
 
     @part
-    def row_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, row: Any) -> Any:  # noqa: C901, PLR0912 - one branch a kind of stage
+    def row_unit(model: Any, text: Any, kind: Any, layer: Any, first_row: Any, row: Any) -> Any:  # noqa: C901, PLR0912 - one branch per kind of stage
         """One row of a block, counted from its first row."""
         hidden, stream_bytes = model[plan.HIDDEN], 4 * model[plan.HIDDEN_COLUMNS]
         size, source, factors = hidden, text[plan.STREAM] + (first_row + row) * stream_bytes, model[plan.FIRST_FACTORS]

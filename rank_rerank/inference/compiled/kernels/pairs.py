@@ -89,7 +89,7 @@ def make_value_scales(path: VectorPath) -> Any:
 
         start = [lanes.constant(SMALLEST).value, lanes.constant(SMALLEST).value, integer(0)]
         total, largest, count = counted_loop(builder, integer(0), num_tokens, 1, start, body)
-        # rounding adds half a unit a key at most
+        # rounding adds half a unit per key at most
         limit = (lanes.number_of(count) * -0.5 + VALUE_SUM).spread()
         step = (lanes.of_register(total) / limit).maximum(lanes.of_register(largest) * (1 / LARGEST_INT16))
         step.store(scales)
