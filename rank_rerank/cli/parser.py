@@ -57,8 +57,8 @@ def _add_rerank(commands: _Commands) -> None:
         description=(
             "Order the documents in FILE… by how well they answer the query. A .jsonl file has an object per line, "
             'with "text" or "title" and "text"; .csv and .tsv have these as columns, named in the first line; any '
-            "other file has a document per line. On a terminal the result is a table with the best-matching words marked; "
-            "in a pipe it is JSON, a hit per line."
+            "other file has a document per line. On a terminal the result is a table with the best-matching words "
+            "marked; in a pipe it is JSON, a hit per line."
         ),
     )
     add_rerank_arguments(rerank)

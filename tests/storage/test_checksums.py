@@ -1,68 +1,16 @@
 """No flipped bit is read in silence, and what is sound beside it is kept."""
 
-import json
-
 import numpy as np
 import pytest
-from small_stores import DIM, IDENTITY, content, embeddings_of, fill, unit_rows
-from test_verification import change_manifest
+from checked_stores import KINDS, QUERY, everything, make, rewrite
+from small_stores import content, embeddings_of, fill, unit_rows
 
-from rank_rerank.encoding.compression import Compression
-from rank_rerank.encoding.projection import Projection
 from rank_rerank.errors import RankRerankError, StoreFormatError, StoreWriteError, UnknownIdError
 from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage import store_repair
-from rank_rerank.storage.array_file import ArrayPieces, map_arrays, write_arrays
 from rank_rerank.storage.embedding_store import EmbeddingStore
-from rank_rerank.storage.row_checksums import CHECKSUM_ARRAYS, PARTS, all_checksums, row_checksums
+from rank_rerank.storage.row_checksums import PARTS, row_checksums
 from rank_rerank.storage.store_repair import repair_store
-
-QUERY = unit_rows(np.random.default_rng(5), 4)
-KINDS = [("int8", {}), ("int4", {}), ("float32", {}), ("binary", {"rescore_dtype": "float16"})]
-
-
-def make(folder, dtype, options):
-    """Two segments, one with deletions, a projection where the dtype allows one, texts and metadata."""
-    matrix = np.ascontiguousarray(
-        np.linalg.qr(np.random.default_rng(0).standard_normal((DIM, DIM)))[0][:, :8], np.float32
-    )
-    store = EmbeddingStore.create(
-        folder, IDENTITY, Compression(dtype, projection=Projection(DIM, 8, matrix), **options)
-    )
-    ids = [f"document-{number}" for number in range(40)]
-    texts, metadata = [f"text of {each}" for each in ids], [{"n": number} for number in range(40)]
-    store.add(ids, embeddings=embeddings_of(40), texts=texts, metadata=metadata)
-    store.add(["later"], embeddings=embeddings_of(1, seed=2), texts=["a later text"])
-    store.delete(["document-7", "document-9"])
-    return store
-
-
-def everything(folder, **options):
-    """All that a store can be asked, each answer by itself: a value, or the error that refused it."""
-    ids = [f"document-{number}" for number in range(41)] + ["later"]
-    try:
-        store = EmbeddingStore.open(folder, read_only=True, **options)
-    except RankRerankError as error:
-        return [error]
-    here = [each for each in ids if each not in ("document-7", "document-9", "document-40")]
-    return [
-        ask(lambda: store.contains(ids).tolist()),
-        ask(lambda: sorted(store)),
-        ask(lambda: [(each.id, each.text, dict(each.metadata)) for each in store.documents()]),
-        *(ask(lambda each=each: score_stored(QUERY, store.select([each])).tobytes()) for each in here),
-        *(ask(lambda each=each: score_stored(QUERY, store.select([each]), top_k=1).tobytes()) for each in here),
-        *(ask(lambda each=each: store.get([each])[0].tobytes()) for each in here),
-        *(ask(lambda each=each: store.select([each]).truncated().tolist()) for each in here),
-    ]
-
-
-def ask(question):
-    try:
-        return question()
-    except UnknownIdError:
-        return "not there"  # which is another answer, not a refusal
-    except StoreFormatError as error:
-        return error
 
 
 def flips(folder, dtype, options, count, **reading):
@@ -188,61 +136,6 @@ def test_repair_keeps_every_document_that_fits_its_checksums(tmp_path, dtype, op
         for each in (tmp_path / "t").iterdir():
             each.unlink()
         (tmp_path / "t").rmdir()
-
-
-def rewrite(folder, store, number, change):
-    """Change the arrays of a segment, and give file and manifest checksums that fit."""
-    entry = store.snapshot.manifest.segments[number].file
-    arrays = {name: array.copy() for name, array in map_arrays(folder / entry.name, entry.num_bytes)[0].items()}
-    change(arrays)
-    file = write_arrays(folder, entry.name, {name: ArrayPieces.of(array) for name, array in arrays.items()})
-    values = {"num_bytes": file.num_bytes, "sha256": file.sha256}
-    change_manifest(folder, lambda manifest: manifest["segments"][number]["file"].update(values))
-
-
-def as_version_1(folder):
-    """Make a store what it was before documents had checksums."""
-    store = EmbeddingStore.open(folder)
-    for number in range(len(store.snapshot.segments)):
-        rewrite(folder, store, number, lambda arrays: [arrays.pop(name) for name in (*CHECKSUM_ARRAYS, "means")])
-    change_manifest(folder, lambda manifest: manifest.update(version=1))
-
-
-def as_version_2(folder):
-    """Take the mean vectors out, and give the rows the checksums that they had without them."""
-    store = EmbeddingStore.open(folder, read_only=True)
-
-    def drop(arrays):
-        del arrays["means"]
-        arrays["checksums"] = all_checksums(arrays)
-
-    for number in range(len(store.snapshot.segments)):
-        rewrite(folder, store, number, drop)
-    change_manifest(folder, lambda manifest: manifest.update(version=2))
-
-
-@pytest.mark.parametrize("as_older", [as_version_1, as_version_2])
-@pytest.mark.parametrize(("dtype", "options"), KINDS)
-def test_a_store_of_an_older_version_is_read_and_goes_on_as_version_3(tmp_path, dtype, options, as_older):
-    store = make(tmp_path / "s", dtype, options)
-    expected, ids = everything(tmp_path / "s"), sorted(store)
-    means = store.mean_vectors(ids)
-    as_older(tmp_path / "s")
-    assert everything(tmp_path / "s") == expected
-    assert EmbeddingStore.verify_folder(tmp_path / "s").is_sound
-    store = EmbeddingStore.open(tmp_path / "s")
-    store.add(["new"], embeddings=embeddings_of(1, seed=4))
-    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["store"]["version"] == 3
-    # those of the vectors as they are stored: rounded
-    from_vectors = store.mean_vectors(ids)
-    cosines = (from_vectors * means).sum(axis=1)[means.any(axis=1)]
-    assert cosines.min() > {"binary": 0.5, "int4": 0.97}.get(dtype, 0.999)
-    store.compact()
-    assert {"checksums", "means"} <= set(store.snapshot.segments[0].arrays)
-    assert np.array_equal(store.mean_vectors(ids), from_vectors.astype(np.float16))
-    assert EmbeddingStore.verify_folder(tmp_path / "s").is_sound
-    store.delete(["new"])
-    assert everything(tmp_path / "s") == expected
 
 
 @pytest.mark.parametrize(
