@@ -83,11 +83,6 @@ def read_cross_encoder(
         raise InvalidArgumentError(f"{name} gives one score, so that label must be left out")
     chosen = None if _is_modular(config) else choose_label(config, name, label)
     onnx = find_onnx(folder, precision)
-    is_onnx_wanted = (
-        runtime == "onnx"
-        or (runtime == "auto" and precision == "int8")
-        or (runtime in ("auto", "numba") and not has_weights(folder))
-    )
     sentence = JsonSettings.read_if_there(folder, CONFIG_FILE)
     common: _Common = {
         "name": name,
@@ -100,7 +95,7 @@ def read_cross_encoder(
         ),
         "query_prompt": read_prompt(sentence, ()),
     }
-    if onnx is not None and is_onnx_wanted:
+    if onnx is not None and _wants_onnx(folder, precision, runtime):
         return CrossEncoderCheckpoint(
             **common,
             model_file=onnx[1],
@@ -121,6 +116,15 @@ def read_cross_encoder(
         head=with_label(_read_head(folder, name, config, transformer, modules), chosen),
         # a table of one type, as RoBERTa's, tells nothing apart
         has_token_types=gives_token_types(folder) and transformer.type_vocab_size > 1,
+    )
+
+
+def _wants_onnx(folder: Path, precision: str, runtime: str) -> bool:
+    """Whether an ONNX file is read, if there is one, rather than weights."""
+    return (
+        runtime == "onnx"
+        or (runtime == "auto" and precision == "int8")
+        or (runtime in ("auto", "numba") and not has_weights(folder))
     )
 
 
