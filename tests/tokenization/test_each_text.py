@@ -77,9 +77,10 @@ def test_other_threads_run_while_a_text_that_is_shared_is_tokenized(tokenize):
 
     before = sys.getswitchinterval()
     thread = threading.Thread(target=run)
-    thread.start()
+    # before the thread is there, which then asks for no turn by the old interval: it is started when it waits
     sys.setswitchinterval(1000)
     try:
+        thread.start()
         is_begun.set()
         for _ in range(100 if tokenize is encode_shared else 3):
             ids = tokenize(tokenizer, text).ids
