@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from servers import until
 
 from rank_rerank.cli.corpus_estimate import Estimate, estimate, in_units, tell_formats
 from rank_rerank.cli.terminal import shown
@@ -144,8 +145,8 @@ def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, c
     first = process.stderr.readline()
     assert "30,000 documents will take about" in first
     assert "(chosen)" in process.stderr.readline()
-    # a chunk of documents is encoded in less; how many are kept is for the command to say
-    time.sleep(0.5)
+    # how many are kept is for the command to say
+    until(lambda: is_ready_for_sigterm(process.pid))
     process.send_signal(number)
     rest = process.communicate()[1]
     assert process.returncode == code
@@ -155,6 +156,16 @@ def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, c
         f"stopped: {kept:,} documents were added to {folder}, which holds {kept:,}; "
         "the same command goes on from there\n"
     )
+
+
+def is_ready_for_sigterm(process):
+    """Whether a process handles SIGTERM, as it does while it encodes; where no system tells, after a while."""
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        time.sleep(1)
+        return True
+    [caught] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_the_estimate_is_near_the_size(encoder, tmp_path):

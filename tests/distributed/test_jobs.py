@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from servers import until
 from small_jobs import items_of, job_in, results_in
 
 from rank_rerank.distributed import local_engine
@@ -264,10 +264,7 @@ def test_workers_end_with_a_driver_that_was_killed(tmp_path, kind):
         os.kill(process.pid if kind == "driver" else min(workers), signal.SIGKILL)
         process.communicate(timeout=120)
     assert process.returncode == (-signal.SIGKILL if kind == "driver" else 0)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any(map(is_running, workers)):
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
+    until(lambda: not any(map(is_running, workers)))
     run_job(job_in(tmp_path / "killed"), items_of(300), ONE)
     whole, killed = files_of(tmp_path / "whole"), files_of(tmp_path / "killed")
     assert {name for name in whole | killed if whole.get(name) != killed.get(name)} <= {
