@@ -25,6 +25,8 @@ from rank_rerank.rerankers.tasks import LongDocuments
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 CONTROLS = re.compile("[\x7f-\x9f]")
+# what else than a file may be named
+STORED = ", or documents of a --store with --ids"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def run_rerank(options: RerankOptions) -> None:
 def _read(options: RerankOptions) -> tuple[Sequence[Document], list[Candidate]]:
     """The candidates: from files, or documents of the store whose ids stand in a file."""
     if options.ids is None:
-        candidates = read_candidates(files_or_standard_input(options.files), options.file_format)
+        candidates = read_candidates(files_or_standard_input(options.files, STORED), options.file_format)
         return [item.document for item in candidates], candidates
     if options.store is None:
         raise InvalidArgumentError("--ids names documents of a store. Say which one with --store DIR")
@@ -119,8 +121,12 @@ def _inputs(options: RerankOptions) -> tuple[str, ...]:
     return options.files if options.ids is None else (*options.files, options.ids)
 
 
-def files_or_standard_input(files: Sequence[str]) -> Sequence[str]:
+def files_or_standard_input(files: Sequence[str], or_else: str = "") -> Sequence[str]:
     """The files given, else standard input.
+
+    Args:
+        files: names.
+        or_else: what else may be named, for the error.
 
     Raises:
         InvalidArgumentError: none is given, and a person would have to type the candidates.
@@ -128,7 +134,9 @@ def files_or_standard_input(files: Sequence[str]) -> Sequence[str]:
     if files:
         return files
     if sys.stdin.isatty():
-        raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of candidates")
+        raise InvalidArgumentError(
+            f"no FILE given, and nothing comes on standard input. Name a file of candidates{or_else}"
+        )
     return (STANDARD_INPUT,)
 
 

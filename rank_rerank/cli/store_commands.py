@@ -124,10 +124,13 @@ def run_advise(options: AdviseOptions) -> None:
         return
     made = "your queries" if options.queries else "queries made of sentences of the documents"
     sys.stdout.write(f"{len(documents)} documents, {len(queries)} {made}\n\n")
-    sys.stdout.write(f"{'encode …':<44} {'bytes/document':>16} {'size':>6} {'top 10 kept':>12} {'first kept':>11}\n")
+    width = max(len(row.options) for row in rows)
+    sys.stdout.write(
+        f"{'encode …':<{width}} {'bytes/document':>16} {'size':>6} {'top 10 kept':>12} {'first kept':>11}\n"
+    )
     for row in rows:
         size = row.bytes_per_document / rows[0].bytes_per_document
         sys.stdout.write(
-            f"{row.options:<44} {row.bytes_per_document:>16.0f} {size:>6.0%} {row.top_10_kept:>12.1%} "
+            f"{row.options:<{width}} {row.bytes_per_document:>16,.0f} {size:>6.0%} {row.top_10_kept:>12.1%} "
             f"{row.first_kept:>11.1%}\n"
         )

@@ -56,7 +56,8 @@ class SuggestingParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and leave with exit code 2."""
-        super().error(shown(message))
+        missing = message.startswith("the following arguments are required")
+        super().error(shown(message) + (f". {self.prog} --help explains them" if missing else ""))
 
 
 def order_of_arguments(query: str, files: tuple[str, ...]) -> str | None:

@@ -67,9 +67,10 @@ def _keep(path: VectorPath) -> None:
         told = readable_cache_folder()
         folder = "there is no folder that its owner alone may write" if told is None else f"{told} cannot be written"
         raise StoreWriteError(f"kernels cannot be kept: {folder}. Name one with {CACHE_VARIABLE}")
+    width = max((len(spec.name) for spec in specs), default=0)
     for spec in specs:
         origin = keep_kernel(spec)
-        sys.stdout.write(f"{spec.name}  {origin}\n")
+        sys.stdout.write(f"{spec.name:<{width}}  {origin}\n")
         sys.stdout.flush()
 
 

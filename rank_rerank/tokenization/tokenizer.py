@@ -208,8 +208,8 @@ class Tokenizer:
     def _warn_of_truncation(self, num_truncated: int, num_documents: int) -> None:
         if num_truncated and self._is_first("truncation"):
             logger.warning(
-                "%d of %d documents are longer than the %d tokens this model reads; their ends were not read "
-                "(truncated=True on these hits; this is logged once)",
+                "%d of %d documents are longer than the %d tokens this model reads: their ends are not read "
+                "(`truncated` tells which, `long_documents` has other ways; this is logged once)",
                 num_truncated,
                 num_documents,
                 self._settings.document_length,

@@ -3,10 +3,12 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from rank_rerank.cli.hit_table import STARS, fit_text
+from rank_rerank.cli.main import main
 
 QUERY = "What is the capital of France?"
 TERMINAL_MODULES = ("fcntl", "pty", "termios")
@@ -208,7 +210,21 @@ def test_help_and_version(run):
     assert "order documents by how well" in run("--help")[1]
     assert "JSON, a hit per line" in " ".join(run("rerank", "--help")[1].split())
     assert run("--version")[1].startswith("rank-rerank ")
-    assert run()[0] == 2
+    code, _, errors = run()
+    assert (code, errors.splitlines()[-1].endswith("COMMAND. rank-rerank --help explains them")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        (["rerank", QUERY, "--store", "s"], "candidates, or documents of a --store with --ids\n"),
+        (["explain", QUERY], "candidates\n"),
+    ],
+)
+def test_a_person_without_a_file_is_told_what_to_name(monkeypatch, capsys, command, end):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert main(command) == 2
+    assert capsys.readouterr().err.endswith(f"Name a file of {end}")
 
 
 def test_a_reader_that_stops_early_is_no_error(tmp_path):

@@ -184,6 +184,7 @@ def test_advise(run, tmp_path):
     table = run("store", "advise", str(path), "--sample", "40", "--queries", str(tmp_path / "queries.txt"))[1]
     assert table.startswith("40 documents, 2 your queries\n")
     assert len(table.splitlines()) == len(rows) + 3
+    assert len({len(line) for line in table.splitlines()[2:]}) == 1
 
 
 def test_a_corpus_larger_than_memory_is_read_line_by_line(tmp_path):
@@ -201,3 +202,4 @@ def test_help_of_every_command(run):
         assert run(*command, "--help")[0] == 0
     done = subprocess.run([sys.executable, "-m", "rank_rerank", "store"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
+    assert done.stderr.endswith("required: ACTION. rank-rerank store --help explains them\n")
