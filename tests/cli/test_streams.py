@@ -149,7 +149,8 @@ def test_a_stopped_encode_says_what_it_kept_and_goes_on(run, tmp_path, number, c
     until(lambda: is_ready_for_sigterm(process.pid))
     process.send_signal(number)
     rest = process.communicate()[1]
-    assert process.returncode == code
+    # Python itself ends `python -m` by the signal where Ctrl-C came within an exec(), as that of a dataclass on import
+    assert process.returncode in ((code, -number) if number == signal.SIGINT else (code,)), rest
     assert "Traceback" not in rest
     kept = len(EmbeddingStore.open(folder, read_only=True))
     assert rest.endswith(
