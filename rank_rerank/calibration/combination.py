@@ -112,7 +112,10 @@ def standardized(values: Float64Vector) -> Float64Vector:
         return np.zeros(len(values))
     # halved twice, so that no sum of the largest floats overflows; and no square does
     scaled = values / 4 - values.mean(dtype=np.longdouble).astype(np.float64) / 4
-    scaled = scaled / np.abs(scaled).max()
+    largest = np.abs(scaled).max()
+    if largest == 0:  # below the normal numbers halving loses what tells them apart
+        return standardized(values * 2.0**100)
+    scaled = scaled / largest
     return np.clip(scaled / scaled.std(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 

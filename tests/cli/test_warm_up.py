@@ -1,6 +1,6 @@
-import re
-
 """``rank-rerank warm-up`` leaves nothing to compile."""
+
+import re
 
 import pytest
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rank_rerank import Blend, CascadeReranker, CascadeStage, Document, EmbeddingStore
@@ -265,6 +265,8 @@ def test_the_ranking_says_so(blending):
     assert "blended" not in json.dumps(plain.to_dict()) + repr(plain)
 
 
+@example([0.0, 5e-324], 1.0, 0.0)
+@example([-8.886448e-318, -8.886443e-318], 1.0, 0.0)
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20),
     st.floats(1e-3, 1e3),
