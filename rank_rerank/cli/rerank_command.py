@@ -45,6 +45,7 @@ class RerankOptions:
     chunk_length: int | None = None
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto"
     budget_ms: float | None = None
+    settled: float | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -104,6 +105,7 @@ def _request(options: RerankOptions, documents: Sequence[Document]) -> RerankReq
         long_documents=_long_documents(options),
         blend=BLENDS[options.blend],
         budget_ms=options.budget_ms,
+        settled=options.settled,
     )
 
 

@@ -116,8 +116,10 @@ def _warnings(ranking: Ranking) -> list[str]:
     found: list[str] = []
     if cut := sum(hit.truncated for hit in ranking):
         found.append(f"{cut} of {len(ranking)} documents are longer than the model reads: their end was not read")
-    if unread_hits := len(ranking) - ranking.num_read:
-        found.append(f"{unread_hits} of {len(ranking)} documents were not read in the time of the budget")
+    if ranking.stopped == "budget":
+        found.append(f"{ranking.num_unread} documents were not read in the time of the budget")
+    elif ranking.stopped == "settled":
+        found.append(f"{ranking.num_unread} documents were not read: the first results are settled")
     if ranking.query_truncated:
         found.append("the query is longer than the model reads: its end was not read")
     return found
