@@ -27,7 +27,7 @@ import rank_rerank
 from rank_rerank.arrays import AnyArray
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.calibration.combination import FIXED, Evidence, standardized
-from rank_rerank.calibration.settling import SettledLimit, Settling, log_num_better, looks
+from rank_rerank.calibration.settling import Settling, log_num_better, looks
 from rank_rerank.documents import Document
 from rank_rerank.evaluation.bm25 import search_bm25
 
@@ -80,8 +80,7 @@ def main() -> None:
     names = sorted(file.stem for file in options.folder.glob("*.npz") if not file.stem.endswith(TEST))
     courses = {name: follow(options.folder, name) for name in names}
     settling = fit(list(courses.values()))
-    for row in settling.limits:
-        print(row)
+    print(settling)
     print("share of the tokens read, and how often the first hits were those of reading all; each collection left out:")
     for name in names:
         report(name, fit([each for other, each in courses.items() if other != name]), courses[name])
@@ -166,23 +165,22 @@ def first_hits(said: Evidence, num_read: int, top_k: int) -> set[int]:
 
 
 def fit(collections: Sequence[dict[tuple[int, int], list[Course]]]) -> Settling:
-    """Limits that hold for every depth in every collection."""
-    return Settling(FALL, SHARPNESS, tuple(limits_of(collections)))
+    """Limits that hold in all collections together and in each of them, for every depth."""
+    limits = tuple(tuple(tuple(limits_of(collections, depth, top_k)) for top_k in TOPS) for depth in DEPTHS)
+    return Settling(FALL, SHARPNESS, DEPTHS, TOPS, PROBABILITIES, limits)
 
 
-def limits_of(collections: Sequence[dict[tuple[int, int], list[Course]]]) -> Iterator[SettledLimit]:
-    """Those for each number of hits and each probability; none where no limit keeps to it."""
-    for top_k in TOPS:
-        samples = [found[depth, top_k] for found in collections for depth in DEPTHS]
-        pooled = [[each for found in collections for each in found[depth, top_k]] for depth in DEPTHS]
-        for probability in PROBABILITIES:
-            allowed = 1 - probability
-            limit = min(
-                *(largest(sample, allowed, is_certain=True) for sample in pooled),
-                *(largest(sample, allowed, is_certain=False) for sample in samples),
-            )
-            if np.isfinite(limit):
-                yield SettledLimit(top_k, probability, round(float(limit), 1))
+def limits_of(
+    collections: Sequence[dict[tuple[int, int], list[Course]]], depth: int, top_k: int
+) -> Iterator[float | None]:
+    """Those for each probability; None where no limit keeps to it."""
+    samples = [found[depth, top_k] for found in collections]
+    pooled = [each for sample in samples for each in sample]
+    for probability in PROBABILITIES:
+        allowed = 1 - probability
+        found = [largest(pooled, allowed, is_certain=True)]
+        found += [largest(sample, allowed, is_certain=False) for sample in samples]
+        yield round(min(found), 1) if np.isfinite(min(found)) else None
 
 
 def largest(sample: Sequence[Course], allowed: float, *, is_certain: bool) -> float:
@@ -202,7 +200,7 @@ def report(name: str, settling: Settling, courses: dict[tuple[int, int], list[Co
         cells: list[str] = []
         for top_k in TOPS:
             for probability in PROBABILITIES:
-                ends = [each.stop(settling.limit(top_k, probability)) for each in courses[depth, top_k]]
+                ends = [each.stop(settling.limit(depth, top_k, probability)) for each in courses[depth, top_k]]
                 part, right = np.mean([end[0] for end in ends]), np.mean([end[1] for end in ends])
                 cells.append(f"{top_k} at {probability}: {part:.0%}, {right:.1%}")
         print(f"{name}, {depth}:", "; ".join(cells), flush=True)

@@ -15,8 +15,8 @@ like those, not a proof for each.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -32,59 +32,77 @@ LEAST_STEP = 2
 MOST_LOGIT = 50.0
 
 
-@dataclass(frozen=True)
-class SettledLimit:
-    """The most that ln N may be for the first hits to be settled.
-
-    Attributes:
-        top_k: how many hits.
-        probability: that they are those of reading all.
-        limit: of ln N.
-    """
-
-    top_k: int
-    probability: float
-    limit: float
-
-    def __post_init__(self) -> None:
-        check_whole_number(self.top_k, "top_k of a limit", 1)
-        if not 0 < check_number(self.probability, "probability of a limit", 0, 1) < 1:
-            raise InvalidArgumentError("the probability of a limit must be above 0 and below 1")
-        check_number(self.limit, "limit")
+#: of ln N by number of candidates, number of hits and probability; None where none keeps to the probability
+Limits: TypeAlias = tuple[tuple[tuple[float | None, ...], ...], ...]
 
 
 @dataclass(frozen=True)
 class Settling:
     """Bounds for what is unread, fitted for one model and one combination.
 
+    Between two numbers of hits the stricter limit counts, for fewer candidates that of the next larger number, and for
+    a probability the next higher one. Beyond what was fitted nothing is settled.
+
     Attributes:
         fall: c, by how many of its deviations the model's part falls as the rank grows e times.
         sharpness: s.
-        limits: for numbers of hits and probabilities; for what lies between, the strictest around it counts, and for
-            what lies beyond, nothing is settled.
+        num_candidates: that limits were fitted for, ascending.
+        top_k: numbers of hits, ascending.
+        probability: ascending.
+        limits: the most that ln N may be: [num_candidates, top_k, probability].
 
     Raises:
-        InvalidArgumentError: a number is not finite, or below 0.
+        InvalidArgumentError: a number is out of its range, or the limits are not so many.
     """
 
     fall: float
     sharpness: float
-    limits: tuple[SettledLimit, ...] = ()
+    num_candidates: tuple[int, ...] = ()
+    top_k: tuple[int, ...] = ()
+    probability: tuple[float, ...] = ()
+    limits: Limits = ()
 
     def __post_init__(self) -> None:
         check_number(self.fall, "fall", 0)
         check_number(self.sharpness, "sharpness", 0)
+        for name in ("num_candidates", "top_k"):
+            object.__setattr__(self, name, tuple(check_whole_number(each, name, 1) for each in getattr(self, name)))
+        levels = tuple(check_number(each, "a probability of settling", 0, 1) for each in self.probability)
+        object.__setattr__(self, "probability", levels)
+        for axis in (self.num_candidates, self.top_k, levels):
+            if list(axis) != sorted(set(axis)):
+                raise InvalidArgumentError("the numbers and probabilities of settling must ascend")
+        if not all(0 < level < 1 for level in levels):
+            raise InvalidArgumentError("the probabilities of settling must be above 0 and below 1")
+        object.__setattr__(self, "limits", self._checked_limits())
 
-    def limit(self, top_k: int, probability: float) -> float:
+    def _checked_limits(self) -> Limits:
+        found = tuple(
+            tuple(
+                tuple(None if each is None else check_number(each, "a limit of settling") for each in row)
+                for row in part
+            )
+            for part in self.limits
+        )
+        sizes = [len(self.top_k)] * len(self.num_candidates)
+        if [len(part) for part in found] != sizes or any(
+            len(row) != len(self.probability) for part in found for row in part
+        ):
+            raise InvalidArgumentError("settling needs a limit for each number of candidates, of hits, and probability")
+        return found
+
+    def limit(self, num_candidates: int, top_k: int, probability: float) -> float:
         """The most that ln N may be; minus infinity where nothing is settled."""
-        sizes = sorted({each.top_k for each in self.limits})
-        around = {max((size for size in sizes if size <= top_k), default=None)}
-        around.add(min((size for size in sizes if size >= top_k), default=None))
-        levels = [each.probability for each in self.limits if each.probability >= probability]
-        if None in around or not levels:
+        depth = next((place for place, each in enumerate(self.num_candidates) if each >= num_candidates), None)
+        level = next((place for place, each in enumerate(self.probability) if each >= probability), None)
+        above = next((place for place, each in enumerate(self.top_k) if each >= top_k), None)
+        if depth is None or level is None or above is None:
             return -math.inf
-        found = [each.limit for each in self.limits if each.top_k in around and each.probability == min(levels)]
-        return min(found) if len(found) == len(around) else -math.inf
+        below = above if self.top_k[above] == top_k else above - 1
+        if below < 0:
+            return -math.inf
+        found = [self.limits[depth][place][level] for place in {below, above}]
+        return min(-math.inf if each is None else each for each in found)
 
 
 def looks(num_candidates: int, top_k: int) -> Iterator[int]:
@@ -142,11 +160,10 @@ def read_settling(value: Any) -> Settling | None:
     """
     if value is None:
         return None
-    if not isinstance(value, dict) or set(cast("dict[str, Any]", value)) != {"fall", "sharpness", "limits"}:
-        raise InvalidArgumentError("the settling of a calibration must have the keys fall, sharpness, limits")
-    found = cast("dict[str, Any]", value)
-    rows = cast("list[Any]", found["limits"] if isinstance(found["limits"], list) else [None])
-    names = {"top_k", "probability", "limit"}
-    if not all(isinstance(row, dict) and set(cast("dict[str, Any]", row)) == names for row in rows):
-        raise InvalidArgumentError(f"the limits of a calibration's settling must have the keys {', '.join(names)}")
-    return Settling(found["fall"], found["sharpness"], tuple(SettledLimit(**row) for row in rows))
+    names = {field.name for field in fields(Settling)}
+    if not isinstance(value, dict) or set(cast("dict[str, Any]", value)) != names:
+        raise InvalidArgumentError(f"the settling of a calibration must have the keys {', '.join(sorted(names))}")
+    try:
+        return Settling(**cast("dict[str, Any]", value))
+    except TypeError:
+        raise InvalidArgumentError("the settling of a calibration must be lists of numbers") from None

@@ -7,7 +7,7 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector
 from rank_rerank.calibration.calibration import Calibration, mean_similarity
-from rank_rerank.calibration.combination import Combination, relevance_in_order
+from rank_rerank.calibration.combination import FIXED, Combination, relevance_in_order
 from rank_rerank.calibration.settling import Settling
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.rankings import Ranking, ScoredDocuments
@@ -35,8 +35,8 @@ class ScoreScale:
 
     @property
     def settling(self) -> Settling | None:
-        """The bounds that tell when the first hits are settled, which were fitted for the model."""
-        return None if self.calibration is None else self.calibration.settling
+        """The bounds that tell when the first hits are settled; they hold for the weights they were fitted with."""
+        return None if self.calibration is None or self.combination != FIXED else self.calibration.settling
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, calibration: Calibration | None) -> "ScoreScale":

@@ -71,7 +71,7 @@ class SettledHits:
         if first_stage is None:
             _report_unsettled()
             return None
-        limit = bounds.limit(options.top_k, options.settled)
+        limit = bounds.limit(len(promises), options.top_k, options.settled)
         at = tuple(looks(len(promises), options.top_k))
         return cls(first_stage, bounds, limit, options.top_k, promises, at) if np.isfinite(limit) and at else None
 

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,14 +11,19 @@ import pytest
 import rank_rerank
 from rank_rerank.calibration import Calibration
 from rank_rerank.calibration.combination import FIXED, Evidence, standardized
-from rank_rerank.calibration.settling import SettledLimit, Settling, log_num_better, looks
+from rank_rerank.calibration.settling import Settling, log_num_better, looks
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError
 
 BOUNDS = Settling(
     0.5,
     1.7,
-    tuple(SettledLimit(k, p, limit) for k, p, limit in [(1, 0.8, 2.0), (1, 0.9, 1.0), (3, 0.8, 0.5), (3, 0.9, -1.0)]),
+    (100, 300),
+    (1, 3, 5),
+    (0.8, 0.9),
+    (((2.0, 1.0), (0.5, -1.0), (0.4, None)), ((1.5, 0.5), (0.0, -2.0), (-1, -3))),
 )
+
+KEPT = json.loads(json.dumps(asdict(BOUNDS)))
 
 
 def simulated(rng, count):
@@ -49,27 +55,30 @@ def stop(evidence, top_k, limit, bounds=BOUNDS):
 
 
 def test_the_limit_between_two_is_the_stricter_one_and_beyond_them_nothing_is_settled():
-    assert BOUNDS.limit(1, 0.9) == 1.0
-    assert BOUNDS.limit(1, 0.81) == 1.0
-    assert BOUNDS.limit(1, 0.5) == 2.0
-    assert BOUNDS.limit(2, 0.8) == 0.5
-    assert BOUNDS.limit(2, 0.85) == -1.0
-    assert BOUNDS.limit(4, 0.8) == -math.inf
-    assert BOUNDS.limit(1, 0.91) == -math.inf
-    assert replace(BOUNDS, limits=BOUNDS.limits[:3]).limit(2, 0.9) == -math.inf
-    assert Settling(0.5, 1.7).limit(1, 0.5) == -math.inf
+    assert BOUNDS.limit(100, 1, 0.9) == 1.0
+    assert BOUNDS.limit(5, 1, 0.9) == 1.0
+    assert BOUNDS.limit(101, 1, 0.9) == 0.5
+    assert BOUNDS.limit(100, 1, 0.81) == 1.0
+    assert BOUNDS.limit(100, 1, 0.5) == 2.0
+    assert BOUNDS.limit(100, 2, 0.8) == 0.5
+    assert BOUNDS.limit(100, 2, 0.85) == -1.0
+    assert BOUNDS.limit(300, 4, 0.9) == -3.0
+    for beyond in ((100, 6, 0.8), (100, 1, 0.91), (301, 1, 0.8), (100, 5, 0.9), (100, 4, 0.9)):
+        assert BOUNDS.limit(*beyond) == -math.inf
+    assert Settling(0.5, 1.7).limit(1, 1, 0.5) == -math.inf
+    assert replace(BOUNDS, top_k=(2, 3, 5)).limit(100, 1, 0.8) == -math.inf
 
 
 def test_looks_depend_on_the_list_alone_and_come_less_often_as_more_is_read():
     assert list(looks(20, 1)) == [8, 10, 12, 14, 16, 18]
-    assert list(looks(1000, 10))[0] == 20
+    assert next(iter(looks(1000, 10))) == 20
     assert list(looks(8, 1)) == []
     at = list(looks(1000, 1))
     assert at == list(looks(2000, 1))[: len(at)]
-    assert all(after - before >= before // 8 for before, after in zip(at, at[1:], strict=False))
+    assert all(after - before >= before // 8 for before, after in pairwise(at))
 
 
-def test_fewer_are_expected_after_a_better_kth_and_where_fewer_are_unread(rng=None):
+def test_fewer_are_expected_after_a_better_kth_and_where_fewer_are_unread():
     rng = np.random.default_rng(3)
     evidence = simulated(rng, 100)
     values = [log_num_better(evidence, np.arange(100) < count, 1, FIXED, BOUNDS) for count in (10, 30, 90, 99)]
@@ -103,7 +112,7 @@ def test_nothing_is_told_by_too_few_or_by_equal_ones():
 )
 def test_the_bounds_that_ship_hold_on_lists_that_they_were_not_fitted_on(count, top_k, probability):
     bounds = rank_rerank.load().calibration.settling
-    limit = bounds.limit(top_k, probability)
+    limit = bounds.limit(count, top_k, probability)
     assert math.isfinite(limit)
     rng = np.random.default_rng(24)
     lists = [simulated(rng, count) for _ in range(150)]
@@ -139,13 +148,18 @@ def test_bounds_are_kept_with_a_calibration(tmp_path):
         [],
         {},
         {"fall": 0.5, "sharpness": 1.7},
-        {"fall": 0.5, "sharpness": 1.7, "limits": {}},
-        {"fall": -0.5, "sharpness": 1.7, "limits": []},
-        {"fall": "0.5", "sharpness": 1.7, "limits": []},
-        {"fall": 0.5, "sharpness": 1.7, "limits": [{"top_k": 1, "probability": 0.9}]},
-        {"fall": 0.5, "sharpness": 1.7, "limits": [{"top_k": 0, "probability": 0.9, "limit": 1.0}]},
-        {"fall": 0.5, "sharpness": 1.7, "limits": [{"top_k": 1, "probability": 1.0, "limit": 1.0}]},
-        {"fall": 0.5, "sharpness": 1.7, "limits": [{"top_k": 1, "probability": 0.9, "limit": None}]},
+        {**KEPT, "fall": -0.5},
+        {**KEPT, "fall": "0.5"},
+        {**KEPT, "top_k": [3, 1, 5]},
+        {**KEPT, "top_k": [0, 1, 5]},
+        {**KEPT, "top_k": 3},
+        {**KEPT, "probability": [0.8, 1.0]},
+        {**KEPT, "num_candidates": [100]},
+        {**KEPT, "limits": {}},
+        {**KEPT, "limits": [[[1.0]]]},
+        {**KEPT, "limits": [[["1", 1], [1, 1], [1, 1]], [[1, 1], [1, 1], [1, 1]]]},
+        {**KEPT, "limits": [[None, None, None], None]},
+        {**KEPT, "more": 1},
     ],
 )
 def test_damaged_bounds_are_refused(tmp_path, settling):

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 import rank_rerank
-from rank_rerank.calibration.settling import SettledLimit, Settling, looks
+from rank_rerank.calibration.combination import FIXED
+from rank_rerank.calibration.settling import Settling, looks
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
@@ -27,7 +28,7 @@ DOCUMENTS = [Document(text, id=str(number), score=30.0 - number) for number, tex
 
 
 def with_limit(reranker, limit, **cache):
-    bounds = Settling(0.6, 1.7, (SettledLimit(1, 0.9, limit), SettledLimit(3, 0.9, limit)))
+    bounds = Settling(0.6, 1.7, (100,), (1, 3), (0.9,), (((limit,), (limit,)),))
     own = rank_rerank.load(**cache) if cache else reranker
     return replace(own, calibration=replace(reranker.calibration, settling=bounds))
 
@@ -191,7 +192,12 @@ def test_what_does_not_go_together_is_refused(easy, options, message):
 
 
 def test_models_without_bounds_and_cascades_refuse(easy, reranker):
-    for calibration in (None, replace(reranker.calibration, settling=None)):
+    fitted = replace(FIXED, first_stage=0.6)
+    for calibration in (
+        None,
+        replace(reranker.calibration, settling=None),
+        replace(easy.calibration, combination=fitted),  # bounds of other weights
+    ):
         own = replace(reranker, calibration=calibration)
         with pytest.raises(InvalidArgumentError, match="no bounds were fitted for this model"):
             own.rerank(QUERY, DOCUMENTS, top_k=1, settled=0.9)
