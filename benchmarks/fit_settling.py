@@ -60,6 +60,11 @@ class Course:
         places = np.flatnonzero(self.values <= limit)
         return (1.0, True) if len(places) == 0 else (float(self.shares[places[0]]), bool(self.is_right[places[0]]))
 
+    @property
+    def misses(self) -> AnyArray:
+        """[num_limits] whether the first hits are wrong where reading stops at each of LIMITS."""
+        return np.array([not self.stop(limit)[1] for limit in LIMITS])
+
 
 def main() -> None:
     """Collect, or fit and report."""
@@ -136,32 +141,32 @@ def follow(folder: Path, name: str) -> dict[tuple[int, int], list[Course]]:
             said = Evidence(
                 sums[number, rows], sums[number, rows], cosines[number, rows].astype(np.float64), scores[number, rows]
             )
-            for top_k in TOPS:
-                courses.setdefault((depth, top_k), []).append(course(said, tokens[number, rows], top_k))
+            for top_k, found in follow_one(said, tokens[number, rows]).items():
+                courses.setdefault((depth, top_k), []).append(found)
     return courses
 
 
-def course(said: Evidence, tokens: AnyArray, top_k: int) -> Course:
-    """What would have been seen of one query; the first stage's scores are raw."""
+def follow_one(said: Evidence, tokens: AnyArray) -> dict[int, Course]:
+    """What would have been seen of one query, by number of hits; the first stage's scores are raw."""
     bounds, count = Settling(FALL, SHARPNESS), len(tokens)
     standard = replace(said, first_stage=standardized(said.first_stage))
-    exact, shares = first_hits(said, count, top_k), np.cumsum(tokens) / tokens.sum()
-    seen = [
-        (
-            shares[num_read - 1],
-            log_num_better(standard, np.arange(count) < num_read, top_k, FIXED, bounds),
-            first_hits(said, num_read, top_k) == exact,
-        )
-        for num_read in looks(count, top_k)
-    ]
-    return Course(*(np.array(column) for column in (zip(*seen, strict=True) if seen else ((), (), ()))))
+    shares = np.cumsum(tokens) / tokens.sum()
+    best = {count: first_hits(said, count)}
+    courses: dict[int, Course] = {}
+    for top_k in TOPS:
+        at = list(looks(count, top_k))
+        best |= {num_read: first_hits(said, num_read) for num_read in at if num_read not in best}
+        values = [log_num_better(standard, np.arange(count) < num_read, top_k, FIXED, bounds) for num_read in at]
+        is_right = [set(best[num_read][:top_k]) == set(best[count][:top_k]) for num_read in at]
+        courses[top_k] = Course(shares[np.array(at, np.int64) - 1], np.array(values), np.array(is_right, np.bool_))
+    return courses
 
 
-def first_hits(said: Evidence, num_read: int, top_k: int) -> set[int]:
+def first_hits(said: Evidence, num_read: int) -> list[int]:
     """The first hits of a ranking of those that were read, as the library blends them."""
     parts = (getattr(said, name)[:num_read] for name in ("maxsim", "best_window", "cosine"))
     blended = FIXED.blend(Evidence(*parts, standardized(said.first_stage[:num_read])))
-    return set(np.argsort(-blended, kind="stable")[:top_k].tolist())
+    return np.argsort(-blended, kind="stable")[: max(TOPS)].tolist()
 
 
 def fit(collections: Sequence[dict[tuple[int, int], list[Course]]]) -> Settling:
@@ -174,8 +179,8 @@ def limits_of(
     collections: Sequence[dict[tuple[int, int], list[Course]]], depth: int, top_k: int
 ) -> Iterator[float | None]:
     """Those for each probability; None where no limit keeps to it."""
-    samples = [found[depth, top_k] for found in collections]
-    pooled = [each for sample in samples for each in sample]
+    samples = [np.stack([each.misses for each in found[depth, top_k]]) for found in collections]
+    pooled = np.concatenate(samples)
     for probability in PROBABILITIES:
         allowed = 1 - probability
         found = [largest(pooled, allowed, is_certain=True)]
@@ -183,15 +188,17 @@ def limits_of(
         yield round(min(found), 1) if np.isfinite(min(found)) else None
 
 
-def largest(sample: Sequence[Course], allowed: float, *, is_certain: bool) -> float:
-    """The largest limit up to which no smaller one misses more often than is allowed."""
-    best = -np.inf
-    for limit in LIMITS:
-        misses = sum(not each.stop(limit)[1] for each in sample)
-        if (misses + is_certain) / (len(sample) + is_certain) > allowed:
-            break
-        best = limit
-    return float(best)
+def largest(misses: AnyArray, allowed: float, *, is_certain: bool) -> float:
+    """The largest limit up to which no smaller one misses more often than is allowed.
+
+    Args:
+        misses: [num_queries, num_limits].
+        allowed: share.
+        is_certain: count one miss more, of one query more.
+    """
+    shares = (misses.sum(axis=0) + is_certain) / (len(misses) + is_certain)
+    num_kept = int(np.argmax(np.append(shares > allowed, True)))
+    return float(LIMITS[num_kept - 1]) if num_kept else -np.inf
 
 
 def report(name: str, settling: Settling, courses: dict[tuple[int, int], list[Course]]) -> None:

@@ -7,10 +7,11 @@ will say is foretold from what it said so far, since it falls with the logarithm
           \hat b_i = \bar m - c (\ln r_i - \overline{\ln r}) + w_f f_i
 
 b_(k) is the blended score of the k-th best that was read, m the model's part of those that were, of deviation d, and
-r the rank from 1. N is how many are expected to come before the k-th. Reading ends at the first look where ln N is at
-most a limit, which is fitted so that on queries of training collections the first k were then those of reading all as
-often as was asked (split conformal: Angelopoulos et al., "Conformal risk control", 2022). It is a promise for queries
-like those, not a proof for each.
+r the rank from 1. N is how many are expected to come before the k-th. Reading ends at the first look where two things
+hold. Were N the mean of a Poisson distribution, none would come before it as probably as was asked. And ln N is at most
+a limit, fitted so that on queries of training collections the first k were then those of reading all as often as was
+asked (Angelopoulos et al., "Conformal risk control", 2022). It is a promise for queries like those, not a proof for
+each.
 """
 
 import math
@@ -101,8 +102,9 @@ class Settling:
         below = above if self.top_k[above] == top_k else above - 1
         if below < 0:
             return -math.inf
-        found = [self.limits[depth][place][level] for place in {below, above}]
-        return min(-math.inf if each is None else each for each in found)
+        fitted = [self.limits[depth][place][level] for place in {below, above}]
+        none_comes = math.log(-math.log(probability))
+        return min(none_comes, *(-math.inf if each is None else each for each in fitted))
 
 
 def looks(num_candidates: int, top_k: int) -> Iterator[int]:

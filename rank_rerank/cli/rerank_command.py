@@ -135,9 +135,10 @@ def files_or_standard_input(files: Sequence[str]) -> Sequence[str]:
 
 
 def _json_lines(ranking: Ranking, candidates: Sequence[Candidate]) -> Iterator[str]:
+    unread = {} if ranking.stopped is None else {"stopped": ranking.stopped, "num_unread": ranking.num_unread}
     for rank, hit in enumerate(ranking, start=1):
         source = candidates[hit.index]
-        yield _dump({"rank": rank, **hit.to_dict(), **_place(hit, source)}) + "\n"
+        yield _dump({"rank": rank, **hit.to_dict(), **_place(hit, source), **unread}) + "\n"
 
 
 def _place(hit: RankedDocument, source: Candidate) -> dict[str, Any]:

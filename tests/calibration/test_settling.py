@@ -20,9 +20,8 @@ BOUNDS = Settling(
     (100, 300),
     (1, 3, 5),
     (0.8, 0.9),
-    (((2.0, 1.0), (0.5, -1.0), (0.4, None)), ((1.5, 0.5), (0.0, -2.0), (-1, -3))),
+    (((-3.0, -4.0), (-4.5, -6.0), (-5, None)), ((-3.5, -4.5), (-5.0, -7.0), (-6, -8))),
 )
-
 KEPT = json.loads(json.dumps(asdict(BOUNDS)))
 
 
@@ -55,14 +54,17 @@ def stop(evidence, top_k, limit, bounds=BOUNDS):
 
 
 def test_the_limit_between_two_is_the_stricter_one_and_beyond_them_nothing_is_settled():
-    assert BOUNDS.limit(100, 1, 0.9) == 1.0
-    assert BOUNDS.limit(5, 1, 0.9) == 1.0
-    assert BOUNDS.limit(101, 1, 0.9) == 0.5
-    assert BOUNDS.limit(100, 1, 0.81) == 1.0
-    assert BOUNDS.limit(100, 1, 0.5) == 2.0
-    assert BOUNDS.limit(100, 2, 0.8) == 0.5
-    assert BOUNDS.limit(100, 2, 0.85) == -1.0
-    assert BOUNDS.limit(300, 4, 0.9) == -3.0
+    assert BOUNDS.limit(100, 1, 0.9) == -4.0
+    assert BOUNDS.limit(5, 1, 0.9) == -4.0
+    assert BOUNDS.limit(101, 1, 0.9) == -4.5
+    assert BOUNDS.limit(100, 1, 0.81) == -4.0
+    assert BOUNDS.limit(100, 1, 0.5) == -3.0
+    assert BOUNDS.limit(100, 2, 0.8) == -4.5
+    assert BOUNDS.limit(100, 2, 0.85) == -6.0
+    assert BOUNDS.limit(300, 4, 0.9) == -8.0
+    # whatever was fitted, so few are expected that none comes as probably as was asked
+    loose = replace(BOUNDS, limits=(((9.0, 9.0),) * 3,) * 2)
+    assert math.exp(-math.exp(loose.limit(100, 1, 0.85))) == pytest.approx(0.85)
     for beyond in ((100, 6, 0.8), (100, 1, 0.91), (301, 1, 0.8), (100, 5, 0.9), (100, 4, 0.9)):
         assert BOUNDS.limit(*beyond) == -math.inf
     assert Settling(0.5, 1.7).limit(1, 1, 0.5) == -math.inf
