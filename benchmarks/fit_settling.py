@@ -16,6 +16,7 @@ import argparse
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class Course:
         places = np.flatnonzero(self.values <= limit)
         return (1.0, True) if len(places) == 0 else (float(self.shares[places[0]]), bool(self.is_right[places[0]]))
 
-    @property
+    @cached_property
     def misses(self) -> AnyArray:
         """[num_limits] whether the first hits are wrong where reading stops at each of LIMITS."""
         return np.array([not self.stop(limit)[1] for limit in LIMITS])
