@@ -244,8 +244,8 @@ class ColbertReranker:
     ) -> Ranking:
         """As rerank, without holding up the event loop; results are those of rerank, to the bit.
 
-        Calls that wait at the same time are answered together, but for those that may not read all. When the task that waits is
-        cancelled, the work ends before its next window of documents.
+        Calls that wait at the same time are answered together, but for those that may not read all. When the task that
+        waits is cancelled, the work ends before its next window of documents.
 
         Raises:
             RankRerankError: as rerank.
