@@ -9,8 +9,8 @@ the tokens. Then some queries are really ranked, in turn, so that what is not to
 within 45 % of the exact time (--depth documents), and within a second (--deep documents of the first set).
 
 nDCG@10 and its difference to the exact ranking of the same documents, with its interval (95 %, bootstrap over queries).
-The table goes to the terminal, the rows to benchmarks/results/bench_curve.json. On two quiet cores with VNNI about ten
-minutes.
+The table goes to the terminal, the rows to benchmarks/results/bench_curve.json, which
+examples/curve_picture.py draws. On two quiet cores with VNNI about ten minutes.
 """
 
 import argparse
@@ -145,6 +145,7 @@ def row(  # noqa: PLR0913, PLR0917 - what stands in it
         "queries": len(values),
         "documents_read": round(float(fits(tokens, limit).sum(axis=1).mean()), 1),
         "share_of_tokens": round(float(read_tokens.sum() / exact_tokens.sum()), 3),
+        "tokens": round(float(exact_tokens.mean())),
         "ndcg_at_10": round(float(np.mean(values)), 4),
         "less_than_exact": interval(values - exact),
         "is_within": difference >= -ALLOWED[part],

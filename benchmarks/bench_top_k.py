@@ -47,7 +47,9 @@ def main() -> None:
     print(json.dumps(machine), file=sys.stderr)
     natural, queries = encode(arguments.data, arguments.documents, arguments.queries)
     if arguments.cases:
-        check_cases(natural, queries, arguments.storages, arguments.cases)
+        row = check_cases(natural, queries, arguments.storages, arguments.cases)
+        if arguments.keep:
+            write_result("bench_top_k", [{**machine, **row}])
         return
     rows: list[dict[str, Any]] = []
     for vectors in arguments.vectors:
@@ -132,7 +134,7 @@ def compare(queries: TokenEmbeddings, screened: ScreenedDocuments, top_k: int) -
     }
 
 
-def check_cases(natural: TokenEmbeddings, queries: TokenEmbeddings, storages: list[str], count: int) -> None:
+def check_cases(natural: TokenEmbeddings, queries: TokenEmbeddings, storages: list[str], count: int) -> dict[str, Any]:
     """Random parts of the documents, some of them twice, a random claim and a random k, screened and not."""
     rng = np.random.default_rng(0)
     stored = [TokenEmbeddings(natural.vectors.astype(name, copy=False), natural.offsets) for name in storages]
@@ -145,7 +147,10 @@ def check_cases(natural: TokenEmbeddings, queries: TokenEmbeddings, storages: li
             query, top_k = queries[int(rng.integers(len(queries)))], int(rng.integers(1, 7))
             check_same(maxsim_top_k(query, plain, top_k), maxsim_top_k(query, documents, top_k))
             num_scored += plain.num_documents
-    print(f"{count} cases, 0 differing; {counter.count / num_scored:.1%} of the documents were scored exactly")
+    share = counter.count / num_scored
+    print(f"{count} cases, 0 differing; {share:.1%} of the documents were scored exactly")
+    sizes = {"documents": len(natural), "queries": len(queries), "cases": count}
+    return {"vectors": "scifact", "storage": "+".join(storages), **sizes, "share_scored": share, "differing": 0}
 
 
 def check_same(expected: TopDocuments, found: TopDocuments) -> None:

@@ -59,6 +59,25 @@ def test_a_picture_cannot_be_broken_by_a_text(monkeypatch):
     assert [run.text for run in picture.iter("{http://www.w3.org/2000/svg}tspan")] == ["marked <word>"]
 
 
+def test_the_picture_of_the_curve_is_drawn_from_the_rows(tmp_path):
+    from xml.etree import ElementTree as ET
+
+    run_example("curve_picture.py", str(tmp_path / "curve.svg"))
+    drawn = (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    assert drawn == (ROOT / "examples" / "curve.svg").read_text(encoding="utf-8")
+    lines = ET.fromstring(drawn).findall("{http://www.w3.org/2000/svg}polyline")  # noqa: S314 - our own
+    assert len(lines) == 8  # two for each of four collections
+    # all read is where a line ends, and nothing is lost there
+    ends = {line.get("points").split()[-1].split(",")[1] for line in lines[::2]}
+    assert len(ends) == 1
+    rows = json.loads((ROOT / "benchmarks" / "results" / "bench_curve.json").read_text(encoding="utf-8"))
+    for row in rows:
+        row["ndcg_at_10"] = row["ndcg_at_10"] / 2
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    run_example("curve_picture.py", str(tmp_path / "other.svg"), "--rows", str(tmp_path / "rows.json"))
+    assert (tmp_path / "other.svg").read_text(encoding="utf-8") != drawn
+
+
 def test_search_with_bm25():
     pytest.importorskip("bm25s", reason='needs bm25s: pip install ".[evaluation]"')
     lines = run_example("search_with_bm25.py").splitlines()

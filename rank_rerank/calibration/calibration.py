@@ -26,6 +26,7 @@ from rank_rerank.arguments import as_vector, check_kind, check_number, check_pat
 from rank_rerank.arrays import AnyArray, Float32Vector, Float64Vector, check_whole_number
 from rank_rerank.calibration.combination import Combination
 from rank_rerank.calibration.isotonic import Steps, read_steps
+from rank_rerank.calibration.settling import Settling, read_settling
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError, NonFiniteError
 from rank_rerank.storage.output_file import open_output
@@ -50,6 +51,7 @@ class Calibration:
         calibration_error: expected calibration error on pairs of other queries; None where it was not measured.
         steps: of an isotonic map, logits and probabilities, both ascending; empty for the sigmoid.
         combination: weights for a blend with the scores of the first stage; None where none were fitted.
+        settling: bounds that tell when the first hits of such a blend are settled; None where none were fitted.
 
     Raises:
         InvalidArgumentError: slope is not above 0, a number is not finite, or steps do not ascend.
@@ -62,6 +64,7 @@ class Calibration:
     calibration_error: float | None = None
     steps: Steps = ()
     combination: Combination | None = None
+    settling: Settling | None = None
 
     def __post_init__(self) -> None:
         numbers = {name: check_number(getattr(self, name), name) for name in ("slope", "length_slope", "intercept")}
@@ -72,6 +75,8 @@ class Calibration:
             check_number(self.calibration_error, "calibration_error", 0, 1)
         if self.combination is not None:
             check_kind(self.combination, "combination", Combination)
+        if self.settling is not None:
+            check_kind(self.settling, "settling", Settling)
         _check_steps(self.steps)
         logits, heights = [step[0] for step in self.steps], [step[1] for step in self.steps]
         is_rising = all(after > before for before, after in pairwise(logits)) and sorted(heights) == heights
@@ -113,7 +118,7 @@ class Calibration:
             InvalidArgumentError: path is none.
         """
         values = asdict(self)
-        for name in ("steps", "combination"):
+        for name in ("steps", "combination", "settling"):
             if not values[name]:
                 del values[name]
         values[CHECKSUM_KEY] = _checksum(values)
@@ -145,6 +150,7 @@ class Calibration:
                 calibration_error=error,
                 steps=_read_steps(settings),
                 combination=_read_combination(settings),
+                settling=read_settling(settings.get_value("settling")),
             )
         except InvalidArgumentError as problem:
             raise CheckpointFormatError(f"{file.name}: {problem}") from None

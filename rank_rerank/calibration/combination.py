@@ -21,6 +21,8 @@ from rank_rerank.errors import InvalidArgumentError
 
 # a candidate that is further from the mean than others by far is not told from one this far: deviations
 MOST_DEVIATIONS = 4.0
+# of the largest weight: only ratios matter, and a sum of products must be one that a float32 tells from others
+LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class Combination:
             weights were fitted for.
 
     Raises:
-        InvalidArgumentError: a weight is below 0, all are 0, the slope is not above 0, or a number is not finite.
+        InvalidArgumentError: a weight is below 0, the largest is 0 or beyond what float32 can tell apart, the slope is
+            not above 0, or a number is not finite.
     """
 
     maxsim: float
@@ -74,6 +77,11 @@ class Combination:
         weights = [check_number(getattr(self, name), name, 0) for name in WEIGHTS]
         if not any(weights):
             raise InvalidArgumentError("one weight of a combination must be above 0")
+        if not LEAST_WEIGHT <= max(weights) <= MOST_WEIGHT:
+            raise InvalidArgumentError(
+                f"the largest weight of a combination must be from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, since only "
+                "their ratios matter: divide all of them by it"
+            )
         for name in ("length_slope", "intercept"):
             check_number(getattr(self, name), name)
         if self.slope is not None and (check_number(self.slope, "slope", 0) == 0 or self.is_relative):
@@ -96,8 +104,8 @@ class Combination:
         """The probabilities, [num_documents]; 0 for documents without words; None where they were not fitted."""
         if self.slope is None:
             return None
-        logits = self.slope * blended.astype(np.float64) + self.length_slope * math.log(num_query_tokens)
         with np.errstate(over="ignore"):
+            logits = self.slope * blended.astype(np.float64) + self.length_slope * math.log(num_query_tokens)
             return (1 / (1 + np.exp(-(logits + self.intercept)))).astype(np.float32)
 
 

@@ -61,8 +61,10 @@ def print_table(ranking: Ranking, candidates: Sequence[Candidate]) -> None:
     for rank, (hit, matches) in enumerate(zip(ranking, telling_matches(ranking), strict=True), start=1):
         name = name_line(hit, candidates[hit.index], text_width, with_file=several)
         lines.extend(row_lines(rank, hit, name, fit_text(shown_text(hit), matches, text_width, marks)))
-    if ranking.num_read < len(ranking):
-        lines.append(f"{ranking.num_read} of {len(ranking)} were read in the time of --budget-ms")
+    if ranking.stopped == "budget":
+        lines.append(f"{ranking.num_unread} of {len(candidates)} were not read in the time of --budget-ms")
+    elif ranking.stopped == "settled":
+        lines.append(f"{ranking.num_unread} of {len(candidates)} were not read: these hits are settled (--settled)")
     if ranking.is_blended:
         lines.append("ordered by the candidates' scores and the model's, blended; --blend none leaves out the former")
     sys.stdout.write("\n".join(lines) + "\n")

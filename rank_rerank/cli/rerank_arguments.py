@@ -33,6 +33,13 @@ def add_rerank_arguments(rerank: argparse.ArgumentParser) -> None:
         help="read the most promising candidates first, for so many milliseconds; the rest follows unread (no limit)",
     )
     rerank.add_argument(
+        "--settled",
+        type=float,
+        metavar="P",
+        help="read no more once the first --top-k hits are, with this probability, those of reading all (0.9; needs "
+        "scores that are blended)",
+    )
+    rerank.add_argument(
         "--blend",
         choices=("auto", "none", "scores", "distances", "ranks"),
         default="auto",

@@ -47,6 +47,7 @@ class RerankOptions:
     chunk_length: int | None = None
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = "auto"
     budget_ms: float | None = None
+    settled: float | None = None
 
 
 def run_rerank(options: RerankOptions) -> None:
@@ -106,6 +107,7 @@ def _request(options: RerankOptions, documents: Sequence[Document]) -> RerankReq
         long_documents=_long_documents(options),
         blend=BLENDS[options.blend],
         budget_ms=options.budget_ms,
+        settled=options.settled,
     )
 
 
@@ -141,9 +143,10 @@ def files_or_standard_input(files: Sequence[str], or_else: str = "") -> Sequence
 
 
 def _json_lines(ranking: Ranking, candidates: Sequence[Candidate]) -> Iterator[str]:
+    unread = {} if ranking.stopped is None else {"stopped": ranking.stopped, "num_unread": ranking.num_unread}
     for rank, hit in enumerate(ranking, start=1):
         source = candidates[hit.index]
-        yield _dump({"rank": rank, **hit.to_dict(), **_place(hit, source)}) + "\n"
+        yield _dump({"rank": rank, **hit.to_dict(), **_place(hit, source), **unread}) + "\n"
 
 
 def _place(hit: RankedDocument, source: Candidate) -> dict[str, Any]:

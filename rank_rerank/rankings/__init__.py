@@ -2,7 +2,7 @@
 
 from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult
 from rank_rerank.rankings.hits import RankedDocument, RelevantSpan, Usage, WordMatch
-from rank_rerank.rankings.ranking import Ranking, ScoredDocuments, check_top_k
+from rank_rerank.rankings.ranking import Ranking, ScoredDocuments, Stopped, check_top_k
 
 __all__ = [
     "CohereBody",
@@ -11,6 +11,7 @@ __all__ = [
     "Ranking",
     "RelevantSpan",
     "ScoredDocuments",
+    "Stopped",
     "TeiResult",
     "Usage",
     "WordMatch",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from rank_rerank.errors import InvalidArgumentError, ShapeError
 from rank_rerank.rankings.bodies import CohereBody, JinaBody, TeiResult, cohere_body, jina_body, jina_usage, tei_body
 from rank_rerank.rankings.hits import RankedDocument, Usage
 from rank_rerank.rankings.trec import trec_lines
+
+#: why reading ended before every candidate was read
+Stopped: TypeAlias = Literal["budget", "settled"]
 
 
 @runtime_checkable
@@ -82,6 +85,9 @@ class Ranking(Sequence[RankedDocument]):
         usage: tokens read; None if unknown.
         model: the model's name.
         as_of: the generation of the store that the documents' vectors came from; None where there was no store.
+        num_unread: how many candidates were not read, also of those that are not among the hits.
+        stopped: why not: the time of a budget was over ("budget"), or the first hits were settled ("settled"); None
+            where all were read.
     """
 
     query: str
@@ -91,6 +97,8 @@ class Ranking(Sequence[RankedDocument]):
     usage: Usage | None = None
     model: str | None = None
     as_of: int | None = None
+    num_unread: int = 0
+    stopped: Stopped | None = None
 
     @overload
     def __getitem__(self, index: int) -> RankedDocument: ...
@@ -119,6 +127,8 @@ class Ranking(Sequence[RankedDocument]):
         best = "" if not self.hits else f", best {self.hits[0]!r}"
         blended = ", blended with the first stage's scores" if self.is_blended else ""
         read = "" if self.num_read == len(self.hits) else f", {self.num_read} of them read"
+        if self.stopped is not None:
+            read += f", {self.num_unread} candidates left unread ({self.stopped})"
         return f"<Ranking of {len(self.hits)} documents{read}{blended}{best}>"
 
     def filled(self, documents: Sequence[Document], scored: ScoredDocuments, top_k: int | None) -> "Ranking":
@@ -175,6 +185,7 @@ class Ranking(Sequence[RankedDocument]):
             "query_unknown_words": self.query_unknown_words,
             **({"is_blended": True} if self.is_blended else {}),
             **({} if self.num_read == len(self.hits) else {"num_read": self.num_read}),
+            **({} if self.stopped is None else {"num_unread": self.num_unread, "stopped": self.stopped}),
             "model": self.model,
             "usage": jina_usage(self.usage),
             "as_of": self.as_of,

@@ -37,8 +37,9 @@ class Blend:
             were fused by ranks, and for searches that give no scores.
 
     Raises:
-        InvalidArgumentError: a weight is below 0, not finite or of another name, all are 0, score_key is no str, a
-            flag is neither True nor False, or by_rank comes with score_key or lower_is_better.
+        InvalidArgumentError: a weight is below 0, not finite or of another name, all are 0, the largest is below 1e-30
+            or above 1e30, score_key is no str, a flag is neither True nor False, or by_rank comes with score_key or
+            lower_is_better.
     """
 
     weights: Mapping[str, float] | None = None

@@ -79,6 +79,7 @@ class ColbertReranker:
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
         budget_ms: float | None = None,
+        settled: float | None = None,
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -110,6 +111,11 @@ class ColbertReranker:
                 share with the query; what there is no time to read follows below in the caller's order, with
                 ``hit.was_read`` False. Passages for ``spans`` are found after that. The first call of a process reads
                 a document per thread in any case, to learn how fast the model is.
+            settled: the probability, as 0.9, with which the first ``top_k`` hits must be those that reading every
+                document would give; then reading stops. None reads all. It needs first-stage scores that are blended
+                with the weights of a model that bounds were fitted for, as the bundled one, on queries of training
+                collections: of queries like those it is right so often. ``ranking.stopped`` and ``num_unread`` say
+                what came of it; where nothing settles, as for many hits, all is read. Goes with ``budget_ms``.
 
         Returns:
             Hits from best to worst. A document without words comes last, with the score minus infinity. Where scores
@@ -129,7 +135,7 @@ class ColbertReranker:
             StoreWriteError: new texts cannot be kept in the store.
         """
         begun = time.perf_counter()
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms, settled)
         query = read_query(query, documents)
         candidates = read_candidates(documents, "documents", store, text_key)
         task = Task(query, self.encoder.encode_query(query), candidates, "documents")
@@ -195,6 +201,7 @@ class ColbertReranker:
         show_progress: bool | None = None,
         blend: BlendRule = "auto",
         budget_ms: float | None = None,
+        settled: float | None = None,
     ) -> list[Ranking]:
         """Order several lists of documents, each by a query of its own.
 
@@ -212,6 +219,7 @@ class ColbertReranker:
             show_progress: as in rerank.
             blend: as in rerank, for each query.
             budget_ms: as in rerank, for each query: they are ranked one after the other then.
+            settled: as in rerank, for each query, one after the other.
 
         Raises:
             InvalidArgumentError: the two lists differ in length, or as in rerank.
@@ -219,7 +227,7 @@ class ColbertReranker:
                 the indices.
             StoreError: as in rerank.
         """
-        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms)
+        options = RankOptions(top_k, store, spans, long_documents, show_progress, blend, budget_ms, settled)
         texts, candidates = read_many(
             queries, documents_per_query, lambda documents, name: read_candidates(documents, name, store, text_key)
         )
@@ -236,8 +244,8 @@ class ColbertReranker:
     ) -> Ranking:
         """As rerank, without holding up the event loop; results are those of rerank, to the bit.
 
-        Calls that wait at the same time are answered together, unless they have a budget. When the task that waits is
-        cancelled, the work ends before its next window of documents.
+        Calls that wait at the same time are answered together, but for those that may not read all. When the task that
+        waits is cancelled, the work ends before its next window of documents.
 
         Raises:
             RankRerankError: as rerank.
@@ -245,7 +253,7 @@ class ColbertReranker:
         asked = RankOptions(**options)
         candidates = read_candidates(documents, "documents", asked.store, text_key)
         alone = partial(self.rerank, query, candidates, **vars(asked))
-        if asked.budget_ms is not None:
+        if asked.reads_by_promise:
             return await run_in_thread(alone)
         many = partial(self.rerank_many, **vars(asked))
         call = Call([read_query(query, documents)], [candidates], asked, many, lambda: [alone()])
@@ -268,7 +276,7 @@ class ColbertReranker:
         )
         many = partial(self.rerank_many, **vars(asked))
         alone = partial(many, texts, candidates)
-        if asked.budget_ms is not None:
+        if asked.reads_by_promise:
             return await run_in_thread(alone)
         return await self._calls.rank(Call(texts, candidates, asked, many, alone))
 

@@ -1,6 +1,7 @@
 """Candidates scored by late interaction where their vectors are: still to be made, window by window, or in a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from rank_rerank.encoding.mean_vectors import cosines
 from rank_rerank.encoding.text_windows import Excerpt, best_excerpt
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.encoding.token_encoder import WINDOW, TokenEncoder
-from rank_rerank.rankings import Ranking
+from rank_rerank.rankings import Ranking, Stopped
 from rank_rerank.rerankers.blending import Measured
 from rank_rerank.rerankers.candidates import StoredCandidates, distinct_texts, find_stored
 from rank_rerank.rerankers.hit_spans import BestSoFar, SpanFinder
@@ -19,6 +20,7 @@ from rank_rerank.rerankers.pace import pace_of
 from rank_rerank.rerankers.progress import progress_bar
 from rank_rerank.rerankers.promise import promise, promise_of_windows
 from rank_rerank.rerankers.score_scale import ScoreScale
+from rank_rerank.rerankers.settled_hits import SettledHits, bounds_for
 from rank_rerank.rerankers.tasks import RankOptions, Steps, Task, finish
 from rank_rerank.rerankers.time_budget import TimeBudget
 from rank_rerank.scoring.array_families import to_numpy
@@ -55,26 +57,35 @@ class LateInteraction:
     def rank_within_in_steps(self, task: Task, budget: TimeBudget) -> Steps:
         """Rank what there is time to read, the most promising candidates first; the others come below, unread.
 
-        Candidates whose vectors lie in a store are scored whatever the time; those that are cached are read first.
+        Candidates whose vectors lie in a store are scored whatever the time; those that are cached are read first,
+        where there is a budget. Without one, what is read until the first hits are settled depends on nothing else.
         """
+        bounds = bounds_for(self.options, self.scale.settling)
         if task.is_stored:
             return self.rank([task])[0]
         task = self._with_excerpts(task)
         texts, [positions] = distinct_texts([task.texts])
-        promises = np.full(len(texts), -np.inf)
-        np.maximum.at(promises, positions, promise(task.query, task.documents, self.options.blend))
-        cached = self.encoder.is_cached(texts)
+        promises, own = np.full(len(texts), -np.inf), promise(task.query, task.documents, self.options.blend)
+        np.maximum.at(promises, positions, own)
+        watch = SettledHits.of(task.first_stage, bounds, self.options, own)
+        cached = self.encoder.is_cached(texts) & (self.options.budget_ms is not None)
         order = np.lexsort((np.arange(len(texts)), -promises, ~cached))
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         passing = _Passing(len(texts), [_Scoring(self, task, rank[positions])])
         lengths = np.array([len(texts[number]) for number in order]) + 1
         share, first = 1 / max(1, lengths.sum()), 0
-        for window in self._encode_within([texts[number] for number in order], int(cached.sum()), budget):
-            passing.take(window)
-            yield float(lengths[first : first + len(window)].sum() * share)
-            first += len(window)
-        return passing.rankings()[0]
+        stopped: Stopped = "budget"
+        in_order = [texts[number] for number in order]
+        with closing(self._encode_within(in_order, int(cached.sum()), budget, watch)) as windows:
+            for window in windows:
+                passing.take(window)
+                yield float(lengths[first : first + len(window)].sum() * share)
+                first += len(window)
+                if watch is not None and first in watch.looks and passing.are_settled(watch):
+                    stopped = "settled"
+                    break
+        return passing.rankings(stopped)[0]
 
     def rank(self, tasks: Sequence[Task]) -> list[Ranking]:
         """Rank each query's candidates; a text that several queries share is encoded once."""
@@ -138,25 +149,34 @@ class LateInteraction:
                 yield window
                 bar.update(len(window))
 
-    def _encode_within(self, texts: list[str], num_cached: int, budget: TimeBudget) -> Iterator[TokenEmbeddings]:
+    def _encode_within(
+        self, texts: list[str], num_cached: int, budget: TimeBudget, watch: SettledHits | None
+    ) -> Generator[TokenEmbeddings]:
         """Encode texts in windows that fit the time that is left, until there is none; the first ones are cached."""
         pace, used_s = pace_of(self.encoder, self.num_threads), 0.0
-        first = 0
+        first, size = 0, 0
+
+        def most(window: int) -> int:
+            return window if watch is None else min(window, watch.num_until_look(first) or window)
+
         with pace.reading(), progress_bar(len(texts), "doc", self.options.show_progress) as bar:
             while first < num_cached and budget.left_s > 0:
-                window = self.encoder.encode_documents(texts[first : min(first + CACHED_WINDOW, num_cached)])
+                end = min(first + most(CACHED_WINDOW), num_cached)
+                window = self.encoder.encode_documents(texts[first:end])
                 yield window
                 bar.update(len(window))
                 first += len(window)
             while first < len(texts):
                 with pace.turn(used_s, lambda: budget.left_to_read_s(pace)) as is_mine:
-                    size = budget.window(texts[first : first + WINDOW], pace) if is_mine else 0
+                    size = budget.window(texts[first : first + most(WINDOW)], pace) if is_mine else 0
                     if size == 0:
                         return
                     chosen, begun = texts[first : first + size], budget.clock()
                     window = self.encoder.encode_documents(chosen)
                     seconds = budget.clock() - begun
-                    pace.learn(chosen, window, seconds)
+                    # without a budget what is cached is not read first, and would tell of a pace that is none
+                    if self.encoder.cache is None or self.options.budget_ms is not None:
+                        pace.learn(chosen, window, seconds)
                 used_s += seconds
                 yield window
                 bar.update(size)
@@ -189,10 +209,15 @@ class _Passing:
             scoring.read(window, first)
         self._num_read = last
 
-    def rankings(self) -> list[Ranking]:
-        """Of each query."""
+    def are_settled(self, watch: SettledHits) -> bool:
+        """Whether the first hits of the only query are, by what has passed."""
+        return self._scorings[0].are_settled(watch, self._num_read)
+
+    def rankings(self, stopped: Stopped = "budget") -> list[Ranking]:
+        """Of each query; why not all texts have passed, where they have not."""
         return [
-            scoring.ranking(self._lengths, self._truncated, self._unknown, self._num_read) for scoring in self._scorings
+            scoring.ranking(self._lengths, self._truncated, self._unknown, self._num_read, stopped)
+            for scoring in self._scorings
         ]
 
 
@@ -241,13 +266,23 @@ class _Scoring:
         # the encoder has refused NaN already
         return maxsim(query, texts, num_threads=num_threads, trusted=True)[back]
 
-    def ranking(self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector, num_read: int) -> Ranking:
+    def are_settled(self, watch: SettledHits, num_read: int) -> bool:
+        """Whether the first hits are, once so many texts have passed."""
+        assert self._measured is not None  # noqa: S101 - what settles is blended
+        was_read = self._positions < num_read
+        return watch.are_settled(was_read, self._sums, self._measured.cosines, len(self._task.vectors))
+
+    def ranking(
+        self, lengths: Int64Vector, truncated: BoolVector, unknown: Float32Vector, num_read: int, stopped: Stopped
+    ) -> Ranking:
         """The ranking, once so many texts have passed; what is known of each text: [num_texts]."""
         positions, model = self._positions, self._model
         scored = model.scale.apply(self._sums, self._task, truncated[positions], unknown[positions], self._measured)
-        if num_read < len(lengths):
-            scored = replace(scored, was_read=positions < num_read)
         ranking = self._task.ranking(model.encoder.checkpoint.name, int(lengths[positions].sum()))
+        if num_read < len(lengths):
+            was_read = positions < num_read
+            scored = replace(scored, was_read=was_read)
+            ranking = replace(ranking, num_unread=int((~was_read).sum()), stopped=stopped)
         ranking = _with_read_spans(
             ranking.filled(self._task.documents, scored, model.options.top_k), self._task.excerpts
         )

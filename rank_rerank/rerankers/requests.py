@@ -40,6 +40,7 @@ class RerankRequest:
         instruction: what a causal reranker judges documents by; None for the one it was loaded with.
         blend: what to do with scores that the documents bring from the search that found them.
         budget_ms: how many milliseconds it may take; None for as many as it needs.
+        settled: the probability with which the first hits must be right before reading stops; None to read all.
 
     Raises:
         InvalidArgumentError: an option is out of its range.
@@ -56,6 +57,7 @@ class RerankRequest:
     show_progress: bool | None = None
     blend: BlendRule = "auto"
     budget_ms: float | None = None
+    settled: float | None = None
 
     def __post_init__(self) -> None:
         _ = self.options
@@ -64,7 +66,14 @@ class RerankRequest:
     def options(self) -> RankOptions:
         """How it is to be ranked by late interaction; making it checks it."""
         return RankOptions(
-            self.top_k, self.store, self.spans, self.long_documents, self.show_progress, self.blend, self.budget_ms
+            self.top_k,
+            self.store,
+            self.spans,
+            self.long_documents,
+            self.show_progress,
+            self.blend,
+            self.budget_ms,
+            self.settled,
         )
 
     @property
@@ -83,6 +92,7 @@ class RerankRequest:
             "instruction": self.instruction is not None,
             "blend": isinstance(self.blend, Blend),
             "budget_ms": check_budget(self.budget_ms) is not None,
+            "settled": self.settled is not None,
         }
         return [name for name, is_asked in asked.items() if is_asked]
 
@@ -95,6 +105,7 @@ _CROSS_ENCODER = {
     "best-windows": "a cross-encoder truncates long documents",
     "budget_ms": "a cross-encoder keeps to a budget as a stage of a cascade only",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
+    "settled": "bounds for what is unread were fitted for late interaction only",
 }
 _CASCADE = {
     "spans": "a cascade does not say which words matched",
@@ -102,6 +113,7 @@ _CASCADE = {
     "long_documents": "a cascade truncates long documents",
     "instruction": "a cascade's stages have their own instructions",
     "blend": "a cascade's stages blend by themselves",
+    "settled": "what a cascade's later stages read is the best of all documents",
 }
 _DENSE = {
     "spans": "single vectors do not say which words matched",
@@ -111,6 +123,7 @@ _DENSE = {
     "budget_ms": "a dense reranker reads no texts",
     "instruction": "a dense reranker judges by nothing but the query",
     "blend": "scores of a first stage are blended with those of a late-interaction model only",
+    "settled": "a dense reranker reads no texts",
 }
 _LATE_INTERACTION = {"instruction": "a late-interaction model judges by nothing but the query"}
 
@@ -211,7 +224,7 @@ def _reasons(reranker: Reranker) -> dict[str, str]:
         return _DENSE
     kind = type(reranker).__name__
     return dict.fromkeys(
-        ("spans", "store", "long_documents", "best-windows", "instruction", "blend", "budget_ms"),
+        ("spans", "store", "long_documents", "best-windows", "instruction", "blend", "budget_ms", "settled"),
         f"{kind} gives an order only",
     )
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from rank_rerank.arrays import BoolVector, Float32Vector
 from rank_rerank.calibration.calibration import Calibration, mean_similarity
-from rank_rerank.calibration.combination import Combination, relevance_in_order
+from rank_rerank.calibration.combination import FIXED, Combination, relevance_in_order
+from rank_rerank.calibration.settling import Settling
 from rank_rerank.checkpoints.checkpoint import Checkpoint
 from rank_rerank.rankings import Ranking, ScoredDocuments
 from rank_rerank.rerankers.blending import Blended, FirstStage, Measured
@@ -31,6 +32,11 @@ class ScoreScale:
     def combination(self) -> Combination | None:
         """The weights for a blend with the first stage's scores that were fitted for the model."""
         return None if self.calibration is None else self.calibration.combination
+
+    @property
+    def settling(self) -> Settling | None:
+        """The bounds that tell when the first hits are settled; they hold for the weights they were fitted with."""
+        return None if self.calibration is None or self.combination != FIXED else self.calibration.settling
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, calibration: Calibration | None) -> "ScoreScale":

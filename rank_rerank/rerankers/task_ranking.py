@@ -22,7 +22,7 @@ def rank_tasks(model: LateInteraction, tasks: Sequence[Task], begun: float | Non
     if options.long_documents == "error":
         for task in tasks:
             refuse_long(model.encoder, task.documents, task.name)
-    if options.budget_ms is not None:
+    if options.reads_by_promise:
         return [model.rank_within(task, TimeBudget.start(options.budget_ms, begun)) for task in tasks]
     if options.chunking is None:
         return model.rank(tasks)

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arguments import check_choice, check_kind
+from rank_rerank.arguments import check_choice, check_kind, check_number
 from rank_rerank.arrays import Float32Matrix, check_whole_number
 from rank_rerank.calibration.combination import Combination
 from rank_rerank.documents import Document
@@ -42,6 +42,7 @@ class RankOptions:
     show_progress: bool | None = None
     blend: BlendRule = "auto"
     budget_ms: float | None = None
+    settled: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top_k", check_top_k(self.top_k))
@@ -62,6 +63,7 @@ class RankOptions:
             if self.store is not None:
                 other, why = "store", "a store takes in every text"
             raise InvalidArgumentError(f"{why}: leave out budget_ms, or {other}")
+        check_settled(self)
 
     @property
     def chunking(self) -> Chunking | None:
@@ -74,6 +76,11 @@ class RankOptions:
     def windows(self) -> BestWindows | None:
         """How much is read of long documents by what each promises; None for not so."""
         return BestWindows.of(self.long_documents)
+
+    @property
+    def reads_by_promise(self) -> bool:
+        """Whether documents are read by promise, and maybe not all."""
+        return self.budget_ms is not None or self.settled is not None
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""
@@ -156,6 +163,23 @@ def with_first_stages(tasks: Sequence[Task], blend: BlendRule, fitted: Combinati
         InvalidItemError: as for FirstStage.of.
     """
     return [replace(task, first_stage=FirstStage.of(task.documents, blend, fitted, task.name)) for task in tasks]
+
+
+def check_settled(options: RankOptions) -> None:
+    """Refuse a probability that is none, or that goes with no other option.
+
+    Raises:
+        InvalidArgumentError: it is not between 0 and 1, there is no top_k, or a store, chunks or windows are read.
+    """
+    if options.settled is None:
+        return
+    number = check_number(options.settled, "settled (a probability between 0 and 1, or None)", 0, 1)
+    if not 0 < number < 1:
+        raise InvalidArgumentError("settled must be above 0 and below 1, or None to read every document")
+    if options.top_k is None:
+        raise InvalidArgumentError("settled says how sure the first hits must be: pass top_k, how many they are")
+    if options.store is not None or options.chunking is not None or options.windows is not None:
+        raise InvalidArgumentError("settled is for texts read from their beginning: leave out store and long_documents")
 
 
 def check_spans(spans: object) -> None:

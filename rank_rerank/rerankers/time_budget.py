@@ -66,10 +66,11 @@ class TimeBudget:
 
     @classmethod
     def start(
-        cls, budget_ms: float, begun: float | None = None, window_s: Callable[[], float] = lambda: WINDOW_S
+        cls, budget_ms: float | None, begun: float | None = None, window_s: Callable[[], float] = lambda: WINDOW_S
     ) -> "TimeBudget":
-        """A budget that runs from now on, or from when a call began, by time.perf_counter."""
-        return cls(time.perf_counter() if begun is None else begun, budget_ms / 1000, window_s=window_s)
+        """A budget that runs from now on, or from when a call began, by time.perf_counter; None for one without end."""
+        seconds = math.inf if budget_ms is None else budget_ms / 1000
+        return cls(time.perf_counter() if begun is None else begun, seconds, window_s=window_s)
 
     @property
     def ends(self) -> float:

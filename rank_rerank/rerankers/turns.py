@@ -51,7 +51,7 @@ class Turns:
             mine = _Waiting(used_s, next(self._numbers))
             self._waiting.append(mine)
         try:
-            mine.granted.wait(max(0.0, left_s()))
+            mine.granted.wait(min(max(0.0, left_s()), threading.TIMEOUT_MAX))
         except BaseException:  # an interrupt: a turn that nobody gives back would hold up all others
             if self._leave(mine):
                 self.give_back()

@@ -92,7 +92,7 @@ class Core:
             check_fields(model.reranker, request.extras)
         budget_ms = check_budget(requests[0].budget_ms) if len(requests) == 1 else None
         # a cache on disk takes in every text, for which a budget has no time, and none that depends on the query
-        reads_windows = any(RankOptions(long_documents=each.long_documents).windows is not None for each in requests)
+        reads_windows = any(each.reads_windows or each.settled is not None for each in requests)
         if self.caches is not None and model.encoder is not None and budget_ms is None and not reads_windows:
             work = "cached"
         elif self.memory is not None:

@@ -38,7 +38,9 @@ class Metrics:
         self.memory_bytes = Gauge(
             "rank_rerank_memory_cache_bytes", "Bytes it holds.", registry=kept, multiprocess_mode="livesum"
         )
-        self.unread = Counter("rank_rerank_unread", "Documents not read in a budget's time.", ["model"], registry=kept)
+        self.unread = Counter(
+            "rank_rerank_unread", "Documents not read: a budget was over, or hits settled.", ["model"], registry=kept
+        )
 
     def looked_up(self, found: int, missing: int) -> None:
         """Count texts that the cache in memory had, and had not."""

@@ -40,7 +40,7 @@ _USAGE = {
     "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
     "required": ["prompt_tokens", "total_tokens"],
 }
-_WAS_READ = {"type": "boolean", "description": "false where a budget ended before the document was read; else absent"}
+_WAS_READ = {"type": "boolean", "description": "false where reading ended before the document was read; else absent"}
 _RESULT = {
     "type": "object",
     "properties": {
@@ -65,6 +65,8 @@ REPLIES: dict[str, Any] = {
                     "usage": _USAGE,
                     "meta": {"type": "object"},
                     "num_read": {"type": "integer", "description": "how many of the results were read"},
+                    "num_unread": {"type": "integer", "description": "how many of all documents were not read"},
+                    "stopped": {"type": ["string", "null"], "description": "why not: budget or settled"},
                 },
                 "required": ["model", "results", "usage"],
             },

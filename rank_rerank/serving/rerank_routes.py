@@ -101,7 +101,7 @@ def count_ranking(service: Service, notes: Notes, rankings: Sequence[Ranking]) -
     metrics = service.metrics
     metrics.documents.labels(notes.model).inc(sum(len(ranking) for ranking in rankings))
     metrics.truncated.labels(notes.model).inc(sum(hit.truncated for ranking in rankings for hit in ranking))
-    metrics.unread.labels(notes.model).inc(sum(len(ranking) - ranking.num_read for ranking in rankings))
+    metrics.unread.labels(notes.model).inc(sum(ranking.num_unread for ranking in rankings))
     metrics.tokens.labels(notes.model).inc(
         sum(0 if ranking.usage is None else ranking.usage.total_tokens for ranking in rankings)
     )

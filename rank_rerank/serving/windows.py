@@ -65,7 +65,8 @@ def rank_in_pieces(reranker: Reranker, request: RerankRequest, pace: Pace) -> Pi
     if isinstance(reranker, ColbertReranker | CrossEncoderReranker):
         own = instructed(reranker, request.instruction)
         documents = as_documents(request.documents)
-        if isinstance(own, ColbertReranker) and (budget_ms := check_budget(request.budget_ms)) is not None:
+        budget_ms = check_budget(request.budget_ms)
+        if isinstance(own, ColbertReranker) and not (budget_ms is request.settled is None):
             budget = TimeBudget.start(budget_ms, pace.arrived, pace.piece_s)
             return (yield from _rank_within(own, request, documents, pace, budget))
         return (yield from _rank_windows(own, replace(request, instruction=None, documents=documents), documents, pace))
@@ -103,7 +104,11 @@ def _rank_within(
     """What there is time to read, in the windows of a budget; passages are found after that."""
     limit = RankOptions(request.top_k, None, request.spans).num_explained(len(documents))
     options = RankOptions(
-        request.top_k, long_documents=request.long_documents, show_progress=False, blend=request.blend
+        request.top_k,
+        long_documents=request.long_documents,
+        show_progress=False,
+        blend=request.blend,
+        settled=request.settled,
     )
     if request.long_documents == "error":
         yield from _refuse_long(reranker, documents)

@@ -277,6 +277,22 @@ def test_a_long_document_is_shown_where_its_best_chunk_is(reranker):
     assert any("*capital*" in line or "*capital" in line for line in lines)
 
 
+def test_settled_hits(run, hits, tmp_path):
+    file = tmp_path / "scored.jsonl"
+    lines = [{"text": f"text {number} about the capital", "score": 30 - number} for number in range(12)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = hits("rerank", QUERY, str(file), "--top-k", "1")
+    found = hits("rerank", QUERY, str(file), "--top-k", "1", "--settled", "0.8")
+    assert found[0]["index"] == whole[0]["index"] or "stopped" in found[0]
+    assert {hit.get("stopped", "settled") for hit in found} == {"settled"}
+    code, out, errors = run("rerank", QUERY, str(file), "--settled", "0.9")
+    assert (code, out) == (2, "")
+    assert "pass top_k" in errors
+    code, out, errors = run("rerank", QUERY, str(file), "--top-k", "1", "--settled", "2")
+    assert (code, out) == (2, "")
+    assert "settled" in errors
+
+
 def test_a_budget(run, hits, candidates):
     assert [hit["rank"] for hit in hits("rerank", QUERY, candidates, "--budget-ms", "1e9")] == [1, 2, 3]
     code, out, errors = run("rerank", QUERY, candidates, "--budget-ms", "0")

@@ -99,12 +99,18 @@ def two(draw):
     return lambda rng: [draw(rng), draw(rng)]
 
 
-BLENDED = {"blend": one_of("auto", None, Blend(), Blend(by_rank=True)), "budget_ms": one_of(None, None, 1e4)}
+BLENDED = {
+    "blend": one_of("auto", None, Blend(), Blend(by_rank=True)),
+    "budget_ms": one_of(None, None, 1e4),
+    "settled": one_of(None, None, None, 0.9),
+}
 READING = ("text_key", "show_progress")
 LIMITS = {"top_k": top_ks, "text_key": one_of(None, None, "text"), "show_progress": one_of(None, False)}
 WANTED = {"query": words, "documents": documents, **LIMITS}
 ASKED = {**WANTED, "spans": spans, "long_documents": long_documents, "store": one_of(None), **BLENDED}
-REQUEST = {name: draw for name, draw in ASKED.items() if name not in ("store", "budget_ms", "blend", *READING)}
+REQUEST = {
+    name: draw for name, draw in ASKED.items() if name not in ("store", "budget_ms", "settled", "blend", *READING)
+}
 MANY = {"queries": two(words), "documents_per_query": two(documents), **LIMITS}
 MANY_ASKED = {**MANY, "spans": spans, "long_documents": long_documents, "store": one_of(None), **BLENDED}
 

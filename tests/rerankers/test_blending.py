@@ -179,6 +179,9 @@ def test_a_documents_score_must_be_a_number():
         {"weights": {"bm25": 1}},
         {"weights": {"maxsim": math.nan}},
         {"weights": {"maxsim": 0}},
+        {"weights": {"maxsim": 1e308, "cosine": 1e308}},
+        {"weights": {"maxsim": 5e-324}},
+        {"weights": {"first_stage": 1e-31, "cosine": 0}},
         {"weights": [1, 2]},
         {"score_key": 3},
         {"by_rank": True, "lower_is_better": True},
@@ -318,3 +321,13 @@ def test_relevance_of_fixed_weights_falls_with_the_blended_score(reranker):
     found, plain = (reranker.rerank(QUERY, candidates(), blend=blend) for blend in ("auto", None))
     assert found.is_blended
     assert [hit.relevance for hit in found] == sorted((hit.relevance for hit in plain), reverse=True)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e30])
+def test_only_ratios_of_weights_matter_to_the_order(reranker, size):
+    weights = {"maxsim": 0.5, "best_window": 0.25, "cosine": 0.125, "first_stage": 1.0}
+    expected = reranker.rerank(QUERY, candidates(), blend=Blend(weights=weights))
+    scaled = Blend(weights={name: size * weight for name, weight in weights.items()})
+    found = reranker.rerank(QUERY, candidates(), blend=scaled)
+    assert order(found) == order(expected)
+    assert all(math.isfinite(hit.blended_score) for hit in found if hit.text)

@@ -1,5 +1,6 @@
 """How long reading takes, how much is read next, and whose turn it is."""
 
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,14 @@ def test_who_waits_too_long_has_no_turn_and_takes_none_from_others():
     assert not turns.take(0.0, lambda: -1.0)
     turns.give_back()
     assert turns.take(0.0, lambda: 0.0)
+    # a budget may be longer than any lock waits
+    waiting = threading.Thread(target=lambda: turns.take(0.0, lambda: math.inf) and turns.give_back())
+    waiting.start()
+    while not turns._waiting:
+        time.sleep(0.001)
+    turns.give_back()
+    waiting.join()
+    assert (turns._free, turns._waiting) == (1, [])
     two = Turns(2)
     assert [two.take(0.0, lambda: 0.0) for _ in range(3)] == [True, True, False]
 

@@ -5,12 +5,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from servers import Client, need_server, server_process, server_thread, until
 
 need_server()
 
+from rank_rerank.calibration.settling import Settling
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rerankers import RerankRequest, answer
 from rank_rerank.rerankers.time_budget import TimeBudget
@@ -73,7 +75,7 @@ def test_every_dialect_says_what_was_not_read(models, reads):
         texts = client.post("/rerank", {"query": "a river", "texts": DOCUMENTS, "budget_ms": 5003}).json
         assert [each.get("was_read", True) for each in texts] == [True] * 3 + [False] * 6
         warned = client.post("/v2/rerank", {**BODY, "budget_ms": 6001, "top_n": 4}).json["meta"]["warnings"]
-        assert warned == ["3 of 4 documents were not read in the time of the budget"]
+        assert warned == ["8 of 9 documents were not read in the time of the budget"]
 
 
 def test_requests_at_once_keep_their_own_budgets(models, reads, reranker):
@@ -91,6 +93,30 @@ def test_requests_at_once_keep_their_own_budgets(models, reads, reranker):
     for answered in answers:
         read = [each for each in answered["results"] if each.get("was_read", True)]
         assert all(each["score"] == exact[each["index"]] for each in read)
+
+
+def test_what_is_settled_is_said_by_every_dialect(models):
+    scored = [{"text": text, "score": 30.0 - number} for number, text in enumerate(DOCUMENTS)]
+    bounds = Settling(1e6, 1.7, (100,), (1,), (0.9,), (((50.0,),),))
+    reranker = replace(models[0].reranker, calibration=replace(models[0].reranker.calibration, settling=bounds))
+    own = replace(models[0], reranker=reranker)
+    body = {**BODY, "documents": scored, "settled": 0.9}
+    for settings in (UNCACHED, PATIENT):
+        with server_thread([own], **settings) as (client, _):
+            answered = client.post("/v1/rerank", {**body, "top_n": 1}).json
+            assert (answered["stopped"], answered["num_unread"], answered["num_read"]) == ("settled", 1, 1)
+            alone = reranker.rerank(BODY["query"], scored, top_k=1, settled=0.9)
+            assert answered["results"][0]["score"] == alone[0].score
+            warned = client.post("/v2/rerank", {**body, "top_n": 1, "budget_ms": LARGE}).json["meta"]["warnings"]
+            assert warned == ["1 of 9 documents were not read: the first results are settled"]
+            assert client.post("/v1/rerank", {**body, "top_n": 1, "documents": DOCUMENTS}).json["stopped"] is None
+            assert client.post("/v1/rerank", body).status == 422  # settled, and all results asked for
+            for wrong in (0, 1, "sure"):
+                assert client.post("/v1/rerank", {**body, "top_n": 1, "settled": wrong}).status == 422
+            counts = client.get("/metrics").content.decode()
+            assert 'rank_rerank_unread_total{model="bundled"} 2.0' in counts
+            page = client.get("/openapi.json").content.decode()
+            assert "num_unread" in page
 
 
 def test_a_default_budget_is_for_requests_that_name_none_and_models_that_can(models, reads):

@@ -128,6 +128,13 @@ class Ranked(Wanted):
         description="read the most promising documents first, for so many milliseconds from when the request came; the "
         "others follow with was_read false. 0 for no limit, where the server has one by default",
     )
+    settled: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="read no more once the first top_n results are, with this probability, those of reading all; "
+        "needs documents with scores that are blended",
+    )
 
     @property
     def budget_rule(self) -> float | None:
@@ -191,6 +198,7 @@ class RerankBody(Ranked):
             instruction=self.instruction,
             blend=self.blend_rule,
             budget_ms=self.budget_rule,
+            settled=self.settled,
         )
 
 

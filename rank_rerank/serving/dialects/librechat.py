@@ -40,6 +40,7 @@ def read(values: Mapping[str, Any]) -> Question:
         long_documents=body.long_document_rule,
         instruction=body.instruction,
         budget_ms=body.budget_rule,
+        settled=body.settled,
     )
 
     def reply(answered: Answered) -> dict[str, Any]:

@@ -31,10 +31,12 @@ def read(values: Mapping[str, Any]) -> Question:
             "query_truncated": ranking.query_truncated,
             "is_blended": ranking.is_blended,
             "num_read": ranking.num_read,
+            "num_unread": ranking.num_unread,
+            "stopped": ranking.stopped,
         }
 
     return question(body, reply)
 
 
-FIELDS = ("store", "ids", "spans", "long_documents", "deadline_ms", "budget_ms", "extended", "blend")
+FIELDS = ("store", "ids", "spans", "long_documents", "deadline_ms", "budget_ms", "settled", "extended", "blend")
 OWN = Dialect("rank-rerank", OwnBody, read, has_any(*FIELDS))

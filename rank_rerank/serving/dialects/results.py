@@ -65,7 +65,7 @@ def meta_of(answered: Answered, version: str) -> dict[str, Any]:
         "billed_units": {"search_units": searches},
         "tokens": {"input_tokens": usage_of(answered.ranking)["total_tokens"], "output_tokens": 0},
     }
-    if warnings := _warnings(answered.ranking):
+    if warnings := _warnings(answered.ranking, answered.num_documents):
         meta["warnings"] = warnings
     return meta
 
@@ -112,12 +112,14 @@ def _chosen(spans: Sequence[RelevantSpan], wanted: RelevantSpans | None) -> list
     return sorted(best, key=lambda span: span.start)
 
 
-def _warnings(ranking: Ranking) -> list[str]:
+def _warnings(ranking: Ranking, num_documents: int) -> list[str]:
     found: list[str] = []
     if cut := sum(hit.truncated for hit in ranking):
         found.append(f"{cut} of {len(ranking)} documents are longer than the model reads: their end was not read")
-    if unread_hits := len(ranking) - ranking.num_read:
-        found.append(f"{unread_hits} of {len(ranking)} documents were not read in the time of the budget")
+    if ranking.stopped == "budget":
+        found.append(f"{ranking.num_unread} of {num_documents} documents were not read in the time of the budget")
+    elif ranking.stopped == "settled":
+        found.append(f"{ranking.num_unread} of {num_documents} documents were not read: the first results are settled")
     if ranking.query_truncated:
         found.append("the query is longer than the model reads: its end was not read")
     return found

@@ -38,6 +38,7 @@ def read(values: Mapping[str, Any]) -> Question:
         long_documents=body.long_document_rule if body.truncate else "error",
         instruction=body.instruction,
         budget_ms=body.budget_rule,
+        settled=body.settled,
     )
 
     def reply(answered: Answered) -> list[dict[str, Any]]:
