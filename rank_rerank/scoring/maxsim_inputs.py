@@ -6,7 +6,7 @@ dim, at any alignment, memory-mapped or read-only. Everything else numeric is co
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class PackedSource:
         """There is a vector at all."""
         return len(self.vectors) > 0
 
+    @property
+    def matrices(self) -> list[AnyArray]:
+        """The one array."""
+        return [self.vectors]
+
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded."""
         chosen: Any = slice(first, last) if self.candidates is None else self.candidates[first:last]
@@ -86,7 +91,27 @@ class SeparateSource:
         return view_separate(self.matrices[first:last])
 
 
-DocumentSource: TypeAlias = PackedSource | SeparateSource
+class DocumentSource(Protocol):
+    """Documents in main memory, wherever they lie there."""
+
+    @property
+    def num_documents(self) -> int:
+        """How many documents there are."""
+        ...
+
+    @property
+    def has_tokens(self) -> bool:
+        """There is a vector at all."""
+        ...
+
+    @property
+    def matrices(self) -> list[AnyArray]:
+        """Arrays of the documents' form: one of each document, or one for all."""
+        ...
+
+    def view(self, first: int, last: int) -> DocumentView:
+        """The documents from first to last, the end excluded."""
+        ...
 
 
 def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
@@ -137,9 +162,9 @@ def read_documents(documents: DocumentEmbeddings) -> DocumentSource:
         InvalidItemError: they do not hold numbers; the message names the document.
     """
     if isinstance(documents, TokenEmbeddings):
-        return _read_packed(PackedDocuments(documents))
+        return read_packed(PackedDocuments(documents))
     if isinstance(documents, PackedDocuments):
-        return _read_packed(documents)
+        return read_packed(documents)
     if isinstance(documents, np.ndarray):
         return _read_cube(documents)
     if isinstance(documents, str | bytes) or not isinstance(documents, list | tuple):
@@ -155,7 +180,7 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
     Raises:
         ShapeError: the dims differ, or are 0.
     """
-    matrices = [source.vectors] if isinstance(source, PackedSource) else source.matrices
+    matrices = source.matrices
     if source.num_documents == 0:
         return
     query_dim = _dim(query)
@@ -163,7 +188,7 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
         raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
     for index, matrix in enumerate(matrices):
         if (dim := _dim(matrix)) != query_dim:
-            document = "the documents have" if isinstance(source, PackedSource) else f"document {index} has"
+            document = f"document {index} has" if isinstance(source, SeparateSource) else "the documents have"
             raise ShapeError(f"the query has dim {query_dim}, {document} dim {dim}")
     if storage_of(query) == "signs" and storage_of(matrices[0]) != "signs":
         raise InvalidItemError("a query of sign bits (uint8) needs documents of sign bits")
@@ -213,7 +238,8 @@ def to_float32(array: AnyArray) -> AnyArray:
         return array.astype(np.float32, copy=False)
 
 
-def _read_packed(documents: PackedDocuments) -> PackedSource:
+def read_packed(documents: PackedDocuments) -> PackedSource:
+    """Make packed documents readable by kernels; errors as for `read_documents`."""
     embeddings = documents.embeddings
     has_token_scales = documents.token_scales is not None
     scales = documents.token_scales if has_token_scales else documents.document_scales
@@ -239,7 +265,7 @@ def _read_cube(array: AnyArray) -> PackedSource:
     num_documents, num_tokens, dim = cube.shape
     flat = cube.reshape(num_documents * num_tokens, dim)
     offsets = np.arange(num_documents + 1, dtype=np.int64) * num_tokens
-    return _read_packed(PackedDocuments(TokenEmbeddings(flat, offsets)))
+    return read_packed(PackedDocuments(TokenEmbeddings(flat, offsets)))
 
 
 def _read_list(documents: Sequence[Any]) -> DocumentSource:
@@ -257,7 +283,7 @@ def _read_list(documents: Sequence[Any]) -> DocumentSource:
     matrices = [np.ascontiguousarray(matrix) if len(matrix) else blank for matrix in matrices]
     if storage_of(blank) == "int8":
         embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
-        return _read_packed(PackedDocuments(embeddings))
+        return read_packed(PackedDocuments(embeddings))
     return SeparateSource(matrices)
 
 
