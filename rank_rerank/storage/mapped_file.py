@@ -12,7 +12,6 @@ its checksum is read without being mapped.
 import mmap
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ MAX_MAPPED_BYTES = 256 << 20
 LARGE_FILE_BYTES = 8 << 20
 # Linux reads no more at one request, whatever it is asked for
 READ_AHEAD_BYTES = 128 << 10
+DESCRIPTOR_SHARE = 4  # no more than one in so many is taken
 FILE_BITS = 44  # of a page's number, for as large files as there are
 _STATM = Path("/proc/self/statm")
 
@@ -48,10 +48,10 @@ class MappedFile:
         self._start = 0 if content is None else _address(np.frombuffer(content, np.uint8))
         self._can_advise = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_DONTNEED")
         self._near: dict[str, BoolVector] = {}
-        if descriptor is not None and self.is_large and hasattr(os, "pread"):
-            with suppress(OSError):  # a process may have only so many; then rows are read where they are mapped
-                self._descriptor = os.dup(descriptor)
-                finalize(self, os.close, self._descriptor)
+        own = _duplicate(descriptor) if descriptor is not None and self.is_large else None
+        if own is not None:
+            finalize(self, os.close, own)
+            self._descriptor = own
 
     @property
     def is_large(self) -> bool:
@@ -186,6 +186,24 @@ def ask_for_spans(spans: Sequence[Span]) -> None:
         spans[begin >> FILE_BITS].file.ask_for(
             (begin & in_file) * page, (begin & in_file) * page + (end - begin) * page
         )
+
+
+def _duplicate(descriptor: int) -> int | None:
+    """A descriptor of one's own; None where the process has few left, which its mapped files need."""
+    if not hasattr(os, "pread"):
+        return None
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    try:
+        own = os.dup(descriptor)
+    except OSError:
+        return None
+    # numbers are given from the lowest, so this is about how many there are
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and own >= limit // DESCRIPTOR_SHARE:
+        os.close(own)
+        return None
+    return own
 
 
 def _mapped_bytes() -> int:

@@ -58,6 +58,18 @@ def test_a_process_that_may_open_no_more_files_reads_what_it_has_mapped(tmp_path
     assert answers(tmp_path / "s") == expected
 
 
+def test_descriptors_are_left_for_other_files(tmp_path, every_file_is_large, monkeypatch):
+    make(tmp_path / "s", "int8", {})
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: read.append(given) or pread(*given))
+    expected = answers(tmp_path / "s")
+    assert read
+    read.clear()
+    monkeypatch.setattr(mapped_file, "DESCRIPTOR_SHARE", 1 << 40)  # none is left
+    assert answers(tmp_path / "s") == expected
+    assert not read
+
+
 def test_descriptors_are_closed_with_their_store(tmp_path, every_file_is_large, monkeypatch):
     make(tmp_path / "s", "int8", {})
     opened, dup = [], os.dup
