@@ -61,7 +61,8 @@ def showing_progress(output: str, kind: str) -> Generator[Report]:
             bar.total = progress.num_items
             bar.update(progress.num_done - bar.n)
             bar.set_postfix_str(f"{progress.tokens_per_second:,.0f} tokens/s", refresh=False)
-            if bar.disable and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            is_due = progress.num_done < progress.num_items and time.monotonic() - last >= SECONDS_BETWEEN_LINES
+            if bar.disable and is_due:
                 last = time.monotonic()
                 say(progress.sentence(kind))
 
