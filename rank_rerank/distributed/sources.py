@@ -48,7 +48,7 @@ def read_records(sources: Sequence[Path]) -> Iterator[Record]:
         FileFormatError: a file or folder is missing, of another kind, or damaged as a whole.
         MissingDependencyError: pyarrow is needed for Parquet or Arrow and not installed.
     """
-    for path in [file for source in sources for file in find_files(source)]:
+    for path in find_all_files(sources):
         kind = format_of(path)
         if kind in JSON_LINES:
             yield from _json_lines(path)
@@ -56,6 +56,11 @@ def read_records(sources: Sequence[Path]) -> Iterator[Record]:
             yield from _table(path, TABLES[kind])
         else:
             yield from _batches(path, kind)
+
+
+def find_all_files(sources: Sequence[Path]) -> list[Path]:
+    """The files of documents that some paths stand for, in order; errors as for `find_files`."""
+    return [file for source in sources for file in find_files(source)]
 
 
 def find_files(source: Path) -> list[Path]:

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -329,3 +332,35 @@ def test_a_run_in_parquet_and_two_workers_give_the_same_run(shards, tmp_path):
     parts = (tmp_path / "run.parquet", tmp_path / "store", queries, tmp_path / "two")
     rerank_run(*parts, settings=settings, engine=LocalEngine(2))
     assert (tmp_path / "two" / "run.trec").read_bytes() == (tmp_path / "one" / "run.trec").read_bytes()
+
+
+def test_a_restart_reads_an_input_that_has_not_changed_no_second_time(tmp_path, monkeypatch):
+    """It is known by its bytes; whatever changes in it, or is missing of the work, and it is read again."""
+    corpus, output = tmp_path / "c.jsonl", tmp_path / "out"
+    lines = ['{"id": "a", "text": "one"}', "{", '{"id": "b", "text": "two"}', '{"id": "a", "text": "one"}']
+    corpus.write_text("\n".join(lines))
+    read = []
+    module = sys.modules["rank_rerank.distributed.encode_corpus"]
+    monkeypatch.setattr(
+        module, "corpus_items", lambda *given: (read.append(1) or item for item in corpus_items(*given))
+    )
+
+    def run():
+        read.clear()
+        summary = encode_corpus(corpus, output)
+        letters = (output / "dead_letters.jsonl").read_text()
+        return len(read), summary.num_items, summary.num_rejected, summary.num_repeated, letters
+
+    first = run()
+    assert first[:4] == (4, 2, 1, 1)
+    assert run() == (0, *first[1:])
+    shutil.rmtree(output / "receipts")  # the unit is neither done nor waiting
+    (output / "manifest.json").unlink()
+    assert run() == first
+    assert run() == (0, *first[1:])
+    status = corpus.stat()
+    corpus.write_text("\n".join([*lines[:2], '{"id": "c", "text": "two"}', lines[3]]))
+    os.utime(corpus, ns=(status.st_atime_ns, status.st_mtime_ns))  # neither length nor time has changed
+    assert run() == first
+    (output / "plan.json").write_text("{}")
+    assert run() == first
