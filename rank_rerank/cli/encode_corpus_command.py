@@ -70,7 +70,7 @@ def run_encode_corpus(options: EncodeCorpusOptions) -> None:
         summary = encode_corpus(
             options.files, options.output, options.loading, settings=settings, engine=engine, report=report
         )
-    print_summary(summary.json(), summary.num_rejected, options.output)
+    print_summary(summary)
 
 
 def _tell_size(options: EncodeCorpusOptions, settings: EncodeSettings) -> None:

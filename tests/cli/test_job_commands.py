@@ -158,3 +158,27 @@ def test_a_new_output_of_many_documents_tells_its_size_before_it_starts(run, cor
     assert "(chosen)" not in err
     monkeypatch.setattr("rank_rerank.cli.encode_corpus_command.MANY_DOCUMENTS", 4)
     assert "per document" not in run("encode", corpus, "--output", str(tmp_path / "small"))[2]
+
+
+def test_a_corpus_of_which_nothing_can_be_used_is_an_error(run, tmp_path):
+    """As where its column of texts has another name: a job that ends well with nothing would go unnoticed."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,body\n1,x\n2,y\n", encoding="utf-8")
+    code, out, err = run("encode", str(path), "--output", str(tmp_path / "s"))
+    assert (code, json.loads(out)["num_rejected"], err.count("\n")) == (2, 2, 1)
+    assert "not one of 2 could be used" in err
+    assert 'has no "text"' in err
+    assert run("encode", str(path), "--output", str(tmp_path / "s"), "--text-column", "body")[0] == 0
+
+
+def test_a_spread_store_is_looked_into_checked_and_repaired(run, shards, tmp_path):
+    folder = str(tmp_path / "spread")
+    assert run("store", "import", shards, folder, "--spread", "2")[0] == 0
+    info = json.loads(run("store", "info", folder, "--json")[1])
+    assert (info["documents"], info["stores"]) == (3, 2)
+    assert run("store", "verify", folder)[0] == 0
+    (tmp_path / "spread" / "store-00001" / "manifest.json").write_text("{")
+    code, out, _ = run("store", "verify", folder)
+    assert (code, "store-00001: manifest.json" in out) == (1, True)
+    assert run("store", "repair", folder)[0] == 0
+    assert run("store", "verify", folder)[0] == 0

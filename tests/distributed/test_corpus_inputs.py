@@ -364,3 +364,44 @@ def test_a_restart_reads_an_input_that_has_not_changed_no_second_time(tmp_path, 
     assert run() == first
     (output / "plan.json").write_text("{}")
     assert run() == first
+
+
+def told(path, columns=None):
+    """Each item's id and text, or the reason why there is none."""
+    found = corpus_items([path], columns or Columns())
+    return [(item.id, item.text) if isinstance(item, Item) else item.reason for item in found]
+
+
+def test_a_quotation_that_is_never_closed_takes_no_other_record_along(tmp_path):
+    table = tmp_path / "c.csv"
+    table.write_text(
+        'id,text\n1,"two\n\nlines"\n\n2,"never closed\n3,"a ""word"""\n4,"early" end\n5,z\n6,"to the end\n'
+    )
+    first, second, third, fourth, fifth, sixth = told(table)
+    assert (first, third, fifth) == (("1", "two\n\nlines"), ("3", 'a "word"'), ("5", "z"))
+    assert all("is not valid" in reason for reason in (second, fourth, sixth))
+    (tmp_path / "t.tsv").write_text('id\ttext\n1\ta "quoted" word\n2\t"open\n3\tz\n')
+    assert [each for each in told(tmp_path / "t.tsv") if isinstance(each, tuple)] == [
+        ("1", 'a "quoted" word'),
+        ("3", "z"),
+    ]
+    (tmp_path / "h.csv").write_text('id,"text\n1,x\n')
+    with pytest.raises(FileFormatError, match="first line"):
+        told(tmp_path / "h.csv")
+
+
+def test_a_quotation_that_is_never_closed_is_not_followed_through_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("rank_rerank.distributed.sources.MAX_RECORD_CHARACTERS", 50)
+    long = "word " * 40  # a record of one line may be as long as it likes
+    (tmp_path / "c.csv").write_text('id,text\n1,"open\n' + "".join(f"{n},z\n" for n in range(2, 99)) + f"99,{long}\n")
+    reason, *rest = told(tmp_path / "c.csv")
+    assert "never closed" in reason
+    assert [identifier for identifier, _ in rest] == [str(n) for n in range(2, 100)]
+
+
+def test_a_column_of_ids_that_is_not_there_is_no_reason_to_make_up_ids(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"key": "a", "text": "x"}\n{"text": "y"}\n{"key": null, "text": "z"}\n')
+    first, second, third = told(tmp_path / "c.jsonl", Columns(id="key"))
+    assert first == ("a", "x")
+    assert '"key"' in second
+    assert third == (f"{tmp_path / 'c.jsonl'}:3", "z")
