@@ -249,3 +249,10 @@ def test_a_missing_one_of_several_stores_is_named(tmp_path):
     assert verify_folder(tmp_path / "s").is_sound
     with pytest.raises(StoreNotFoundError):
         verify_folder(tmp_path / "nowhere")
+
+
+def test_true_is_not_one(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", IDENTITY)
+    store.add(IDS[:3], embeddings=embeddings_of(3), metadata=[{"is": True}, {"is": 1}, {"is": 1.0}])
+    chosen = [[each.id for each in store.select(only={"is": value})] for value in (True, 1, False)]
+    assert chosen == [["d0"], ["d1", "d2"], []]
