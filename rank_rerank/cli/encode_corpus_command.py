@@ -1,18 +1,27 @@
 """``rank-rerank encode … --output``: a corpus into shards, by a job of several workers that can be interrupted."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from rank_rerank.cli.candidate_files import FileFormat
-from rank_rerank.cli.encode_command import FITTING_DOCUMENTS, CompressionOptions, choose_compression
+from rank_rerank.cli.corpus_estimate import estimate, tell_formats
+from rank_rerank.cli.encode_command import (
+    FITTING_DOCUMENTS,
+    MANY_DOCUMENTS,
+    CompressionOptions,
+    choose_compression,
+)
 from rank_rerank.cli.job_options import EngineOptions, print_summary, showing_progress
 from rank_rerank.cli.model_options import load_encoder
+from rank_rerank.cli.terminal import say
 from rank_rerank.distributed import Columns, EncodeSettings, encode_corpus
 from rank_rerank.distributed.corpus_items import corpus_items
 from rank_rerank.distributed.encode_corpus import ShardFormat, list_sources, read_compression
 from rank_rerank.distributed.items import Item
+from rank_rerank.distributed.job_folder import JOB_FILE
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.errors import InvalidArgumentError
@@ -55,11 +64,28 @@ def run_encode_corpus(options: EncodeCorpusOptions) -> None:
         price_per_hour=options.price,
     )
     engine = options.workers.make()
+    if not (Path(options.output) / JOB_FILE).exists():
+        _tell_size(options, settings)
     with showing_progress(options.output, "documents") as report:
         summary = encode_corpus(
             options.files, options.output, options.loading, settings=settings, engine=engine, report=report
         )
-    print_summary(summary.json(), summary.num_rejected, options.output)
+    print_summary(summary)
+
+
+def _tell_size(options: EncodeCorpusOptions, settings: EncodeSettings) -> None:
+    """Say what a new output of many documents is going to take, before the work begins."""
+    sample = list(islice(_documents(options), MANY_DOCUMENTS))
+    if not sample or not (len(sample) == MANY_DOCUMENTS or sys.stderr.isatty()):
+        return
+    encoder, first = load_encoder(options.loading), sample[:FITTING_DOCUMENTS]
+    is_plain = settings.shard_format == "parquet"
+    compression = Compression(settings.parquet_dtype) if is_plain else settings.compression or Compression()
+    count = None if len(sample) == MANY_DOCUMENTS else len(sample)
+    expected = estimate(encoder, compression, first, count, Path(options.output), keep_texts=settings.keep_texts)
+    say(expected.sentence(options.output))
+    if not is_plain:
+        say(tell_formats(expected.num_vectors, compression, encoder.dim))
 
 
 def _choose(options: EncodeCorpusOptions) -> Compression | None:

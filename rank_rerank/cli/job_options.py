@@ -1,18 +1,21 @@
 """What the commands of jobs share: the engine that was asked for, and how far the job is."""
 
+import json
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
 from rank_rerank.cli.interruption import terminable
 from rank_rerank.cli.terminal import say
 from rank_rerank.distributed import Engine, LocalEngine, Progress, RayEngine
-from rank_rerank.distributed.progress import Report
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.distributed.job_folder import DEAD_LETTERS_FILE
+from rank_rerank.distributed.progress import Report, Summary
+from rank_rerank.errors import FileFormatError, InvalidArgumentError
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -61,7 +64,8 @@ def showing_progress(output: str, kind: str) -> Generator[Report]:
             bar.total = progress.num_items
             bar.update(progress.num_done - bar.n)
             bar.set_postfix_str(f"{progress.tokens_per_second:,.0f} tokens/s", refresh=False)
-            if bar.disable and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            is_due = progress.num_done < progress.num_items and time.monotonic() - last >= SECONDS_BETWEEN_LINES
+            if bar.disable and is_due:
                 last = time.monotonic()
                 say(progress.sentence(kind))
 
@@ -73,8 +77,22 @@ def showing_progress(output: str, kind: str) -> Generator[Report]:
             raise
 
 
-def print_summary(text: str, num_rejected: int, output: str) -> None:
-    """Print a job's summary, and say where what it refused is listed."""
-    sys.stdout.write(text + "\n")
-    if num_rejected:
-        say(f"{num_rejected:,} could not be used; {output}/dead_letters.jsonl says why")
+def print_summary(summary: Summary) -> None:
+    """Print a job's summary, and say where what it refused is listed.
+
+    Raises:
+        FileFormatError: not one item could be used, as where a column has another name.
+    """
+    sys.stdout.write(summary.json() + "\n")
+    if summary.num_rejected == 0:
+        return
+    letters = Path(summary.output) / DEAD_LETTERS_FILE
+    if summary.num_items:
+        say(f"{summary.num_rejected:,} could not be used; {letters} says why")
+        return
+    with letters.open(encoding="utf-8") as file:
+        first = json.loads(file.readline())
+    raise FileFormatError(
+        f"not one of {summary.num_rejected:,} could be used; {letters} says why. The first: {first['source']}: "
+        f"{first['reason']}"
+    )

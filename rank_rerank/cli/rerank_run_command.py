@@ -40,4 +40,4 @@ def run_rerank_run(options: RerankRunOptions) -> None:
     engine = options.workers.make()
     with showing_progress(options.output, "queries") as report:
         summary = rerank_run(*files, options.loading, settings=settings, engine=engine, report=report)
-    print_summary(summary.json(), summary.num_rejected, options.output)
+    print_summary(summary)

@@ -11,8 +11,11 @@ from rank_rerank.cli.store_advice import advise, choose_sample, make_queries
 from rank_rerank.cli.terminal import shown
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
-from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S, EmbeddingStore
-from rank_rerank.storage.store_repair import repair_store
+from rank_rerank.storage.embedding_store import LOCK_TIMEOUT_S
+from rank_rerank.storage.sharded_repair import repair_folder, verify_folder
+from rank_rerank.storage.sharded_store import ShardedStore
+from rank_rerank.storage.store_view import StoreView
+from rank_rerank.storage.stores import open_stores
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,7 @@ def run_info(folder: str, *, as_json: bool) -> None:
     Raises:
         StoreError: it cannot be opened.
     """
-    store = EmbeddingStore.open(folder, read_only=True)
-    info = _info(store)
+    info = _info(open_stores(folder))
     if as_json:
         sys.stdout.write(json.dumps(info, indent=2) + "\n")
         return
@@ -41,7 +43,7 @@ def run_info(folder: str, *, as_json: bool) -> None:
     sys.stdout.write("".join(f"{name:<{width}}  {shown(value)}\n" for name, value in info.items()))
 
 
-def _info(store: EmbeddingStore) -> dict[str, Any]:
+def _info(store: StoreView) -> dict[str, Any]:
     compression, manifest = store.compression, store.snapshot.manifest
     num_bytes = sum(file.num_bytes for file in manifest.files())
     pooling = compression.pooling
@@ -61,7 +63,7 @@ def _info(store: EmbeddingStore) -> dict[str, Any]:
         "bytes per document": round(num_bytes / max(len(store), 1)),
         "segments": len(manifest.segments),
         "generation": manifest.generation,
-    }
+    } | ({"stores": len(store.stores)} if isinstance(store, ShardedStore) else {})
 
 
 def run_verify(folder: str) -> int:
@@ -76,7 +78,7 @@ def run_verify(folder: str) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - most commands show no bar
 
     with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
-        found = EmbeddingStore.verify_folder(folder, bar.update)
+        found = verify_folder(folder, bar.update)
     for problem in found.problems:
         sys.stdout.write(f"{shown(problem)}\n")
     if found.is_sound:
@@ -94,7 +96,7 @@ def run_repair(folder: str) -> None:
     Raises:
         StoreError: nothing can be recovered.
     """
-    report = repair_store(folder, LOCK_TIMEOUT_S)
+    report = repair_folder(folder, LOCK_TIMEOUT_S)
     for action in report.actions:
         sys.stdout.write(f"{shown(action)}\n")
     lost = f", {report.num_lost} lost" if report.num_lost else ""

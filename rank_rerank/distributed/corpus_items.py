@@ -64,6 +64,8 @@ def _with_id(values: Mapping[str, Any], column: str | None) -> Mapping[str, Any]
     """The record with the column of the id as its "id"."""
     if column is None or column in ID_KEYS[:1]:
         return values
+    if column not in values:
+        raise InvalidItemError(f'the record has no "{column}", which was named for its id')
     rest = {key: value for key, value in values.items() if key not in (column, "id")}
     return {**rest, "id": values.get(column)}
 

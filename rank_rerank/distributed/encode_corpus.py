@@ -16,6 +16,8 @@ from rank_rerank.distributed.job_folder import JobFolder
 from rank_rerank.distributed.local_engine import LocalEngine
 from rank_rerank.distributed.parquet_shards import ParquetShards
 from rank_rerank.distributed.progress import Report, Summary
+from rank_rerank.distributed.saved_plan import digest_of_files
+from rank_rerank.distributed.sources import find_all_files
 from rank_rerank.distributed.store_shards import StoreShards
 from rank_rerank.distributed.unit_worker import WINDOW, Handler, Work
 from rank_rerank.encoding.compression import Compression
@@ -140,8 +142,17 @@ def encode_corpus(
     identity = ModelIdentity.of(loading.find_encoder())
     work = Work(folder, OpenShards(loading, folder, settings))
     describe = partial(_describe, folder.path, identity, settings)
-    job = Job(work, _facts(settings, identity), PREFIX, settings.shard_documents, settings.price_per_hour, describe)
-    return run_job(job, corpus_items(list_sources(source), settings.columns), engine, report)
+    sources = list_sources(source)
+    job = Job(
+        work,
+        _facts(settings, identity),
+        PREFIX,
+        settings.shard_documents,
+        settings.price_per_hour,
+        describe,
+        digest_input=partial(digest_of_files, partial(find_all_files, sources), [repr(settings.columns)]),
+    )
+    return run_job(job, corpus_items(sources, settings.columns), engine, report)
 
 
 def list_sources(source: Sources) -> list[Path]:

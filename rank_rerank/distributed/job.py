@@ -15,6 +15,7 @@ from rank_rerank.distributed.manifests import MAX_RESULTS, ResultEntry, ResultMa
 from rank_rerank.distributed.planning import Planner
 from rank_rerank.distributed.progress import Clock, Report, Summary
 from rank_rerank.distributed.receipts import Receipt
+from rank_rerank.distributed.saved_plan import SavedPlan, read_plan
 from rank_rerank.distributed.unit_worker import Work
 from rank_rerank.errors import ResourceLimitError, StoreError
 from rank_rerank.storage.durable_files import FileEntry, write_file
@@ -35,6 +36,8 @@ class Job:
         price_per_hour: of a worker.
         describe: writes what others need to read the results, before the first of them.
         merge: puts all results into one file when they are done; None for no such file.
+        digest_input: gives a digest of all that the items come from; equal ones give equal items. None where that is
+            not known, and the input is read anew at each start.
     """
 
     work: Work[Any]
@@ -44,6 +47,7 @@ class Job:
     price_per_hour: float | None = None
     describe: Callable[[], object] | None = None
     merge: Callable[[list[ResultEntry]], FileEntry] | None = None
+    digest_input: Callable[[], str] | None = None
 
 
 @dataclass(eq=False)
@@ -82,7 +86,7 @@ def run_job(job: Job, items: Iterable[Item | Rejected], engine: Engine, report: 
         if job.describe is not None:
             job.describe()
         planner = Planner(job.unit_items)
-        plan = _make_plan(job, planner, digest, items)
+        plan = _find_plan(job, planner, digest, items)
         clock = Clock(plan.num_items, job.price_per_hour, report)
         for receipt in plan.receipts.values():
             clock.find(receipt)
@@ -97,6 +101,22 @@ def run_job(job: Job, items: Iterable[Item | Rejected], engine: Engine, report: 
 
 def _do(job: Job, engine: Engine, names: list[str]) -> Iterator[Receipt]:
     return engine.run(job.work, names) if names else iter(())
+
+
+def _find_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | Rejected]) -> _Plan:
+    """The plan that an earlier start has made of the same input, or a new one; errors as for `_make_plan`."""
+    if job.digest_input is None:
+        return _make_plan(job, planner, digest, items)
+    folder = job.work.folder
+    known = hashlib.sha256(f"{digest} {job.unit_items} {job.digest_input()}".encode()).hexdigest()
+    if (saved := read_plan(folder, known)) is not None:
+        receipts = {name: receipt for name in saved.names if (receipt := folder.read_receipt(name)) is not None}
+        if all(name in receipts or folder.has_unit(name) for name in saved.names):
+            saved.tell(planner)
+            return _Plan([*saved.names], receipts, saved.num_items)
+    plan = _make_plan(job, planner, digest, items)
+    SavedPlan(known, tuple(plan.names), plan.num_items, planner.num_repeated, tuple(planner.rejected)).save(folder)
+    return plan
 
 
 def _make_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | Rejected]) -> _Plan:

@@ -6,6 +6,7 @@
     shards/ or parts/   a file per finished unit, under a name made of its content
     receipts/           what became of each finished unit
     units/              texts of units that wait; removed when their receipt is there
+    plan.json           how the input was cut into units, and a digest of it
     attempts/           how often the work on a unit has begun; tells which item takes its worker down
     dead_letters.jsonl  items that could not be used, with the reason
     manifest.json       all results with their counts and checksums; written last, removed while results change

@@ -13,6 +13,7 @@ from typing import Any
 
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.devices import available_cpus
+from rank_rerank.distributed.attempts import withdraw_running
 from rank_rerank.distributed.job_folder import ATTEMPTS
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.distributed.unit_worker import UnitWorker, Work
@@ -124,7 +125,14 @@ def _begin(work: Work[Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what a worker would log, of texts that are cut for instance, stands in the summary
     logging.getLogger("rank_rerank").addHandler(logging.NullHandler())
+    signal.signal(signal.SIGTERM, _end_when_asked)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_when_asked(_number: int, _frame: object) -> None:
+    """As when another worker of the pool has died: what this one was at is not to blame."""
+    withdraw_running()
+    _exit(1)
 
 
 def _end_with_parent() -> None:
@@ -132,6 +140,7 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        withdraw_running()
         _exit(1)
 
 

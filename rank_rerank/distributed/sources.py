@@ -7,9 +7,9 @@ in BEIR's layout, a folder of such files, or several of these.
 import csv
 import gzip
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,6 +24,8 @@ JSON_LINES = ("jsonl", "ndjson")
 KNOWN = (*JSON_LINES, *TABLES, "parquet", "arrow")
 # of the csv module, whose own limit is 131,072 characters a field
 LONGEST_FIELD = (1 << 31) - 1
+# of several lines together: more of them were joined by a quotation mark that is never closed
+MAX_RECORD_CHARACTERS = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ def read_records(sources: Sequence[Path]) -> Iterator[Record]:
         FileFormatError: a file or folder is missing, of another kind, or damaged as a whole.
         MissingDependencyError: pyarrow is needed for Parquet or Arrow and not installed.
     """
-    for path in [file for source in sources for file in find_files(source)]:
+    for path in find_all_files(sources):
         kind = format_of(path)
         if kind in JSON_LINES:
             yield from _json_lines(path)
@@ -56,6 +58,11 @@ def read_records(sources: Sequence[Path]) -> Iterator[Record]:
             yield from _table(path, TABLES[kind])
         else:
             yield from _batches(path, kind)
+
+
+def find_all_files(sources: Sequence[Path]) -> list[Path]:
+    """The files of documents that some paths stand for, in order; errors as for `find_files`."""
+    return [file for source in sources for file in find_files(source)]
 
 
 def find_files(source: Path) -> list[Path]:
@@ -95,6 +102,8 @@ def _hugging_face_files(folder: Path) -> list[Path]:
 
 def _json_lines(path: Path) -> Iterator[Record]:
     for number, content in _lines(path):
+        if not content.strip():
+            continue
         source = f"{path}, line {number}"
         try:
             value = json.loads(content.decode("utf-8-sig" if number == 1 else "utf-8"))
@@ -110,13 +119,12 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers from 1."""
+    """The lines, with their numbers from 1."""
     number = 0
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
+                yield number, line
     except (OSError, EOFError) as error:
         raise FileFormatError(
             f"{path} cannot be read after line {number}. Check the path, or fetch it again"
@@ -131,30 +139,75 @@ def _table(path: Path, delimiter: str) -> Iterator[Record]:
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:
         # what is not UTF-8 becomes a lone surrogate, which is found in the record that has it
-        lines = (content.decode("utf-8-sig", "surrogateescape") for _, content in _lines(path))
-        first = next(lines, None)
-        if first is None:
-            return
-        rows = csv.reader(chain([first], lines), delimiter=delimiter)
-        names = next(rows)
-        yield from _rows(path, rows, names)
+        lines = _Lines(content.decode("utf-8-sig", "surrogateescape") for _, content in _lines(path))
+        rows = _read_rows(lines, delimiter)
+        names = next(rows, None)
+        if names is not None:
+            if isinstance(names, csv.Error):
+                raise FileFormatError(f"{path}: the first line, which names the columns, is not valid: {names}")
+            yield from _rows(path, rows, names)
     finally:
         csv.field_size_limit(limit)
 
 
-def _rows(path: Path, rows: Any, names: Sequence[str]) -> Iterator[Record]:
-    number = 1
+class _Lines:
+    """The lines of a table; those of a record can be read once more, each as the beginning of another."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._again: deque[str] = deque()
+        self._of_record: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        num_characters = 0
+        while True:
+            line = self._again.popleft() if self._again else next(self._lines, None)
+            if line is None:
+                return
+            self._of_record.append(line)
+            num_characters += len(line)
+            if num_characters > MAX_RECORD_CHARACTERS and len(self._of_record) > 1:
+                raise csv.Error("a quotation mark is never closed")
+            yield line
+
+    def end_record(self) -> None:
+        """The lines so far were a record."""
+        self._of_record.clear()
+
+    def give_back(self) -> None:
+        """The first of the lines so far was none; the others may be."""
+        self._again.extendleft(reversed(self._of_record[1:]))
+        self._of_record.clear()
+
+
+def _read_rows(lines: _Lines, delimiter: str) -> Iterator[list[str] | csv.Error]:
+    """The rows of a table; for a line that begins none, why. One that opens a quotation takes no other lines along."""
     while True:
-        number += 1
-        source = f"{path}, record {number}"
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            yield Record(source, None, f"the record is not valid: {error}")
-            continue
+        # limits are of a record, and a reader is of no use after an error
+        row = _next_row(csv.reader(lines, delimiter=delimiter, strict=True))
         if row is None:
             return
-        if len(row) != len(names):
+        if isinstance(row, csv.Error):
+            lines.give_back()
+        else:
+            lines.end_record()
+        if row:  # an empty line between records is none
+            yield row
+
+
+def _next_row(rows: Iterator[list[str]]) -> list[str] | csv.Error | None:
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        return error
+
+
+def _rows(path: Path, rows: Iterator[list[str] | csv.Error], names: Sequence[str]) -> Iterator[Record]:
+    for number, row in enumerate(rows, start=2):
+        source = f"{path}, record {number}"
+        if isinstance(row, csv.Error):
+            yield Record(source, None, f"the record is not valid: {row}. Put fields with quotes or line ends in quotes")
+        elif len(row) != len(names):
             yield Record(source, None, f"the record has {len(row)} columns, the first line has {len(names)}")
         else:
             yield Record(source, dict(zip(names, row, strict=True)))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from rank_rerank.distributed.attempts import DEATHS_OF_ONE_ITEM, Attempts
+from rank_rerank.distributed.attempts import DEATHS_AT_WRITING, DEATHS_OF_ONE_ITEM, Attempts
 from rank_rerank.distributed.items import Item, Rejected
 from rank_rerank.distributed.job_folder import JobFolder
 from rank_rerank.distributed.receipts import Receipt
-from rank_rerank.errors import RankRerankError, StoreError
+from rank_rerank.errors import RankRerankError, ResourceLimitError, StoreError
 from rank_rerank.storage.durable_files import FileEntry
 
 # items that the model reads together; as many as `EmbeddingStore.encode` gives it
@@ -96,10 +96,28 @@ class UnitWorker(Generic[Output]):
             if (receipt := self.folder.read_receipt(name)) is not None:
                 return receipt
             raise
-        progress = _Progress(self.handler, Attempts.begin(self.folder, name))
+        attempts = Attempts.begin(self.folder, name)
+        try:
+            receipt = self._work(name, items, attempts, begun)
+        except (Exception, KeyboardInterrupt):
+            attempts.end(in_vain=True)
+            raise
+        attempts.end(in_vain=False)
+        self.folder.write_receipt(receipt)
+        return receipt
+
+    def _work(self, name: str, items: Sequence[Item], attempts: Attempts, begun: float) -> Receipt:
+        if attempts.cannot_be_written:
+            raise ResourceLimitError(
+                f"{DEATHS_AT_WRITING} workers died while they wrote {name}, of {len(items):,} items: it may not fit "
+                "into memory. Ask for smaller results, as with --shard-documents, or use fewer workers"
+            )
+        progress = _Progress(self.handler, attempts)
         progress.read_all(items)
+        if attempts.with_care:
+            attempts.note_writing()
         file = self.handler.write(name, progress.kept, progress.outputs) if progress.kept else None
-        receipt = Receipt(
+        return Receipt(
             unit=name,
             file=file,
             num_items=len(progress.kept),
@@ -109,8 +127,6 @@ class UnitWorker(Generic[Output]):
             seconds=time.perf_counter() - begun,
             peak_bytes=peak_memory(),
         )
-        self.folder.write_receipt(receipt)
-        return receipt
 
 
 class _Progress(Generic[Output]):
@@ -126,59 +142,77 @@ class _Progress(Generic[Output]):
         self.num_truncated = 0
 
     def read_all(self, items: Sequence[Item]) -> None:
-        """Read the items window by window.
+        """Read the items window by window; where workers have died, one by one.
 
         Raises:
             Exception: that of the last item, where not one could be read: then the items are not at fault.
         """
         last: Exception | None = None
-        for first in range(0, len(items), self._handler.window):
-            window = range(first, min(first + self._handler.window, len(items)))
-            last = self._read_window(items, window) or last
+        if self._attempts.with_care:
+            last = self._read_with_care(items)
+        else:
+            for first in range(0, len(items), self._handler.window):
+                window = items[first : first + self._handler.window]
+                last = self._read_window(window) or last
         if last is not None and not self.kept and len(items) > 1:
             raise last
 
-    def _read_window(self, items: Sequence[Item], window: range) -> Exception | None:
-        if not self._attempts.with_care:
-            try:
-                self._keep(items[window.start : window.stop])
-            except StoreError:
-                raise
-            except Exception:  # noqa: BLE001 - whatever an item may cause; which one it is, is tried next
-                return self._read_one_by_one(items, window)
-            return None
-        return self._read_one_by_one(items, window)
+    def _read_window(self, items: Sequence[Item]) -> Exception | None:
+        try:
+            self._keep(items, self._handler.read(items))
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever an item may cause; which one it is, is tried next
+            found = [self._try(item) for item in items]
+            return self._settle(items, found)
+        return None
 
-    def _read_one_by_one(self, items: Sequence[Item], window: range) -> Exception | None:
-        last: Exception | None = None
-        for index in window:
+    def _read_with_care(self, items: Sequence[Item]) -> Exception | None:
+        """Read what is suspected first; what comes of it stands where it would stand otherwise."""
+        suspects = [index for index in self._attempts.suspects() if index < len(items)]
+        found: dict[int, Read[Output] | Exception] = {}
+        for index in [*suspects, *(index for index in range(len(items)) if index not in {*suspects})]:
             if self._attempts.is_deadly(index):
-                self._reject(items[index], f"{DEATHS_OF_ONE_ITEM} workers have died while they read it")
+                found[index] = _DeadlyError(f"{DEATHS_OF_ONE_ITEM} workers have died while they read it alone")
                 continue
-            if self._attempts.with_care:
-                self._attempts.note(index)
-            try:
-                self._keep(items[index : index + 1])
-            except StoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - an item is refused, and the others are kept
-                last = error
-                self._reject(items[index], _reason(error))
+            self._attempts.note(index, alone=index in suspects)
+            found[index] = self._try(items[index])
+        return self._settle(items, [found[index] for index in range(len(items))])
+
+    def _try(self, item: Item) -> "Read[Output] | Exception":
+        try:
+            return self._handler.read([item])
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an item is refused, and the others are kept
+            return error
+
+    def _settle(self, items: Sequence[Item], found: Sequence[Read[Output] | Exception]) -> Exception | None:
+        """Keep what was read of each item, and refuse the others; the last error, unless it took workers down."""
+        last: Exception | None = None
+        for item, read in zip(items, found, strict=True):
+            if isinstance(read, Read):
+                self._keep([item], read)
+                continue
+            self.rejected.append(Rejected(item.source, item.id, _reason(read)))
+            last = last if isinstance(read, _DeadlyError) else read
         return last
 
-    def _keep(self, items: Sequence[Item]) -> None:
-        read = self._handler.read(items)
+    def _keep(self, items: Sequence[Item], read: Read[Output]) -> None:
         self.kept += items
         self.outputs.append(read.output)
         self.num_tokens += read.num_tokens
         self.num_truncated += read.num_truncated
 
-    def _reject(self, item: Item, reason: str) -> None:
-        self.rejected.append(Rejected(item.source, item.id, reason))
+
+class _DeadlyError(Exception):
+    """An item takes its workers down."""
 
 
 def _reason(error: Exception) -> str:
     """What is wrong, in words that never hold the item's text: those of other libraries might."""
+    if isinstance(error, _DeadlyError):
+        return str(error)
     kind = type(error).__name__
     return f"{kind}: {error}" if isinstance(error, RankRerankError) else f"{kind} while it was read"
 

@@ -11,8 +11,9 @@ import numpy as np
 from rank_rerank.arrays import AnyArray, BoolVector, Float32Matrix, Float32Vector, Int32Matrix, Int64Vector
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.errors import NonFiniteError, ShapeError
+from rank_rerank.scoring.document_sources import DocumentSource
 from rank_rerank.scoring.document_view import DocumentView, read_document, storage_of
-from rank_rerank.scoring.maxsim_inputs import DocumentSource, check_dims, read_query, read_weights
+from rank_rerank.scoring.maxsim_inputs import check_dims, read_query, read_weights
 from rank_rerank.scoring.maxsim_reference import best_matches_reference
 from rank_rerank.scoring.score_arrays import ScoreArrays
 

@@ -5,16 +5,15 @@ dim, at any alignment, memory-mapped or read-only. Everything else numeric is co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, Int64Vector, is_masked
-from rank_rerank.encoding.offsets import rows_of_texts
+from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, is_masked
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
-from rank_rerank.scoring.document_view import DocumentView, storage_of, view_packed, view_separate
+from rank_rerank.scoring.document_sources import DocumentSource, PackedSource, SeparateSource
+from rank_rerank.scoring.document_view import storage_of
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
 QueryEmbeddings: TypeAlias = TokenEmbeddings | AnyArray | Sequence[Any]
@@ -23,70 +22,6 @@ DocumentEmbeddings: TypeAlias = TokenEmbeddings | PackedDocuments | AnyArray | S
 MATRIX_AXES = 2
 CUBE_AXES = 3
 _READABLE = (np.dtype(np.float32), np.dtype(np.float16))  # lists of int8 are joined, for a scale of 1 each
-
-
-@dataclass(frozen=True, eq=False)
-class PackedSource:
-    """Documents in one array.
-
-    Attributes:
-        vectors: [num_tokens, dim], readable by kernels.
-        offsets: [num_texts + 1].
-        scales: [num_tokens] or [num_texts]; None where there are none.
-        token_scales: which of the two.
-        candidates: the texts that are documents; None for all.
-    """
-
-    vectors: AnyArray
-    offsets: Int64Vector
-    scales: Float32Vector | None = None
-    token_scales: bool = False
-    candidates: Int64Vector | None = None
-
-    @property
-    def num_documents(self) -> int:
-        """How many documents there are."""
-        return len(self.offsets) - 1 if self.candidates is None else len(self.candidates)
-
-    @property
-    def has_tokens(self) -> bool:
-        """There is a vector at all."""
-        return len(self.vectors) > 0
-
-    def view(self, first: int, last: int) -> DocumentView:
-        """The documents from first to last, the end excluded."""
-        chosen: Any = slice(first, last) if self.candidates is None else self.candidates[first:last]
-        starts, lengths = rows_of_texts(self.offsets, chosen, len(self.vectors))
-        scales = self.scales
-        if scales is not None and len(scales) != (len(self.vectors) if self.token_scales else len(self.offsets) - 1):
-            raise ShapeError("there are not as many scales as vectors or texts")
-        if scales is not None and not self.token_scales:
-            scales = np.ascontiguousarray(scales[chosen])
-        return view_packed(self.vectors, starts, lengths, scales, self.token_scales)
-
-
-@dataclass(frozen=True, eq=False)
-class SeparateSource:
-    """Documents in arrays of their own, [num_tokens, dim] each, of one dtype and C-contiguous."""
-
-    matrices: list[AnyArray]
-
-    @property
-    def num_documents(self) -> int:
-        """How many documents there are."""
-        return len(self.matrices)
-
-    @property
-    def has_tokens(self) -> bool:
-        """There is a vector at all."""
-        return any(len(matrix) for matrix in self.matrices)
-
-    def view(self, first: int, last: int) -> DocumentView:
-        """The documents from first to last, the end excluded."""
-        return view_separate(self.matrices[first:last])
-
-
-DocumentSource: TypeAlias = PackedSource | SeparateSource
 
 
 def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
@@ -137,9 +72,9 @@ def read_documents(documents: DocumentEmbeddings) -> DocumentSource:
         InvalidItemError: they do not hold numbers; the message names the document.
     """
     if isinstance(documents, TokenEmbeddings):
-        return _read_packed(PackedDocuments(documents))
+        return read_packed(PackedDocuments(documents))
     if isinstance(documents, PackedDocuments):
-        return _read_packed(documents)
+        return read_packed(documents)
     if isinstance(documents, np.ndarray):
         return _read_cube(documents)
     if isinstance(documents, str | bytes) or not isinstance(documents, list | tuple):
@@ -155,7 +90,7 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
     Raises:
         ShapeError: the dims differ, or are 0.
     """
-    matrices = [source.vectors] if isinstance(source, PackedSource) else source.matrices
+    matrices = source.matrices
     if source.num_documents == 0:
         return
     query_dim = _dim(query)
@@ -163,7 +98,7 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
         raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
     for index, matrix in enumerate(matrices):
         if (dim := _dim(matrix)) != query_dim:
-            document = "the documents have" if isinstance(source, PackedSource) else f"document {index} has"
+            document = f"document {index} has" if isinstance(source, SeparateSource) else "the documents have"
             raise ShapeError(f"the query has dim {query_dim}, {document} dim {dim}")
     if storage_of(query) == "signs" and storage_of(matrices[0]) != "signs":
         raise InvalidItemError("a query of sign bits (uint8) needs documents of sign bits")
@@ -213,7 +148,8 @@ def to_float32(array: AnyArray) -> AnyArray:
         return array.astype(np.float32, copy=False)
 
 
-def _read_packed(documents: PackedDocuments) -> PackedSource:
+def read_packed(documents: PackedDocuments) -> PackedSource:
+    """Make packed documents readable by kernels; errors as for `read_documents`."""
     embeddings = documents.embeddings
     has_token_scales = documents.token_scales is not None
     scales = documents.token_scales if has_token_scales else documents.document_scales
@@ -239,7 +175,7 @@ def _read_cube(array: AnyArray) -> PackedSource:
     num_documents, num_tokens, dim = cube.shape
     flat = cube.reshape(num_documents * num_tokens, dim)
     offsets = np.arange(num_documents + 1, dtype=np.int64) * num_tokens
-    return _read_packed(PackedDocuments(TokenEmbeddings(flat, offsets)))
+    return read_packed(PackedDocuments(TokenEmbeddings(flat, offsets)))
 
 
 def _read_list(documents: Sequence[Any]) -> DocumentSource:
@@ -257,7 +193,7 @@ def _read_list(documents: Sequence[Any]) -> DocumentSource:
     matrices = [np.ascontiguousarray(matrix) if len(matrix) else blank for matrix in matrices]
     if storage_of(blank) == "int8":
         embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
-        return _read_packed(PackedDocuments(embeddings))
+        return read_packed(PackedDocuments(embeddings))
     return SeparateSource(matrices)
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from rank_rerank.arrays import Float32Vector, Float64Vector, Int64Vector
 from rank_rerank.scoring.compiled.query_panels import round_to_int8
 from rank_rerank.scoring.cpu_scorer import MAX_INT8_DIM, CpuScorer, Queries
-from rank_rerank.scoring.maxsim_inputs import PackedSource
+from rank_rerank.scoring.document_sources import PackedSource
 from rank_rerank.scoring.screened_documents import RoundedRows, ScreenedDocuments
 from rank_rerank.scoring.top_documents import TopDocuments
 

@@ -9,7 +9,7 @@ from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.scoring.best_windows import block_starts, window_scores
 from rank_rerank.scoring.maxsim import maxsim_matches
 from rank_rerank.scoring.readable_rows import ReadableRows, readable_rows
-from rank_rerank.scoring.stored_scores import StoredVectors
+from rank_rerank.scoring.stored_source import StoredVectors
 from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.storage.stored_means import read_mean_vectors
 

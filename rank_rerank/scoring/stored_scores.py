@@ -6,22 +6,15 @@ A store of sign bits with a finer form beside them is scored twice: all candidat
 import numpy as np
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector
+from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.quantization import binary_factor
-from rank_rerank.scoring.maxsim import maxsim
-from rank_rerank.scoring.packed_documents import PackedDocuments
-from rank_rerank.scoring.readable_rows import readable_rows
+from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries
+from rank_rerank.scoring.stored_source import StoredSource
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # how many candidates are scored again for each hit asked for, and at least
 RESCORED_PER_HIT = 8
 MIN_RESCORED = 64
-
-
-class StoredVectors(PackedDocuments):
-    """Packed documents of a store: kernels refuse NaN, so a query need not first read the scales of a million."""
-
-    def __post_init__(self) -> None:
-        """Offsets and scales were checked when the segment was opened, candidates by StoredDocuments."""
 
 
 def score_stored(
@@ -63,12 +56,16 @@ def score_stored(
 
 def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_threads: int | None) -> Float32Vector:
     scores = np.empty(len(documents), np.float32)
-    for segment, indices, rows in documents.groups():
-        segment.check_rows("rescore" if fine else "vectors", rows)
-        for part in readable_rows(segment, rows, documents.compression.dtype, fine=fine):
-            packed = StoredVectors(part.embeddings, token_scales=part.scales, candidates=part.candidates)
-            scores[indices[part.indices]] = maxsim(query, packed, num_threads=num_threads)
-        segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
+    source = StoredSource(documents, fine)
+    threads = None if num_threads is None else check_num_threads(num_threads)
+    scorer = CpuScorer(Queries.read([query], [None]), source, threads, trusted=False, kernel=None)
+    blocks = [*source.blocks()]
+    for number, (first, last) in enumerate(blocks):
+        for ahead in blocks[number : number + 2]:
+            source.read_ahead(*ahead)
+        scores[first:last] = scorer.score(first, last).scores[0]
+        source.check_files(first, last)
+        documents.snapshot.limit_memory()
     if documents.compression.dtype == "binary" and not fine:
         scores *= binary_factor(query.shape[1])
     return scores

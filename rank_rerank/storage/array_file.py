@@ -21,6 +21,7 @@ import numpy as np
 from rank_rerank.arrays import AnyArray
 from rank_rerank.errors import StoreFormatError
 from rank_rerank.storage.durable_files import FileEntry, open_regular, write_file
+from rank_rerank.storage.mapped_file import MappedFile, cut_file
 
 MAX_HEADER_BYTES = 1 << 16
 MAX_AXES = 2
@@ -92,34 +93,6 @@ def _content(header: bytes, arrays: Iterable[ArrayPieces]) -> Iterator[Any]:
             yield np.ascontiguousarray(piece, array.dtype)
 
 
-class MappedFile:
-    """A file that arrays are views of; what is copied to another process, as by pickle, is a file no longer.
-
-    Args:
-        name: of the file, for errors.
-        content: the mapping; None for arrays in memory.
-    """
-
-    def __init__(self, name: str, content: mmap.mmap | None) -> None:
-        self._name = name
-        self._content = content
-
-    def check_length(self) -> None:
-        """Refuse to go on where the file was cut since it was mapped; a removed or replaced file stays whole here.
-
-        Raises:
-            StoreFormatError: it is shorter than it was.
-        """
-        if self._content is not None and self._content.size() < len(self._content):
-            raise _cut(self._name, self._content.size(), len(self._content))
-
-    def __reduce__(self) -> tuple[type["MappedFile"], tuple[str, None]]:
-        return MappedFile, (self._name, None)
-
-
-IN_MEMORY = MappedFile("", None)
-
-
 def map_arrays(path: Path, num_bytes: int) -> tuple[dict[str, AnyArray], MappedFile]:
     """Map a file of arrays into memory; nothing is read but the header.
 
@@ -138,22 +111,16 @@ def map_arrays(path: Path, num_bytes: int) -> tuple[dict[str, AnyArray], MappedF
         with open_regular(path) as file:
             length = os.fstat(file.fileno()).st_size
             if length != num_bytes:
-                raise _cut(path.name, length, num_bytes)
+                raise cut_file(path.name, length, num_bytes)
             if length < LENGTH_BYTES:
                 _refuse(path, "it is shorter than a header")
             content = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
+            mapped = MappedFile(path.name, content, file.fileno())
     except FileNotFoundError:
         raise
     except OSError as error:
         raise StoreFormatError(f"{path.name} cannot be read: {error.strerror}") from error
-    return _read(path, content), MappedFile(path.name, content)
-
-
-def _cut(name: str, length: int, num_bytes: int) -> StoreFormatError:
-    return StoreFormatError(
-        f"{name} has {length} bytes, the manifest says {num_bytes}: it was cut or replaced. Restore it from a copy, or "
-        "drop what is lost with: rank-rerank store repair"
-    )
+    return _read(path, content), mapped
 
 
 def _read(path: Path, content: mmap.mmap) -> dict[str, AnyArray]:

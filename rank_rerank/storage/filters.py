@@ -50,4 +50,9 @@ def _match(snapshot: Snapshot, places: Places, wanted: Filter, among: BoolVector
 
 
 def _fits(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
+    return all(key in metadata and _is_equal(metadata[key], value) for key, value in wanted.items())
+
+
+def _is_equal(value: Any, wanted: Any) -> bool:
+    """Whether two values are one in JSON, where true is not 1, as it is in Python."""
+    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)

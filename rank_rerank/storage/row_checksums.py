@@ -13,6 +13,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
 from rank_rerank.errors import StoreFormatError
+from rank_rerank.storage.mapped_file import IN_MEMORY, MappedFile
 
 crc32 = cast("Callable[..., int]", zlib_crc32)  # arrays are buffers too
 
@@ -30,18 +31,29 @@ PARTS: dict[Part, tuple[str, ...]] = {
 COLUMNS: dict[Part, int] = {part: column for column, part in enumerate(PARTS)}
 INDEX_ARRAYS = ("id_keys", "id_rows", "text_keys", "text_rows")
 CHECKSUM_ARRAYS = ("checksums", "index_checksums")
+# what is read where it is mapped after its checksums were compared
+_READ_AGAIN = ("vectors", "scales", "rescore_vectors", "rescore_scales", "ids", "texts", "metadata")
 # which offsets cut an array into rows; others have one row per document
 _OFFSETS = dict.fromkeys(("vectors", "scales", "rescore_vectors", "rescore_scales"), "tokens_offsets") | {
     name: f"{name}_offsets" for name in ("ids", "texts", "metadata")
 }
 
 
-def row_checksums(arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part) -> AnyArray:
-    """The checksums of one part of some rows: [num_rows] uint32; 0 for a part that the store does not have."""
+def row_checksums(
+    arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part, file: MappedFile = IN_MEMORY
+) -> AnyArray:
+    """The checksums of one part of some rows: [num_rows] uint32; 0 for a part that the store does not have.
+
+    Args:
+        arrays: of the segment.
+        rows: of its documents.
+        part: what to look at.
+        file: what the arrays are views of. What is not read again soon is then not mapped.
+    """
     sums = [0] * len(rows)
     for number, name in enumerate(PARTS[part]):
         if name in arrays:
-            _extend(arrays, name, rows, number, sums)
+            _extend(arrays, name, rows, number, sums, IN_MEMORY if name in _READ_AGAIN else file)
     return np.array(sums, np.uint32)
 
 
@@ -65,17 +77,33 @@ def index_checksums(arrays: Mapping[str, AnyArray]) -> AnyArray:
     return np.array([crc32(np.ascontiguousarray(arrays[name])) for name in INDEX_ARRAYS], np.uint32)
 
 
-def _extend(arrays: Mapping[str, AnyArray], name: str, rows: Int64Vector, number: int, sums: list[int]) -> None:
+def offsets_name(name: str) -> str | None:
+    """The offsets that cut an array into rows; None where it has one row per document."""
+    return _OFFSETS.get(name)
+
+
+def row_spans(arrays: Mapping[str, AnyArray], name: str, rows: Int64Vector) -> tuple[Int64Vector, Int64Vector]:
+    """From where to where an array holds what belongs to some documents: [num_rows] each."""
+    if name not in _OFFSETS:
+        return rows, rows + 1
+    offsets = arrays[_OFFSETS[name]]
+    return offsets[rows], offsets[rows + 1]
+
+
+def _extend(
+    arrays: Mapping[str, AnyArray],
+    name: str,
+    rows: Int64Vector,
+    number: int,
+    sums: list[int],
+    file: MappedFile = IN_MEMORY,
+) -> None:
     """Go on with each row's checksum over one more array."""
-    array = arrays[name]
-    if name in _OFFSETS:
-        offsets = arrays[_OFFSETS[name]]
-        starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
-    else:
-        starts, ends = rows.tolist(), (rows + 1).tolist()
-    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+    read = file.reader(arrays[name])
+    starts, ends = row_spans(arrays, name, rows)
+    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         # the length, and which array it is, so that bytes cannot move from one value to its neighbor
-        sums[index] = crc32(array[start:end], sums[index] ^ ((end - start << 2 | number) & 0xFFFFFFFF))
+        sums[index] = crc32(read(start, end), sums[index] ^ ((end - start << 2 | number) & 0xFFFFFFFF))
 
 
 class RowChecks:
@@ -84,11 +112,13 @@ class RowChecks:
     Args:
         name: of the segment's file, for errors.
         arrays: of the segment; without checksums, as older stores are, nothing is compared.
+        file: what they are views of.
     """
 
-    def __init__(self, name: str, arrays: Mapping[str, AnyArray]) -> None:
+    def __init__(self, name: str, arrays: Mapping[str, AnyArray], file: MappedFile = IN_MEMORY) -> None:
         self._name = name
         self._arrays = arrays
+        self._file = file
         self._is_checked: dict[str, BoolVector] = {part: np.zeros(len(arrays["truncated"]), np.bool_) for part in PARTS}
         self._checked_indexes: set[str] = set()
 
@@ -102,10 +132,17 @@ class RowChecks:
         new = rows[~checked[rows]]
         if len(new) == 0:
             return
-        bad = new[row_checksums(self._arrays, new, part) != self._arrays["checksums"][new, COLUMNS[part]]]
+        bad = new[row_checksums(self._arrays, new, part, self._file) != self._written(new)[:, COLUMNS[part]]]
         if len(bad):
             raise self._damaged(f"{part} of row {int(bad[0])} do not fit their checksum")
         checked[new] = True
+
+    def _written(self, rows: Int64Vector) -> AnyArray:
+        """The checksums of some rows as they were written: [num_rows, 4]."""
+        checksums = self._arrays["checksums"]
+        read = self._file.reader(checksums)
+        content = b"".join([bytes(read(row, row + 1)) for row in rows.tolist()])
+        return np.frombuffer(content, checksums.dtype).reshape(len(rows), -1)
 
     def check_index(self, index: Index) -> None:
         """Compare the sorted keys of ids or texts, once.

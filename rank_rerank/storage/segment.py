@@ -15,8 +15,8 @@ from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
 from rank_rerank.encoding.compression import CompressedEmbeddings
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import StoreFormatError
-from rank_rerank.storage.array_file import IN_MEMORY, MappedFile
 from rank_rerank.storage.key_index import KeyIndex, digests_of, keys_of, keys_of_digests
+from rank_rerank.storage.mapped_file import IN_MEMORY, MappedFile
 from rank_rerank.storage.row_checksums import Index, Part, RowChecks, all_checksums, index_checksums
 
 RAGGED_COLUMNS = ("tokens", "ids", "texts", "metadata")

@@ -10,10 +10,12 @@ from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry
+from rank_rerank.storage.mapped_file import ask_for_spans, limit_mapped_memory
 from rank_rerank.storage.row_checksums import all_checksums, with_means
 from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment, index_arrays
 from rank_rerank.storage.segment_means import segment_means
 
+PIECE_BYTES = 8 << 20
 # which values each ragged column's offsets cut
 _VALUES = {"tokens": TOKEN_ARRAYS, "ids": ("ids",), "texts": ("texts",), "metadata": ("metadata",)}
 
@@ -77,8 +79,19 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
             continue
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(rows)], strict=True):
-            segment.file.check_length()  # a piece may be written long after the one before
-            yield values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
+            run = values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
+            yield from _some_at_a_time(segment, run)
+
+
+def _some_at_a_time(segment: Segment, values: AnyArray) -> Iterator[AnyArray]:
+    """Values in pieces of some megabytes, the next of which is asked for while one is written."""
+    step = max(1, PIECE_BYTES // max(1, values.strides[0]))
+    for first in range(0, len(values), step):
+        for ahead in [first, first + step] if first == 0 else [first + step]:
+            ask_for_spans([segment.file.span(values, np.array([ahead]), np.array([ahead + step]))])
+        segment.file.check_length()  # a piece may be written long after the one before
+        yield values[first : first + step]
+        limit_mapped_memory([segment.file])
 
 
 def _checksums(segment: Segment, rows: Int64Vector, means: AnyArray) -> AnyArray:

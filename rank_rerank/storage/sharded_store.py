@@ -98,8 +98,7 @@ class ShardedStore(StoreView):
             EmbeddingStore.create(path / store_name(number), model, compression, keep_texts=keep_texts)
             for number in range(num_stores)
         ]
-        content = {"format": FORMAT, "version": VERSION, "num_stores": num_stores}
-        write_file(path, SHARDED_FILE, [json.dumps(content).encode() + b"\n"])
+        write_count(path, num_stores)
         return cls(path, stores, model if isinstance(model, TokenEncoder) else None)
 
     @classmethod
@@ -113,10 +112,13 @@ class ShardedStore(StoreView):
     ) -> "ShardedStore":
         """Open a store; arguments and errors as for EmbeddingStore.open."""
         path = store_folder(folder)
-        stores = [
-            EmbeddingStore.open(path / store_name(number), encoder, read_only=read_only, check_reads=check_reads)
-            for number in range(_read_count(path))
-        ]
+        stores: list[EmbeddingStore] = []
+        for number in range(read_count(path)):
+            part = path / store_name(number)
+            try:
+                stores.append(EmbeddingStore.open(part, encoder, read_only=read_only, check_reads=check_reads))
+            except (StoreFormatError, StoreNotFoundError) as error:
+                raise type(error)(f"{store_name(number)} of {path}: {error}") from error
         return cls(path, stores, encoder)
 
     @property
@@ -238,7 +240,17 @@ def _join(stores: Sequence[EmbeddingStore]) -> Snapshot:
     return join_snapshots([store.snapshot for store in stores], by_hash=True)
 
 
-def _read_count(folder: Path) -> int:
+def write_count(folder: Path, num_stores: int) -> None:
+    """Say how many stores there are.
+
+    Raises:
+        StoreWriteError: it cannot be written.
+    """
+    content = {"format": FORMAT, "version": VERSION, "num_stores": num_stores}
+    write_file(folder, SHARDED_FILE, [json.dumps(content).encode() + b"\n"])
+
+
+def read_count(folder: Path) -> int:
     """How many stores there are.
 
     Raises:

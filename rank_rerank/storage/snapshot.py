@@ -14,6 +14,8 @@ from rank_rerank.storage.array_file import map_arrays
 from rank_rerank.storage.durable_files import FileEntry, hash_file
 from rank_rerank.storage.key_index import keys_of, keys_of_digests
 from rank_rerank.storage.manifest import Manifest, SegmentEntry, read_manifest
+from rank_rerank.storage.mapped_file import READ_AHEAD_BYTES, limit_mapped_memory
+from rank_rerank.storage.read_ahead import read_ahead, read_ahead_whole
 from rank_rerank.storage.row_checksums import Index, RowChecks
 from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.segment_checks import check_segment
@@ -22,6 +24,8 @@ from rank_rerank.storage.segment_checks import check_segment
 MAX_ATTEMPTS = 100
 MAX_SHOWN_CHARACTERS = 60
 ROWS_AT_ONCE = 1024
+# what is read when a segment is opened
+INDEX_ARRAYS = ("tokens_offsets", "id_rows", "text_rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +81,14 @@ class Snapshot:
         encoded = [identifier.encode() for identifier in ids]
         keys = keys_of(encoded)
         places = _nowhere(len(ids))
-        for number, segment in enumerate(self.segments):
+        pairs: list[tuple[Int64Vector, Int64Vector]] = []
+        for segment in self.segments:
             segment.file.check_length()
-            found, rows = segment.live_pairs(*segment.id_index.find(keys))
+            if len(ids) * READ_AHEAD_BYTES >= segment.arrays["id_keys"].nbytes:  # nearly all of it is passed
+                read_ahead_whole(segment, ["id_keys"])
+            pairs.append(segment.live_pairs(*segment.id_index.find(keys)))
+        read_ahead(zip(self.segments, [rows for _, rows in pairs], strict=True), ["ids"])
+        for number, (segment, (found, rows)) in enumerate(zip(self.segments, pairs, strict=True)):
             texts = segment.read_ids(rows)
             same = np.array(
                 [encoded[index] == text for index, text in zip(found.tolist(), texts, strict=True)], np.bool_
@@ -88,6 +97,7 @@ class Snapshot:
             places.segments[found[same]], places.rows[found[same]] = number, rows[same]
         if len(places.missing):
             self._check_indexes("id")
+        self.limit_memory()
         return places
 
     def find_digests(self, digests: AnyArray) -> Places:
@@ -119,6 +129,10 @@ class Snapshot:
                 "out; `id in store` tells"
             )
         return places
+
+    def limit_memory(self) -> None:
+        """Let go of what was read of the files, if it has become much."""
+        limit_mapped_memory(segment.file for segment in self.segments)
 
     def _check_indexes(self, index: Index) -> None:
         """Something was not found: that holds only if it was looked for in sound keys."""
@@ -218,10 +232,13 @@ def open_segment(
     if segment is None:
         path = folder / entry.file.name
         arrays, file = map_arrays(path, entry.file.num_bytes)
-        segment = check_segment(Segment(entry.file.name, arrays, file=file), compression, dim, path)
+        segment = Segment(entry.file.name, arrays, file=file)
+        read_ahead_whole(segment, [name for name in INDEX_ARRAYS if name in arrays])
+        segment = check_segment(segment, compression, dim, path)
+        file.let_go()
         if "checksums" in arrays:
             checked = segment.embeddings
-            segment = replace(segment, checks=RowChecks(entry.file.name, arrays))
+            segment = replace(segment, checks=RowChecks(entry.file.name, arrays, file))
             segment.__dict__["embeddings"] = checked
         if segment.num_documents != entry.num_documents:
             raise StoreFormatError(f"{entry.file.name} has not as many documents as the manifest says")

@@ -12,6 +12,8 @@ from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.offsets import check_indices
 from rank_rerank.errors import ShapeError
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.read_ahead import read_ahead
+from rank_rerank.storage.row_checksums import PARTS
 from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.snapshot import Places, Snapshot
 
@@ -93,8 +95,11 @@ class StoredDocuments(Sequence[Document]):
         """
         chosen = check_indices(indices, len(self), "indices")
         found: dict[int, Document] = {}
-        for segment, positions, rows in self.select(chosen).groups():
+        groups = [*self.select(chosen).groups()]
+        read_ahead(((segment, rows) for segment, _, rows in groups), (*PARTS["ids"], *PARTS["texts"]))
+        for segment, positions, rows in groups:
             found.update(zip(positions.tolist(), read_documents(segment, rows), strict=True))
+        self.snapshot.limit_memory()
         documents = [found[position] for position in range(len(chosen))]
         if self.scores is None:
             return documents
@@ -113,8 +118,11 @@ class StoredDocuments(Sequence[Document]):
 
     def groups(self) -> Iterator[tuple[Segment, Int64Vector, Int64Vector]]:
         """Documents that lie in one segment: the segment, their indices here, and their rows there."""
-        for number in np.unique(self.places.segments).tolist():
-            indices = np.flatnonzero(self.places.segments == number)
+        order = np.argsort(self.places.segments, kind="stable")
+        counts = np.bincount(self.places.segments, minlength=len(self.snapshot.segments))
+        ends = np.cumsum(counts)
+        for number in np.flatnonzero(counts).tolist():
+            indices = order[ends[number] - counts[number] : ends[number]]
             yield self.snapshot.segments[number], indices, self.places.rows[indices]
 
     def truncated(self) -> BoolVector:

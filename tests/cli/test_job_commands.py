@@ -9,6 +9,12 @@ from rank_rerank.storage import EmbeddingStore
 DOCUMENTS = {"fruit": "Bananas are yellow.", "france": "Paris is the capital of France.", "germany": "Berlin."}
 
 
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch):
+    """However long a busy machine takes."""
+    monkeypatch.setattr("rank_rerank.cli.job_options.SECONDS_BETWEEN_LINES", 1e9)
+
+
 @pytest.fixture
 def corpus(tmp_path):
     path = tmp_path / "corpus.jsonl"
@@ -134,3 +140,45 @@ def test_a_run_is_reranked(run, store, corpus, tmp_path):
         assert len(lines) == 2
     code, _, err = run("rerank-run", *parts[:3], "--corpus", str(tmp_path / "nowhere"), "--output", str(tmp_path / "x"))
     assert (code, "no such file or folder" in err) == (2, True)
+
+
+def test_a_new_output_of_many_documents_tells_its_size_before_it_starts(run, corpus, tmp_path, monkeypatch):
+    """Once: an output that was begun has its format already, and a small one needs no advice."""
+    monkeypatch.setattr("rank_rerank.cli.encode_corpus_command.MANY_DOCUMENTS", 3)
+    folder = str(tmp_path / "shards")
+    _, _, err = run("encode", corpus, "--output", folder, "--dtype", "int4")
+    size, formats, _ = err.splitlines()
+    assert f"{folder}: about " in size
+    assert "per document" in size
+    assert "int4" in formats
+    assert formats.count("(chosen)") == 1
+    assert "per document" not in run("encode", corpus, "--output", folder)[2]
+    _, _, err = run("encode", corpus, "--output", str(tmp_path / "parquet"), "--shard-format", "parquet")
+    assert err.count("per document") == 1
+    assert "(chosen)" not in err
+    monkeypatch.setattr("rank_rerank.cli.encode_corpus_command.MANY_DOCUMENTS", 4)
+    assert "per document" not in run("encode", corpus, "--output", str(tmp_path / "small"))[2]
+
+
+def test_a_corpus_of_which_nothing_can_be_used_is_an_error(run, tmp_path):
+    """As where its column of texts has another name: a job that ends well with nothing would go unnoticed."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,body\n1,x\n2,y\n", encoding="utf-8")
+    code, out, err = run("encode", str(path), "--output", str(tmp_path / "s"))
+    assert (code, json.loads(out)["num_rejected"], err.count("\n")) == (2, 2, 1)
+    assert "not one of 2 could be used" in err
+    assert 'has no "text"' in err
+    assert run("encode", str(path), "--output", str(tmp_path / "s"), "--text-column", "body")[0] == 0
+
+
+def test_a_spread_store_is_looked_into_checked_and_repaired(run, shards, tmp_path):
+    folder = str(tmp_path / "spread")
+    assert run("store", "import", shards, folder, "--spread", "2")[0] == 0
+    info = json.loads(run("store", "info", folder, "--json")[1])
+    assert (info["documents"], info["stores"]) == (3, 2)
+    assert run("store", "verify", folder)[0] == 0
+    (tmp_path / "spread" / "store-00001" / "manifest.json").write_text("{")
+    code, out, _ = run("store", "verify", folder)
+    assert (code, "store-00001: manifest.json" in out) == (1, True)
+    assert run("store", "repair", folder)[0] == 0
+    assert run("store", "verify", folder)[0] == 0

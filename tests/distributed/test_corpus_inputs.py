@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -329,3 +332,76 @@ def test_a_run_in_parquet_and_two_workers_give_the_same_run(shards, tmp_path):
     parts = (tmp_path / "run.parquet", tmp_path / "store", queries, tmp_path / "two")
     rerank_run(*parts, settings=settings, engine=LocalEngine(2))
     assert (tmp_path / "two" / "run.trec").read_bytes() == (tmp_path / "one" / "run.trec").read_bytes()
+
+
+def test_a_restart_reads_an_input_that_has_not_changed_no_second_time(tmp_path, monkeypatch):
+    """It is known by its bytes; whatever changes in it, or is missing of the work, and it is read again."""
+    corpus, output = tmp_path / "c.jsonl", tmp_path / "out"
+    lines = ['{"id": "a", "text": "one"}', "{", '{"id": "b", "text": "two"}', '{"id": "a", "text": "one"}']
+    corpus.write_text("\n".join(lines))
+    read = []
+    module = sys.modules["rank_rerank.distributed.encode_corpus"]
+    monkeypatch.setattr(
+        module, "corpus_items", lambda *given: (read.append(1) or item for item in corpus_items(*given))
+    )
+
+    def run():
+        read.clear()
+        summary = encode_corpus(corpus, output)
+        letters = (output / "dead_letters.jsonl").read_text()
+        return len(read), summary.num_items, summary.num_rejected, summary.num_repeated, letters
+
+    first = run()
+    assert first[:4] == (4, 2, 1, 1)
+    assert run() == (0, *first[1:])
+    shutil.rmtree(output / "receipts")  # the unit is neither done nor waiting
+    (output / "manifest.json").unlink()
+    assert run() == first
+    assert run() == (0, *first[1:])
+    status = corpus.stat()
+    corpus.write_text("\n".join([*lines[:2], '{"id": "c", "text": "two"}', lines[3]]))
+    os.utime(corpus, ns=(status.st_atime_ns, status.st_mtime_ns))  # neither length nor time has changed
+    assert run() == first
+    (output / "plan.json").write_text("{}")
+    assert run() == first
+
+
+def told(path, columns=None):
+    """Each item's id and text, or the reason why there is none."""
+    found = corpus_items([path], columns or Columns())
+    return [(item.id, item.text) if isinstance(item, Item) else item.reason for item in found]
+
+
+def test_a_quotation_that_is_never_closed_takes_no_other_record_along(tmp_path):
+    table = tmp_path / "c.csv"
+    table.write_text(
+        'id,text\n1,"two\n\nlines"\n\n2,"never closed\n3,"a ""word"""\n4,"early" end\n5,z\n6,"to the end\n'
+    )
+    first, second, third, fourth, fifth, sixth = told(table)
+    assert (first, third, fifth) == (("1", "two\n\nlines"), ("3", 'a "word"'), ("5", "z"))
+    assert all("is not valid" in reason for reason in (second, fourth, sixth))
+    (tmp_path / "t.tsv").write_text('id\ttext\n1\ta "quoted" word\n2\t"open\n3\tz\n')
+    assert [each for each in told(tmp_path / "t.tsv") if isinstance(each, tuple)] == [
+        ("1", 'a "quoted" word'),
+        ("3", "z"),
+    ]
+    (tmp_path / "h.csv").write_text('id,"text\n1,x\n')
+    with pytest.raises(FileFormatError, match="first line"):
+        told(tmp_path / "h.csv")
+
+
+def test_a_quotation_that_is_never_closed_is_not_followed_through_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("rank_rerank.distributed.sources.MAX_RECORD_CHARACTERS", 50)
+    long = "word " * 40  # a record of one line may be as long as it likes
+    (tmp_path / "c.csv").write_text('id,text\n1,"open\n' + "".join(f"{n},z\n" for n in range(2, 99)) + f"99,{long}\n")
+    reason, *rest = told(tmp_path / "c.csv")
+    assert "never closed" in reason
+    assert [identifier for identifier, _ in rest] == [str(n) for n in range(2, 100)]
+
+
+def test_a_column_of_ids_that_is_not_there_is_no_reason_to_make_up_ids(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"key": "a", "text": "x"}\n{"text": "y"}\n{"key": null, "text": "z"}\n')
+    first, second, third = told(tmp_path / "c.jsonl", Columns(id="key"))
+    assert first == ("a", "x")
+    assert '"key"' in second
+    assert third == (f"{tmp_path / 'c.jsonl'}:3", "z")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from servers import until
-from small_jobs import items_of, job_in, results_in
+from small_jobs import LetterCounter, items_of, job_in, results_in
 
 from rank_rerank.distributed import local_engine
-from rank_rerank.distributed.attempts import Attempts
+from rank_rerank.distributed.attempts import Attempts, withdraw_running
 from rank_rerank.distributed.items import Item, Rejected, Unit
 from rank_rerank.distributed.job import run_job
 from rank_rerank.distributed.job_folder import ATTEMPTS, JobFolder
@@ -33,6 +33,7 @@ from rank_rerank.errors import (
     StoreLockedError,
     StoreMismatchError,
     StoreNotFoundError,
+    StoreWriteError,
 )
 from rank_rerank.storage.durable_files import FileEntry
 from rank_rerank.storage.writer_lock import writer_lock
@@ -181,35 +182,108 @@ def test_the_name_of_a_unit_is_made_of_all_that_matters():
     assert len({name(base), name(base, "t"), *map(name, others)}) == 7
 
 
-def test_notes_tell_which_item_takes_workers_down(tmp_path):
-    folder = JobFolder(tmp_path, "parts")
-    (tmp_path / ATTEMPTS).mkdir()
-    for death in range(5):
-        attempts = Attempts.begin(folder, "u")
-        assert (attempts.num_others, attempts.with_care) == (death, death >= 2)
-        assert not attempts.is_deadly(7)
-        if attempts.with_care:
-            attempts.note(3)
-            attempts.note(7)
+def attempt(folder, *notes):
+    """One attempt at the unit "u", which writes some notes and dies: a number for an item, a text for one alone."""
     attempts = Attempts.begin(folder, "u")
+    for note in notes:
+        attempts.note(int(note), alone=isinstance(note, str))
+    return attempts
+
+
+@pytest.fixture
+def noted(tmp_path):
+    (tmp_path / ATTEMPTS).mkdir()
+    return JobFolder(tmp_path, "parts")
+
+
+def test_notes_tell_which_item_takes_workers_down(noted):
+    for death in range(2):
+        attempts = attempt(noted)
+        assert (attempts.num_others, attempts.with_care, attempts.suspects()) == (death, False, [])
+    assert attempt(noted, 3, 7).with_care
+    for _ in range(3):
+        attempts = attempt(noted, "7")
+        assert attempts.suspects() == [7]
+        assert not attempts.is_deadly(7)
+    attempts = Attempts.begin(noted, "u")
     assert attempts.is_deadly(7)
     assert not attempts.is_deadly(3)
 
 
-def test_workers_that_go_on_are_not_taken_for_dead(tmp_path):
+def test_items_at_which_workers_happen_to_die_are_not_refused(noted):
+    """However many: an item is refused only if its own reading, alone, has ended three workers and never ended well."""
+    for _ in range(9):
+        attempt(noted, 3, 7)
+    assert not Attempts.begin(noted, "u").is_deadly(7)
+    attempt(noted, "7", 0, 1)  # read alone, and gone on
+    for _ in range(4):
+        attempt(noted, "7")
+    attempts = Attempts.begin(noted, "u")
+    assert not attempts.is_deadly(7)
+    assert attempts.suspects() == [1, 7]
+
+
+def test_attempts_that_were_asked_to_end_say_nothing_against_items(noted):
+    for _ in range(5):
+        attempt(noted, 3, "7")
+        withdraw_running()
+    attempts = Attempts.begin(noted, "u")
+    assert (attempts.num_others, attempts.suspects(), attempts.is_deadly(7)) == (0, [], False)
+    for _ in range(3):
+        attempt(noted, "7")
+    assert Attempts.begin(noted, "u").is_deadly(7)  # nor have they read one to its end
+
+
+def test_an_error_or_an_interruption_is_no_death(tmp_path):
+    """A full disk, or Ctrl-C, as often as you like: the unit is done as if nothing had been."""
+
+    def stop(error):
+        class Stopping(LetterCounter):
+            def write(self, *_):
+                raise error
+
+        return lambda: Stopping(JobFolder(tmp_path, "parts"))
+
+    job = job_in(tmp_path)
+    for error in [StoreWriteError("no space left on device"), KeyboardInterrupt()] * 2:
+        with pytest.raises(type(error)):
+            run_job(replace(job, work=replace(job.work, open_handler=stop(error))), items_of(5), ONE)
+    (noted,) = (tmp_path / ATTEMPTS).iterdir()
+    assert Attempts.begin(job.work.folder, noted.name).num_others == 0
+    assert run_job(job, items_of(5), ONE).num_items == 5
+
+
+def test_a_result_that_takes_its_writers_down_is_reported_and_no_item_is_blamed(tmp_path):
+    job = job_in(tmp_path, unit_items=30)
+    unit = Unit.of("part", job.work.folder.create(job.facts), items_of(5))
+    notes = "".join(f"{mark} begun\n{mark} 4\n{mark} writing\n" for mark in "abc")
+    (tmp_path / ATTEMPTS / unit.name).write_text(notes)
+    with pytest.raises(ResourceLimitError, match="shard-documents"):
+        run_job(job, items_of(5), ONE)
+    (tmp_path / ATTEMPTS / unit.name).write_text(notes.replace("c writing\n", ""))
+    assert run_job(job, items_of(5), ONE).num_rejected == 0
+
+
+def test_what_is_read_first_stands_where_it_stood(tmp_path):
+    """Items in their order, whichever were suspected."""
+    run_job(job_in(tmp_path / "plain", unit_items=30), items_of(8, {5: "bad"}), ONE)
+    job = job_in(tmp_path / "care", unit_items=30)
+    unit = Unit.of("part", job.work.folder.create(job.facts), items_of(8, {5: "bad"}))
+    (tmp_path / "care" / ATTEMPTS / unit.name).write_text("a begun\nb begun\nb 6\nc begun\nc 2\nd alone-999\n")
+    run_job(job, items_of(8, {5: "bad"}), ONE)
+    assert results_in(tmp_path / "care") == results_in(tmp_path / "plain")
+    assert letters_of(tmp_path / "care") == letters_of(tmp_path / "plain")
+
+
+def test_workers_that_go_on_are_not_taken_for_dead(noted):
     """Three workers at one item, as after drivers died whose workers live on: the item is sound."""
-    folder = JobFolder(tmp_path, "parts")
-    (tmp_path / ATTEMPTS).mkdir()
-    living = [Attempts.begin(folder, "u") for _ in range(3)]
-    for each in living:
-        each.note(7)
-    another = Attempts.begin(folder, "u")
+    living = [attempt(noted, "7") for _ in range(3)]
+    another = Attempts.begin(noted, "u")
     assert another.with_care
     for each in living:
         each.note(8)
     assert not another.is_deadly(7)
-    assert not Attempts.begin(folder, "u").is_deadly(7)
-    assert Attempts.begin(folder, "u").is_deadly(8)
+    assert not Attempts.begin(noted, "u").is_deadly(7)
 
 
 def test_a_worker_that_finds_its_unit_done_takes_the_receipt(tmp_path):
@@ -226,17 +300,15 @@ def test_items_that_kill_their_workers_are_refused_and_the_rest_is_done(tmp_path
     summary = run_job(job_in(tmp_path / "two"), items_of(40, {11: "deadly", 13: "bad"}), LocalEngine(2))
     assert (summary.num_items, summary.num_rejected) == (38, 2)
     reasons = {each["id"]: each["reason"] for each in letters_of(tmp_path / "two")}
-    assert reasons["i11"] == "3 workers have died while they read it"
+    assert reasons["i11"] == "3 workers have died while they read it alone"
     assert sorted(ids_in(tmp_path / "two")) == sorted(f"i{n}" for n in range(40) if n not in (11, 13))
 
 
-def test_the_third_worker_that_dies_at_an_item_was_the_last(tmp_path):
-    """As the slow test, from where two workers have died already."""
+def test_the_third_worker_that_dies_at_an_item_alone_was_the_last(tmp_path):
+    """As the slow test, from where five workers have died already; the other worker of the pool is not counted."""
     job, items = job_in(tmp_path / "two", unit_items=30), items_of(20, {11: "deadly"})
     unit = Unit.of("part", job.work.folder.create(job.facts), items)
-    notes = "".join(
-        f"{mark} begun\n{rest}" for mark, rest in zip("abcd", ("", "", "c 11\n", "d 10\nd 11\n"), strict=True)
-    )
+    notes = "a begun\nb begun\nc begun\nc 10\nc 11\nd begun\nd alone-11\ne begun\ne alone-11\n"
     (tmp_path / "two" / ATTEMPTS / unit.name).write_text(notes)
     summary = run_job(job, items, LocalEngine(2))
     assert (summary.num_items, [each["id"] for each in letters_of(tmp_path / "two")]) == (19, ["i11"])

@@ -1,6 +1,7 @@
 """Several stores read as one, filters say which documents are candidates, and a ranking says what it is of."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from rank_rerank.errors import (
 from rank_rerank.scoring.stored_scores import score_stored
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.sharded_repair import repair_folder, verify_folder
 from rank_rerank.storage.sharded_store import SHARDED_FILE, ShardedStore
 from rank_rerank.storage.stores import open_stores
 
@@ -193,3 +195,64 @@ def test_content_is_the_same_in_one_folder_and_in_several(spread, tmp_path):
     for number in range(4):
         pieces |= content(tmp_path / "spread" / f"store-{number:05}")
     assert pieces == {each: spread.get([each])[0].tobytes() for each in spread}
+
+
+def make_spread(folder):
+    store = ShardedStore.create(folder, IDENTITY, num_stores=3)
+    store.add(IDS, embeddings=embeddings_of(len(IDS)))
+    return store
+
+
+def test_a_spread_store_is_verified_and_repaired_by_its_folder(tmp_path):
+    expected = [*make_spread(tmp_path / "s")]
+    assert verify_folder(tmp_path / "s").is_sound
+    assert repair_folder(tmp_path / "s", 1.0).actions == ()
+    (path,) = (tmp_path / "s" / "store-00001").glob("segment-*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert [problem.startswith("store-00001: ") for problem in verify_folder(tmp_path / "s").problems] == [True]
+    repaired = repair_folder(tmp_path / "s", 1.0)
+    assert all(action.startswith("store-00001: ") for action in repaired.actions)
+    assert verify_folder(tmp_path / "s").is_sound
+    left = [*ShardedStore.open(tmp_path / "s")]
+    assert len(left) == repaired.num_documents == len(expected) - repaired.num_lost
+    assert set(left) <= set(expected)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", '{"format": "rank-rerank sharded store", "version": 1, "num_stores": 2}']
+)
+def test_how_many_stores_there_are_is_told_by_their_documents(tmp_path, content):
+    """Where the file that says so is lost or wrong."""
+    expected = [*make_spread(tmp_path / "s")]
+    file = tmp_path / "s" / SHARDED_FILE
+    file.unlink() if content is None else file.write_text(content)
+    assert not verify_folder(tmp_path / "s").is_sound
+    assert repair_folder(tmp_path / "s", 1.0).num_documents == len(expected)
+    assert sorted(ShardedStore.open(tmp_path / "s")) == sorted(expected)
+    assert verify_folder(tmp_path / "s").is_sound
+    file.unlink()
+    shutil.rmtree(tmp_path / "s" / "store-00002")
+    with pytest.raises(StoreFormatError, match="are not all"):
+        repair_folder(tmp_path / "s", 1.0)
+
+
+def test_a_missing_one_of_several_stores_is_named(tmp_path):
+    make_spread(tmp_path / "s")
+    (tmp_path / "s" / "store-00002").rename(tmp_path / "elsewhere")
+    for read in (ShardedStore.open, lambda folder: repair_folder(folder, 1.0)):
+        with pytest.raises(StoreNotFoundError, match="store-00002"):
+            read(tmp_path / "s")
+    assert verify_folder(tmp_path / "s").problems == ("store-00002 is missing, with its documents",)
+    (tmp_path / "elsewhere").rename(tmp_path / "s" / "store-00002")
+    assert verify_folder(tmp_path / "s").is_sound
+    with pytest.raises(StoreNotFoundError):
+        verify_folder(tmp_path / "nowhere")
+
+
+def test_true_is_not_one(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", IDENTITY)
+    store.add(IDS[:3], embeddings=embeddings_of(3), metadata=[{"is": True}, {"is": 1}, {"is": 1.0}])
+    chosen = [[each.id for each in store.select(only={"is": value})] for value in (True, 1, False)]
+    assert chosen == [["d0"], ["d1", "d2"], []]
