@@ -40,7 +40,7 @@ def build_encoder(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Any:
     transformer = checkpoint.transformer
     if transformer is None:
         raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
-    if transformer.rotary is not None or transformer.relative is not None:
+    if transformer.is_rotated or transformer.relative is not None:
         return _own_encoder(checkpoint.model_file, transformer)
     model = _build(checkpoint)
     _load(model, TensorFiles(checkpoint.model_file), UNUSED)
