@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rank_rerank.arrays import Int64Vector
-from rank_rerank.checkpoints.transformer_config import TransformerConfig
-from rank_rerank.errors import ExportError
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.export import activation_statistics, graph_editing, graph_fusion, int8_rewriting
-from rank_rerank.export.onnx_export import export_onnx
+from rank_rerank.export.encoder_graph import encoder_graph
+from rank_rerank.export.modernbert_graph import modernbert_graph
+from rank_rerank.export.onnx_export import TYPES_NAME, export_onnx
 from rank_rerank.export.parity import (
     Fidelity,
     check_fp32,
@@ -24,7 +25,6 @@ NUM_INVARIANCE_TEXTS = 24
 # tokens; a model of 8192 positions would take an hour
 MAX_PADDING = 1024
 PROJECTION = "projection."
-TYPES = "token_type_ids"
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,19 @@ def export_int8(
     return Int8Export(content, fp32_content, fp32, int8)
 
 
-def check_quantizable(name: str, transformer: TransformerConfig | None) -> None:
-    """Refuse an encoder whose graph the rewriting does not know.
+def written_graph(checkpoint: Checkpoint | CrossEncoderCheckpoint, *, has_token_types: bool = False) -> Any | None:
+    """The graph of an encoder that is written node by node, which INT8 is made of; None for one that is traced.
 
-    Raises:
-        ExportError: its attention depends on distances, as in MPNet and DeBERTa.
+    Args:
+        checkpoint: with weights.
+        has_token_types: the graph takes ``token_type_ids`` too.
     """
-    if transformer is not None and transformer.relative is not None:
-        raise ExportError(
-            f"{name}: {transformer.model_type} has no INT8 file. Its weights are rounded as they are loaded: "
-            'load(…, precision="int8"). Export it without --int8 for ONNX Runtime'
-        )
+    transformer = checkpoint.transformer
+    if transformer is None or (not transformer.is_rotated and transformer.relative is None):
+        return None
+    if transformer.rotary is not None:
+        return modernbert_graph(checkpoint)
+    return encoder_graph(checkpoint, has_token_types=has_token_types)
 
 
 def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
@@ -94,7 +96,7 @@ def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
 
     For texts see trial_session.OnnxSession.run.
     """
-    if TYPES not in {value.name for value in model.graph.inputs}:
+    if TYPES_NAME not in {value.name for value in model.graph.inputs}:
         graph_fusion.fold_token_types(model)
     graph_fusion.fold_attention_biases(model)
     # a projection is small, and every rounding in it goes straight into the vectors

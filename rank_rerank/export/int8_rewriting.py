@@ -38,6 +38,8 @@ SYMMETRIC_ZERO_POINT = 128
 GELU_MINIMUM = 0.17
 GELU_ZERO_POINT = 16
 GELU_STEPS = 255 - GELU_ZERO_POINT
+# what activations are made of
+ELEMENTWISE = frozenset(("Add", "Div", "Erf", "Gelu", "Mul", "Pow", "Relu", "Sigmoid", "Swish", "Tanh"))
 
 
 def quantize_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics: dict[str, InputStatistics]) -> None:
@@ -57,7 +59,7 @@ def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStat
     graph = GraphBuilder(model, before=layers[0].node)
     after_gelu = producer(layers[0].input, "Gelu") is not None
     rows, factors = layers[0].input, np.ones(len(statistics.largest), np.float32)
-    if not after_gelu:
+    if not after_gelu and not _is_activation(rows):
         factors = _factors(layers, statistics)
         rows = graph.node("Mul", [rows, graph.weight(f"{_group_name(layers)}.smoothing", 1 / factors)])
     quantize = _quantize_rows_after_gelu if after_gelu else _quantize_rows
@@ -67,6 +69,25 @@ def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStat
         weight = layer.weight * factors[:, None]
         product = _multiply(GraphBuilder(model, layer.node), layer.name, quantized, zero_point, weight, gram)
         replace_value(layer.node.outputs[0], GraphBuilder(model, layer.node).node("Mul", [product, scale]))
+
+
+def _is_activation(rows: Any) -> bool:
+    """Whether rows are an activation of one product: no layer before could take factors for them.
+
+    A gated block's rows could, by the part that is not activated.
+    """
+    found, open_values = 0, [rows]
+    while open_values:
+        node = open_values.pop().producer()
+        if node is None:
+            continue
+        if node.op_type == "MatMul":
+            found += 1
+        elif node.op_type in ELEMENTWISE:
+            open_values += [value for value in node.inputs if value is not None and constant(value) is None]
+        else:
+            return False
+    return found > 0
 
 
 def _factors(layers: list[LinearLayer], statistics: InputStatistics) -> Float32Vector:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
-from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.checkpoints.decoder_config import DecoderConfig
+from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.inference.compiled.rotary_angles import RotaryAngles
 from rank_rerank.inference.compiled.tables import SHARED_FIELDS
 from rank_rerank.inference.compiled.text_memory import MemoryPool

@@ -59,7 +59,7 @@ def read_linear(
 def _layer(tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryConfig, number: int) -> EncoderLayer:
     hidden, inner, here = config.hidden_size, config.intermediate_size, f"layers.{number}"
     heads = read_linear(tensors, f"{here}.qkv", hidden, 3 * hidden, has_bias=rotary.attention_bias)
-    query, key, value = (_columns(heads, part * hidden, hidden) for part in range(3))
+    query, key, value = (columns_of(heads, part * hidden, hidden) for part in range(3))
     up = read_linear(tensors, f"{here}.up", hidden, 2 * inner, has_bias=rotary.mlp_bias)
     gate_factors = np.concatenate([np.ones(inner, np.float32), tensors.floats(f"{here}.down.smoothing", inner)])
     following = f"layers.{number + 1}.attention_norm" if number + 1 < config.num_layers else "final_norm"
@@ -77,7 +77,7 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryCon
     )
 
 
-def _columns(linear: LinearWeights, start: int, count: int) -> LinearWeights:
+def columns_of(linear: LinearWeights, start: int, count: int) -> LinearWeights:
     """Some neighboring outputs of a layer."""
     kept = slice(start, start + count)
     return LinearWeights(linear.integers[:, kept], linear.scales[:, kept], linear.bias[kept])

@@ -8,9 +8,9 @@ from compiled_paths import PATHS
 from small_bert import make_batch, unit
 from small_modernbert import make_config, make_tensors, reference_hidden
 
+from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.inference.compiled import loading
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
-from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.inference.compiled.rotary_angles import CHUNK, RotaryAngles
 
 pytestmark = pytest.mark.skipif(not PATHS, reason="this processor has no instruction that the compiled runtime needs")
