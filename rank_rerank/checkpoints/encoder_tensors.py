@@ -2,9 +2,9 @@
 
 Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
 ``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
-ModernBERT and mGTE ``layers.i.qkv`` instead of three, and for the former ``final_norm``; for MPNet ``distances.bias``; for DeBERTa
-``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with ``.weight``
-and, where there is one, ``.bias``. Matrices are [out, in], as stored.
+ModernBERT and mGTE ``layers.i.qkv`` instead of three; for ModernBERT ``final_norm``; for MPNet ``distances.bias``; for
+DeBERTa ``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with
+``.weight`` and, where there is one, ``.bias``. Matrices are [out, in], as stored.
 """
 
 from collections.abc import Iterator, Mapping

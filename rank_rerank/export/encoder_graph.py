@@ -81,18 +81,20 @@ class _Writer(GraphWriter):
             embedded = graph.node("Add", [embedded, graph.node("Gather", [table, types], axis=0)])
         if self.config.has_positions:
             table = graph.weight("embeddings.position", self.tensors["embeddings.position"])
-            embedded = graph.node("Add", [embedded, graph.node("Gather", [table, self._positions()], axis=0)])
+            embedded = graph.node("Add", [embedded, self._positions(table)])
         return embedded
 
-    def _positions(self) -> Any:
-        """Each token's row in the table: [batch, length], or [length] where all texts have the same."""
+    def _positions(self, table: Any) -> Any:
+        """Each token's row of the table: [batch, length, hidden], or [length, hidden] where all texts have the same."""
         graph, config = self.graph, self.config
         if not config.is_roberta:
-            return self._counted(self.length)
+            first, axis = graph.integers("zero", 0), graph.integers("row_axis", 0)
+            return graph.node("Slice", [table, first, self.length, axis])
         padding = graph.weight("padding", np.array(config.pad_token_id, np.int64))
         is_token = graph.node("Cast", [graph.node("Not", [graph.node("Equal", [self.token_ids, padding])])], to=INT64)
         counted = graph.node("CumSum", [is_token, graph.weight("length_axis_number", np.array(1, np.int64))])
-        return graph.node("Add", [graph.node("Mul", [counted, is_token]), padding])
+        rows = graph.node("Add", [graph.node("Mul", [counted, is_token]), padding])
+        return graph.node("Gather", [table, rows], axis=0)
 
     def _counted(self, length: Any) -> Any:
         """0, 1, 2 … below a length [1]."""

@@ -50,16 +50,18 @@ def quantize_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics
         layers: the linear layers, in the graph's order.
         statistics: what was measured at their inputs, by the name of the layer's input when it was measured.
     """
+    # told before products are replaced, whose scales come of whole rows
+    activated = {layer.input.name for layer in layers if _is_activation(layer.input)}
     for name, group in groupby(layers, key=lambda layer: layer.input.name):
         sharers = list(group)
-        _quantize_group(model, sharers, statistics[name])
+        _quantize_group(model, sharers, statistics[name], is_smoothed=name not in activated)
 
 
-def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStatistics) -> None:
+def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStatistics, *, is_smoothed: bool) -> None:
     graph = GraphBuilder(model, before=layers[0].node)
     after_gelu = producer(layers[0].input, "Gelu") is not None
     rows, factors = layers[0].input, np.ones(len(statistics.largest), np.float32)
-    if not after_gelu and not _is_activation(rows):
+    if is_smoothed:
         factors = _factors(layers, statistics)
         rows = graph.node("Mul", [rows, graph.weight(f"{_group_name(layers)}.smoothing", 1 / factors)])
     quantize = _quantize_rows_after_gelu if after_gelu else _quantize_rows

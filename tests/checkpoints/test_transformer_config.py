@@ -154,7 +154,7 @@ def test_mgte_and_the_code_that_its_folders_name(tmp_path):
     ],
 )
 def test_what_mgte_is_not_computed_with(tmp_path, values):
-    with pytest.raises(CheckpointFormatError, match="config.json"):
+    with pytest.raises(CheckpointFormatError, match=r"config\.json"):
         read(tmp_path, **{**MGTE, **values})
 
 
