@@ -21,7 +21,7 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, quantize, written_graph
+from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, cut_rule, quantize, written_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
@@ -117,7 +117,7 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     tokens = _token_ids(source, trials)
     written = written_graph(checkpoint)
     model = _graph(checkpoint, OPSET) if written is None else written
-    quantize(model, tokens)
+    quantize(model, tokens, cut_rule(checkpoint.transformer))
     content = _serialize(model)
     (folder / "model_int8.onnx").write_bytes(content)
     fidelity = _measure(source, folder, "int8", trials)

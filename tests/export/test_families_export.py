@@ -19,7 +19,7 @@ from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import export_folder
-from rank_rerank.export.int8_export import quantize, serialize, written_graph
+from rank_rerank.export.int8_export import cut_rule, quantize, serialize, written_graph
 from rank_rerank.export.trial_session import OnnxSession
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.inference.faster_runtime import faster_runtime
@@ -30,7 +30,8 @@ from rank_rerank.kernels.processor import vector_path
 pytestmark = pytest.mark.filterwarnings("ignore")
 WORDS = ("the", "city", "of", "France", "is", "a", "capital", "with", "rivers", "and", "bridges", "over", "them")
 TEXTS = [" ".join(WORDS[(7 * number + step) % 13] for step in range(1 + 3 * number % 40)) for number in range(24)]
-SIZES = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128}
+# rows of one group and of two
+SIZES = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
 HEADS = {
     "MPNet": ("classifier.dense", "classifier.out_proj"),
     "DeBERTa": ("pooler.dense", "classifier"),
@@ -41,6 +42,8 @@ VARIANTS = {
     "MPNet with ReLU": ("MPNet", {"hidden_act": "relu", "relative_attention_num_buckets": 8}),
     "DeBERTa": ("DeBERTa", {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}),
     "DeBERTa with everything": ("DeBERTa", {"type_vocab_size": 2, "hidden_act": "silu", "position_buckets": -1}),
+    # heads that are padded, and a block of no whole groups
+    "DeBERTa in odd sizes": ("DeBERTa", {"num_attention_heads": 16, "hidden_size": 256, "intermediate_size": 208}),
     "DeBERTa with one term": ("DeBERTa", {"pos_att_type": ["p2c"], "hidden_act": "gelu_new"}),
     "mGTE": ("mGTE", {}),
     "mGTE in parts": ("mGTE", {"pack_qkv": False, "type_vocab_size": 0, "hidden_act": "silu", "rope_scaling": None}),
@@ -55,8 +58,9 @@ def write(folder, family, **changes):
     random = np.random.default_rng(0)
     prefix = "new." if family == "mGTE" else ""
     named = {prefix + source: shape for _, source, shape in wanted_tensors(read_transformer_config(made))}
-    for name, size in zip(HEADS[family], (SIZES["hidden_size"], 1), strict=True):
-        named |= {f"{name}.weight": (size, SIZES["hidden_size"]), f"{name}.bias": (size,)}
+    hidden = config["hidden_size"]
+    for name, size in zip(HEADS[family], (hidden, 1), strict=True):
+        named |= {f"{name}.weight": (size, hidden), f"{name}.bias": (size,)}
     tensors = {}
     for name, shape in named.items():
         is_norm = len(shape) == 1 and name.endswith("weight")
@@ -137,7 +141,7 @@ def test_settings_are_followed_in_the_graph_and_in_its_int8_file(variant, tmp_pa
     model = written_graph(checkpoint, has_token_types=batch.token_types is not None)
     expected = exact.encode(batch)
     assert np.abs(np.concatenate(OnnxSession(serialize(model)).encode(texts)) - expected).max() < 1e-5
-    quantize(model, texts)
+    quantize(model, texts, cut_rule(config))
     content = serialize(model)
     assert cosines(np.concatenate(OnnxSession(content).encode(texts)), expected).mean() > 0.999
     (tmp_path / "model_int8.onnx").write_bytes(content)
@@ -154,7 +158,7 @@ def test_weights_of_a_file_as_floats(variant, tmp_path):
     checkpoint, exact, batch = variant
     config = checkpoint.transformer
     model = written_graph(checkpoint)
-    quantize(model, [pair[:1][0] for pair in pairs_of(batch)])
+    quantize(model, [pair[:1][0] for pair in pairs_of(batch)], cut_rule(config))
     (tmp_path / "model_int8.onnx").write_bytes(serialize(model))
     weights, _ = weights_from_onnx(tmp_path / "model_int8.onnx", config)
     if config.relative is not None and config.relative.kind == "disentangled":
@@ -174,7 +178,7 @@ def test_a_file_that_lacks_a_tensor_of_distances_is_refused(tmp_path):
     folder = plain(write(tmp_path / "model", "DeBERTa"))
     checkpoint = find_checkpoint(folder, runtime="torch")
     model = written_graph(checkpoint)
-    quantize(model, [np.arange(5, 12)])
+    quantize(model, [np.arange(5, 12)], cut_rule(checkpoint.transformer))
     (tmp_path / "model_int8.onnx").write_bytes(serialize(model))
     config = checkpoint.transformer
     other = replace(config, relative=replace(config.relative, num_rows=config.relative.num_rows * 2))

@@ -111,6 +111,11 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> E
         return read_linear(tensors, name, num_inputs, num_outputs, has_bias=bias)
 
     name = f"encoder.layer.{number}"
+    if tensors.shape_of(f"{name}.output.dense.smoothing") is not None:
+        raise CheckpointFormatError(
+            "this INT8 file smooths what an activation gives, as earlier exports did for other activations than GELU, "
+            "and compiled kernels do not: export the model again"
+        )
     attention = f"{name}.attention"
     smoothing = tensors.floats(f"{attention}.output.dense.smoothing", hidden)
     return EncoderLayer(

@@ -1,7 +1,8 @@
 """The weights of an MPNet, a DeBERTa or an mGTE in an INT8 ONNX file of ours: rounded when the file was made.
 
 Attention's output was smoothed, and its factors are part of the values here. Those of a gated feed-forward block's last
-layer are part of what is not activated. What depends on distances is float32.
+layer are part of what is not activated. Rows are rounded in groups, and so are weights whose inputs are whole groups.
+What depends on distances is float32.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from rank_rerank.checkpoints.relative_positions import RelativeConfig
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.encoder_weights import (
-    CALIBRATED_GROUP,
+    GROUP,
     EncoderLayer,
     EncoderWeights,
     query_factor,
@@ -47,7 +48,7 @@ def read_encoder(tensors: CheckedTensors, config: TransformerConfig) -> EncoderW
         positions=_positions(tensors, config),
         embedding_norm=tensors.norm("embeddings.norm", hidden),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),
-        group=CALIBRATED_GROUP,
+        group=GROUP,
         distance_biases=biases,
     )
 

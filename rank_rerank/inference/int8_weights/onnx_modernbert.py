@@ -11,6 +11,7 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.encoder_weights import (
     CALIBRATED_GROUP,
+    GROUP,
     EncoderLayer,
     EncoderWeights,
     query_factor,
@@ -44,15 +45,20 @@ def read_modernbert(tensors: CheckedTensors, config: TransformerConfig, rotary: 
 def read_linear(
     tensors: CheckedTensors, name: str, num_inputs: int, num_outputs: int, *, has_bias: bool
 ) -> LinearWeights:
-    """Read a linear layer with one scale for each output.
+    """Read a linear layer with one scale for each output, or one for each output and group of inputs.
 
     Raises:
         CheckpointFormatError: as read_modernbert.
     """
+    bias = tensors.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32)
+    if tensors.shape_of(f"{name}.weight_int8") == (num_inputs // GROUP, GROUP, num_outputs):
+        groups = tensors.weights(f"{name}.weight_int8", num_inputs // GROUP, GROUP, num_outputs)
+        scales = tensors.floats(f"{name}.weight_scale", num_inputs // GROUP, 1, num_outputs)
+        return LinearWeights(groups.reshape(num_inputs, num_outputs), scales[:, 0], bias)
     return LinearWeights(
         tensors.weights(f"{name}.weight_int8", num_inputs, num_outputs),
         tensors.floats(f"{name}.weight_scale", num_outputs)[None],
-        tensors.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32),
+        bias,
     )
 
 

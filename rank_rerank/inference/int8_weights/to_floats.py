@@ -86,8 +86,9 @@ def _join_heads(linears: dict[str, AnyArray]) -> dict[str, AnyArray]:
 
 
 def _linear(name: str, linear: LinearWeights, factors: Float32Vector | None = None) -> dict[str, AnyArray]:
-    """The matrix [out, in] and the bias of a layer with one group of inputs, which factors evened out."""
-    matrix = linear.integers * linear.scales[0]  # [in, out]
+    """The matrix [out, in] and the bias of a layer, whose inputs factors evened out."""
+    by_group = linear.integers.reshape(len(linear.scales), -1, linear.integers.shape[1])
+    matrix = (by_group * linear.scales[:, None]).reshape(linear.integers.shape)  # [in, out]
     if factors is not None:
         matrix *= factors[:, None]
     return {f"{name}.weight": np.ascontiguousarray(matrix.T), f"{name}.bias": linear.bias}
