@@ -7,6 +7,7 @@ Defaults for missing keys are those of the architecture's first configuration cl
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.config_variants import read_pad_token_id, refuse_true, refuse_variants
 from rank_rerank.checkpoints.gated_layers import GatedConfig, is_known_code, read_gated
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.relative_positions import RelativeConfig, read_bias, read_disentangled
@@ -83,12 +84,7 @@ class TransformerConfig:
 
     @property
     def is_rotated(self) -> bool:
-        """Whether queries and keys are turned by their positions."""
-        return self.rotary is not None or self.gated is not None
-
-    @property
-    def has_gates(self) -> bool:
-        """Whether feed-forward blocks multiply what they activate by a gate."""
+        """Whether queries and keys are turned by their positions; such encoders' feed-forward blocks have a gate too."""
         return self.rotary is not None or self.gated is not None
 
     @property
@@ -120,9 +116,9 @@ def read_transformer_config(folder: Path) -> TransformerConfig:
 
 
 def _read_bert(config: JsonSettings, model_type: str) -> TransformerConfig:
-    _refuse_variants(config)
+    refuse_variants(config)
     is_roberta = model_type in ROBERTA_TYPES
-    pad_token_id = _pad_token_id(config, 1 if is_roberta else 0)
+    pad_token_id = read_pad_token_id(config, 1 if is_roberta else 0)
     offset = pad_token_id + 1 if is_roberta else 0
     hidden_size = config.get("hidden_size", 256 if model_type == "electra" else 768)
     return TransformerConfig(
@@ -154,7 +150,7 @@ def _read_distilbert(config: JsonSettings, model_type: str) -> TransformerConfig
         max_positions=config.get("max_position_embeddings", 512),
         layer_norm_eps=1e-12,  # not a setting of this architecture
         activation=_activation(config, "activation"),
-        pad_token_id=_pad_token_id(config, 0),
+        pad_token_id=read_pad_token_id(config, 0),
         embedding_size=hidden_size,
     )
 
@@ -174,7 +170,7 @@ def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig
         max_positions=config.get("max_position_embeddings", 8192),
         layer_norm_eps=config.get("norm_eps", 1e-5),
         activation=_activation(config, "hidden_activation"),
-        pad_token_id=_pad_token_id(config, 50283),
+        pad_token_id=read_pad_token_id(config, 50283),
         embedding_size=hidden_size,
         rotary=read_rotary(config, num_layers),
     )
@@ -221,7 +217,7 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
         max_positions=max_positions,
         layer_norm_eps=config.get("layer_norm_eps", 1e-7),
         activation=_activation(config, "hidden_act"),
-        pad_token_id=_pad_token_id(config, 0),
+        pad_token_id=read_pad_token_id(config, 0),
         type_vocab_size=config.get("type_vocab_size", 0),
         embedding_size=hidden_size,
         relative=read_disentangled(config, max_positions),
@@ -231,7 +227,7 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
 
 def _read_new(config: JsonSettings, model_type: str) -> TransformerConfig:
     for key in ("is_decoder", "add_cross_attention"):
-        _refuse_true(config, key)
+        refuse_true(config, key)
     hidden_size = config.get("hidden_size", 768)
     return TransformerConfig(
         model_type=model_type,
@@ -243,7 +239,7 @@ def _read_new(config: JsonSettings, model_type: str) -> TransformerConfig:
         max_positions=config.get("max_position_embeddings", 2048),
         layer_norm_eps=config.get("layer_norm_eps", 1e-12),
         activation=_activation(config, "hidden_act"),
-        pad_token_id=_pad_token_id(config, 0),
+        pad_token_id=read_pad_token_id(config, 0),
         type_vocab_size=config.get("type_vocab_size", 1),
         embedding_size=hidden_size,
         has_positions=False,
@@ -254,24 +250,6 @@ def _read_new(config: JsonSettings, model_type: str) -> TransformerConfig:
 def _either(config: JsonSettings, general: str, own: str, default: int) -> int:
     """DistilBERT's own name of a size, or the general one, which transformers takes first."""
     return config.get(general, config.get(own, default))
-
-
-def _refuse_variants(config: JsonSettings) -> None:
-    """Options that change what the layers compute, and that no published reranker uses."""
-    if (config.get_optional_str("position_embedding_type") or "absolute") != "absolute":
-        raise CheckpointFormatError(f'{CONFIG_FILE}: only the position_embedding_type "absolute" is supported')
-    for key in ("is_decoder", "add_cross_attention"):
-        _refuse_true(config, key)
-
-
-def _refuse_true(config: JsonSettings, key: str) -> None:
-    if config.get(key, default=False):
-        raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be false for an encoder')
-
-
-def _pad_token_id(config: JsonSettings, default: int) -> int:
-    found = config.get_optional_int("pad_token_id")
-    return default if found is None else found
 
 
 def _activation(config: JsonSettings, key: str) -> str:

@@ -104,7 +104,7 @@ class _Writer(GraphWriter):
 
     def _feed(self, here: str, hidden: Any) -> Any:
         inner = self.linear(f"{here}.up", hidden)
-        if not self.config.has_gates:
+        if not self.config.is_rotated:
             return activate(self.graph, self.config.activation, inner)
         values, gate = self.split(inner, 2, self.config.intermediate_size)
         return self.graph.node("Mul", [activate(self.graph, self.config.activation, gate), values])

@@ -139,7 +139,7 @@ def _put_sizes(packer: _Packer, weights: EncoderWeights, config: TransformerConf
     table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
     table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
     table[plan.IS_GELU] = config.activation == "gelu"
-    table[plan.IS_GATED] = config.has_gates
+    table[plan.IS_GATED] = config.is_rotated
     table[plan.GROUP] = weights.group
 
 

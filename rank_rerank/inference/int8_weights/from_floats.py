@@ -159,7 +159,7 @@ def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str)
             hidden, stream
         ),
         "up": _gated_up(checked, config, here)
-        if config.has_gates
+        if config.is_rotated
         else linear("up", inner, hidden).padded(stream, wide),
         "down": linear("down", hidden, inner).padded(wide, stream),
     }

@@ -96,7 +96,7 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> E
 def _up(tensors: CheckedTensors, config: TransformerConfig, here: str) -> LinearWeights:
     """What is activated, then the gate, which mGTE's files store the other way round."""
     hidden, inner = config.hidden_size, config.intermediate_size
-    if not config.has_gates:
+    if not config.is_rotated:
         return read_linear(tensors, f"{here}.up", hidden, inner, has_bias=True)
     stored = read_linear(tensors, f"{here}.up", hidden, 2 * inner, has_bias=False)
     values = columns_of(stored, 0, inner).scale_columns(tensors.floats(f"{here}.down.smoothing", inner))
