@@ -84,7 +84,7 @@ class TransformerConfig:
 
     @property
     def is_rotated(self) -> bool:
-        """Whether queries and keys are turned by their positions; such encoders' feed-forward blocks have a gate too."""
+        """Whether queries and keys are turned by their positions; feed-forward blocks have a gate then, too."""
         return self.rotary is not None or self.gated is not None
 
     @property
