@@ -164,6 +164,28 @@ def write_deberta(folder):
     return with_tokenizer_files(folder)
 
 
+def write_gated(folder):
+    """An mGTE cross-encoder as far as settings go, as write_modernbert."""
+    config = {
+        "architectures": ["NewForSequenceClassification"],
+        "auto_map": {
+            "AutoModelForSequenceClassification": "Alibaba-NLP/new-impl--modeling.NewForSequenceClassification"
+        },
+        "model_type": "new",
+        "vocab_size": folders.VOCAB_SIZE,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 64,
+        "rope_theta": 20000.0,
+        "rope_scaling": {"type": "ntk", "factor": 8.0},
+        "id2label": {"0": "LABEL_0"},
+    }
+    folders.write_bert(folder, config=config)
+    return with_tokenizer_files(folder)
+
+
 def write_causal(folder):
     causal_folders.write_chat(folder)
     return folder
@@ -223,6 +245,7 @@ WRITERS = {
     "ELECTRA": write_electra,
     "MPNet": write_mpnet,
     "DeBERTa": write_deberta,
+    "mGTE": write_gated,
     "causal reranker": write_causal,
     "Llama": write_llama,
     "converted causal reranker": write_converted,

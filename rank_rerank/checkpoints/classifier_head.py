@@ -95,6 +95,7 @@ def architecture_head(
         "distilbert": ("pre_classifier", "classifier"),
         "modernbert": ("head.dense", "classifier"),
         "deberta-v2": ("pooler.dense", "classifier"),
+        "new": ("pooler.dense", "classifier"),
     }
     dense, classifier = sources.get(config.model_type, ("classifier.dense", "classifier.out_proj"))
     steps = [HeadStep("head.dense", dense, hidden, hidden, has_bias=has_bias, activation=activation)]

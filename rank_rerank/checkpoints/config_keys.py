@@ -69,6 +69,22 @@ DEBERTA = COMMON.with_keys(
     """,
 )
 
+NEW = COMMON.with_keys(
+    followed=f"""
+        {SIZES} hidden_act layer_norm_eps type_vocab_size pad_token_id rope_theta pack_qkv
+        rope_scaling.factor rope_scaling.mixed_b
+    """,
+    # how attention is computed, not what; and keys of BERT that a conversion may leave
+    without_effect="""
+        hidden_dropout_prob attention_probs_dropout_prob classifier_dropout unpad_inputs
+        use_memory_efficient_attention
+    """,
+    refused={"logn_attention_scale": (False,), "logn_attention_clip1": (False,), "rope_parameters": ()},
+    refused_by_reader="""
+        position_embedding_type layer_norm_type is_decoder add_cross_attention rope_scaling.type rope_scaling.rope_type
+    """,
+)
+
 MODERNBERT = COMMON.with_keys(
     followed=f"""
         {SIZES} hidden_activation norm_eps norm_bias attention_bias mlp_bias local_attention sliding_window
@@ -114,6 +130,7 @@ BY_MODEL_TYPE = {
     "modernbert": MODERNBERT,
     "mpnet": MPNET,
     "deberta-v2": DEBERTA,
+    "new": NEW,
     "qwen3": DECODER.with_keys(without_effect="mlp_bias"),
     # these have biases where they have them, whatever the file says
     "qwen2": DECODER.with_keys(without_effect="mlp_bias attention_bias"),

@@ -2,9 +2,9 @@
 
 Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
 ``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
-ModernBERT ``layers.i.qkv`` instead of three, and ``final_norm``; for MPNet ``distances.bias``; for DeBERTa
-``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with ``.weight``
-and, where there is one, ``.bias``. Matrices are [out, in], as stored.
+ModernBERT and mGTE ``layers.i.qkv`` instead of three; for ModernBERT ``final_norm``; for MPNet ``distances.bias``; for
+DeBERTa ``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with
+``.weight`` and, where there is one, ``.bias``. Matrices are [out, in], as stored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ PREFIXES = (
     "camembert.",
     "mpnet.",
     "deberta.",
+    "new.",
 )
 # tensors of an encoder's file that no token vector depends on
 BESIDE_ENCODER = ("pooler.dense.weight", "pooler.dense.bias", "position_ids", "token_type_ids")
@@ -190,6 +191,8 @@ def _modern(name: str) -> str:
 
 def wanted_tensors(config: TransformerConfig) -> Iterator[tuple[str, str, Shape]]:
     """Name given out, name in the file after the prefix, shape."""
+    if config.gated is not None:
+        return _wanted_of_gated(config, is_packed=config.gated.is_packed)
     return _wanted_of_modernbert(config) if config.rotary is not None else _wanted_of_bert(config)
 
 
@@ -249,6 +252,25 @@ def _wanted_of_modernbert(config: TransformerConfig) -> Iterator[tuple[str, str,
         yield from with_bias(f"{here}.up", f"{here}.mlp.Wi", (2 * inner, hidden), has_bias=mlp)
         yield from with_bias(f"{here}.down", f"{here}.mlp.Wo", (hidden, inner), has_bias=mlp)
     yield from with_bias("final_norm", "final_norm", (hidden,), has_bias=norm)
+
+
+def _wanted_of_gated(config: TransformerConfig, *, is_packed: bool) -> Iterator[tuple[str, str, Shape]]:
+    hidden, inner = config.hidden_size, config.intermediate_size
+    yield "embeddings.word", "embeddings.word_embeddings.weight", (config.vocab_size, hidden)
+    if config.type_vocab_size:
+        yield "embeddings.type", "embeddings.token_type_embeddings.weight", (config.type_vocab_size, hidden)
+    yield from with_bias("embeddings.norm", "embeddings.LayerNorm", (hidden,))
+    heads = {"qkv": 3 * hidden} if is_packed else dict.fromkeys(("query", "key", "value"), hidden)
+    for layer in range(config.num_layers):
+        found, source = f"layers.{layer}", f"encoder.layer.{layer}"
+        for name, size in heads.items():
+            stored = name if is_packed else name[0]
+            yield from with_bias(f"{found}.{name}", f"{source}.attention.{stored}_proj", (size, hidden))
+        yield from with_bias(f"{found}.output", f"{source}.attention.o_proj", (hidden, hidden))
+        yield from with_bias(f"{found}.attention_norm", f"{source}.attn_ln", (hidden,))
+        yield from with_bias(f"{found}.up", f"{source}.mlp.up_gate_proj", (2 * inner, hidden), has_bias=False)
+        yield from with_bias(f"{found}.down", f"{source}.mlp.down_proj", (hidden, inner))
+        yield from with_bias(f"{found}.output_norm", f"{source}.mlp_ln", (hidden,))
 
 
 def with_bias(found: str, source: str, shape: Shape, *, has_bias: bool = True) -> Iterator[tuple[str, str, Shape]]:

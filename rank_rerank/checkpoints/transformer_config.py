@@ -7,6 +7,8 @@ Defaults for missing keys are those of the architecture's first configuration cl
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.config_variants import read_pad_token_id, refuse_true, refuse_variants
+from rank_rerank.checkpoints.gated_layers import GatedConfig, is_known_code, read_gated
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.relative_positions import RelativeConfig, read_bias, read_disentangled
 from rank_rerank.checkpoints.rotary_positions import RotaryConfig, read_rotary
@@ -18,7 +20,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
 ACTIVATION_NAMES = {"gelu_python": "gelu", "swish": "silu"}
 BERT_TYPES = ("bert", "electra")
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
-MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert", "mpnet", "deberta-v2")
+MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert", "mpnet", "deberta-v2", "new")
 # far beyond any published encoder, and small enough that a product of two fits a machine's integers
 LIMITS = {
     "vocab_size": 4_000_000,
@@ -54,6 +56,7 @@ class TransformerConfig:
         rotary: how positions enter where there is no position table (ModernBERT), else None.
         relative: how scores of attention depend on distances (MPNet, DeBERTa), else None.
         has_positions: whether there is a position table, which DeBERTa mostly does without.
+        gated: rotary positions and gated feed-forward blocks in layers that are else BERT's (mGTE), else None.
     """
 
     model_type: str
@@ -72,11 +75,17 @@ class TransformerConfig:
     rotary: RotaryConfig | None = None
     relative: RelativeConfig | None = None
     has_positions: bool = True
+    gated: GatedConfig | None = None
 
     @property
     def head_size(self) -> int:
         """Numbers per token in one attention head."""
         return self.hidden_size // self.num_heads
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether queries and keys are turned by their positions; feed-forward blocks have a gate then, too."""
+        return self.rotary is not None or self.gated is not None
 
     @property
     def is_roberta(self) -> bool:
@@ -92,7 +101,7 @@ def read_transformer_config(folder: Path) -> TransformerConfig:
             an activation or a size that this library does not compute.
     """
     config = JsonSettings.read(folder, CONFIG_FILE)
-    if "auto_map" in config:
+    if "auto_map" in config and not is_known_code(config):
         raise CheckpointFormatError(
             f'{CONFIG_FILE}: "auto_map" asks for code from the model\'s repository, which this library never runs. '
             "Use a model of a known architecture, or one that its authors exported to ONNX"
@@ -107,9 +116,9 @@ def read_transformer_config(folder: Path) -> TransformerConfig:
 
 
 def _read_bert(config: JsonSettings, model_type: str) -> TransformerConfig:
-    _refuse_variants(config)
+    refuse_variants(config)
     is_roberta = model_type in ROBERTA_TYPES
-    pad_token_id = _pad_token_id(config, 1 if is_roberta else 0)
+    pad_token_id = read_pad_token_id(config, 1 if is_roberta else 0)
     offset = pad_token_id + 1 if is_roberta else 0
     hidden_size = config.get("hidden_size", 256 if model_type == "electra" else 768)
     return TransformerConfig(
@@ -141,7 +150,7 @@ def _read_distilbert(config: JsonSettings, model_type: str) -> TransformerConfig
         max_positions=config.get("max_position_embeddings", 512),
         layer_norm_eps=1e-12,  # not a setting of this architecture
         activation=_activation(config, "activation"),
-        pad_token_id=_pad_token_id(config, 0),
+        pad_token_id=read_pad_token_id(config, 0),
         embedding_size=hidden_size,
     )
 
@@ -161,7 +170,7 @@ def _read_modernbert(config: JsonSettings, model_type: str) -> TransformerConfig
         max_positions=config.get("max_position_embeddings", 8192),
         layer_norm_eps=config.get("norm_eps", 1e-5),
         activation=_activation(config, "hidden_activation"),
-        pad_token_id=_pad_token_id(config, 50283),
+        pad_token_id=read_pad_token_id(config, 50283),
         embedding_size=hidden_size,
         rotary=read_rotary(config, num_layers),
     )
@@ -208,7 +217,7 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
         max_positions=max_positions,
         layer_norm_eps=config.get("layer_norm_eps", 1e-7),
         activation=_activation(config, "hidden_act"),
-        pad_token_id=_pad_token_id(config, 0),
+        pad_token_id=read_pad_token_id(config, 0),
         type_vocab_size=config.get("type_vocab_size", 0),
         embedding_size=hidden_size,
         relative=read_disentangled(config, max_positions),
@@ -216,23 +225,31 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
     )
 
 
+def _read_new(config: JsonSettings, model_type: str) -> TransformerConfig:
+    for key in ("is_decoder", "add_cross_attention"):
+        refuse_true(config, key)
+    hidden_size = config.get("hidden_size", 768)
+    return TransformerConfig(
+        model_type=model_type,
+        vocab_size=config.get("vocab_size", 30528),
+        hidden_size=hidden_size,
+        num_layers=config.get("num_hidden_layers", 12),
+        num_heads=config.get("num_attention_heads", 12),
+        intermediate_size=config.get("intermediate_size", 3072),
+        max_positions=config.get("max_position_embeddings", 2048),
+        layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+        activation=_activation(config, "hidden_act"),
+        pad_token_id=read_pad_token_id(config, 0),
+        type_vocab_size=config.get("type_vocab_size", 1),
+        embedding_size=hidden_size,
+        has_positions=False,
+        gated=read_gated(config),
+    )
+
+
 def _either(config: JsonSettings, general: str, own: str, default: int) -> int:
     """DistilBERT's own name of a size, or the general one, which transformers takes first."""
     return config.get(general, config.get(own, default))
-
-
-def _refuse_variants(config: JsonSettings) -> None:
-    """Options that change what the layers compute, and that no published reranker uses."""
-    if (config.get_optional_str("position_embedding_type") or "absolute") != "absolute":
-        raise CheckpointFormatError(f'{CONFIG_FILE}: only the position_embedding_type "absolute" is supported')
-    for key in ("is_decoder", "add_cross_attention"):
-        if config.get(key, default=False):
-            raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be false for an encoder')
-
-
-def _pad_token_id(config: JsonSettings, default: int) -> int:
-    found = config.get_optional_int("pad_token_id")
-    return default if found is None else found
 
 
 def _activation(config: JsonSettings, key: str) -> str:
@@ -259,6 +276,8 @@ def _checked(config: TransformerConfig) -> TransformerConfig:
         raise CheckpointFormatError(f"{CONFIG_FILE}: the hidden size must be a multiple of the number of heads")
     if config.rotary is not None and (config.head_size % 2 or config.rotary.window < 1):
         raise CheckpointFormatError(f"{CONFIG_FILE}: rotary positions need an even head size and a window")
+    if config.gated is not None and config.head_size % 2:
+        raise CheckpointFormatError(f"{CONFIG_FILE}: rotary positions need an even head size")
     if not 0 <= config.type_vocab_size <= LIMITS["vocab_size"]:
         raise _bad_size("type_vocab_size")
     if not 0 <= config.pad_token_id < config.vocab_size:
@@ -277,4 +296,5 @@ _READERS = {
     "modernbert": _read_modernbert,
     "mpnet": _read_mpnet,
     "deberta-v2": _read_deberta,
+    "new": _read_new,
 }

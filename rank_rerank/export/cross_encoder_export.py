@@ -17,7 +17,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export.cross_encoder_int8 import OUTPUT, pair_texts, quantize_cross_encoder, takes_token_types
-from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, check_quantizable
+from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS
 from rank_rerank.export.onnx_export import PORTABLE_OPSET, PURPOSE
 from rank_rerank.export.parity import check_int8_logits, check_invariance
 from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
@@ -78,7 +78,7 @@ def export_cross_encoder(
             nDCG@10 drops by more than 0.005, or the model is of a kind that is not exported; nothing is written.
         MissingDependencyError: the export extra is not installed.
     """
-    _check_kind(checkpoint, int8=int8)
+    _check_kind(checkpoint)
     source = CrossEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
@@ -111,9 +111,7 @@ def export_cross_encoder(
     return ExportedCrossEncoder(output, difference, judgement.logit_correlation, quality)
 
 
-def _check_kind(checkpoint: CrossEncoderCheckpoint, *, int8: bool) -> None:
-    if int8:
-        check_quantizable(checkpoint.name, checkpoint.transformer)
+def _check_kind(checkpoint: CrossEncoderCheckpoint) -> None:
     if checkpoint.decoder is not None:
         raise ExportError(f"{checkpoint.name} is a causal reranker, which is exported with --int8, to no ONNX file")
     if checkpoint.label is not None:

@@ -16,8 +16,7 @@ from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep, re
 from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import quantize, serialize
-from rank_rerank.export.modernbert_graph import modernbert_graph
+from rank_rerank.export.int8_export import cut_rule, quantize, serialize, written_graph
 from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
 from rank_rerank.export.parity import Fidelity, check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
@@ -58,9 +57,9 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
         )
     pairs = pair_texts(batch)
     expected = _unit_rows(serialize(model), pairs)
-    if transformer.rotary is not None:
-        model = modernbert_graph(checkpoint)
-    quantize(model, pairs)
+    written = written_graph(checkpoint, has_token_types=takes_token_types(checkpoint))
+    model = model if written is None else written
+    quantize(model, pairs, cut_rule(transformer))
     fidelity = compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs))
     check_int8(fidelity)
     _append_head(model, read_head_tensors(checkpoint.model_file, head), head)

@@ -21,8 +21,7 @@ from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
 from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, check_quantizable, quantize
-from rank_rerank.export.modernbert_graph import modernbert_graph
+from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, cut_rule, quantize, written_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
@@ -81,8 +80,6 @@ def export_folder(
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model, runtime="torch")
     source = TokenEncoder.from_checkpoint(checkpoint, RuntimeOptions("cpu", "fp32"))
     trials = trial_texts(own_texts() if texts is None else texts)
-    if int8:
-        check_quantizable(source.checkpoint.name, source.checkpoint.transformer)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as scratch:
         folder = Path(scratch) / "model"
@@ -118,9 +115,9 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     if not int8:
         return fp32, None
     tokens = _token_ids(source, trials)
-    is_rotary = checkpoint.transformer is not None and checkpoint.transformer.rotary is not None
-    model = modernbert_graph(checkpoint) if is_rotary else _graph(checkpoint, OPSET)
-    quantize(model, tokens)
+    written = written_graph(checkpoint)
+    model = _graph(checkpoint, OPSET) if written is None else written
+    quantize(model, tokens, cut_rule(checkpoint.transformer))
     content = _serialize(model)
     (folder / "model_int8.onnx").write_bytes(content)
     fidelity = _measure(source, folder, "int8", trials)

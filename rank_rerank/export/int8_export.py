@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rank_rerank.arrays import Int64Vector
+from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
-from rank_rerank.errors import ExportError
 from rank_rerank.export import activation_statistics, graph_editing, graph_fusion, int8_rewriting
-from rank_rerank.export.onnx_export import export_onnx
+from rank_rerank.export.encoder_graph import encoder_graph
+from rank_rerank.export.int8_rewriting import CutRule
+from rank_rerank.export.modernbert_graph import modernbert_graph
+from rank_rerank.export.onnx_export import TYPES_NAME, export_onnx
 from rank_rerank.export.parity import (
     Fidelity,
     check_fp32,
@@ -18,13 +21,15 @@ from rank_rerank.export.parity import (
     torch_reference,
 )
 from rank_rerank.export.trial_session import OnnxSession
+from rank_rerank.inference.int8_weights.encoder_weights import GROUP
+from rank_rerank.inference.int8_weights.from_floats import WIDEST_PANEL
+from rank_rerank.inference.int8_weights.onnx_encoder import is_read
 
 # every one of them is padded to the longest length, which takes its time
 NUM_INVARIANCE_TEXTS = 24
 # tokens; a model of 8192 positions would take an hour
 MAX_PADDING = 1024
 PROJECTION = "projection."
-TYPES = "token_type_ids"
 
 
 @dataclass(frozen=True)
@@ -76,25 +81,43 @@ def export_int8(
     return Int8Export(content, fp32_content, fp32, int8)
 
 
-def check_quantizable(name: str, transformer: TransformerConfig | None) -> None:
-    """Refuse an encoder whose graph the rewriting does not know.
+def written_graph(checkpoint: Checkpoint | CrossEncoderCheckpoint, *, has_token_types: bool = False) -> Any | None:
+    """The graph of an encoder that is written node by node, which INT8 is made of; None for one that is traced.
 
-    Raises:
-        ExportError: its attention depends on distances, as in MPNet and DeBERTa.
+    Args:
+        checkpoint: with weights.
+        has_token_types: the graph takes ``token_type_ids`` too.
     """
-    if transformer is not None and transformer.relative is not None:
-        raise ExportError(
-            f"{name}: {transformer.model_type} has no INT8 file. Its weights are rounded as they are loaded: "
-            'load(…, precision="int8"). Export it without --int8 for ONNX Runtime'
-        )
+    transformer = checkpoint.transformer
+    if transformer is None or (not transformer.is_rotated and transformer.relative is None):
+        return None
+    if transformer.rotary is not None:
+        return modernbert_graph(checkpoint)
+    return encoder_graph(checkpoint, has_token_types=has_token_types)
 
 
-def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
-    """Turn an fp32 graph of export_onnx or modernbert_graph into its INT8 form, in place.
+def cut_rule(transformer: TransformerConfig | None) -> CutRule | None:
+    """Which layers' inputs are rounded in groups; None for an encoder that compiled kernels read in no such groups."""
+    if transformer is None or not is_read(transformer):
+        return None
+    is_padded = transformer.head_size % WIDEST_PANEL != 0
 
-    For texts see trial_session.OnnxSession.run.
+    def is_cut(name: str, num_inputs: int) -> bool:
+        # heads that are padded in memory shift the groups of what they are multiplied with
+        return num_inputs % GROUP == 0 and not (is_padded and name.endswith(".output"))
+
+    return is_cut
+
+
+def quantize(model: Any, calibration_texts: Sequence[Int64Vector], is_cut: CutRule | None = None) -> None:
+    """Turn an fp32 graph of export_onnx or of written_graph into its INT8 form, in place.
+
+    Args:
+        model: the graph.
+        calibration_texts: see trial_session.OnnxSession.run.
+        is_cut: of cut_rule.
     """
-    if TYPES not in {value.name for value in model.graph.inputs}:
+    if TYPES_NAME not in {value.name for value in model.graph.inputs}:
         graph_fusion.fold_token_types(model)
     graph_fusion.fold_attention_biases(model)
     # a projection is small, and every rounding in it goes straight into the vectors
@@ -105,7 +128,7 @@ def quantize(model: Any, calibration_texts: Sequence[Int64Vector]) -> None:
     names = [layer.input.name for layer in layers]
     graph_fusion.flatten_rows(model)
     moved = {layer.input.name: statistics[name] for name, layer in zip(names, layers, strict=True)}
-    int8_rewriting.quantize_linear_layers(model, layers, moved)
+    int8_rewriting.quantize_linear_layers(model, layers, moved, is_cut)
     int8_rewriting.quantize_word_embeddings(model)
     graph_fusion.fuse_attention(model)
     graph_fusion.approximate_gelu(model)

@@ -18,17 +18,20 @@ int8 rows and scaled after, so the table is never unfolded. Attention products, 
 biases stay float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Vector
 from rank_rerank.export.activation_statistics import InputStatistics, LinearLayer
 from rank_rerank.export.graph_editing import GraphBuilder, constant, producer, replace_value
+from rank_rerank.export.grouped_products import Parts, cut_rows, multiply_parts
 from rank_rerank.export.smoothing import smoothing_factors
 from rank_rerank.export.weight_rounding import round_weights
+from rank_rerank.inference.int8_weights.encoder_weights import GROUP
 
 FLOAT = 1  # onnx.TensorProto.FLOAT
 STRENGTH = 0.65
@@ -38,35 +41,92 @@ SYMMETRIC_ZERO_POINT = 128
 GELU_MINIMUM = 0.17
 GELU_ZERO_POINT = 16
 GELU_STEPS = 255 - GELU_ZERO_POINT
+CutRule: TypeAlias = Callable[[str, int], bool]
+# what activations are made of
+ELEMENTWISE = frozenset(("Add", "Div", "Erf", "Gelu", "Mul", "Pow", "Relu", "Sigmoid", "Swish", "Tanh"))
 
 
-def quantize_linear_layers(model: Any, layers: Sequence[LinearLayer], statistics: dict[str, InputStatistics]) -> None:
+def quantize_linear_layers(
+    model: Any,
+    layers: Sequence[LinearLayer],
+    statistics: dict[str, InputStatistics],
+    is_cut: CutRule | None = None,
+) -> None:
     """Replace each linear layer's MatMul by its INT8 form, in place.
 
     Args:
         model: an onnx_ir.Model in which linear layers read [rows, in], as graph_fusion.flatten_rows makes it.
         layers: the linear layers, in the graph's order.
         statistics: what was measured at their inputs, by the name of the layer's input when it was measured.
+        is_cut: whether a layer's inputs are rounded in groups, by its name and their number; None for never.
     """
+    # told before products are replaced, whose scales come of whole rows
+    activated = {layer.input.name for layer in layers if _is_activation(layer.input)}
     for name, group in groupby(layers, key=lambda layer: layer.input.name):
         sharers = list(group)
-        _quantize_group(model, sharers, statistics[name])
+        num_inputs = len(sharers[0].weight)
+        num_groups = num_inputs // GROUP if is_cut is not None and is_cut(sharers[0].name, num_inputs) else 1
+        rewrite = _Rewrite(model, sharers, statistics[name], num_groups)
+        _quantize_group(rewrite, is_smoothed=name not in activated)
 
 
-def _quantize_group(model: Any, layers: list[LinearLayer], statistics: InputStatistics) -> None:
+@dataclass(frozen=True)
+class _Rewrite:
+    """Linear layers that share what they read.
+
+    Attributes:
+        model: theirs.
+        layers: at least one.
+        statistics: of what they read.
+        num_groups: of its numbers, each with a scale.
+    """
+
+    model: Any
+    layers: list[LinearLayer]
+    statistics: InputStatistics
+    num_groups: int
+
+
+def _quantize_group(rewrite: _Rewrite, *, is_smoothed: bool) -> None:
+    model, layers, statistics = rewrite.model, rewrite.layers, rewrite.statistics
     graph = GraphBuilder(model, before=layers[0].node)
     after_gelu = producer(layers[0].input, "Gelu") is not None
     rows, factors = layers[0].input, np.ones(len(statistics.largest), np.float32)
-    if not after_gelu:
+    if is_smoothed:
         factors = _factors(layers, statistics)
         rows = graph.node("Mul", [rows, graph.weight(f"{_group_name(layers)}.smoothing", 1 / factors)])
     quantize = _quantize_rows_after_gelu if after_gelu else _quantize_rows
+    if rewrite.num_groups > 1:
+        rows = cut_rows(graph, rows, rewrite.num_groups)
     quantized, scale, zero_point = quantize(graph, rows)
     gram = statistics.gram / np.outer(factors, factors)
     for layer in layers:
-        weight = layer.weight * factors[:, None]
-        product = _multiply(GraphBuilder(model, layer.node), layer.name, quantized, zero_point, weight, gram)
-        replace_value(layer.node.outputs[0], GraphBuilder(model, layer.node).node("Mul", [product, scale]))
+        here, weight = GraphBuilder(model, layer.node), layer.weight * factors[:, None]
+        if rewrite.num_groups > 1:
+            parts = Parts(quantized, scale, _zero_point(here, zero_point))
+            replace_value(layer.node.outputs[0], multiply_parts(here, layer.name, parts, weight, gram))
+            continue
+        product = _multiply(here, layer.name, quantized, zero_point, weight, gram)
+        replace_value(layer.node.outputs[0], here.node("Mul", [product, scale]))
+
+
+def _is_activation(rows: Any) -> bool:
+    """Whether rows are an activation of one product: no layer before could take factors for them.
+
+    A gated block's rows could, by the part that is not activated.
+    """
+    found, open_values = 0, [rows]
+    while open_values:
+        node = open_values.pop().producer()
+        if node is None:
+            continue
+        if node.op_type == "MatMul":
+            found += 1
+        elif node.op_type in ELEMENTWISE:
+            open_values += [value for value in node.inputs if value is not None and constant(value) is None]
+        else:
+            return False
+    return found > 0
 
 
 def _factors(layers: list[LinearLayer], statistics: InputStatistics) -> Float32Vector:

@@ -12,6 +12,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.export import graph_editing
 
 INPUT_NAMES = ("input_ids", "attention_mask")
+TYPES_NAME = "token_type_ids"
 OUTPUT_NAME = "output"
 # the first operator set with Attention, so that an attention arrives as one node
 OPSET = 23
@@ -81,7 +82,7 @@ def export_onnx(
     attention_mask[1, 5:] = 0
     # int64 [2, 7]: sizes of 0 and 1 would be taken for constants
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=max_length)}
-    names = [*INPUT_NAMES, *(["token_type_ids"] if has_token_types else [])]
+    names = [*INPUT_NAMES, *([TYPES_NAME] if has_token_types else [])]
     inputs = (token_ids, attention_mask, torch.zeros_like(token_ids))[: len(names)]
     with torch.no_grad():
         program = torch.onnx.export(

@@ -40,7 +40,7 @@ def build_encoder(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> Any:
     transformer = checkpoint.transformer
     if transformer is None:
         raise CheckpointFormatError(f"{checkpoint.name} has no weights to export; it is an ONNX file already")
-    if transformer.rotary is not None or transformer.relative is not None:
+    if transformer.is_rotated or transformer.relative is not None:
         return _own_encoder(checkpoint.model_file, transformer)
     model = _build(checkpoint)
     _load(model, TensorFiles(checkpoint.model_file), UNUSED)
@@ -88,10 +88,10 @@ def _own_encoder(model_file: Path, transformer: TransformerConfig) -> Any:
             super().__init__()
             self.weights = _parameters(weights)
 
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             named = _named(self.weights, weights)
             # the mask has four axes and is the same for every query
-            hidden = hidden_states(named, transformer, input_ids, attention_mask[:, 0, 0, :])
+            hidden = hidden_states(named, transformer, input_ids, attention_mask[:, 0, 0, :], token_type_ids)
             return SimpleNamespace(last_hidden_state=hidden)
 
     return Encoder().eval()

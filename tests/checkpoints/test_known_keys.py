@@ -56,6 +56,9 @@ FOLLOWED = {
     "rope_theta": 5000.0,
     "rope_parameters.rope_theta": 5000.0,
     "rope_scaling.rope_theta": 5000.0,
+    "rope_scaling.factor": 2.0,
+    "rope_scaling.mixed_b": 0.5,
+    "pack_qkv": False,
     "rope_parameters.full_attention.rope_theta": 5000.0,
     "rope_parameters.sliding_attention.rope_theta": 5000.0,
     "tie_word_embeddings": False,
@@ -144,6 +147,7 @@ BESIDE = {
 REFUSED = {
     "auto_map": {"AutoModel": "modeling.Model"},
     "position_embedding_type": "relative_key",
+    "layer_norm_type": "rms_norm",
     "is_decoder": True,
     "add_cross_attention": True,
     "rope_scaling": {"type": "linear", "factor": 2.0},
@@ -187,6 +191,7 @@ NOT_THERE = {
     # these have no types of tokens
     "MPNet": {"model_input_names"},
     "DeBERTa": {"model_input_names"},
+    "mGTE": {"model_input_names"},
     # its template is in a file of its own, which goes first
     "causal reranker": {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "chat_template"},
     # a model of that name has the family's prompt without a template

@@ -1,7 +1,9 @@
 import json
 
+import numpy as np
 import pytest
 
+from rank_rerank.checkpoints.gated_layers import GatedConfig
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 
@@ -115,3 +117,53 @@ def test_what_cannot_be_computed_is_refused(tmp_path, values, message):
     with pytest.raises(CheckpointFormatError, match=message) as caught:
         read(tmp_path, **values)
     assert len(str(caught.value)) < 400
+
+
+MGTE = {"model_type": "new", "rope_theta": 20_000, "rope_scaling": {"type": "ntk", "factor": 8.0}}
+CODE = {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel", "AutoConfig": "configuration.NewConfig"}
+
+
+def test_mgte_and_the_code_that_its_folders_name(tmp_path):
+    config = read(tmp_path, **MGTE, auto_map=CODE)
+    assert (config.gated.theta, config.gated.factor, config.gated.mixed, config.gated.is_packed) == (
+        20_000,
+        8,
+        None,
+        True,
+    )
+    assert (config.type_vocab_size, config.max_positions, config.has_positions) == (1, 2048, False)
+    assert config.is_rotated
+    assert config.rotary is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"auto_map": {**CODE, "AutoModelForCausalLM": "modeling.NewForCausalLM"}},
+        {"auto_map": {"AutoModel": ["modeling.NewModel"]}},
+        {"model_type": "bert", "auto_map": CODE},
+        {"rope_scaling": {"type": "linear", "factor": 8.0}},
+        {"rope_scaling": {"type": "ntk", "rope_type": "yarn", "factor": 8.0}},
+        {"rope_scaling": {"type": "ntk", "factor": 0}},
+        {"rope_scaling": {"type": "ntk", "factor": 8.0, "mixed_b": -1.0}},
+        {"rope_theta": 1},
+        {"layer_norm_type": "rms_norm"},
+        {"position_embedding_type": "absolute"},
+        {"is_decoder": True},
+        {"hidden_size": 36, "num_attention_heads": 12},
+    ],
+)
+def test_what_mgte_is_not_computed_with(tmp_path, values):
+    with pytest.raises(CheckpointFormatError, match=r"config\.json"):
+        read(tmp_path, **{**MGTE, **values})
+
+
+def test_frequencies_of_stretched_angles():
+    even, plain = GatedConfig(10_000.0, 8.0).frequencies(64), GatedConfig(10_000.0).frequencies(64)
+    assert even.dtype == np.float32
+    # the slowest is stretched by the factor; the fastest by as little as makes that so
+    assert plain[0] / even[0] == pytest.approx(8 ** (2 / 64))
+    assert plain[-1] / even[-1] == pytest.approx(8.0, rel=1e-5)
+    mixed = GatedConfig(10_000.0, 8.0, 0.75).frequencies(64)
+    assert plain[-1] / mixed[-1] == pytest.approx(8.0, rel=1e-5)
+    assert np.array_equal(GatedConfig(10_000.0, 0.5).frequencies(64), plain)

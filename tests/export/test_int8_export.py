@@ -1,6 +1,9 @@
+import warnings
+
 import numpy as np
 import pytest
 
+from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import ExportError
 from rank_rerank.export.parity import (
     Fidelity,
@@ -11,6 +14,8 @@ from rank_rerank.export.parity import (
     torch_reference,
 )
 from rank_rerank.export.trial_session import OnnxSession
+from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
+from rank_rerank.tokenization.token_batch import TokenBatch
 
 
 def fidelity(model, encoder, texts):
@@ -108,3 +113,56 @@ def test_a_gate_that_fails_gives_no_model(tiny_encoder, texts, monkeypatch):
     monkeypatch.setattr("rank_rerank.export.parity.INT8_MEAN_COSINE", 1.1)
     with pytest.raises(ExportError):
         int8_export.export_int8(tiny_encoder, texts, texts, 96)
+
+
+@pytest.fixture(params=["relu", "silu", "gelu_new"])
+def activated(request, texts):
+    """An encoder with another activation than GELU, and its INT8 file."""
+    import torch
+    import transformers
+
+    from rank_rerank.export.int8_export import quantize, serialize
+    from rank_rerank.export.onnx_export import export_onnx
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.BertConfig(
+        **sizes, intermediate_size=128, max_position_embeddings=96, hidden_act=request.param
+    )
+    encoder = transformers.BertModel(config, add_pooling_layer=False).eval()
+    for name, parameter in encoder.named_parameters():
+        # channels of the inner rows differ in size, so that smoothing them would matter
+        if name.endswith("intermediate.dense.weight"):
+            parameter.data.mul_(torch.logspace(-0.5, 0.5, 128)[:, None])
+        if parameter.ndim == 1:  # an exporter would store tensors that are alike once
+            torch.nn.init.normal_(parameter, mean=float(name.endswith("weight")), std=0.1)
+    with warnings.catch_warnings():
+        # the exporter warns of its own use of torch and of axes that share a name, which is what is meant
+        warnings.simplefilter("ignore")
+        model = export_onnx(encoder, 96)
+    quantize(model, texts)
+    return encoder, serialize(model)
+
+
+def test_other_activations_in_every_runtime(activated, texts, tmp_path):
+    encoder, content = activated
+    check = fidelity(content, encoder, texts)
+    assert check.mean_cosine > 0.999
+    (tmp_path / "model_int8.onnx").write_bytes(content)
+    (tmp_path / "config.json").write_text(encoder.config.to_json_string())
+    compiled = NumbaTransformer.from_onnx(tmp_path / "model_int8.onnx", read_transformer_config(tmp_path))
+    reference = torch_reference(encoder)
+    found = measure_fidelity(lambda text: compiled.encode(one_text(text)), reference, texts)
+    assert found.mean_cosine > 0.999
+
+
+def one_text(token_ids):
+    count = len(token_ids)
+    return TokenBatch(
+        token_ids=np.asarray(token_ids, np.int64),
+        attention_mask=np.ones(count, np.bool_),
+        scoring_mask=np.ones(count, np.bool_),
+        character_spans=np.zeros((count, 2), np.int32),
+        offsets=np.array([0, count], np.int64),
+        truncated=np.zeros(1, np.bool_),
+    )

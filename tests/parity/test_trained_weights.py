@@ -103,6 +103,26 @@ def test_a_trained_model_gives_what_transformers_gives_and_keeps_it_in_int8(name
     assert cosines.min() > 0.98
 
 
+@pytest.mark.parametrize("name", ["mpnet"])
+def test_an_exported_int8_file_keeps_it_in_every_runtime(name, request, texts, tmp_path):
+    from rank_rerank.export.folder_export import export_folder
+
+    model = request.getfixturevalue(name)
+    own = set(texts)
+    calibration = [text for text in corpus() if len(text) > 40 and text not in own]
+    chosen = [calibration[index] for index in np.linspace(0, len(calibration) - 1, NUM_TEXTS).astype(int)]
+    exported = export_folder(model, tmp_path / "exported", chosen, int8=True)
+    assert exported.int8.mean_cosine > 0.999
+    batch, _ = rows_of(TokenEncoder.from_pretrained(model, device="cpu", precision="fp32"), texts)
+    expected = exact_rows(model, batch)
+    for runtime, least in (("auto", 0.9975), ("onnx", 0.995)):
+        _, found = rows_of(TokenEncoder.from_pretrained(tmp_path / "exported", runtime=runtime), texts)
+        cosines = (found * expected).sum(axis=1)
+        print(f"{name}, INT8 file, {runtime}: mean {cosines.mean():.5f}, least {cosines.min():.5f}")  # noqa: T201 - the figures, with -s
+        assert cosines.mean() > 0.999
+        assert cosines.min() > least
+
+
 def test_int8_is_on_average_no_further_than_a_published_int8_file_of_the_same_model(folder, minilm, texts, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     encoder = TokenEncoder.from_pretrained(minilm, precision="int8")

@@ -53,8 +53,9 @@ def open_compiled_onnx_pairs(checkpoint: CrossEncoderCheckpoint, num_threads: in
     if projections:
         raise CheckpointFormatError(f"{path.name} is a late-interaction model, not a cross-encoder")
     transformer = NumbaTransformer(weights, config, (), num_threads, vector_path())
-    # a file of a tokenizer that gives no types holds the first one only, as part of the positions
-    has_types = config.type_vocab_size > 1 and len(weights.positions) > config.max_positions
+    # a file of a tokenizer that gives no types may hold the first one only, as part of the positions
+    rows_per_type = config.max_positions + config.position_offset if config.has_positions else 1
+    has_types = config.type_vocab_size > 1 and len(weights.positions) > rows_per_type
     return NumbaCrossEncoder(transformer, FloatHead(head, head_from_onnx(path, head)), has_types=has_types)
 
 

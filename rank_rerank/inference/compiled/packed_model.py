@@ -139,7 +139,7 @@ def _put_sizes(packer: _Packer, weights: EncoderWeights, config: TransformerConf
     table[plan.HIDDEN_COLUMNS] = round_up(hidden, columns)
     table[plan.INNER_COLUMNS] = round_up(weights.layers[0].up.integers.shape[1], columns)
     table[plan.IS_GELU] = config.activation == "gelu"
-    table[plan.IS_GATED] = config.rotary is not None
+    table[plan.IS_GATED] = config.is_rotated
     table[plan.GROUP] = weights.group
 
 
@@ -212,6 +212,8 @@ def _put_layer(
         is_global = config.rotary.is_global[number]
         packer.table[first + plan.WINDOW] = 0 if is_global else config.rotary.window
         packer.table[first + plan.ANGLES] = plan.GLOBAL_ANGLES if is_global else plan.LOCAL_ANGLES
+    elif config.gated is not None:
+        packer.table[first + plan.ANGLES] = plan.GLOBAL_ANGLES
 
 
 def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:
@@ -222,7 +224,7 @@ def padded_head_size(config: TransformerConfig, path: VectorPath) -> int:
 def _join_heads(layer: EncoderLayer, config: TransformerConfig, head: int) -> LinearWeights:
     """Query, key and value of the first head, then of the second …; every part padded with zeros to ``head``."""
     # a rotated head is two halves, each padded by itself
-    pieces = 1 if config.rotary is None else 2
+    pieces = 2 if config.is_rotated else 1
     parts = [
         _by_head(layer.query, config.num_heads, head, pieces),
         _by_head(layer.key, config.num_heads, head, pieces),

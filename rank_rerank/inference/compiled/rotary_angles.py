@@ -23,16 +23,14 @@ class RotaryAngles:
     """Cosines and sines of all positions up to the longest text that came; safe from many threads.
 
     Args:
-        theta: base of the angles.
-        head_size: numbers of a head.
-        padded_size: the same as the kernels have it.
+        frequencies: [head_size / 2] float32: the angles of position 1. In float32 as the authors' own code has them,
+            whose error grows with the position and is part of the model.
+        padded_size: numbers of a head as the kernels have it.
     """
 
-    def __init__(self, theta: float, head_size: int, padded_size: int) -> None:
-        exponents = np.arange(0, head_size, 2, dtype=np.float32) / np.float32(head_size)
-        # in float32 as the authors' own code does, whose error grows with the position and is part of the model
-        self._frequencies = np.float32(1) / np.float32(theta) ** exponents
-        self._padding = (padded_size - head_size) // 2
+    def __init__(self, frequencies: Float32Vector, padded_size: int) -> None:
+        self._frequencies = frequencies
+        self._padding = padded_size // 2 - len(frequencies)
         self._rows = np.empty((0, padded_size), np.float32)
 
     def rows(self, num_positions: int) -> Float32Matrix:

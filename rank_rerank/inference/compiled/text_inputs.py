@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
+from rank_rerank.arrays import AnyArray, BoolVector, Float32Vector, Int64Vector
+from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.compiled import tables as plan
 from rank_rerank.inference.compiled.packed_model import padded_head_size
@@ -34,8 +35,8 @@ class TextInputs:
         self._words = words
         self._panel = path.panel_vectors * path.lanes
         self._angles = {
-            slot: RotaryAngles(theta, config.head_size, padded_head_size(config, path))
-            for slot, theta in _thetas(config)
+            slot: RotaryAngles(frequencies, padded_head_size(config, path))
+            for slot, frequencies in _frequencies(config)
         }
         count = config.max_positions
         # read from the middle on: as many zeros as a text has tokens, then what fills its last panel
@@ -105,8 +106,11 @@ class TextInputs:
         return (counts[last] > counts[np.maximum(tokens - window, 0)]).astype(np.int64)
 
 
-def _thetas(config: TransformerConfig) -> list[tuple[int, float]]:
-    """The bases of a model's rotary angles, with their index in a text's table."""
+def _frequencies(config: TransformerConfig) -> list[tuple[int, Float32Vector]]:
+    """The angles of position 1 of a model, with their index in a text's table."""
+    if config.gated is not None:
+        return [(plan.GLOBAL_ANGLES, config.gated.frequencies(config.head_size))]
     if config.rotary is None:
         return []
-    return [(plan.GLOBAL_ANGLES, config.rotary.global_theta), (plan.LOCAL_ANGLES, config.rotary.local_theta)]
+    thetas = {plan.GLOBAL_ANGLES: config.rotary.global_theta, plan.LOCAL_ANGLES: config.rotary.local_theta}
+    return [(slot, plain_frequencies(theta, config.head_size)) for slot, theta in thetas.items()]

@@ -11,6 +11,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.checkpoints.decoder_config import DecoderConfig
+from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.inference.compiled.rotary_angles import RotaryAngles
 from rank_rerank.inference.compiled.tables import SHARED_FIELDS
 from rank_rerank.inference.compiled.text_memory import MemoryPool
@@ -54,7 +55,7 @@ class DecoderPass:
     def __init__(self, weights: DecoderWeights, config: DecoderConfig, path: VectorPath) -> None:
         self._weights, self._config, self._path = weights, config, path
         self._model = PackedDecoder.of(weights, config, path)
-        self._angles = RotaryAngles(config.theta, config.head_size, self._model.sizes.head)
+        self._angles = RotaryAngles(plain_frequencies(config.theta, config.head_size), self._model.sizes.head)
         self._pool = MemoryPool(MAX_KEPT_BYTES)
         self._kernel: Any = load_decoder(path)
 

@@ -42,15 +42,23 @@ class Distances:
         Raises:
             CheckpointFormatError: as of the class.
         """
+        keys, queries = self.of_layer(number)
+        if queries is not None:
+            queries = queries * np.float32(query_factor(self._config))
+        return replace(layer, distance_keys=keys, distance_queries=queries)
+
+    def of_layer(self, number: int) -> tuple[Float32Matrix | None, Float32Matrix | None]:
+        """What queries and keys are multiplied with by distance, [rows, hidden] each, without a query's factors.
+
+        Raises:
+            CheckpointFormatError: as of the class.
+        """
         relative, table = self._config.relative, self._table
         if relative is None or table is None:
-            return layer
+            return None, None
         own = f"layers.{number}.{'distance_' if relative.has_own_layers else ''}"
         keys = self._projected(table, f"{own}key") if relative.has_key_term else None
-        queries = None
-        if relative.has_query_term:
-            queries = self._projected(table, f"{own}query") * np.float32(query_factor(self._config))
-        return replace(layer, distance_keys=keys, distance_queries=queries)
+        return keys, self._projected(table, f"{own}query") if relative.has_query_term else None
 
     def _read_table(self, num_rows: int, *, has_norm: bool) -> AnyArray:
         hidden = self._config.hidden_size

@@ -139,7 +139,7 @@ def _pad_rows(rows: Float32Matrix) -> Float32Matrix:
 def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str) -> dict[str, FloatLinear]:
     """A layer's linear layers. A key's bias changes nothing, and a value's becomes part of the output's.
 
-    In DeBERTa keys are multiplied with more than queries, so that their bias stays.
+    In DeBERTa keys are multiplied with more than queries, and in mGTE they are turned, so that their bias stays.
     """
     hidden, inner = config.hidden_size, config.intermediate_size
     stream, wide = padded_size(hidden), padded_size(inner)
@@ -147,10 +147,10 @@ def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str)
     def linear(name: str, num_outputs: int, num_inputs: int) -> FloatLinear:
         return FloatLinear.read(checked, f"{here}.{name}", num_outputs, num_inputs)
 
-    linears = {name: linear(name, hidden, hidden) for name in ("query", "key", "value", "output")}
+    linears = _heads(checked, config, here) | {"output": linear("output", hidden, hidden)}
     value, output, no_bias = linears["value"], linears["output"], np.zeros(hidden, np.float32)
     has_key_term = config.relative is not None and config.relative.kind == "disentangled"
-    key_bias = linears["key"].bias if has_key_term else no_bias
+    key_bias = linears["key"].bias if has_key_term or config.is_rotated else no_bias
     return linears | {
         "query": linears["query"].padded(stream, hidden),
         "key": FloatLinear(linears["key"].weight, key_bias).padded(stream, hidden),
@@ -158,9 +158,34 @@ def _bert_linears(checked: CheckedTensors, config: TransformerConfig, here: str)
         "output": FloatLinear(output.weight, (output.bias + value.bias @ output.weight).astype(np.float32)).padded(
             hidden, stream
         ),
-        "up": linear("up", inner, hidden).padded(stream, wide),
+        "up": _gated_up(checked, config, here)
+        if config.is_rotated
+        else linear("up", inner, hidden).padded(stream, wide),
         "down": linear("down", hidden, inner).padded(wide, stream),
     }
+
+
+def _heads(checked: CheckedTensors, config: TransformerConfig, here: str) -> dict[str, FloatLinear]:
+    """Query, key and value, of three matrices or of one."""
+    names, hidden = ("query", "key", "value"), config.hidden_size
+    if config.gated is None or not config.gated.is_packed:
+        return {name: FloatLinear.read(checked, f"{here}.{name}", hidden, hidden) for name in names}
+    packed = FloatLinear.read(checked, f"{here}.qkv", 3 * hidden, hidden)
+    return dict(zip(names, packed.split(3), strict=True))
+
+
+def _gated_up(checked: CheckedTensors, config: TransformerConfig, here: str) -> FloatLinear:
+    """What is activated, then the gate: mGTE stores them the other way round."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    packed = FloatLinear.read(checked, f"{here}.up", 2 * inner, hidden, has_bias=False)
+    return _join_halves(packed.split(2)[::-1], padded_size(hidden), padded_size(inner))
+
+
+def _join_halves(halves: list[FloatLinear], num_inputs: int, num_outputs: int) -> FloatLinear:
+    """Two layers side by side, each padded by itself."""
+    padded = [half.padded(num_inputs, num_outputs) for half in halves]
+    weights, biases = [half.weight for half in padded], [half.bias for half in padded]
+    return FloatLinear(np.concatenate(weights, axis=1), np.concatenate(biases))
 
 
 def _modernbert_linears(
@@ -177,13 +202,10 @@ def _modernbert_linears(
 
     stream, wide = padded_size(hidden), padded_size(inner)
     heads = linear("qkv", 3 * hidden, hidden, rotary.attention_bias).split(3)
-    halves = [half.padded(stream, wide) for half in linear("up", 2 * inner, hidden, rotary.mlp_bias).split(2)]
     return {
         **{name: part.padded(stream, hidden) for name, part in zip(("query", "key", "value"), heads, strict=True)},
         "output": linear("output", hidden, hidden, rotary.attention_bias).padded(hidden, stream),
-        "up": FloatLinear(
-            np.concatenate([half.weight for half in halves], axis=1), np.concatenate([half.bias for half in halves])
-        ),
+        "up": _join_halves(linear("up", 2 * inner, hidden, rotary.mlp_bias).split(2), stream, wide),
         "down": linear("down", hidden, inner, rotary.mlp_bias).padded(wide, stream),
     }
 

@@ -18,6 +18,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     check_supported,
     query_factor,
 )
+from rank_rerank.inference.int8_weights.onnx_encoder import is_read, read_encoder
 from rank_rerank.inference.int8_weights.onnx_modernbert import read_linear, read_modernbert
 from rank_rerank.inference.int8_weights.onnx_projections import read_projections
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
@@ -39,15 +40,21 @@ def weights_from_onnx(
     """
     check_supported(config)
     tensors = CheckedTensors(read_onnx_tensors(path), path.name)
-    if config.model_type not in ("bert", "modernbert"):
+    if config.model_type not in ("bert", "modernbert") and not is_read(config):
         raise CheckpointFormatError(
-            f"{path.name}: of ONNX files this runtime reads BERT's and ModernBERT's, not {config.model_type}'s"
+            f"{path.name}: of ONNX files this runtime reads those of BERT, ModernBERT, MPNet, DeBERTa and mGTE, not "
+            f"{config.model_type}'s"
         )
     if config.hidden_size % SIZE_MULTIPLE or config.intermediate_size % SIZE_MULTIPLE:
         raise CheckpointFormatError(
             f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
         )
-    weights = _read_bert(tensors, config) if config.rotary is None else read_modernbert(tensors, config, config.rotary)
+    if is_read(config):
+        weights = read_encoder(tensors, config)
+    elif config.rotary is not None:
+        weights = read_modernbert(tensors, config, config.rotary)
+    else:
+        weights = _read_bert(tensors, config)
     projections = read_projections(path, tensors, config.hidden_size)
     if head is not None:
         _read_head(tensors, head)
@@ -104,6 +111,11 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> E
         return read_linear(tensors, name, num_inputs, num_outputs, has_bias=bias)
 
     name = f"encoder.layer.{number}"
+    if tensors.shape_of(f"{name}.output.dense.smoothing") is not None:
+        raise CheckpointFormatError(
+            "this INT8 file smooths what an activation gives, as earlier exports did for other activations than GELU, "
+            "and compiled kernels do not: export the model again"
+        )
     attention = f"{name}.attention"
     smoothing = tensors.floats(f"{attention}.output.dense.smoothing", hidden)
     return EncoderLayer(

@@ -11,6 +11,7 @@ from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.encoder_weights import (
     CALIBRATED_GROUP,
+    GROUP,
     EncoderLayer,
     EncoderWeights,
     query_factor,
@@ -44,22 +45,27 @@ def read_modernbert(tensors: CheckedTensors, config: TransformerConfig, rotary: 
 def read_linear(
     tensors: CheckedTensors, name: str, num_inputs: int, num_outputs: int, *, has_bias: bool
 ) -> LinearWeights:
-    """Read a linear layer with one scale for each output.
+    """Read a linear layer with one scale for each output, or one for each output and group of inputs.
 
     Raises:
         CheckpointFormatError: as read_modernbert.
     """
+    bias = tensors.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32)
+    if tensors.shape_of(f"{name}.weight_int8") == (num_inputs // GROUP, GROUP, num_outputs):
+        groups = tensors.weights(f"{name}.weight_int8", num_inputs // GROUP, GROUP, num_outputs)
+        scales = tensors.floats(f"{name}.weight_scale", num_inputs // GROUP, 1, num_outputs)
+        return LinearWeights(groups.reshape(num_inputs, num_outputs), scales[:, 0], bias)
     return LinearWeights(
         tensors.weights(f"{name}.weight_int8", num_inputs, num_outputs),
         tensors.floats(f"{name}.weight_scale", num_outputs)[None],
-        tensors.floats(f"{name}.bias", num_outputs) if has_bias else np.zeros(num_outputs, np.float32),
+        bias,
     )
 
 
 def _layer(tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryConfig, number: int) -> EncoderLayer:
     hidden, inner, here = config.hidden_size, config.intermediate_size, f"layers.{number}"
     heads = read_linear(tensors, f"{here}.qkv", hidden, 3 * hidden, has_bias=rotary.attention_bias)
-    query, key, value = (_columns(heads, part * hidden, hidden) for part in range(3))
+    query, key, value = (columns_of(heads, part * hidden, hidden) for part in range(3))
     up = read_linear(tensors, f"{here}.up", hidden, 2 * inner, has_bias=rotary.mlp_bias)
     gate_factors = np.concatenate([np.ones(inner, np.float32), tensors.floats(f"{here}.down.smoothing", inner)])
     following = f"layers.{number + 1}.attention_norm" if number + 1 < config.num_layers else "final_norm"
@@ -77,7 +83,7 @@ def _layer(tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryCon
     )
 
 
-def _columns(linear: LinearWeights, start: int, count: int) -> LinearWeights:
+def columns_of(linear: LinearWeights, start: int, count: int) -> LinearWeights:
     """Some neighboring outputs of a layer."""
     kept = slice(start, start + count)
     return LinearWeights(linear.integers[:, kept], linear.scales[:, kept], linear.bias[kept])

@@ -8,6 +8,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Vector
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
+from rank_rerank.errors import CheckpointFormatError
 from rank_rerank.inference.int8_weights.encoder_weights import EncoderLayer, EncoderWeights, Norm, query_factor
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 
@@ -22,23 +23,45 @@ def dequantize(weights: EncoderWeights, config: TransformerConfig) -> dict[str, 
     Returns:
         float32 arrays under the names of checkpoints.encoder_tensors. There are no token types, and for BERT no biases
         of key and value: these are part of the positions and of the output's bias.
+
+    Raises:
+        CheckpointFormatError: the encoder is a DeBERTa.
     """
+    if config.relative is not None and config.relative.kind == "disentangled":
+        raise CheckpointFormatError(
+            "an INT8 file of a DeBERTa holds its distances as each layer projects them, and PyTorch reads the table "
+            "itself: load the weights it was made from"
+        )
     tensors: dict[str, AnyArray] = {
         "embeddings.word": weights.words.floats(),
         **_norm("embeddings.norm", weights.embedding_norm),
     }
-    if config.rotary is None:
+    if config.has_positions and config.rotary is None:
         tensors["embeddings.position"] = weights.positions
+    elif config.type_vocab_size and config.rotary is None:
+        tensors["embeddings.type"] = weights.positions
+    if weights.distance_biases is not None:
+        tensors["distances.bias"] = (weights.distance_biases / np.log2(np.e)).astype(np.float32)
     for number, layer in enumerate(weights.layers):
-        linears = _linears(layer, query_factor(config))
-        if config.rotary is None:
-            named = linears | _norm("attention_norm", layer.attention_norm) | _norm("output_norm", layer.feed_norm)
-        else:
-            named = _join_heads(linears) | _norm("output_norm", layer.attention_norm)
-            last = number + 1 == len(weights.layers)
-            tensors |= _norm("final_norm" if last else f"layers.{number + 1}.attention_norm", layer.feed_norm)
-        tensors |= {f"layers.{number}.{name}": tensor for name, tensor in named.items()}
+        tensors |= _layer(config, number, layer)
     return tensors
+
+
+def _layer(config: TransformerConfig, number: int, layer: EncoderLayer) -> dict[str, AnyArray]:
+    linears = _linears(layer, query_factor(config))
+    here = f"layers.{number}"
+    if config.rotary is not None:
+        named = _join_heads(linears) | _norm("output_norm", layer.attention_norm)
+        is_last = number + 1 == config.num_layers
+        after = _norm("final_norm" if is_last else f"layers.{number + 1}.attention_norm", layer.feed_norm)
+        return {f"{here}.{name}": tensor for name, tensor in named.items()} | after
+    if config.gated is not None:
+        # what is activated comes first here, and second in the model
+        halves = np.split(linears.pop("up.weight"), 2)
+        linears["up.weight"] = np.concatenate(halves[::-1])
+        del linears["up.bias"]
+    named = linears | _norm("attention_norm", layer.attention_norm) | _norm("output_norm", layer.feed_norm)
+    return {f"{here}.{name}": tensor for name, tensor in named.items()}
 
 
 def _linears(layer: EncoderLayer, factor: float) -> dict[str, AnyArray]:
@@ -63,8 +86,9 @@ def _join_heads(linears: dict[str, AnyArray]) -> dict[str, AnyArray]:
 
 
 def _linear(name: str, linear: LinearWeights, factors: Float32Vector | None = None) -> dict[str, AnyArray]:
-    """The matrix [out, in] and the bias of a layer with one group of inputs, which factors evened out."""
-    matrix = linear.integers * linear.scales[0]  # [in, out]
+    """The matrix [out, in] and the bias of a layer, whose inputs factors evened out."""
+    by_group = linear.integers.reshape(len(linear.scales), -1, linear.integers.shape[1])
+    matrix = (by_group * linear.scales[:, None]).reshape(linear.integers.shape)  # [in, out]
     if factors is not None:
         matrix *= factors[:, None]
     return {f"{name}.weight": np.ascontiguousarray(matrix.T), f"{name}.bias": linear.bias}

@@ -6,6 +6,7 @@ that is computed in.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,11 +38,36 @@ def hidden_states(
     if config.rotary is not None:
         return _modernbert(weights, config, config.rotary, token_ids, attention_mask)
     hidden = _embed(weights, config, token_ids, token_types)
-    mask = _mask_of_keys(attention_mask)
-    distances = None if config.relative is None else Distances(weights, config, token_ids.shape[1])
+    shared = _Shared(
+        mask=_mask_of_keys(attention_mask),
+        distances=None if config.relative is None else Distances(weights, config, token_ids.shape[1]),
+        turns=_turns(config, hidden),
+    )
     for layer in range(config.num_layers):
-        hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, mask, distances)
+        hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, shared)
     return hidden
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all layers of a pass read beside the stream.
+
+    Attributes:
+        mask: [batch, 1, length, length] bool: what may be looked at.
+        distances: of MPNet and DeBERTa.
+        turns: cosines and sines of mGTE.
+    """
+
+    mask: Any
+    distances: Distances | None
+    turns: tuple[Any, Any] | None
+
+
+def _turns(config: TransformerConfig, hidden: Any) -> tuple[Any, Any] | None:
+    if config.gated is None:
+        return None
+    frequencies = torch.from_numpy(config.gated.frequencies(config.head_size)).to(hidden.device)
+    return angles_of(frequencies, torch.arange(hidden.shape[1], device=hidden.device), hidden.dtype)
 
 
 def _mask_of_keys(attention_mask: Any) -> Any:
@@ -68,20 +94,30 @@ def _positions(config: TransformerConfig, token_ids: Any) -> Any:
     return torch.cumsum(is_token, 1) * is_token + config.pad_token_id
 
 
-def _bert_layer(
-    weights: Weights, here: str, config: TransformerConfig, hidden: Any, mask: Any, distances: Distances | None
-) -> Any:
-    query, key, value = (
-        _split_heads(linear(weights, f"{here}.{name}", hidden), config) for name in ("query", "key", "value")
-    )
-    scale = None
+def _bert_layer(weights: Weights, here: str, config: TransformerConfig, hidden: Any, shared: _Shared) -> Any:
+    query, key, value = (_split_heads(part, config) for part in _parts(weights, here, hidden))
+    if shared.turns is not None:
+        query, key = rotate(query, *shared.turns), rotate(key, *shared.turns)
+    mask, scale, distances = shared.mask, None, shared.distances
     if distances is not None:
         mask, scale = distances.add_to(mask, here, query, key), distances.scale
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     attended = linear(weights, f"{here}.output", _join_heads(attended))
     hidden = _norm(weights, f"{here}.attention_norm", config, hidden + attended)
-    inner = activate(config.activation, linear(weights, f"{here}.up", hidden))  # [batch, length, intermediate_size]
+    inner = linear(weights, f"{here}.up", hidden)
+    if config.gated is None:
+        inner = activate(config.activation, inner)  # [batch, length, intermediate_size]
+    else:
+        values, gate = inner.chunk(2, dim=-1)
+        inner = activate(config.activation, gate) * values
     return _norm(weights, f"{here}.output_norm", config, hidden + linear(weights, f"{here}.down", inner))
+
+
+def _parts(weights: Weights, here: str, hidden: Any) -> Any:
+    """Query, key and value, [batch, length, hidden_size] each, of one matrix or of three."""
+    if f"{here}.qkv.weight" in weights:
+        return linear(weights, f"{here}.qkv", hidden).chunk(3, dim=-1)
+    return [linear(weights, f"{here}.{name}", hidden) for name in ("query", "key", "value")]
 
 
 def _modernbert(
@@ -129,7 +165,12 @@ def angles(head_size: int, positions: Any, theta: float, dtype: Any) -> tuple[An
         dtype: what the model computes in; the results are float32 with its precision.
     """
     exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
-    half = positions[:, None].float() * (1.0 / theta**exponents)  # [length, head_size / 2]
+    return angles_of(1.0 / theta**exponents, positions, dtype)
+
+
+def angles_of(frequencies: Any, positions: Any, dtype: Any) -> tuple[Any, Any]:
+    """As angles, of frequencies [head_size / 2]."""
+    half = positions[:, None].float() * frequencies  # [length, head_size / 2]
     both = torch.cat([half, half], dim=-1)
     return both.cos().to(dtype).float(), both.sin().to(dtype).float()
 

@@ -8,6 +8,7 @@ from compiled_paths import PATHS
 from small_bert import make_batch, unit
 from small_modernbert import make_config, make_tensors, reference_hidden
 
+from rank_rerank.checkpoints.gated_layers import plain_frequencies
 from rank_rerank.inference.compiled import loading
 from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.inference.compiled.rotary_angles import CHUNK, RotaryAngles
@@ -131,7 +132,7 @@ def test_each_kind_of_layer_has_angles_of_its_own(tensors, texts):
 
 
 def test_positions_of_a_long_text_have_the_same_angles_as_those_of_a_short_one():
-    short, long = RotaryAngles(10_000.0, 20, 32), RotaryAngles(10_000.0, 20, 32)
+    short, long = (RotaryAngles(plain_frequencies(10_000.0, 20), 32) for _ in range(2))
     for num_positions in (1, 5, CHUNK, CHUNK + 1):
         short.rows(num_positions)
     count = 5 * CHUNK
