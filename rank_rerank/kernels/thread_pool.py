@@ -85,7 +85,10 @@ def share_job(
 
 
 def _hand_over(kernels: Lingering, job: "array[int]", workers: list["_Worker"], turns: int) -> bool:
-    """Do a job together with workers; whether one of them had begun before it was over."""
+    """Do a job together with workers; whether one of them had begun before it was over.
+
+    A worker that comes before the job does leaves again where it is not to linger: then only its help is missing.
+    """
     boxes = array("q", [worker.box_address for worker in workers])
     try:
         for number, worker in enumerate(workers):

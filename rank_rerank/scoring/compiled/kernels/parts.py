@@ -35,7 +35,7 @@ def make_parts() -> KernelSource:
                 return
             left = load(address + WORD_BYTES * LEFT)
             # at least one token, so that a part always has a document
-            wanted = max(left // (PART_THREADS * job[NUM_THREADS]), max(job[LEAST], 1))
+            wanted = max(left // (PART_THREADS * job[NUM_THREADS]), job[LEAST], 1)
             last, tokens = first, 0
             while last < job[NUM_DOCUMENTS] and tokens < wanted:
                 tokens += load(job[LENGTHS] + WORD_BYTES * last)
