@@ -53,7 +53,7 @@ def test_scores_do_not_depend_on_how_documents_are_cut():
     assert together.tobytes() == np.concatenate(pieces).tobytes()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.lists(st.sampled_from([0, 1, 2, 3, 5, 11, 12, 13, 40, 300]), min_size=2, max_size=60),
     st.integers(2, 5),
