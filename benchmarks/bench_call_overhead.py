@@ -9,7 +9,7 @@ as a list of arrays and as one array. "kernel" is the time of the compiled code 
 those included that linger between calls. Where two threads spend more processor time than they save time, SHARING_US in
 scoring/compiled/costs.py is too low for the machine. Each row first asserts that the scores are the same bits.
 
-``--costs`` measures the rates in that file: products of 32-bit lanes in a microsecond, for documents of each storage.
+``--costs`` measures the rates in that file: products of 32-bit lanes per microsecond, for documents of each storage.
 """
 
 import argparse

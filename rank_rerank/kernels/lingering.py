@@ -42,7 +42,7 @@ class Lingering:
 
 @cache
 def load_lingering() -> Lingering:
-    """Load the kernels, once a process."""
+    """Load the kernels, once per process."""
     linger, hand_over = (load_kernel(spec) for spec in lingering_specs(vector_path()))
     turns = max(1, int(LINGER_S / _seconds_of_a_turn(linger)))
     return Lingering(linger, hand_over, turns, available_cpus() - 1)

@@ -66,7 +66,7 @@ def share_job(
         num_threads: how many threads work at most, the caller included.
         is_large: it takes long enough for a sleeping thread to help.
     """
-    global _lingering  # noqa: PLW0603 - loaded once a process
+    global _lingering  # noqa: PLW0603 - loaded once per process
     kernels = _lingering = _lingering or load_lingering()
     turns = kernels.turns if _rhythm.begin() else 0
     helpers = _find_workers(num_threads - 1, may_start=is_large or turns > 0)

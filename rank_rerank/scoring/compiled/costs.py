@@ -9,7 +9,7 @@ from rank_rerank.kernels.processor import VectorPath
 from rank_rerank.scoring.compiled.query_panels import QueryPanels
 from rank_rerank.scoring.document_view import DocumentView
 
-# products of 32-bit lanes in a microsecond: of floats and signs, of int8 documents
+# products of 32-bit lanes per microsecond: of floats and signs, of int8 documents
 LANE_PRODUCTS_PER_US = {
     "avx512-vnni": (130_000, 118_000),
     "avx512": (130_000, 105_000),

@@ -35,7 +35,7 @@ def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
 
 
 def load_parts(path: VectorPath) -> Kernel:
-    """Load what deals documents out to threads, once a process."""
+    """Load what deals documents out to threads, once per process."""
     with _loading:
         return _load_parts(path)
 
