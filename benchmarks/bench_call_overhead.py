@@ -1,12 +1,15 @@
 """What a MaxSim call takes beside its kernel, and what a second thread gains and costs.
 
     python benchmarks/bench_call_overhead.py            # half a minute; on a machine that does nothing else
+    python benchmarks/bench_call_overhead.py --costs    # a few seconds, a path not yet compiled half a minute more
 
 One query of 32 tokens, dim 128, float32, unit vectors; 20, 100 and 1,000 documents of 180 tokens, as packed embeddings,
 as a list of arrays and as one array. "kernel" is the time of the compiled code alone, on one thread; "call" that of
-``maxsim`` on so many threads, whatever their number is by default; "processor" what all threads of the process spent.
-Where two threads spend much more than one and gain little, SERIAL_OPERATIONS in scoring/compiled/maxsim_numba.py is too
-low for the machine. Each row first asserts that the scores are the same bits.
+``maxsim`` on so many threads, whatever their number is by default; "processor" what all threads of the process spent,
+those included that linger between calls. Where two threads spend more processor time than they save time, SHARING_US in
+scoring/compiled/costs.py is too low for the machine. Each row first asserts that the scores are the same bits.
+
+``--costs`` measures the rates in that file: products of 32-bit lanes per microsecond, for documents of each storage.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -23,9 +27,12 @@ from workloads import describe_machine, write_result
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
 from rank_rerank.kernels.loading import Kernel
-from rank_rerank.kernels.processor import vector_path
+from rank_rerank.kernels.processor import usable_vector_paths, vector_path
 from rank_rerank.scoring.compiled import maxsim_numba
+from rank_rerank.scoring.compiled.costs import estimate_us
+from rank_rerank.scoring.compiled.query_panels import pack_query
 from rank_rerank.scoring.maxsim import maxsim
+from rank_rerank.scoring.maxsim_inputs import read_documents
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
 NUM_QUERY_TOKENS, NUM_TOKENS, DIM = 32, 180, 128
@@ -36,10 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[20, 100, 1000])
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each row is measured")
+    parser.add_argument("--costs", action="store_true", help="measure the rates of one core instead")
     parser.add_argument("--keep", action="store_true", help="append the rows to benchmarks/results")
     arguments = parser.parse_args()
     machine = {**describe_machine(2), "vector_path": vector_path().name}
     print(json.dumps(machine), file=sys.stderr)
+    if arguments.costs:
+        print_costs(arguments.seconds)
+        return
     rows = [row for count in arguments.documents for row in measure(count, arguments.seconds)]
     if arguments.keep:
         write_result("bench_call_overhead", [{**machine, **row} for row in rows])
@@ -59,7 +70,7 @@ def measure(num_documents: int, seconds: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, documents in (("packed", packed), ("list", list(cube)), ("array", cube)):
         for num_threads in (1, 2):
-            with mock.patch.object(maxsim_numba, "_count_threads", lambda *_, count=num_threads: count):
+            with mock.patch.object(maxsim_numba, "count_threads", lambda *_, count=num_threads: count):
                 if maxsim(query, documents).tobytes() != expected:
                     sys.exit(f"{name} on {num_threads} threads gives other scores")
                 times, processor_s = repeat(lambda documents=documents: maxsim(query, documents), seconds)
@@ -75,6 +86,32 @@ def measure(num_documents: int, seconds: float) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def print_costs(seconds: float) -> None:
+    """The rates of every path that this processor has, as scoring/compiled/costs.py lists them."""
+    print("| path | documents | products per µs | estimated |")
+    print("| --- | --- | ---: | ---: |")
+    rng = np.random.default_rng(0)
+    query, vectors = unit(rng, NUM_QUERY_TOKENS), unit(rng, 60 * NUM_TOKENS)
+    offsets = np.arange(61) * NUM_TOKENS
+    stored = {
+        "float32": vectors,
+        "float16": vectors.astype(np.float16),
+        "int8": np.rint(vectors * 300).astype(np.int8),
+        "signs": np.packbits(vectors > 0, axis=1),
+    }
+    for path in usable_vector_paths():
+        for name, rows in stored.items():
+            source = read_documents(TokenEmbeddings(rows, offsets))
+            form = "int8" if name == "int8" else "float32"
+            panels = pack_query(query, np.array([0, NUM_QUERY_TOKENS]), form, path)
+            products = len(vectors) * panels.num_columns * panels.num_steps
+            documents = PackedDocuments(TokenEmbeddings(rows, offsets))
+            call = partial(maxsim, query, documents, num_threads=1, kernel=f"numba-{path.name}")
+            milliseconds = time_kernel(call, seconds)
+            estimated = products / estimate_us(panels, source.view(0, 60), path)
+            print(f"| {path.name} | {name} | {products / milliseconds / 1e3:,.0f} | {estimated:,.0f} |")
 
 
 def unit(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -110,7 +147,7 @@ def time_kernel(run: Callable[[], object], seconds: float) -> float:
             times.append(time.perf_counter() - begun)
             return result
 
-        return Kernel(call, kernel.owner)
+        return Kernel(call, kernel.address, kernel.owner)
 
     with mock.patch.object(maxsim_numba, "load_scorer", load_timed):
         repeat(run, seconds)

@@ -7,7 +7,9 @@ Every choice ranks BM25's top 100 SciFact abstracts for the same queries, in a f
 processes take turns. The cross-encoder has the shape of cross-encoder/ms-marco-MiniLM-L6-v2 (6 layers, 384 wide) and
 the large ColBERT that of a ModernBERT of the base size, both with seeded random weights: speed does not depend on what
 weights are, and their rankings mean nothing. With --paths the compiled choices run with each vector path in turn.
-Prints the rows of the README's table.
+Prints the rows of the README's table. The peak counts pages of mapped files: of a store every document that was read,
+so it grows with --queries up to the size of the store. The system takes them back where memory is short. "Private" is
+what is left without them.
 
 Needs the extras "evaluation" and "export", and for "cross-encoder-st" sentence-transformers; a choice whose package is
 missing is left out, and the output says so.
@@ -35,6 +37,7 @@ from workloads import (
     describe_machine,
     peak_memory_mb,
     percentile,
+    private_memory_mb,
     read_collection,
     write_result,
 )
@@ -179,6 +182,7 @@ def measure(name: str, work: list[tuple[str, list[str]]], models: Path) -> dict[
         "p95_ms": 1000 * percentile(seconds, 0.95),
         "start_s": start,
         "peak_mb": peak_memory_mb(),
+        **({} if (private := private_memory_mb()) is None else {"private_mb": private}),
         "path": path_in_use(name),
     }
 
@@ -243,14 +247,19 @@ RANKERS: dict[str, Callable[[Path], Rank]] = {
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """The rows as Markdown."""
-    print("\n| choice | path | ms per query, p50 | p95 | first answer after | peak memory |")
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    print("\n| choice | path | ms per query, p50 | p95 | first answer after | peak memory | private |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         cells = [
             f"{row['p50_ms']:.1f}",
             *(
                 f"{row[key]:.{digits}f}{unit}" if key in row else ""
-                for key, digits, unit in (("p95_ms", 1, ""), ("start_s", 1, " s"), ("peak_mb", 0, " MB"))
+                for key, digits, unit in (
+                    ("p95_ms", 1, ""),
+                    ("start_s", 1, " s"),
+                    ("peak_mb", 0, " MB"),
+                    ("private_mb", 0, " MB"),
+                )
             ),
         ]
         print(f"| {row['label']} | {row['path']} | {' | '.join(cells)} |")

@@ -119,6 +119,18 @@ def processor_name() -> str:
     return f"{fields.get('model name', platform.machine())}{family} ({', '.join(flags)})"
 
 
+def private_memory_mb() -> float | None:
+    """The memory that is this process's alone now, without pages of mapped files, which the system may take back.
+
+    None where the system does not say.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1e3
+    except (OSError, IndexError):
+        return None
+
+
 def peak_memory_mb() -> float:
     """The most memory that this process has had in use; what it was started from does not count.
 

@@ -74,6 +74,11 @@ def as_float32(value: Any, name: str) -> AnyArray:
         return array.astype(np.float32, copy=False)
 
 
+def is_finite(array: AnyArray) -> bool:
+    """Whether all numbers are; of few numbers this takes half the time of ``np.isfinite(array).all()``."""
+    return np.count_nonzero(np.isfinite(array)) == array.size
+
+
 def in_memory(array: AnyArray) -> AnyArray:
     """The same numbers in memory of this process: a copy of what lies in a mapped file, which may be cut or changed."""
     base: Any = array

@@ -48,14 +48,15 @@ def compiled_kernels():
     """What most tests run, so that none of them has to compile, which a command reports on its standard error."""
     from rank_rerank.inference.compiled.loading import forward_specs
     from rank_rerank.kernels.cache import cache_folder
+    from rank_rerank.kernels.lingering import lingering_specs
     from rank_rerank.kernels.loading import keep_kernel
     from rank_rerank.kernels.processor import vector_path
-    from rank_rerank.scoring.compiled.loading import scorer_spec
+    from rank_rerank.scoring.compiled.loading import parts_spec, scorer_spec
 
     if cache_folder() is not None:
         path = vector_path()
         scorers = [scorer_spec(name, path, with_matches=each) for name in COMMON_SCORERS for each in (False, True)]
-        for spec in [*forward_specs(path), *scorers]:
+        for spec in [*forward_specs(path), *scorers, *lingering_specs(path), parts_spec(path)]:
             keep_kernel(spec)
 
 

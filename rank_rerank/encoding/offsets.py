@@ -25,7 +25,7 @@ def check_offsets(offsets: Any, num_rows: int) -> Int64Vector:
     if array.ndim != 1 or len(array) == 0 or int(array[0]) != 0 or int(array[-1]) != num_rows:
         raise ShapeError(f"offsets must be one axis that runs from 0 to the number of vectors, {num_rows}")
     # neighbours are compared, not subtracted: a difference of unsigned or of huge numbers wraps around
-    if bool((array[1:] < array[:-1]).any()):
+    if not _ascend(array):
         raise ShapeError("offsets must ascend")
     return _freeze(array)
 
@@ -54,8 +54,8 @@ def check_indices(indices: Any, count: int, name: str) -> Int64Vector:
 def rows_of_texts(offsets: Int64Vector, chosen: Any, num_rows: int) -> tuple[Int64Vector, Int64Vector]:
     """The first row and the number of rows of some texts: the last check before a kernel reads them.
 
-    Offsets and candidates were checked when they came in. Copies made by pickle and `copy` can be changed all the same,
-    and so can an array of candidates by another thread.
+    Offsets and candidates were checked when they came in. Of frozen offsets only the ends are looked at again. Copies
+    made by pickle and `copy` can be changed, and so can an array of candidates by another thread.
 
     Args:
         offsets: [num_texts + 1].
@@ -69,7 +69,7 @@ def rows_of_texts(offsets: Int64Vector, chosen: Any, num_rows: int) -> tuple[Int
         first, last, step = chosen.indices(len(offsets) - 1)
         if step == 1:  # one text after the other: where each ends the next begins, so their bounds need only ascend
             bounds = offsets[first : max(first, last) + 1]
-            if bounds[0] < 0 or bounds[-1] > num_rows or bool((bounds[1:] < bounds[:-1]).any()):
+            if bounds[0] < 0 or bounds[-1] > num_rows or not (_is_frozen(offsets) or _ascend(bounds)):
                 raise ShapeError(_CHANGED_OFFSETS)
             return bounds[:-1], bounds[1:] - bounds[:-1]
     elif len(chosen):
@@ -82,6 +82,15 @@ def rows_of_texts(offsets: Int64Vector, chosen: Any, num_rows: int) -> tuple[Int
     return starts, ends - starts
 
 
+def _ascend(bounds: AnyArray) -> bool:
+    return not bool((bounds[1:] < bounds[:-1]).any())
+
+
+def _is_frozen(array: AnyArray) -> bool:
+    """Whether nobody can have changed it since `check_offsets` gave it; copies by pickle are not."""
+    return isinstance(array.base, bytes)
+
+
 def _as_whole_numbers(value: Any, name: str) -> AnyArray:
     array = as_array(value, name)
     if array.size and array.dtype.kind not in "iu":
@@ -91,6 +100,6 @@ def _as_whole_numbers(value: Any, name: str) -> AnyArray:
 
 def _freeze(array: AnyArray) -> Int64Vector:
     """The same numbers over memory that is nobody else's, and that no flag makes writable."""
-    if array.dtype == np.int64 and isinstance(array.base, bytes):
+    if array.dtype == np.int64 and _is_frozen(array):
         return array
     return np.frombuffer(array.astype(np.int64).tobytes(), np.int64)

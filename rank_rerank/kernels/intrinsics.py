@@ -7,7 +7,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic  # pyright: ignore[reportUnknownVariableType]
 
-from rank_rerank.kernels.vectors import INT64, Builder, Value
+from rank_rerank.kernels.vectors import INT32, INT64, Builder, Value, integer
+
+WORD_BYTES = 8
 
 
 def make_intrinsic(emit: Callable[..., Any], num_arguments: int, result: Any = types.none) -> Any:
@@ -40,3 +42,22 @@ def make_address() -> Any:
         return types.int64(pointer), generate
 
     return intrinsic(typing)
+
+
+def make_call(num_arguments: int) -> Any:
+    """Make ``call(kernel, arguments, first, last)``: another kernel, by its address, whose last arguments are a range.
+
+    ``arguments`` is the address of two words that numba's convention asks for and nobody reads, and of the arguments
+    before the range.
+
+    Args:
+        num_arguments: how many the kernel takes, the range included.
+    """
+
+    def emit(builder: Builder, kernel: Value, arguments: Value, first: Value, last: Value) -> None:
+        words = [builder.add(arguments, integer(WORD_BYTES * number)) for number in range(num_arguments)]
+        given = [builder.load(builder.inttoptr(word, INT64.as_pointer())) for word in words[2:]]
+        kind = ir.FunctionType(INT32, [INT64] * (num_arguments + 2))
+        builder.call(builder.inttoptr(kernel, kind.as_pointer()), [*words[:2], *given, first, last])
+
+    return make_intrinsic(emit, 4)

@@ -71,10 +71,12 @@ class Kernel:
 
     Attributes:
         call: takes one integer an argument; pointers are addresses.
+        address: where the code begins, for other kernels to call.
         owner: keeps the code in memory.
     """
 
     call: Callable[..., int]
+    address: int
     owner: Any
 
 
@@ -198,7 +200,7 @@ def _open(code: MachineCode | None, spec: KernelSpec, origin: Origin) -> Kernel 
     return kernel
 
 
-def _link(content: bytes, spec: KernelSpec) -> tuple[Callable[..., int], Any]:
+def _link(content: bytes, spec: KernelSpec) -> tuple[Callable[..., int], int, Any]:
     """Let LLVM link an object file."""
     from llvmlite import binding  # noqa: PLC0415 - loads LLVM
 
@@ -209,7 +211,7 @@ def _link(content: bytes, spec: KernelSpec) -> tuple[Callable[..., int], Any]:
     return _bind(engine.get_function_address(SYMBOL), engine, spec)
 
 
-def _bind(address: int, owner: object, spec: KernelSpec) -> tuple[Callable[..., int], Any]:
+def _bind(address: int, owner: object, spec: KernelSpec) -> tuple[Callable[..., int], int, Any]:
     # numba's convention: where to put the result, where to put an error, then the arguments
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * spec.num_arguments)
     function = prototype(address)
@@ -219,7 +221,7 @@ def _bind(address: int, owner: object, spec: KernelSpec) -> tuple[Callable[..., 
     def call(*arguments: int) -> int:
         return function(*addresses, *arguments)
 
-    return call, (owner, result, error)
+    return call, address, (owner, result, error)
 
 
 def _warn_if_slow() -> None:

@@ -1,5 +1,6 @@
 """Where checked documents lie in main memory: in one array, or each in one of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ class PackedSource:
         return len(self.vectors) > 0
 
     @property
-    def matrices(self) -> list[AnyArray]:
+    def matrices(self) -> Sequence[AnyArray]:
         """The one array."""
         return [self.vectors]
 
@@ -58,9 +59,15 @@ class PackedSource:
 
 @dataclass(frozen=True, eq=False)
 class SeparateSource:
-    """Documents in arrays of their own, [num_tokens, dim] each, of one dtype and C-contiguous."""
+    """Documents in arrays of their own, [num_tokens, dim] each, of one dtype and dim and C-contiguous.
 
-    matrices: list[AnyArray]
+    Attributes:
+        matrices: the arrays.
+        addresses: of the first number of each.
+    """
+
+    matrices: Sequence[AnyArray]
+    addresses: Sequence[int]
 
     @property
     def num_documents(self) -> int:
@@ -74,7 +81,7 @@ class SeparateSource:
 
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded."""
-        return view_separate(self.matrices[first:last])
+        return view_separate(self.matrices[first:last], self.addresses[first:last])
 
 
 class DocumentSource(Protocol):
@@ -91,7 +98,7 @@ class DocumentSource(Protocol):
         ...
 
     @property
-    def matrices(self) -> list[AnyArray]:
+    def matrices(self) -> Sequence[AnyArray]:
         """Arrays of the documents' form: one of each document, or one for all."""
         ...
 

@@ -1,7 +1,7 @@
 """DocumentView: where in memory the vectors of each document lie, as kernels on the CPU read them."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
@@ -59,7 +59,7 @@ class DocumentView:
     @property
     def num_tokens(self) -> int:
         """How many vectors there are in all."""
-        return int(self.lengths.sum())
+        return int(np.add.reduce(self.lengths))
 
     @property
     def row_items(self) -> int:
@@ -75,12 +75,19 @@ def storage_of(array: AnyArray) -> VectorStorage | None:
 
 def address_of(array: AnyArray) -> int:
     """The address of an array's first number."""
-    if array.flags.writeable:
-        try:
-            return ctypes.addressof(_first_byte(array))  # takes a quarter of the time
-        except (TypeError, ValueError, BufferError):  # it has no numbers, holes, or a dtype that buffers do not know
-            pass
-    return int(array.__array_interface__["data"][0])
+    try:
+        return ctypes.addressof(_first_byte(array))  # takes a quarter of the time
+    except (TypeError, ValueError, BufferError):  # it has no numbers, holes, is read-only, or no buffer knows its dtype
+        return int(array.__array_interface__["data"][0])
+
+
+def addresses_of(matrices: Sequence[AnyArray]) -> list[int] | None:
+    """The address of each array's first number; None if one is not C-contiguous, has no numbers or is read-only."""
+    address_of_byte, first_byte = ctypes.addressof, _first_byte
+    try:
+        return [address_of_byte(first_byte(matrix)) for matrix in matrices]
+    except (TypeError, ValueError, BufferError):
+        return None
 
 
 def view_packed(
@@ -119,8 +126,8 @@ def view_packed(
     )
 
 
-def view_separate(matrices: list[AnyArray]) -> DocumentView:
-    """View documents that lie in arrays of their own, of one dtype and dim, each C-contiguous."""
+def view_separate(matrices: Sequence[AnyArray], addresses: Sequence[int]) -> DocumentView:
+    """View documents that lie in arrays of their own, of one dtype and dim, each C-contiguous, at these addresses."""
     first = matrices[0]
     storage = storage_of(first)
     if storage is None:
@@ -130,7 +137,7 @@ def view_separate(matrices: list[AnyArray]) -> DocumentView:
         storage,
         dim * (8 if storage == "signs" else 1),
         dim * first.dtype.itemsize,
-        np.array([address_of(matrix) for matrix in matrices], np.int64),
+        np.array(addresses, np.int64),
         np.array([len(matrix) for matrix in matrices], np.int64),
         owners=matrices,
     )

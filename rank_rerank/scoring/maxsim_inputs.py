@@ -5,15 +5,16 @@ dim, at any alignment, memory-mapped or read-only. Everything else numeric is co
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, is_masked
+from rank_rerank.arrays import NO_ARRAY, AnyArray, Float32Matrix, Float32Vector, is_finite, is_masked
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.scoring.document_sources import DocumentSource, PackedSource, SeparateSource
-from rank_rerank.scoring.document_view import storage_of
+from rank_rerank.scoring.document_view import address_of, addresses_of, storage_of
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
 QueryEmbeddings: TypeAlias = TokenEmbeddings | AnyArray | Sequence[Any]
@@ -40,7 +41,7 @@ def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
     if storage_of(vectors) == "signs":
         return np.ascontiguousarray(vectors)
     queries: Float32Matrix = np.ascontiguousarray(to_float32(vectors))
-    if not np.isfinite(queries).all():
+    if not is_finite(queries):
         raise NonFiniteError(f"{name} holds NaN, infinity or a number beyond float32")
     return queries
 
@@ -54,14 +55,19 @@ def read_weights(weights: Any, num_query_tokens: int) -> Float32Vector:
         NonFiniteError: one is NaN or infinite.
     """
     if weights is None:
-        return np.ones(num_query_tokens, np.float32)
+        return _equal_weights(num_query_tokens)
     array = _as_numbers(weights, "query_weights")
     if array.shape != (num_query_tokens,):
         raise ShapeError(f"query_weights need the shape ({num_query_tokens},), these have {array.shape}")
     factors: Float32Vector = np.ascontiguousarray(to_float32(array))
-    if not np.isfinite(factors).all():
+    if not is_finite(factors):
         raise NonFiniteError("query_weights hold NaN or infinity")
     return factors
+
+
+@lru_cache(maxsize=64)  # nothing is written to them
+def _equal_weights(num_query_tokens: int) -> Float32Vector:
+    return np.ones(num_query_tokens, np.float32)
 
 
 def read_documents(documents: DocumentEmbeddings) -> DocumentSource:
@@ -72,7 +78,7 @@ def read_documents(documents: DocumentEmbeddings) -> DocumentSource:
         InvalidItemError: they do not hold numbers; the message names the document.
     """
     if isinstance(documents, TokenEmbeddings):
-        return read_packed(PackedDocuments(documents))
+        return _read_embeddings(documents)
     if isinstance(documents, PackedDocuments):
         return read_packed(documents)
     if isinstance(documents, np.ndarray):
@@ -90,17 +96,16 @@ def check_dims(query: AnyArray, source: DocumentSource) -> None:
     Raises:
         ShapeError: the dims differ, or are 0.
     """
-    matrices = source.matrices
     if source.num_documents == 0:
         return
     query_dim = _dim(query)
     if query_dim == 0:
         raise ShapeError("vectors have dim 0: a similarity needs at least one number per vector")
-    for index, matrix in enumerate(matrices):
-        if (dim := _dim(matrix)) != query_dim:
-            document = f"document {index} has" if isinstance(source, SeparateSource) else "the documents have"
-            raise ShapeError(f"the query has dim {query_dim}, {document} dim {dim}")
-    if storage_of(query) == "signs" and storage_of(matrices[0]) != "signs":
+    vectors = source.matrices[0]  # all are of one dim
+    if (dim := _dim(vectors)) != query_dim:
+        document = "document 0 has" if isinstance(source, SeparateSource) else "the documents have"
+        raise ShapeError(f"the query has dim {query_dim}, {document} dim {dim}")
+    if storage_of(query) == "signs" and storage_of(vectors) != "signs":
         raise InvalidItemError("a query of sign bits (uint8) needs documents of sign bits")
 
 
@@ -144,8 +149,17 @@ def to_float32(array: AnyArray) -> AnyArray:
     if storage_of(array) == "bfloat16":
         words = array.view(np.uint16).astype(np.uint32) << np.uint32(16)
         return words.view(np.float32)
+    if array.dtype == np.float32:
+        return array
     with np.errstate(over="ignore"):  # infinity is refused later, with the document's name
         return array.astype(np.float32, copy=False)
+
+
+def _read_embeddings(embeddings: TokenEmbeddings) -> PackedSource:
+    vectors = as_kernel_array(embeddings.vectors, "documents", MATRIX_AXES)
+    if storage_of(vectors) == "int8":
+        return read_packed(PackedDocuments(embeddings))
+    return PackedSource(vectors, np.ascontiguousarray(embeddings.offsets, np.int64))
 
 
 def read_packed(documents: PackedDocuments) -> PackedSource:
@@ -179,8 +193,8 @@ def _read_cube(array: AnyArray) -> PackedSource:
 
 
 def _read_list(documents: Sequence[Any]) -> DocumentSource:
-    if _are_readable(documents):
-        return SeparateSource(list(documents))
+    if _are_readable(documents) and (addresses := addresses_of(documents)) is not None:
+        return SeparateSource(tuple(documents), addresses)
     matrices = [_read_document(document, index) for index, document in enumerate(documents)]
     with_tokens = [matrix for matrix in matrices if len(matrix)]
     if not with_tokens:
@@ -194,23 +208,17 @@ def _read_list(documents: Sequence[Any]) -> DocumentSource:
     if storage_of(blank) == "int8":
         embeddings = TokenEmbeddings(np.concatenate(matrices), offsets_of_lengths([len(matrix) for matrix in matrices]))
         return read_packed(PackedDocuments(embeddings))
-    return SeparateSource(matrices)
+    return SeparateSource(matrices, [address_of(matrix) for matrix in matrices])
 
 
 def _are_readable(documents: Sequence[Any]) -> bool:
-    """Whether all are as kernels read them, of one dtype and dim and with tokens: the usual list, told in one look."""
+    """Whether all are as kernels read them, of one dtype and dim: the usual list, told in one look."""
     first = documents[0] if documents else None
     if type(first) is not np.ndarray or first.dtype not in _READABLE or first.ndim != MATRIX_AXES:
         return False
-    dtype, dim = first.dtype, first.shape[1]
+    dtype, inner_shape = first.dtype, first.shape[1:]
     return all(
-        type(matrix) is np.ndarray
-        and matrix.dtype == dtype
-        and matrix.ndim == MATRIX_AXES
-        and matrix.shape[1] == dim
-        and len(matrix) > 0
-        and matrix.flags.c_contiguous
-        for matrix in documents
+        type(matrix) is np.ndarray and matrix.dtype == dtype and matrix.shape[1:] == inner_shape for matrix in documents
     )
 
 

@@ -1,6 +1,6 @@
 """StoredSource: documents of a store as kernels read them, from however many segments at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,7 +50,7 @@ class StoredSource:
         return len(self.documents) > 0
 
     @property
-    def matrices(self) -> list[AnyArray]:
+    def matrices(self) -> Sequence[AnyArray]:
         """No rows, of the form that kernels read."""
         stored: StoredDtype = "int8" if self._dtype == "int4" else self._dtype
         dim = self.documents.compression.stored_dim(self.documents.identity.dim)

@@ -10,14 +10,14 @@ from threading import RLock
 from typing import get_args
 
 from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.lingering import load_lingering
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath, vector_path
+from rank_rerank.scoring.compiled.parts import NUM_LOOP_ARGUMENTS
 from rank_rerank.scoring.document_view import ScorerName
 
-NUM_ARGUMENTS = 27
-
 _FOLDER = Path(__file__).parent
-SOURCES = tuple(sorted((_FOLDER / "kernels").glob("*.py")))
+SOURCES = (_FOLDER / "parts.py", *sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
 
@@ -34,6 +34,12 @@ def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
         return _load(name, path, with_matches)
 
 
+def load_parts(path: VectorPath) -> Kernel:
+    """Load what deals documents out to threads, once per process."""
+    with _loading:
+        return _load_parts(path)
+
+
 def prepare_scorers(dtype: str) -> None:
     """Load what scores stored vectors, with and without matches, so that no request waits for a compiler.
 
@@ -44,11 +50,29 @@ def prepare_scorers(dtype: str) -> None:
     names: dict[str, ScorerName] = {"float16": "float16", "int8": "int8-tokens", "binary": "signs"}
     for with_matches in (False, True):
         load_scorer(names.get(dtype, "float32"), vector_path(), with_matches=with_matches)
+    load_parts(vector_path())
+    load_lingering()
 
 
 @cache
 def _load(name: ScorerName, path: VectorPath, with_matches: bool) -> Kernel:  # noqa: FBT001
     return load_kernel(scorer_spec(name, path, with_matches=with_matches))
+
+
+@cache
+def _load_parts(path: VectorPath) -> Kernel:
+    return load_kernel(parts_spec(path))
+
+
+def parts_spec(path: VectorPath) -> KernelSpec:
+    """What tells the kernel that deals documents out from every other."""
+
+    def make() -> KernelSource:
+        from rank_rerank.scoring.compiled.kernels.parts import make_parts  # noqa: PLC0415 - loads numba
+
+        return make_parts()
+
+    return KernelSpec(f"maxsim-parts-{path.name}", 2, make, path, SOURCES)
 
 
 def scorer_spec(name: ScorerName, path: VectorPath, *, with_matches: bool) -> KernelSpec:
@@ -60,10 +84,11 @@ def scorer_spec(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
         return make_loop(name, path, with_matches=with_matches)
 
     kernel_name = f"maxsim-{name}-{path.name}{'-matches' if with_matches else ''}"
-    return KernelSpec(kernel_name, NUM_ARGUMENTS, make, path, SOURCES)
+    return KernelSpec(kernel_name, NUM_LOOP_ARGUMENTS, make, path, SOURCES)
 
 
 def scorer_specs(path: VectorPath) -> list[KernelSpec]:
-    """Every form of the loop on a path."""
+    """Every form of the loop on a path, and what deals documents out."""
     names: tuple[ScorerName, ...] = get_args(ScorerName)
-    return [scorer_spec(name, path, with_matches=each) for each in (False, True) for name in names]
+    loops = [scorer_spec(name, path, with_matches=each) for each in (False, True) for name in names]
+    return [*loops, parts_spec(path)]

@@ -12,21 +12,23 @@ A similarity does not depend on its neighbors, so scores are bit-identical for a
 Cost: 2 * num_query_tokens * num_tokens * dim operations; every document vector is read once.
 """
 
+from array import array
+from typing import NamedTuple
+
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Float32Vector, Int32Matrix
-from rank_rerank.devices import default_num_threads
+from rank_rerank.arrays import Float32Matrix, Float32Vector, Int32Matrix, Int64Vector
+from rank_rerank.kernels.loading import Kernel
 from rank_rerank.kernels.processor import STEP_BYTES, VectorPath, vector_path
-from rank_rerank.kernels.thread_pool import run_tasks
-from rank_rerank.scoring.compiled.loading import load_scorer
+from rank_rerank.kernels.thread_pool import share_job
+from rank_rerank.scoring.compiled.costs import WAKING_US, count_threads, estimate_us
+from rank_rerank.scoring.compiled.loading import load_parts, load_scorer
+from rank_rerank.scoring.compiled.parts import CACHE_LINE_BYTES, LoopArguments, make_job
 from rank_rerank.scoring.compiled.query_panels import QueryPanels
 from rank_rerank.scoring.document_view import DocumentView, ScorerName, address_of
 from rank_rerank.scoring.score_arrays import ScoreArrays
 
-TASKS_PER_THREAD = 4
-SERIAL_OPERATIONS = 45_000_000  # about 0.25 ms of one core: a thread that has to wake costs a good part of that
-SERIAL_BYTES = 3_000_000
-CACHE_LINE_BYTES = 64
+LEAST_PART_US = 4
 
 
 def maxsim_numba(
@@ -54,35 +56,60 @@ def maxsim_numba(
     scores = np.empty((panels.num_queries, num_documents), np.float32)
     is_suspect = np.zeros(num_documents, np.bool_)
     matches = _empty_matches(num_documents, num_query_tokens) if with_matches else ()
-    addresses, lengths = (np.ascontiguousarray(array, np.int64) for array in (documents.addresses, documents.lengths))
+    addresses, lengths = (np.ascontiguousarray(each, np.int64) for each in (documents.addresses, documents.lengths))
     row_bytes = panels.num_steps * panels.row_step_bytes
-    threads = _count_threads(panels, documents, num_threads)
-    bounds = _task_bounds(documents, threads)
-
     query = (panels.lanes, panels.start, panels.order, panels.column_scales, weights, panels.query_offsets)
-    shared = [address_of(array) for array in (*query, addresses, lengths)]
+    inputs = [address_of(each) for each in (*query, addresses, lengths)]
     # where there are no scales, any readable address will do
-    shared.append(shared[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))
-    results = [address_of(array) for array in (scores, is_suspect, *matches)] + [0] * (2 - len(matches))
+    inputs.append(inputs[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))
+    results = [address_of(each) for each in (scores, is_suspect, *matches)] + [0] * (2 - len(matches))
     sizes = (
         panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
         documents.row_stride, documents.row_items, row_bytes,
     )  # fmt: skip
-    column_bytes, staged_bytes = panels.num_columns * STEP_BYTES, 2 * path.rows * row_bytes + CACHE_LINE_BYTES
-
-    def score_part(task: int) -> None:
-        scratch = np.zeros(2 * column_bytes + path.lanes * STEP_BYTES + staged_bytes, np.uint8)
-        best = address_of(scratch)
-        index = best + column_bytes
-        check = index + column_bytes
-        staged = check + path.lanes * STEP_BYTES
-        kernel.call(*shared, best, index, check, staged, *results, *sizes, bounds[task], bounds[task + 1])
-
-    if len(bounds) == 2:  # noqa: PLR2004 - one part
-        score_part(0)
+    arguments = LoopArguments(
+        (*inputs,),
+        (*results, *sizes),
+        panels.num_columns * STEP_BYTES,
+        path.lanes * STEP_BYTES,
+        2 * path.rows * row_bytes + CACHE_LINE_BYTES,
+    )
+    us = 0.0 if num_threads == 1 or num_documents == 1 else estimate_us(panels, documents, path)
+    threads = count_threads(us, num_documents, num_threads)
+    if threads == 1:
+        _score_alone(kernel, arguments, num_documents)
     else:
-        run_tasks(score_part, len(bounds) - 1, threads)
+        _score_together(kernel, arguments, Work(lengths, us), path, threads)
     return ScoreArrays(scores, *(matches or (None, None)), is_suspect)
+
+
+class Work(NamedTuple):
+    """What is dealt out: [num_documents] int64 tokens of each document, and the microseconds that one thread needs."""
+
+    lengths: Int64Vector
+    us: float
+
+
+def _score_alone(kernel: Kernel, arguments: LoopArguments, num_documents: int) -> None:
+    scratch = np.zeros(arguments.scratch_bytes, np.uint8)
+    kernel.call(*arguments.row(address_of(scratch)), 0, num_documents)
+
+
+def _score_together(kernel: Kernel, arguments: LoopArguments, work: Work, path: VectorPath, threads: int) -> None:
+    deal, num_documents = load_parts(path), len(work.lengths)
+    scratch_bytes = arguments.scratch_bytes
+    scratch = np.zeros(threads * scratch_bytes, np.uint8)
+
+    def make_shared(count: int) -> "array[int]":
+        start, num_tokens = address_of(scratch), int(np.add.reduce(work.lengths))
+        rows = [arguments.row(start + number * scratch_bytes) for number in range(count)]
+        sizes = num_documents, num_tokens, int(num_tokens * LEAST_PART_US / work.us)
+        return make_job(deal.address, kernel.address, rows, address_of(work.lengths), sizes)
+
+    def work_alone() -> None:
+        _score_alone(kernel, arguments, num_documents)
+
+    share_job(make_shared, work_alone, threads, is_large=work.us >= WAKING_US)
 
 
 def _empty_matches(num_documents: int, num_query_tokens: int) -> tuple[Float32Matrix, Int32Matrix]:
@@ -97,25 +124,3 @@ def scorer_name(panels: QueryPanels, documents: DocumentView) -> ScorerName:
     if documents.storage == "signs" and panels.form == "bits":
         return "bits"
     return documents.storage
-
-
-def _count_threads(panels: QueryPanels, documents: DocumentView, num_threads: int | None) -> int:
-    """One where threads would not pay, otherwise what the caller or the environment says."""
-    if num_threads == 1 or documents.num_documents == 1:
-        return 1
-    num_tokens = documents.num_tokens
-    is_small = 2 * num_tokens * panels.num_columns * panels.num_steps < SERIAL_OPERATIONS
-    if is_small and num_tokens * documents.row_stride < SERIAL_BYTES:
-        return 1
-    return default_num_threads() if num_threads is None else num_threads
-
-
-def _task_bounds(documents: DocumentView, num_threads: int) -> list[int]:
-    """Cut the documents into parts with about as many tokens each, some a thread so that none waits long."""
-    num_documents = documents.num_documents
-    num_tasks = 1 if num_threads == 1 else min(TASKS_PER_THREAD * num_threads, num_documents)
-    if num_tasks == 1:
-        return [0, num_documents]
-    ends = np.cumsum(documents.lengths)
-    cuts = np.searchsorted(ends, np.arange(1, num_tasks) * (ends[-1] / num_tasks)) + 1
-    return sorted({0, *cuts.tolist(), num_documents})

@@ -1,12 +1,14 @@
 """Query tokens, packed the way the compiled kernels read them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int32Vector, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int32Matrix, Int32Vector, Int64Vector
 from rank_rerank.kernels.processor import SIGNED_STEP_BYTES, STEP_BYTES, VectorPath
+from rank_rerank.scoring.document_view import address_of
 
 QueryForm: TypeAlias = Literal["float32", "int8", "bits"]
 
@@ -60,9 +62,10 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
     """
     num_tokens = len(query)
     num_columns = max(1, -(-num_tokens // path.lanes)) * path.lanes
-    start = np.zeros(num_columns, np.int32)
-    column_scales = np.ones(num_columns, np.float32)
-    order = np.zeros((1, 2), np.int32)
+    if form == "float32":
+        start, column_scales, order = _plain_columns(num_columns)
+    else:
+        start, column_scales, order = _make_columns(num_columns)
     row_step_bytes = STEP_BYTES
     if form == "float32":
         lanes = query.view(np.uint32) if query.shape[1] else np.empty((num_tokens, 0), np.uint32)
@@ -88,6 +91,13 @@ def pack_query(query: AnyArray, query_offsets: Int64Vector, form: QueryForm, pat
         order,
         row_step_bytes,
     )
+
+
+def _make_columns(num_columns: int) -> tuple[Int32Vector, Float32Vector, Int32Matrix]:
+    return np.zeros(num_columns, np.int32), np.ones(num_columns, np.float32), np.zeros((1, 2), np.int32)
+
+
+_plain_columns = lru_cache(maxsize=64)(_make_columns)  # of floats, which nothing is written to
 
 
 def round_to_int8(vectors: Float32Matrix) -> tuple[AnyArray, Float32Vector]:
@@ -173,5 +183,5 @@ def _lay_out(lanes: AnyArray, num_columns: int, path: VectorPath) -> AnyArray:
 
 def _aligned_words(count: int) -> AnyArray:
     raw = np.empty(count * 4 + CACHE_LINE_BYTES, np.uint8)
-    offset = -raw.__array_interface__["data"][0] % CACHE_LINE_BYTES
+    offset = -address_of(raw) % CACHE_LINE_BYTES
     return raw[offset : offset + count * 4].view(np.uint32)
