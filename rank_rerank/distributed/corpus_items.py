@@ -54,7 +54,10 @@ def read_document(values: Mapping[str, Any], columns: Columns) -> Document:
         InputError: it has no usable text or id.
     """
     if columns.text is None and not any(key in values for key in TEXT_KEYS):
-        raise InvalidItemError('the record has no "text", and no column was named for it')
+        raise InvalidItemError(
+            'the record has no "text", and no column was named for it. Name the column, or, where the first line of a '
+            "table is a document, write the columns' names above it"
+        )
     document = as_document(_with_id(values, columns.id), "the record", columns.text)
     check_text(document.text, "the text")
     return document

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from rank_rerank.arguments import check_choice, check_number
+from rank_rerank.arguments import check_choice, check_number, is_there
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.distributed.corpus_items import Columns, corpus_items
 from rank_rerank.distributed.engines import Engine
@@ -185,7 +185,7 @@ def read_compression(output: Path) -> Compression | None:
     Raises:
         StoreFormatError: its description is damaged.
     """
-    return None if not (output / STORE_FILE).exists() else read_description(output).compression
+    return None if not is_there(output / STORE_FILE) else read_description(output).compression
 
 
 def read_description(output: Path) -> Snapshot:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from rank_rerank.arguments import is_file
 from rank_rerank.distributed.encode_corpus import RESULTS, read_description
 from rank_rerank.distributed.manifests import ResultManifest, read_result_manifest
 from rank_rerank.distributed.parquet_shards import SUFFIX as PARQUET_SUFFIX
@@ -106,7 +107,7 @@ def _open(target: Path, described: Snapshot, options: ImportOptions, *, is_parqu
     if is_store(target):
         if options.num_stores is not None or options.compression is not None:
             raise InvalidArgumentError(f"{target} is a store already: its form was chosen when it was made")
-        is_sharded = (target / SHARDED_FILE).is_file()
+        is_sharded = is_file(target / SHARDED_FILE)
         store = ShardedStore.open(target) if is_sharded else EmbeddingStore.open(target)
         if not is_parquet:
             _check_form(store, described)

@@ -14,11 +14,13 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
     Raises:
         InvalidItemError: query_id or the tag is no str.
         InvalidTextError: an id or the tag holds lone surrogates.
-        InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
+        InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line; or two hits
+            have one id, which no evaluator reads.
     """
     ids = [str(hit.index if hit.id is None else hit.id) for hit in hits]
     for hit, identifier in zip(hits, ids, strict=True):
         _check_word(f"the id of document {hit.index}", identifier)
+    _check_distinct(hits, ids)
     return run_lines(query_id, ids, [hit.ranking_score for hit in hits], tag)
 
 
@@ -58,6 +60,16 @@ def falling_scores(scores: Sequence[float]) -> list[np.float32]:
         previous = min(highest, max(single, np.finfo(np.float32).min / np.float32(2)))
         falling.append(previous)
     return falling
+
+
+def _check_distinct(hits: Sequence[RankedDocument], ids: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for hit, identifier in zip(hits, ids, strict=True):
+        if (other := first.setdefault(identifier, hit.index)) != hit.index:
+            raise InvalidArgumentError(
+                f"documents {other} and {hit.index} have one id, and a TREC run names each document once. Give them "
+                "ids of their own, or leave out all but the best of them"
+            )
 
 
 def _check_word(name: str, word: object) -> None:
