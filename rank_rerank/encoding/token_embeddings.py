@@ -119,7 +119,7 @@ class TokenEmbeddings:
             InvalidItemError: the vectors are not in main memory.
         """
         means = np.zeros((self.num_texts, self.dim), np.float32)
-        vectors = self.vectors
+        vectors: Any = self.vectors
         if hasattr(vectors, "detach"):  # PyTorch's, of any dtype
             vectors = vectors.detach().float().cpu().numpy()
         vectors = as_float32(vectors, "vectors")
