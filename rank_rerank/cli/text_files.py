@@ -18,6 +18,7 @@ from rank_rerank.documents.text_bytes import (
     GZIP,
     HEAD_BYTES,
     NOT_UTF_16,
+    NULS,
     RETURNS,
     UTF_8_MARK,
     UTF_16,
@@ -71,9 +72,7 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
             if line_number == 1:
                 _refuse_returns(line, path)
             if b"\0" in line:
-                refuse(
-                    path, line_number, "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8"
-                )
+                refuse(path, line_number, NULS)
             yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, line_number)
 
 

@@ -29,6 +29,7 @@ OTHER_FILES = (
     (b"SQLite format 3", "a database of SQLite", "export the table as CSV"),
 )
 NOT_UTF_16 = "is not UTF-16, as the file's first bytes say. Write the file again, as UTF-8"
+NULS = "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8"
 RETURNS = "has carriage returns in place of line ends. Convert them, as with tr '\\r' '\\n'"
 
 
@@ -45,6 +46,10 @@ def refuse_other_files(name: str, head: bytes) -> None:
     for beginning, kind, cure in OTHER_FILES:
         if head.startswith(beginning):
             raise FileFormatError(f"{name} is {kind}, and a file of text is needed: {cure}")
+    # asked here too: a device as /dev/zero has a first line without an end
+    if b"\0" in head and head[: len(UTF_16[0])] not in UTF_16:
+        line = head[: head.index(b"\0")].count(b"\n") + 1
+        raise FileFormatError(f"{name}, line {line} {NULS}")
 
 
 def has_returns(line: bytes | str) -> bool:
@@ -63,7 +68,7 @@ def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with ExitStack() as stack:
         stream: Any = stack.enter_context(path.open("rb"))
         if stream.peek(len(GZIP)).startswith(GZIP):
-            stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.open(stream))))
+            stream = stack.enter_context(gzip.open(stream))
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
         refuse_other_files(str(path), head)
         lines: Iterator[bytes] = _from_utf_16(stream, path) if head[:2] in UTF_16 else stream
