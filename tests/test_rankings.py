@@ -144,3 +144,13 @@ def test_a_repr_is_short_and_shows_the_best_hit():
     )
     assert repr(ranking) == f"<Ranking of 1000 documents, best {hit!r}>"
     assert repr(Ranking("q")) == "<Ranking of 0 documents>"
+
+
+@pytest.mark.parametrize("ids", [("a", "b", "a"), (None, "0", "x"), (7, "7", "x")])
+def test_a_trec_run_names_no_document_twice(ids):
+    hits = tuple(
+        RankedDocument(index, -float(index), 0.5, Document("t", id=identifier), truncated=False)
+        for index, identifier in enumerate(ids)
+    )
+    with pytest.raises(InvalidArgumentError, match=r"documents 0 and [12] have one id, .* leave out all but the best"):
+        Ranking("a query", hits).to_trec("q")

@@ -20,6 +20,14 @@ FORMATS = (LINES, JSON_LINES, *TABLES)
 FORMAT_OF_SUFFIX = {".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".csv": "csv", ".tsv": "tsv"}
 
 
+# what a program does about a record, and what is done about one in a file
+CURES = (
+    ("Name another with text_key=", "Name another with --text-column"),
+    ("Pass str(id)", "Write it as a text, in quotes"),
+    ('replace it with text.encode("utf-8", "replace").decode()', "leave it out"),
+)
+
+
 @dataclass(frozen=True)
 class FileFormat:
     """How files are to be read, whatever their names.
@@ -92,6 +100,11 @@ def _read_file(path: str, file_format: FileFormat) -> Iterator[Candidate]:
         raise InvalidArgumentError(
             f"{name_of(path)} is read as lines, which have no columns. Say --format jsonl, csv or tsv"
         )
+    if name == JSON_LINES and file_format.columns.names is not None:
+        raise InvalidArgumentError(
+            f"{name_of(path)} is read as JSON lines, which name their own keys. Leave --columns out; --text-column and "
+            "--id-column choose among the keys"
+        )
     is_empty = True
     for number, value in RECORDS[name](path, numbered_lines(path), file_format.columns):
         is_empty = False
@@ -109,8 +122,15 @@ def _candidate(path: str, number: int, value: object, text_key: str | None) -> C
         document = as_document(value, where, text_key)
         check_text(document.text, where)
     except InputError as error:
-        raise FileFormatError(str(error)) from None
+        raise FileFormatError(_for_a_file(str(error))) from None
     return Candidate(document, path, number)
+
+
+def _for_a_file(message: str) -> str:
+    """An error with the cure for a file, where that for a program is another."""
+    for of_a_program, of_a_file in CURES:
+        message = message.replace(of_a_program, of_a_file)
+    return message
 
 
 def _format_of(path: str) -> str:

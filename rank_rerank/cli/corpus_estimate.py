@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rank_rerank.arguments import is_there
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.quantization import StoredDtype
@@ -114,7 +115,7 @@ def tell_formats(num_vectors: float, compression: Compression, dim: int) -> str:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     folder = folder.absolute()
-    return next(each for each in (folder, *folder.parents) if each.exists())
+    return next(each for each in (folder, *folder.parents) if is_there(each))
 
 
 def in_units(num_bytes: float) -> str:

@@ -19,8 +19,9 @@ from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.terminal import say
 from rank_rerank.distributed import Columns, EncodeSettings, encode_corpus
 from rank_rerank.distributed.corpus_items import corpus_items
-from rank_rerank.distributed.encode_corpus import ShardFormat, list_sources, read_compression
+from rank_rerank.distributed.encode_corpus import ShardFormat, read_compression
 from rank_rerank.distributed.items import Item
+from rank_rerank.distributed.job_arguments import list_sources
 from rank_rerank.distributed.job_folder import JOB_FILE
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rank_rerank.cli.interruption import TerminatedError
 from rank_rerank.cli.parser import make_parser
-from rank_rerank.cli.terminal import LogLines, say
+from rank_rerank.cli.terminal import LogLines, say, shown
 from rank_rerank.errors import RankRerankError, SelfCheckError
 
 Options = TypeVar("Options")
@@ -61,13 +61,9 @@ def _flush_or_fail(code: int) -> int:
 
 
 def _end_without_output(error: OSError) -> int:
-    """End where standard output cannot be written.
-
-    Raises:
-        OSError: it can; the error is another one.
-    """
-    if error.filename is not None:  # of a file that was opened; a stream that is written to has no name
-        raise error
+    """End where the system refuses a file that no room has a better word for, or standard output."""
+    if error.filename is not None:  # a stream that is written to has no name
+        return _fail(f"{shown(error.filename)}: {error.strerror}. Check the path", EXIT_BAD_INPUT)
     _forget_output()
     if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         return EXIT_DONE

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +17,7 @@ LINES, JSON_LINES, TABLES = "lines", "jsonl", ("csv", "tsv")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 # what spreadsheets write where a comma stands in numbers
 OTHER_DELIMITERS = (";", "\t", ",", "|")
+USUAL_NAMES = (*TEXT_KEYS, *ID_KEYS, SCORE_KEY, "title", "url", "body", "passage", "document", "pid", "docid", "doc_id")
 LONGEST_FIELD = (1 << 31) - 1
 
 NumberedLines: TypeAlias = Iterator[tuple[int, str]]
@@ -61,10 +63,12 @@ def _json_lines(path: str, lines: NumberedLines, columns: Columns) -> Iterator[t
 
 def _parse(path: str, number: int, line: str) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct_keys)
+        value = json.loads(line, **_STRICT)
     except _NotJsonError as error:
         refuse(path, number, str(error))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, RecursionError):
+            refuse(path, number, "is nested too deeply. Leave the inner fields out")
         if number == 1 and line.strip() in ("[", "{"):
             refuse(
                 path, number, "begins JSON over several lines. Make JSON lines of it, as with jq -c '.[]' or jq -c ."
@@ -85,11 +89,33 @@ def _refuse_constant(_: str) -> NoReturn:
     raise _NotJsonError("holds NaN or Infinity, which is not valid JSON. Write null where a number is missing")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _NotJsonError("holds a number that is too large for a float. Write it as a text, in quotes")
+    return number
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python converts so many digits and no more
+        raise _NotJsonError("holds a number of too many digits. Write it as a text, in quotes") from None
+
+
 def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise _NotJsonError("has a key twice. Keep one of them")
     return found
+
+
+_STRICT: dict[str, Any] = {
+    "parse_constant": _refuse_constant,
+    "parse_float": _finite,
+    "parse_int": _whole,
+    "object_pairs_hook": _distinct_keys,
+}
 
 
 def _table(file_format: str) -> Callable[[str, NumberedLines, Columns], Iterator[tuple[int, Mapping[str, Any]]]]:
@@ -129,6 +155,8 @@ def _rows(
         if names is None:
             names = _check_header(path, row, columns)
             continue
+        if columns.names is not None and rows.line_num == 1:
+            _refuse_header(path, row, names)
         number = rows.line_num
         values = _with_id(path, number, _as_mapping(path, number, names, row, columns), columns)
         yield number, _with_score(path, number, values, columns)
@@ -137,7 +165,8 @@ def _rows(
 def _as_mapping(path: str, number: int, names: tuple[str, ...], row: list[str], columns: Columns) -> dict[str, Any]:
     if len(row) != len(names):
         stated = "the first line has" if columns.names is None else "--columns names"
-        refuse(path, number, f"has {len(row)} columns, {stated} {len(names)}")
+        cure = "Put a field that holds the separator in quotes" if len(row) > len(names) else "Fill the line up"
+        refuse(path, number, f"has {len(row)} columns, {stated} {len(names)}. {cure}")
     values = dict(zip(names, row, strict=True))
     key = _text_column(names, columns)
     if key is not None and not values[key].strip():
@@ -165,10 +194,11 @@ def _next_row(rows: Any, path: str) -> list[str] | None:
     try:
         return next(rows, None)
     except csv.Error as error:
+        problem = str(error).partition(" - ")[0]
         refuse(
             path,
             rows.line_num,
-            f"is not valid: {error}. Put fields with quotes or line ends in quotes; where a quotation mark in a .tsv "
+            f"is not valid: {problem}. Put fields with quotes or line ends in quotes; where a quotation mark in a .tsv "
             "is only a character, as in MS MARCO's files, leave the first line out and name the columns with --columns",
         )
 
@@ -178,13 +208,25 @@ def _check_header(path: str, row: list[str], columns: Columns) -> tuple[str, ...
     if _text_column(names, columns) is None:
         if columns.text is not None:
             refuse(path, 1, "must name the columns, and none of them is that of --text-column")
-        cure = "name the column of the texts with --text-column"
+        cure = (
+            "name the column of the texts with --text-column or, where the first line is a document, all columns with "
+            f"--columns {_guess(len(row))}"
+        )
         if row[0].strip().isdigit():
             cure = f"this one looks like a document: name the columns with --columns {_guess(len(row))}"
         refuse(path, 1, f'must name the columns, and one of them must be "text"; {cure}')
     if len(set(names)) != len(names):
-        refuse(path, 1, "names a column twice")
+        refuse(path, 1, "names a column twice. Rename one of them")
     return names
+
+
+def _refuse_header(path: str, row: list[str], names: tuple[str, ...]) -> None:
+    """Refuse a first line that names the columns where --columns does so: it would be ranked as a document."""
+    cells = {cell.strip().strip('"').lower() for cell in row}
+    if len(row) == len(names) and cells <= {*(name.lower() for name in names), *USUAL_NAMES}:
+        refuse(
+            path, 1, "names the columns itself. Leave --columns out; --text-column and --id-column choose among them"
+        )
 
 
 def _guess(num_columns: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.arguments import is_file
 from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.terminal import shown
@@ -50,7 +51,7 @@ def open_store(folder: str) -> EmbeddingStore | ShardedStore:
     Raises:
         StoreError: it cannot be opened.
     """
-    return ShardedStore.open(folder) if (Path(folder) / SHARDED_FILE).is_file() else EmbeddingStore.open(folder)
+    return ShardedStore.open(folder) if is_file(Path(folder) / SHARDED_FILE) else EmbeddingStore.open(folder)
 
 
 def run_list(folder: str, *, as_json: bool) -> None:

@@ -3,9 +3,9 @@
 import argparse
 import difflib
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
+from rank_rerank.arguments import is_file, is_there
 from rank_rerank.cli.terminal import shown
 
 # what other tools call it
@@ -54,6 +54,13 @@ class SuggestingParser(argparse.ArgumentParser):
         """Write the help; unlike argparse's, an output that cannot be written is an error."""
         (file or sys.stdout).write(self.format_help())
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write as argparse does, but without its silence about an output that cannot be written, as of --version."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and leave with exit code 2."""
         missing = message.startswith("the following arguments are required")
@@ -62,10 +69,7 @@ class SuggestingParser(argparse.ArgumentParser):
 
 def order_of_arguments(query: str, files: tuple[str, ...]) -> str | None:
     """What is wrong with a query that names a file, where the files are missing; None if nothing is."""
-    if not files or any(Path(name).exists() or name == "-" for name in files):
+    if not files or any(is_there(name) or name == "-" for name in files):
         return None
-    try:
-        is_file = Path(query).is_file()
-    except (OSError, ValueError):  # too long for a path, or with a NUL
-        return None
-    return "the query comes first, and then the files: rank-rerank rerank QUERY FILE" if is_file else None
+    swapped = "the query comes first, and then the files: rank-rerank rerank QUERY FILE"
+    return swapped if is_file(query) else None

@@ -3,6 +3,7 @@
 The content of a line never appears in an error.
 """
 
+import errno
 import gzip
 import io
 import sys
@@ -13,31 +14,28 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from rank_rerank.cli.terminal import shown
+from rank_rerank.documents.text_bytes import (
+    GZIP,
+    HEAD_BYTES,
+    NOT_UTF_16,
+    NULS,
+    RETURNS,
+    UTF_8_MARK,
+    UTF_16,
+    has_returns,
+    refuse_other_files,
+)
 from rank_rerank.errors import FileFormatError
 
 STANDARD_INPUT = "-"
-GZIP = b"\x1f\x8b"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-UTF_8_MARK = b"\xef\xbb\xbf"
-HEAD_BYTES = 64
 GZIP_WINDOW = 31  # zlib's name for a stream in gzip's frame
-# what begins files that are no text, and what makes text of them
-OTHER_FILES = (
-    (b"\xff\xfe\x00\x00", "UTF-32", "convert it, as with iconv -f utf-32 -t utf-8"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, as with unzip -p, or save the table as CSV"),
-    (b"BZh", "compressed by bzip2", "unpack it, as with bzip2 -dk"),
-    (b"\xfd7zXZ\x00", "compressed by xz", "unpack it, as with xz -dk"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it, as with zstd -d"),
-    (b"PAR1", "a Parquet file", "make JSON lines of it, as with pandas: read_parquet(…).to_json(…, lines=True)"),
-    (b"ARROW1", "an Arrow file", "make JSON lines of it, as with pandas: read_feather(…).to_json(…, lines=True)"),
-    (b"%PDF", "a PDF", "take out its text, as with pdftotext"),
-    (b"SQLite format 3", "a database of SQLite", "export the table as CSV"),
-)
+# what to do where the system refuses a file
+CURES = {errno.EISDIR: "Name the files in it", errno.EACCES: "Check who may read it"}
 
 
 def name_of(path: str) -> str:
     """How a file is called in an error."""
-    return "standard input" if path == STANDARD_INPUT else shown(path)
+    return "standard input" if path == STANDARD_INPUT else shown(path) or "a file without a name"
 
 
 def refuse(path: str, line: int, problem: str) -> NoReturn:
@@ -52,7 +50,7 @@ def read_head(path: str) -> bytes:
         if head.startswith(GZIP):
             # what is looked at is not read, so that it comes again on standard input
             head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
-        _refuse_other_files(path, head)
+        refuse_other_files(name_of(path), head)
         return head[:HEAD_BYTES].removeprefix(UTF_8_MARK)
 
 
@@ -71,11 +69,16 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
             return
         line_number = 0
         for line_number, line in enumerate(stream, start=1):
+            if line_number == 1:
+                _refuse_returns(line, path)
             if b"\0" in line:
-                refuse(
-                    path, line_number, "holds NUL bytes. If the file is UTF-16, convert it: iconv -f utf-16le -t utf-8"
-                )
+                refuse(path, line_number, NULS)
             yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, line_number)
+
+
+def _refuse_returns(line: bytes | str, path: str) -> None:
+    if has_returns(line):
+        refuse(path, 1, RETURNS)
 
 
 def _utf_16_lines(stream: IO[bytes], path: str) -> Iterator[tuple[int, str]]:
@@ -83,9 +86,11 @@ def _utf_16_lines(stream: IO[bytes], path: str) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         for number, line in enumerate(lines, start=1):
+            if number == 1:
+                _refuse_returns(line, path)
             yield number, line.removesuffix("\n").removesuffix("\r")
     except UnicodeError:
-        refuse(path, number + 1, "is not UTF-16, as the file's first bytes say. Write the file again, as UTF-8")
+        refuse(path, number + 1, NOT_UTF_16)
     finally:
         lines.detach()  # the stream is closed by the one who opened it
 
@@ -103,10 +108,10 @@ def _opened(path: str) -> Generator[Any]:
     """A file as bytes that can be looked into, unpacked where it is gzip."""
     with _refusing(path), _raw(path) as raw:
         head = raw.peek(HEAD_BYTES)[:HEAD_BYTES]
-        _refuse_other_files(path, head)
+        refuse_other_files(name_of(path), head)
         if head.startswith(GZIP):
             with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:
-                _refuse_other_files(path, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
+                refuse_other_files(name_of(path), stream.peek(HEAD_BYTES)[:HEAD_BYTES])
                 yield stream
         else:
             yield raw
@@ -122,7 +127,10 @@ def _refusing(path: str) -> Generator[None]:
             f"{name_of(path)} is a damaged gzip file: its end is missing, or it was changed"
         ) from error
     except OSError as error:
-        raise FileFormatError(f"{name_of(path)}: {error.strerror}. Check the path") from error
+        cure = CURES.get(error.errno or 0, "Check the path")
+        if path.startswith(("http://", "https://")):
+            cure = "Fetch it first, as with curl -O"
+        raise FileFormatError(f"{name_of(path)}: {error.strerror}. {cure}") from error
 
 
 @contextmanager
@@ -143,9 +151,3 @@ def _standard_input() -> Any:
         source = io.BufferedReader(source)
         sys.stdin.buffer = source  # pyright: ignore[reportAttributeAccessIssue]
     return source
-
-
-def _refuse_other_files(path: str, head: bytes) -> None:
-    for beginning, kind, cure in OTHER_FILES:
-        if head.startswith(beginning):
-            raise FileFormatError(f"{name_of(path)} is {kind}, and a file of text is needed: {cure}")

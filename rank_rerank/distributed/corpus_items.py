@@ -9,7 +9,7 @@ from rank_rerank.distributed.items import Item, Rejected
 from rank_rerank.distributed.sources import Record, read_records
 from rank_rerank.documents import Document, as_document, plain_value
 from rank_rerank.documents.reading import ID_KEYS, TEXT_KEYS
-from rank_rerank.errors import InputError, InvalidItemError
+from rank_rerank.errors import InputError, InvalidArgumentError, InvalidItemError
 from rank_rerank.storage.store_inputs import check_id, check_metadata
 from rank_rerank.tokenization.texts import check_text
 
@@ -21,10 +21,20 @@ class Columns:
     Attributes:
         text: of the text; None for "text" or another usual name. A "title" is put in front of it.
         id: of the id; None for "id" or "_id".
+
+    Raises:
+        InvalidArgumentError: a name is no str, or empty.
     """
 
     text: str | None = None
     id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("text", self.text), ("id", self.id)):
+            if value is not None and (not isinstance(value, str) or not value):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidArgumentError(
+                    f"the column of the {name} must be a name or None, not of type {type(value).__name__}"
+                )
 
 
 def corpus_items(sources: Sequence[Path], columns: Columns) -> Iterator[Item | Rejected]:
@@ -54,7 +64,10 @@ def read_document(values: Mapping[str, Any], columns: Columns) -> Document:
         InputError: it has no usable text or id.
     """
     if columns.text is None and not any(key in values for key in TEXT_KEYS):
-        raise InvalidItemError('the record has no "text", and no column was named for it')
+        raise InvalidItemError(
+            'the record has no "text", and no column was named for it. Name the column, or, where the first line of a '
+            "table is a document, write the columns' names above it"
+        )
     document = as_document(_with_id(values, columns.id), "the record", columns.text)
     check_text(document.text, "the text")
     return document

@@ -1,19 +1,26 @@
 """encode_corpus: a corpus into shards of token embeddings, by any number of workers."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from rank_rerank.arguments import check_choice, check_number
+from rank_rerank.arguments import check_choice, check_flag, check_kind, check_number, is_there
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.distributed.corpus_items import Columns, corpus_items
 from rank_rerank.distributed.engines import Engine
 from rank_rerank.distributed.job import Job, run_job
+from rank_rerank.distributed.job_arguments import (
+    Sources,
+    check_engine,
+    check_report,
+    check_settings,
+    in_home,
+    list_sources,
+    read_loading,
+)
 from rank_rerank.distributed.job_folder import JobFolder
-from rank_rerank.distributed.local_engine import LocalEngine
 from rank_rerank.distributed.parquet_shards import ParquetShards
 from rank_rerank.distributed.progress import Report, Summary
 from rank_rerank.distributed.saved_plan import digest_of_files
@@ -33,7 +40,6 @@ from rank_rerank.storage.snapshot import Snapshot, open_manifest
 from rank_rerank.storage.store_creation import first_manifest
 
 ShardFormat: TypeAlias = Literal["store", "parquet"]
-Sources: TypeAlias = str | Path | Sequence[str | Path]
 
 RESULTS, PREFIX, STORE_FILE = "shards", "shard", "store.json"
 # of the model's vectors, with all their numbers: what Parquet shards hold
@@ -56,7 +62,7 @@ class EncodeSettings:
         price_per_hour: of one worker, in any currency, for the cost in the summary.
 
     Raises:
-        InvalidArgumentError: a field is out of its range, or there is a compression for "parquet".
+        InvalidArgumentError: a field is of another type or out of its range, or there is a compression for "parquet".
     """
 
     compression: Compression | None = None
@@ -71,6 +77,10 @@ class EncodeSettings:
         check_choice(self.shard_format, "shard_format", ("store", "parquet"))
         check_choice(self.parquet_dtype, "parquet_dtype", ("float16", "float32"))
         check_whole_number(self.shard_documents, "shard_documents", 1)
+        check_flag(self.keep_texts, "keep_texts")
+        check_kind(self.columns, "columns", Columns)
+        if self.compression is not None:
+            check_kind(self.compression, "compression", Compression)
         if self.price_per_hour is not None:
             check_number(self.price_per_hour, "price_per_hour", 0)
         if self.shard_format == "parquet" and self.compression is not None:
@@ -132,17 +142,18 @@ def encode_corpus(
         StoreLockedError: another program is writing them.
         StoreWriteError: a file cannot be written; what is done stays.
         FileFormatError: the source cannot be read.
+        InvalidArgumentError, InvalidItemError: an argument is of another type.
         CheckpointError, DeviceError, MissingDependencyError: the model or the engine cannot be used.
     """
-    settings, engine = settings or EncodeSettings(), engine or LocalEngine()
-    loading = engine.fit(model if isinstance(model, LoadOptions) else LoadOptions.of(model))
+    settings, engine = check_settings(settings, EncodeSettings), check_engine(engine)
+    paths, target, report = list_sources(source), in_home(output, "output"), check_report(report)
+    loading = read_loading(model, engine)
     if settings.shard_format == "parquet":
         import_arrow()  # missing, it is missed before hours of work
-    folder = JobFolder(Path(output).expanduser().absolute(), RESULTS)
+    folder = JobFolder(target.absolute(), RESULTS)
     identity = ModelIdentity.of(loading.find_encoder())
     work = Work(folder, OpenShards(loading, folder, settings))
     describe = partial(_describe, folder.path, identity, settings)
-    sources = list_sources(source)
     job = Job(
         work,
         _facts(settings, identity),
@@ -150,15 +161,9 @@ def encode_corpus(
         settings.shard_documents,
         settings.price_per_hour,
         describe,
-        digest_input=partial(digest_of_files, partial(find_all_files, sources), [repr(settings.columns)]),
+        digest_input=partial(digest_of_files, partial(find_all_files, paths), [repr(settings.columns)]),
     )
-    return run_job(job, corpus_items(sources, settings.columns), engine, report)
-
-
-def list_sources(source: Sources) -> list[Path]:
-    """One path or several."""
-    listed = [source] if isinstance(source, str | Path) else source
-    return [Path(each).expanduser() for each in listed]
+    return run_job(job, corpus_items(paths, settings.columns), engine, report)
 
 
 def _facts(settings: EncodeSettings, identity: ModelIdentity) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def read_compression(output: Path) -> Compression | None:
     Raises:
         StoreFormatError: its description is damaged.
     """
-    return None if not (output / STORE_FILE).exists() else read_description(output).compression
+    return None if not is_there(output / STORE_FILE) else read_description(output).compression
 
 
 def read_description(output: Path) -> Snapshot:

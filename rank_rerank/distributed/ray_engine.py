@@ -48,6 +48,8 @@ class RayEngine:
     gpus: float = 0
 
     def __post_init__(self) -> None:
+        if self.address is not None and not isinstance(self.address, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError(f"address must be a str or None, not of type {type(self.address).__name__}")
         check_whole_number(self.workers, "workers", 1)
         check_number(self.cpus, "cpus", 0)
         check_number(self.gpus, "gpus", 0)

@@ -6,25 +6,32 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rank_rerank.arguments import check_number
+from rank_rerank.arguments import check_kind, check_number
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.safetensors_file import weight_files
 from rank_rerank.distributed.candidate_items import CandidateSource
 from rank_rerank.distributed.corpus_items import Columns
-from rank_rerank.distributed.encode_corpus import Sources, list_sources
 from rank_rerank.distributed.engines import Engine
 from rank_rerank.distributed.items import Item
 from rank_rerank.distributed.job import Job, run_job
+from rank_rerank.distributed.job_arguments import (
+    Sources,
+    check_engine,
+    check_report,
+    check_settings,
+    in_home,
+    list_sources,
+    read_loading,
+)
 from rank_rerank.distributed.job_folder import JobFolder, unfinished_name
-from rank_rerank.distributed.local_engine import LocalEngine
 from rank_rerank.distributed.manifests import ResultEntry
 from rank_rerank.distributed.progress import Report, Summary
 from rank_rerank.distributed.unit_worker import Read, Work
 from rank_rerank.documents import Document
 from rank_rerank.errors import StoreMismatchError
 from rank_rerank.inference.load_options import LoadOptions
-from rank_rerank.rankings.trec import run_lines
+from rank_rerank.rankings.trec import check_word, run_lines
 from rank_rerank.rerankers import Reranker
 from rank_rerank.rerankers.loading import load_with
 from rank_rerank.storage.durable_files import FileEntry, hash_file, write_file
@@ -47,7 +54,8 @@ class RerankSettings:
         price_per_hour: of one worker, in any currency, for the cost in the summary.
 
     Raises:
-        InvalidArgumentError: a field is out of its range.
+        InvalidArgumentError: a field is of another type or out of its range; the tag is empty or holds white space.
+        InvalidItemError, InvalidTextError: the tag is no str, or no valid Unicode.
     """
 
     top_k: int | None = None
@@ -58,6 +66,8 @@ class RerankSettings:
 
     def __post_init__(self) -> None:
         check_whole_number(self.unit_queries, "unit_queries", 1)
+        check_kind(self.columns, "columns", Columns)
+        check_word("tag", self.tag)
         if self.top_k is not None:
             check_whole_number(self.top_k, "top_k", 1)
         if self.price_per_hour is not None:
@@ -157,16 +167,18 @@ def rerank_run(  # noqa: PLR0913 - the three parts of a reranking, where to, by 
         report: told how far the job is.
 
     Raises:
+        InvalidArgumentError, InvalidItemError: an argument is of another type.
         StoreMismatchError: output holds another job's results, or the stores are of another model.
         StoreLockedError, StoreWriteError, FileFormatError, CheckpointError, DeviceError, MissingDependencyError: as for
             encode_corpus.
     """
-    settings, engine = settings or RerankSettings(), engine or LocalEngine()
-    loading = engine.fit(model if isinstance(model, LoadOptions) else LoadOptions.of(model))
-    folder = JobFolder(Path(output).expanduser().absolute(), RESULTS)
-    paths = tuple(path.absolute() for path in list_sources(corpus))
+    settings, engine, report = check_settings(settings, RerankSettings), check_engine(engine), check_report(report)
+    candidates, asked = in_home(run, "run"), in_home(queries, "queries")
+    folder = JobFolder(in_home(output, "output").absolute(), RESULTS)
+    paths = tuple(path.absolute() for path in list_sources(corpus, "corpus"))
+    loading = read_loading(model, engine)
     is_stored = all(is_store(path) for path in paths)
-    source = CandidateSource(Path(run), paths, Path(queries), is_stored, settings.columns)
+    source = CandidateSource(candidates, paths, asked, is_stored, settings.columns)
     checkpoint = loading.find()
     if is_stored:
         open_stores(paths).identity.check(_identity(checkpoint))

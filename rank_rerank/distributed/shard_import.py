@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from rank_rerank.arguments import check_choice, check_kind, is_file
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.distributed.encode_corpus import RESULTS, read_description
+from rank_rerank.distributed.job_arguments import check_settings, in_home
 from rank_rerank.distributed.manifests import ResultManifest, read_result_manifest
 from rank_rerank.distributed.parquet_shards import SUFFIX as PARQUET_SUFFIX
 from rank_rerank.encoding.compression import Compression
@@ -46,11 +49,21 @@ class ImportOptions:
             them into segments of up to a gigabyte, which are searched faster than thousands of small ones.
         num_stores: of a new store, over how many folders it is spread by the hash of the id; None for one.
         compression: of a new store out of "parquet" shards; None for int8.
+
+    Raises:
+        InvalidArgumentError: a field is of another type or out of its range.
     """
 
     how: How = "link"
     num_stores: int | None = None
     compression: Compression | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.how, "how", ("link", "copy", "merge"))
+        if self.num_stores is not None:
+            check_whole_number(self.num_stores, "num_stores", 1)
+        if self.compression is not None:
+            check_kind(self.compression, "compression", Compression)
 
 
 def import_shards(shards: str | Path, store: str | Path, options: ImportOptions | None = None) -> ImportReport:
@@ -70,9 +83,10 @@ def import_shards(shards: str | Path, store: str | Path, options: ImportOptions 
         StoreMismatchError: the store is of another model or another compression than the shards.
         StoreFormatError: a shard is damaged.
         StoreWriteError: there is no room; the store is as it was.
+        InvalidArgumentError: an argument is of another type.
     """
-    options = options or ImportOptions()
-    folder, target = Path(shards).expanduser(), store_folder(store)
+    options = check_settings(options, ImportOptions, "options")
+    folder, target = in_home(shards, "shards"), store_folder(store)
     manifest, described = read_result_manifest(folder), read_description(folder)
     is_parquet = any(entry.file.name.endswith(PARQUET_SUFFIX) for entry in manifest.results)
     opened = _open(target, described, options, is_parquet=is_parquet)
@@ -106,7 +120,7 @@ def _open(target: Path, described: Snapshot, options: ImportOptions, *, is_parqu
     if is_store(target):
         if options.num_stores is not None or options.compression is not None:
             raise InvalidArgumentError(f"{target} is a store already: its form was chosen when it was made")
-        is_sharded = (target / SHARDED_FILE).is_file()
+        is_sharded = is_file(target / SHARDED_FILE)
         store = ShardedStore.open(target) if is_sharded else EmbeddingStore.open(target)
         if not is_parquet:
             _check_form(store, described)

@@ -5,21 +5,26 @@ in BEIR's layout, a folder of such files, or several of these.
 """
 
 import csv
-import gzip
 import json
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
+from rank_rerank.arguments import is_file, is_folder
 from rank_rerank.devices import import_optional
+from rank_rerank.documents.reading import TEXT_KEYS
+from rank_rerank.documents.text_bytes import byte_lines
 from rank_rerank.errors import FileFormatError
 from rank_rerank.evaluation.collections import CORPUS_NAMES
 from rank_rerank.evaluation.text_files import find_file, format_of
 
 ROWS = 1024
 TABLES = {"csv": ",", "tsv": "\t"}
+OTHER_DELIMITERS = (";", "\t", ",", "|")
 JSON_LINES = ("jsonl", "ndjson")
 KNOWN = (*JSON_LINES, *TABLES, "parquet", "arrow")
 # of the csv module, whose own limit is 131,072 characters a field
@@ -71,19 +76,19 @@ def find_files(source: Path) -> list[Path]:
     Raises:
         FileFormatError: there are none.
     """
-    if source.is_file():
+    if is_file(source):
         if format_of(source) not in KNOWN:
             raise FileFormatError(f"{source}: the name must end with {', '.join(KNOWN)}, which says how to read it")
         return [source]
-    if not source.is_dir():
+    if not is_folder(source):
         raise FileFormatError(f"{source}: there is no such file or folder. Check the path")
-    if (source / "dataset_dict.json").is_file():
+    if is_file(source / "dataset_dict.json"):
         raise FileFormatError(f"{source} holds several splits of a data set. Name the folder of one of them")
-    if (source / "state.json").is_file():
+    if is_file(source / "state.json"):
         return _hugging_face_files(source)
     if found := find_file(source, CORPUS_NAMES):
         return [found]
-    files = sorted(each for each in source.rglob("*") if each.is_file() and format_of(each) in KNOWN)
+    files = sorted(each for each in source.rglob("*") if is_file(each) and format_of(each) in KNOWN)
     if not files:
         raise FileFormatError(f"{source} holds no file that ends with {', '.join(KNOWN)}. Check the path")
     return files
@@ -106,9 +111,11 @@ def _json_lines(path: Path) -> Iterator[Record]:
             continue
         source = f"{path}, line {number}"
         try:
-            value = json.loads(content.decode("utf-8-sig" if number == 1 else "utf-8"))
+            value = json.loads(content.decode(), object_pairs_hook=_distinct_keys)
         except UnicodeDecodeError:
             yield Record(source, None, "the line is not UTF-8")
+        except _KeyTwiceError:
+            yield Record(source, None, "the line has a key twice")
         except (ValueError, RecursionError):
             yield Record(source, None, "the line is not valid JSON")
         else:
@@ -118,34 +125,44 @@ def _json_lines(path: Path) -> Iterator[Record]:
             )
 
 
+class _KeyTwiceError(ValueError):
+    """Python's parser would keep the last of them, and say nothing."""
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _KeyTwiceError
+    return found
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines, with their numbers from 1."""
     number = 0
     try:
-        with _open(path) as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line
-    except (OSError, EOFError) as error:
+        for number, line in byte_lines(path):
+            yield number, line
+    except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(
             f"{path} cannot be read after line {number}. Check the path, or fetch it again"
         ) from error
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Record]:
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:
         # what is not UTF-8 becomes a lone surrogate, which is found in the record that has it
-        lines = _Lines(content.decode("utf-8-sig", "surrogateescape") for _, content in _lines(path))
-        rows = _read_rows(lines, delimiter)
-        names = next(rows, None)
-        if names is not None:
-            if isinstance(names, csv.Error):
-                raise FileFormatError(f"{path}: the first line, which names the columns, is not valid: {names}")
-            yield from _rows(path, rows, names)
+        content = (line.decode("utf-8", "surrogateescape") for _, line in _lines(path))
+        first = next((line for line in content if line.strip()), None)
+        if first is None:
+            return
+        rows = _read_rows(_Lines(chain([first], content)), _choose_delimiter(first, delimiter))
+        names = next(rows)
+        if isinstance(names, csv.Error):
+            raise FileFormatError(f"{path}: the first line, which names the columns, is not valid: {names}")
+        if len(set(names)) != len(names):
+            raise FileFormatError(f"{path}: the first line names a column twice. Rename one of them")
+        yield from _rows(path, rows, names)
     finally:
         csv.field_size_limit(limit)
 
@@ -191,8 +208,17 @@ def _read_rows(lines: _Lines, delimiter: str) -> Iterator[list[str] | csv.Error]
             lines.give_back()
         else:
             lines.end_record()
-        if row:  # an empty line between records is none
+        # an empty line between records is none
+        if isinstance(row, csv.Error) or len(row) > 1 or any(cell.strip() for cell in row):
             yield row
+
+
+def _choose_delimiter(first: str, usual: str) -> str:
+    """The format's own delimiter, or another where only that finds a column of texts, as in tables of spreadsheets."""
+    for delimiter in (usual, *OTHER_DELIMITERS):
+        if any(cell.strip(' "\r\n') in TEXT_KEYS for cell in first.split(delimiter)):
+            return delimiter
+    return usual
 
 
 def _next_row(rows: Iterator[list[str]]) -> list[str] | csv.Error | None:

@@ -19,7 +19,8 @@ class Document:
 
     Attributes:
         text: what is encoded and scored.
-        id: the caller's name for it, which comes back as it is; None if it has none. Stores take names of type str.
+        id: the caller's name for it, which comes back as it is, a whole number of NumPy's as Python's; None if it has
+            none, and so is NaN. Stores take names of type str.
         metadata: anything; carried along untouched.
         score: what the search that found it gave it, for a blend with the model's own score; None, or NaN, for none.
 
@@ -43,10 +44,7 @@ class Document:
         if not isinstance(self.text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"a Document's text must be a str, this is of type {type(self.text).__name__}")
         if self.id is not None and not is_id(self.id):
-            raise InvalidItemError(
-                f"a Document's id must be a str, a whole number or None, this is of type {type(self.id).__name__}. "
-                "Pass str(id)"
-            )
+            object.__setattr__(self, "id", _check_id(self.id))
         if not isinstance(self.metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(
                 f"a Document's metadata must be a mapping, this is of type {type(self.metadata).__name__}"
@@ -58,6 +56,17 @@ class Document:
 def is_id(value: object) -> bool:
     """Whether a value names a document and can come back as it is, in JSON too."""
     return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _check_id(value: object) -> int | None:
+    """An id as columns of numbers have it: read as a mapping's is."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if is_missing(value):
+        return None
+    raise InvalidItemError(
+        f"a Document's id must be a str, a whole number or None, this is of type {type(value).__name__}. Pass str(id)"
+    )
 
 
 def read_score(value: object) -> float | None:

@@ -5,7 +5,7 @@ are read item by item. What has another meaning of "its items" is refused with t
 table gives its columns' names, a mapping its keys, a text its characters; a set has no order.
 """
 
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, NoReturn, cast
@@ -38,6 +38,11 @@ def each_item(value: object, name: str, kind: str = "documents") -> Iterator[Any
     """
     _refuse_single(value, name, kind)
     _refuse_table(value, name)
+    if isinstance(value, ItemsView):
+        raise InvalidItemError(
+            f"{name} is a dict's items, which are pairs. Pass its values, or "
+            '[{"id": key, "text": text} for key, text in mapping.items()]'
+        )
     if isinstance(value, AbstractSet) and not isinstance(value, KeysView):
         raise InvalidItemError(f"{name} is a set, which has no order, and equal scores keep the order. Pass a list")
     to_list = getattr(type(value), "to_pylist", None)

@@ -1,5 +1,6 @@
 """Read what callers pass as documents: texts, mappings, and the documents of other libraries."""
 
+from collections import UserString
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ TEXT_KEYS = ("text", "content", "page_content", "contents")
 ID_KEYS = ("id", "_id")
 # where a mapping has what a search gave it; it stays in the metadata too, for it may mean something else
 SCORE_KEY = "score"
+# where hits of searches have the document that was found
+INNER_KEYS = ("_source", "payload", "properties", "entity", "fields", "document", "node")
 # what LangChain, Haystack and LlamaIndex call the text, the id and the rest of their documents
 TEXT_ATTRIBUTES = ("page_content", "content", "text")
 ID_ATTRIBUTES = ("node_id", "id", "doc_id")
@@ -68,6 +71,8 @@ def _from_mapping(values: Mapping[str, Any], name: str, text_key: str | None) ->
     if key is None:
         wanted = '"text"' if text_key is None else f'"{text_key}"'
         way = 'Name the key of its text with text_key="…"' if text_key is None else "Name another with text_key="
+        if (inner := next((each for each in INNER_KEYS if _has_text(values.get(each))), None)) is not None:
+            way = f'Its "{inner}" has one: pass item["{inner}"]'
         raise InvalidItemError(f"{name} has no {wanted}. {way}")
     text = _check_text(values[key], f'{name}: "{key}"')
     title = values.get("title")
@@ -97,6 +102,10 @@ def _as_mapping(item: Any) -> Mapping[str, Any] | None:
     if callable(getattr(kind, "keys", None)) and hasattr(kind, "__getitem__"):
         return {key: item[key] for key in item.keys()}  # noqa: SIM118 - a row gives its values when it is iterated
     return None
+
+
+def _has_text(value: object) -> bool:
+    return isinstance(value, Mapping) and any(key in value for key in TEXT_KEYS)
 
 
 def _scalar(value: Any) -> Any:
@@ -151,6 +160,11 @@ def _cure(item: object) -> str:
         (hasattr(item, "_asdict"), "Pass item._asdict()"),
         (hasattr(item, "model_dump"), "Pass item.model_dump()"),
         (hasattr(item, "__dataclass_fields__"), "Pass vars(item)"),
-        (isinstance(item, tuple), 'Pass {"id": …, "text": …}'),
+        (isinstance(item, tuple | list), 'Pass {"id": …, "text": …}'),
+        (isinstance(item, UserString), "Pass str(item)"),
+        (hasattr(item, "to_pylist"), "Pass its rows: item.to_pylist()"),
+        (_has_text(getattr(item, "__dict__", None)), "Pass vars(item)"),
     )
+    if (inner := next((each for each in INNER_KEYS if _has_text(getattr(item, each, None))), None)) is not None:
+        return f"this is {kind}. Pass item.{inner}"
     return next((f"this is {kind}. {way}" for fits, way in ways if fits), f"this is {kind}")

@@ -16,11 +16,12 @@ from rank_rerank.arrays import (
     Int32Matrix,
     Int64Vector,
     as_array,
+    as_float32,
     is_iterable,
     is_masked,
 )
 from rank_rerank.encoding.offsets import check_indices, check_offsets
-from rank_rerank.errors import InvalidItemError, ShapeError
+from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,13 +113,20 @@ class TokenEmbeddings:
         """The mean token vector of each text, brought to unit length; zeros without tokens: [num_texts, dim].
 
         One vector per text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
+
+        Raises:
+            NonFiniteError: a number is NaN, infinite or beyond float32.
+            InvalidItemError: the vectors are not in main memory.
         """
         means = np.zeros((self.num_texts, self.dim), np.float32)
-        vectors = np.asarray(self.vectors, np.float32)
+        vectors: Any = self.vectors
+        if hasattr(vectors, "detach"):  # PyTorch's, of any dtype
+            vectors = vectors.detach().float().cpu().numpy()
+        vectors = as_float32(vectors, "vectors")
         # text by text: np.add.reduceat takes ten times as long
         for index, (start, end) in enumerate(pairwise(self.offsets.tolist())):
             if end > start:
-                vectors[start:end].sum(axis=0, out=means[index])
+                means[index] = sum_rows(vectors[start:end])
         return unit_length(means)
 
     def select(self, indices: Int64Vector) -> "TokenEmbeddings":
@@ -162,10 +170,34 @@ class TokenEmbeddings:
 
 
 def unit_length(vectors: Float32Matrix) -> Float32Matrix:
-    """Rows brought to unit length; zeros stay zeros."""
-    norms: Float32Matrix = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-    norms[norms == 0] = 1
+    """Rows brought to unit length; zeros stay zeros.
+
+    Raises:
+        NonFiniteError: a number is NaN or infinite.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        norms: Float32Matrix = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    if not bool(((norms > 0) & np.isfinite(norms)).all()):
+        # float32 holds no square of the largest and smallest numbers that it holds
+        largest: Float32Matrix = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+        if not bool(np.isfinite(largest).all()):
+            raise NonFiniteError("vectors hold NaN or infinity. Leave such texts out, or encode them again")
+        largest[((norms > 0) & np.isfinite(norms)) | (largest == 0)] = 1
+        vectors = vectors / largest
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+        norms[norms == 0] = 1
     return vectors / norms
+
+
+def sum_rows(vectors: AnyArray) -> Float32Vector:
+    """The direction of the sum of some rows: [dim] float32; a sum beyond float32 is scaled down into it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total: Float32Vector = vectors.sum(axis=0, dtype=np.float32)
+    if not bool(np.isfinite(total).all()):
+        with np.errstate(invalid="ignore"):  # of NaN and infinity, which unit_length refuses
+            exact = vectors.sum(axis=0, dtype=np.float64)
+            total = (exact / np.abs(exact).max()).astype(np.float32)
+    return total
 
 
 def offsets_of_lengths(lengths: Sequence[int] | Int64Vector) -> Int64Vector:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rank_rerank.arguments import check_path, is_file, is_folder
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
@@ -21,6 +22,7 @@ from rank_rerank.evaluation.labelled_candidates import read_labelled_candidates
 from rank_rerank.evaluation.qrels import Qrels, read_qrels, write_qrels
 from rank_rerank.evaluation.runs import Run, read_run, write_run
 from rank_rerank.evaluation.text_files import find_file
+from rank_rerank.storage.output_file import open_output
 from rank_rerank.tokenization.texts import check_text
 
 CORPUS_NAMES = ("corpus.jsonl", "corpus.tsv", "corpus.parquet", "collection.tsv", "collection.jsonl", "documents.jsonl")
@@ -231,13 +233,17 @@ def write_collection(collection: Collection, folder: Path, texts: CandidateTexts
     try:
         (folder / "qrels").mkdir(parents=True, exist_ok=True)
         kept = collection.corpus.gather(None) if texts is None else texts
-        with (folder / "corpus.jsonl").open("w", encoding="utf-8") as file:
+        with open_output(folder / "corpus.jsonl") as file:
             for document in kept.stream():
-                file.write(json.dumps({"_id": document.id, "title": "", "text": document.text}) + "\n")
-        with (folder / "queries.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps({"_id": key, "text": text}) + "\n" for key, text in collection.queries.items())
+                file.write(_line({"_id": document.id, "title": "", "text": document.text}))
+        with open_output(folder / "queries.jsonl") as file:
+            file.writelines(_line({"_id": key, "text": text}) for key, text in collection.queries.items())
     except OSError as error:
         raise FileFormatError(f"{folder} cannot be written: {error.strerror}") from error
     write_qrels(collection.qrels, folder / "qrels" / "test.tsv")
     if collection.candidates is not None:
         write_run(collection.candidates, folder / CANDIDATES_NAME)
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values).encode() + b"\n"

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from rank_rerank.errors import FileFormatError, InvalidItemError
 from rank_rerank.evaluation.text_files import Location, format_of, read_lines, read_objects, read_rows
+from rank_rerank.storage.output_file import open_output
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
 
@@ -68,10 +69,8 @@ def write_qrels(qrels: Mapping[str, Mapping[str, int]], path: Path, *, layout: s
             if any(word.split() != [word] for word in (query, document)):
                 raise InvalidItemError("an id is empty or holds white space: it cannot stand in a file of judgements")
             lines.append(f"{query}\t{document}\t{grade}\n" if layout == "beir" else f"{query} 0 {document} {grade}\n")
-    try:
-        path.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be written: {error.strerror}") from error
+    with open_output(path) as file:
+        file.write("".join(lines).encode())
 
 
 def as_qrels(values: Mapping[Any, Mapping[Any, Any]]) -> Qrels:

@@ -15,6 +15,7 @@ from rank_rerank.documents import list_items
 from rank_rerank.errors import FileFormatError, InvalidArgumentError, InvalidItemError
 from rank_rerank.evaluation.text_files import Location, format_of, read_lines
 from rank_rerank.rankings.trec import run_lines
+from rank_rerank.storage.output_file import open_output
 from rank_rerank.tokenization.texts import check_text
 
 
@@ -222,12 +223,9 @@ def write_run(run: Run, path: Path) -> None:
 
     Raises:
         InvalidArgumentError: an id or the name is empty or holds white space, or an argument is of another type.
-        FileFormatError: the file cannot be written.
+        FileFormatError: the file cannot be written; one that was there is as it was.
     """
-    path = check_path(path, "path")
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            for query, ranked in check_kind(run, "run", Run).rankings.items():
-                file.write(run_lines(query, ranked.ids, ranked.scores.tolist(), run.name))
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be written: {error.strerror}") from error
+    path, rankings = check_path(path, "path"), check_kind(run, "run", Run).rankings
+    with open_output(path) as file:
+        for query, ranked in rankings.items():
+            file.write(run_lines(query, ranked.ids, ranked.scores.tolist(), run.name).encode())

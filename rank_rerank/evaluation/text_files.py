@@ -1,7 +1,7 @@
 """Lines, JSON objects and rows of files, one by one, each with the file and the line for errors to name.
 
-Files ending with .gz are unpacked on the way. A byte order mark and Windows line ends are taken off. Nothing else is
-forgiven: what is not UTF-8, not JSON or cut short is refused with its line.
+Files that are gzip are unpacked on the way, and UTF-16 with its mark is read. A byte order mark and Windows line ends
+are taken off. Nothing else is forgiven: what is not UTF-8, not JSON or cut short is refused with its line.
 """
 
 import gzip
@@ -9,14 +9,14 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from rank_rerank.arguments import is_file
 from rank_rerank.devices import import_optional
+from rank_rerank.documents.text_bytes import byte_lines
 from rank_rerank.errors import FileFormatError
 
 PARQUET_ROWS = 4096
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Location(NamedTuple):
@@ -57,24 +57,18 @@ def read_lines(path: Path) -> Iterator[tuple[Location, str]]:
     """
     number = 0
     try:
-        with _open(path) as file:
-            for number, line in enumerate(file, start=1):
-                if text := _decode(line, Location(path, number)):
-                    yield Location(path, number), text
+        for number, line in byte_lines(path):
+            if text := _decode(line, Location(path, number)):
+                yield Location(path, number), text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileFormatError(f"{path}: the compressed file is damaged after line {number}. Fetch it again") from error
     except OSError as error:
         raise FileFormatError(f"{path} cannot be read: {error.strerror or 'damaged'}. Check the path") from error
 
 
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 def _decode(line: bytes, location: Location) -> str:
-    content = line.removeprefix(BYTE_ORDER_MARK) if location.line == 1 else line
     try:
-        text = content.decode("utf-8")
+        text = line.decode("utf-8")
     except UnicodeDecodeError:
         location.refuse("is not UTF-8. Convert the file, for instance with iconv -f latin1 -t utf-8")
     text = text.rstrip("\r\n")

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rank_rerank.arguments import check_kind, check_path
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
 from rank_rerank.evaluation.evaluation import Evaluation
 from rank_rerank.evaluation.systems import System
+from rank_rerank.storage.output_file import open_output
 
 # negatives of each positive: the ones that the teacher likes best
 MAX_NEGATIVES = 8
@@ -66,17 +67,17 @@ def dump_training(evaluation: Evaluation, teacher: str, folder: Path) -> Trainin
     names += ("sentence_transformers/pairs", "sentence_transformers/triplets")
     try:
         with ExitStack() as stack:
-            files: dict[str, TextIO] = {}
+            files: dict[str, IO[bytes]] = {}
             for name in names:
                 path = folder / f"{name}.jsonl"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files[name.rpartition("/")[2]] = stack.enter_context(path.open("w", encoding="utf-8"))
+                files[name.rpartition("/")[2]] = stack.enter_context(open_output(path))
             return _dump(evaluation, system, files)
     except OSError as error:
         raise FileFormatError(f"{folder} cannot be written: {error.strerror}. Choose another folder") from error
 
 
-def _dump(evaluation: Evaluation, system: System, files: dict[str, TextIO]) -> TrainingDump:
+def _dump(evaluation: Evaluation, system: System, files: dict[str, IO[bytes]]) -> TrainingDump:
     written: set[str] = set()
     counts = dict.fromkeys(("train", "pairs", "triplets"), 0)
     for query, text in evaluation.collection.queries.items():
@@ -112,5 +113,5 @@ def _triplets(evaluation: Evaluation, query: str, scores: dict[str, float]) -> I
     return ((positive, negative) for positive in positives for negative in negatives)
 
 
-def _write(file: TextIO, values: dict[str, Any]) -> None:
-    file.write(json.dumps(values, ensure_ascii=False) + "\n")
+def _write(file: IO[bytes], values: dict[str, Any]) -> None:
+    file.write((json.dumps(values, ensure_ascii=False) + "\n").encode())

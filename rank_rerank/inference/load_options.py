@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeAlias, TypedDict, Unpack
 
-from rank_rerank.arguments import check_choice
+from rank_rerank.arguments import check_choice, check_kind
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.find import find_checkpoint, find_model
@@ -101,7 +101,7 @@ class LoadOptions:
         label: which of a cross-encoder's two labels a document has that answers the query, by name or index.
 
     Raises:
-        InvalidArgumentError: cache_bytes is no whole number above 0.
+        InvalidArgumentError: cache_bytes is no whole number above 0, or hub or runtime of another type.
     """
 
     model: str | Path | None = None
@@ -112,6 +112,8 @@ class LoadOptions:
     label: Label | None = None
 
     def __post_init__(self) -> None:
+        check_kind(self.hub, "hub", HubOptions)
+        check_kind(self.runtime, "runtime", RuntimeOptions)
         if self.cache_bytes is not None:
             check_whole_number(self.cache_bytes, "cache_bytes", 1)
 

@@ -217,7 +217,8 @@ class Ranking(Sequence[RankedDocument]):
         without an id are named by their index.
 
         Raises:
-            InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
+            InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line; or two
+                hits have one id.
         """
         return trec_lines(self.hits, query_id, tag)
 

@@ -14,11 +14,13 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
     Raises:
         InvalidItemError: query_id or the tag is no str.
         InvalidTextError: an id or the tag holds lone surrogates.
-        InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
+        InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line; or two hits
+            have one id, which no evaluator reads.
     """
     ids = [str(hit.index if hit.id is None else hit.id) for hit in hits]
     for hit, identifier in zip(hits, ids, strict=True):
-        _check_word(f"the id of document {hit.index}", identifier)
+        check_word(f"the id of document {hit.index}", identifier)
+    _check_distinct(hits, ids)
     return run_lines(query_id, ids, [hit.ranking_score for hit in hits], tag)
 
 
@@ -35,10 +37,10 @@ def run_lines(query_id: str, ids: Sequence[str], scores: Sequence[float], tag: s
         InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line.
     """
     for name, value in (("query_id", query_id), ("tag", tag)):
-        _check_word(name, value)
+        check_word(name, value)
     lines: list[str] = []
     for rank, (identifier, score) in enumerate(zip(ids, falling_scores(scores), strict=True), start=1):
-        _check_word(f"the id at rank {rank}", identifier)
+        check_word(f"the id at rank {rank}", identifier)
         lines.append(f"{query_id} Q0 {identifier} {rank} {score!s} {tag}\n")
     return "".join(lines)
 
@@ -60,7 +62,26 @@ def falling_scores(scores: Sequence[float]) -> list[np.float32]:
     return falling
 
 
-def _check_word(name: str, word: object) -> None:
+def _check_distinct(hits: Sequence[RankedDocument], ids: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for hit, identifier in zip(hits, ids, strict=True):
+        if (other := first.setdefault(identifier, hit.index)) != hit.index:
+            raise InvalidArgumentError(
+                f"documents {other} and {hit.index} have one id, and a TREC run names each document once. Give them "
+                "ids of their own, or leave out all but the best of them"
+            )
+
+
+def check_word(name: str, word: object) -> None:
+    """Refuse what cannot be a word of a run.
+
+    Args:
+        name: what to call it in an error.
+        word: what should be one.
+
+    Raises:
+        InvalidItemError, InvalidTextError, InvalidArgumentError: it is no str, no valid Unicode, or no single word.
+    """
     if not isinstance(word, str):
         raise InvalidItemError(f"{name} must be a str, this is {type(word).__name__}")
     if any("\ud800" <= character <= "\udfff" for character in word):

@@ -1,9 +1,10 @@
 """What the server counts, for Prometheus; no label is a text of the user's."""
 
 import os
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from rank_rerank.arguments import is_folder
 
 #: the variable by which prometheus-client joins the counts of several processes
 SHARED_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -55,7 +56,7 @@ class Metrics:
     def text(self) -> bytes:
         """All counts, of all processes if several share them."""
         folder = os.environ.get(SHARED_FOLDER_VARIABLE)
-        if not folder or not Path(folder).is_dir():
+        if not folder or not is_folder(folder):
             return generate_latest(self._registry)
         joined = CollectorRegistry()
         multiprocess.MultiProcessCollector(joined)

@@ -4,6 +4,7 @@ A file is written beside its name, flushed to the disk, renamed, and the folder 
 goes through ``os``, so that tests can make each single call fail.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -95,13 +96,23 @@ def open_regular(path: Path) -> Generator[BinaryIO]:
 
     Raises:
         StoreFormatError: it is a folder, a FIFO, a device or a socket.
+        FileNotFoundError: it is missing, as is every file whose name is longer than the system allows.
         OSError: it cannot be opened.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+    with os.fdopen(_open(path, flags), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise StoreFormatError(f"{path.name} is no regular file. Restore it from a copy")
         yield cast("BinaryIO", file)
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise FileNotFoundError(error.errno, error.strerror, error.filename) from error
+        raise
 
 
 def read_small_file(path: Path, max_bytes: int) -> bytes:

@@ -127,7 +127,7 @@ def read_manifest(folder: Path) -> Manifest:
             "rank-rerank encode FILE --store DIR"
         ) from error
     except OSError as error:
-        raise StoreFormatError(f"{MANIFEST_FILE} cannot be read: {error.strerror}") from error
+        raise StoreFormatError(f"{MANIFEST_FILE} cannot be read: {error.strerror}. Check who may read it") from error
     return parse(content)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.quantization import NUMBERS_PER_BYTE, QuantizedVectors, StoredDtype, dequantize
-from rank_rerank.encoding.token_embeddings import unit_length
+from rank_rerank.encoding.token_embeddings import sum_rows, unit_length
 from rank_rerank.storage.segment import Segment
 
 
@@ -27,4 +27,4 @@ def _mean(segment: Segment, row: int, dtype: StoredDtype) -> AnyArray:
     first, last = segment.embeddings.offsets[row : row + 2].tolist()
     scales = segment.arrays.get("scales")
     stored = QuantizedVectors(segment.arrays["vectors"][first:last], None if scales is None else scales[first:last])
-    return unit_length(dequantize(stored, dtype).sum(axis=0, keepdims=True))[0]
+    return unit_length(sum_rows(dequantize(stored, dtype))[np.newaxis])[0]

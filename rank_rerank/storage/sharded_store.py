@@ -265,6 +265,8 @@ def read_count(folder: Path) -> int:
         raise StoreNotFoundError(
             f"{folder} holds no sharded store: {SHARDED_FILE} is not there. Check the path"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise StoreFormatError(f"{SHARDED_FILE} cannot be read: {error.strerror}. Check who may read it") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreFormatError(f"{SHARDED_FILE} is damaged. Restore it from a copy") from error
     raise StoreFormatError(f"{SHARDED_FILE} is damaged, or of a newer version. Restore it from a copy")

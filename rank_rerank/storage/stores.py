@@ -34,7 +34,7 @@ class JoinedStores(StoreView):
 
 def is_store(folder: Path) -> bool:
     """Whether a folder holds a store, in one folder or several."""
-    return (folder / SHARDED_FILE).is_file() or (folder / MANIFEST_FILE).is_file()
+    return is_file(folder / SHARDED_FILE) or is_file(folder / MANIFEST_FILE)
 
 
 def open_stores(folders: Sequence[str | Path] | str | Path) -> StoreView:

@@ -166,3 +166,38 @@ def test_the_command_reads_a_collection_without_a_header(hits, tmp_path):
 
 def test_standard_input_may_be_packed(hits):
     assert hits("rerank", "a capital", stdin=gzip.compress(b"Paris\nBerlin\n\n"))[0]["file"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"id\ttext\n1\tone\n", "id,text"),
+        (b"_id\ttitle\ttext\n1\tT\tone\n", "id,title,text"),
+        (b'"pid"\t"passage"\n1\tone\n', "pid,text"),
+        (b"ID\tText\n1\tone\n", "id,text"),
+        (b"id;text\n1;one\n", "id,text"),
+    ],
+)
+def test_a_line_that_names_the_columns_is_no_document(run, tmp_path, content, columns):
+    path = tmp_path / "c.tsv"
+    path.write_bytes(content)
+    code, out, err = run("rerank", "one", str(path), "--columns", columns)
+    assert (code, out) == (2, "")
+    assert "line 1 names the columns itself. Leave --columns out" in err
+
+
+def test_a_first_document_of_a_single_usual_word_is_one(hits, tmp_path):
+    path = tmp_path / "c.tsv"
+    path.write_bytes(b"1\ttext\n2\tone\n")
+    assert len(hits("rerank", "one", str(path), "--columns", "id,text")) == 2
+
+
+def test_options_that_a_format_cannot_follow_are_refused(run, tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(b'{"text": "one"}\n')
+    code, _, err = run("rerank", "one", str(path), "--columns", "id,text")
+    assert code == 2
+    assert "is read as JSON lines, which name their own keys. Leave --columns out" in err
+    code, _, err = run("rerank", "one", str(path), "--text-column", "body")
+    assert code == 2
+    assert "Name another with --text-column" in err

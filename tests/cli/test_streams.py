@@ -229,3 +229,50 @@ def test_a_bar_tells_total_share_rate_and_time_left(encoder, tmp_path, monkeypat
     assert "0%|" in bars
     assert "/130 [00:00<" in bars
     assert "doc/s]" in bars
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["store", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_by_what_the_parser_prints_too(arguments, unbuffered):
+    with FULL.open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "rank-rerank: error: standard output cannot be written: No space left on device\n"
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rerank", QUERY, LONG],
+        ["explain", QUERY, LONG],
+        ["encode", LONG, "--store", "new"],
+        ["encode", LONG, "--output", "new"],
+        ["rerank", QUERY, "FILE", "--output", LONG],
+        ["encode", "FILE", "--store", LONG],
+        ["encode", "FILE", "--output", LONG],
+        ["store", "info", LONG],
+        ["store", "list", LONG],
+        ["store", "delete", LONG, "a"],
+        ["store", "compact", LONG],
+        ["store", "export", LONG, "--output", "new"],
+        ["evaluate", LONG],
+        ["search", QUERY, LONG],
+    ],
+)
+def test_a_name_longer_than_the_system_allows_is_one_line(run, candidates, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*(candidates if argument == "FILE" else argument for argument in arguments))
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert LONG in err or "store" in arguments

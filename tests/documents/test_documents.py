@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 
 from rank_rerank.documents import Document, as_documents
@@ -47,3 +50,27 @@ def test_a_wrong_item_is_named_by_its_index_and_never_quoted(item, message):
     with pytest.raises(InvalidItemError, match=message) as caught:
         as_documents(["a", item])
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "kept"),
+    [
+        (np.int64(3), 3),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.int8(-1), -1),
+        (np.float64("nan"), None),
+        (math.nan, None),
+    ],
+)
+def test_an_id_of_a_column_of_numbers_is_the_same_in_a_document_and_a_mapping(identifier, kept):
+    assert Document("a text", id=identifier).id == kept
+    assert type(Document("a text", id=identifier).id) is type(kept)
+    assert as_documents([{"text": "a text", "id": identifier}])[0].id == kept
+
+
+@pytest.mark.parametrize("identifier", [1.5, np.float32(1.5), True, np.True_, b"a", (1,), np.array([1]), object()])
+def test_what_names_no_document_is_refused_in_both(identifier):
+    with pytest.raises(InvalidItemError, match=r"Pass str\(id\)"):
+        Document("a text", id=identifier)
+    with pytest.raises(InvalidItemError, match=r"Pass str\(id\)"):
+        as_documents([{"text": "a text", "id": identifier}])

@@ -1,5 +1,6 @@
 """Documents of LangChain, LlamaIndex and Haystack, by the attributes that their classes have."""
 
+from collections import UserString
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -83,3 +84,27 @@ def test_a_key_of_the_callers_own():
     for wrong in (3, "", b"text"):
         with pytest.raises(InvalidArgumentError, match="text_key"):
             as_documents([row], text_key=wrong)
+
+
+@pytest.mark.parametrize(
+    ("item", "cure"),
+    [
+        ({"_id": "1", "_score": 2.0, "_source": {"text": "a"}}, r'pass item\["_source"\]'),
+        ({"document": {"text": "a"}, "relevance_score": 0.5}, r'pass item\["document"\]'),
+        ({"entity": {"content": "a"}, "distance": 0.5}, r'pass item\["entity"\]'),
+        (SimpleNamespace(id=3, score=0.5, payload={"text": "a"}), r"Pass item\.payload"),
+        (SimpleNamespace(uuid="x", properties={"content": "a"}), r"Pass item\.properties"),
+        (SimpleNamespace(text="a", id=3), r"Pass vars\(item\)"),
+        (SimpleNamespace(page_content="a", metadata=None), r"Pass vars\(item\)"),
+        (UserString("a"), r"Pass str\(item\)"),
+        (["1", "a"], r'Pass \{"id": …, "text": …\}'),
+    ],
+)
+def test_a_hit_of_a_search_is_refused_with_the_way_to_its_document(item, cure):
+    with pytest.raises(InvalidItemError, match=cure):
+        as_documents([item])
+
+
+def test_pairs_of_a_dict_are_refused_with_the_way_to_its_values():
+    with pytest.raises(InvalidItemError, match=r"which are pairs\. Pass its values"):
+        as_documents({"d1": "a text"}.items())

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import ShapeError
+from rank_rerank.errors import NonFiniteError, ShapeError
 
 LENGTHS = st.lists(st.integers(0, 5), max_size=12)
 
@@ -55,3 +55,24 @@ def test_axes_and_dims_are_checked():
         TokenEmbeddings.from_list([np.zeros((1, 2)), np.zeros((1, 3))])
     with pytest.raises(ShapeError, match="text 0: vectors need the axes"):
         TokenEmbeddings.from_list([np.zeros(2)])
+
+
+@pytest.mark.parametrize("number", [3e38, -3e38, 1e-40, 1e-30, 1.0])
+def test_mean_vectors_have_unit_length_whatever_float32_holds(number):
+    packed = TokenEmbeddings(np.full((4, 8), number, np.float32), np.array([0, 3, 3, 4]))
+    means = packed.mean_vectors()
+    assert np.allclose(means[[0, 2]], np.sign(number) / np.sqrt(np.float32(8)), rtol=1e-5)
+    assert not means[1].any()
+
+
+def test_mean_vectors_of_extremes_leave_the_others_as_they_were():
+    plain = TokenEmbeddings.from_list(embeddings_of([2, 3]))
+    mixed = TokenEmbeddings.from_list([*plain, np.full((2, 3), 3e38, np.float32), np.full((1, 3), 1e-40, np.float32)])
+    assert np.array_equal(mixed.mean_vectors()[:2], plain.mean_vectors())
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e300])
+def test_mean_vectors_of_what_is_not_finite_are_refused(number):
+    packed = TokenEmbeddings(np.array([[number, 1.0], [1.0, 2.0]]), np.array([0, 1, 2]))
+    with pytest.raises(NonFiniteError, match="NaN or infinity"):
+        packed.mean_vectors()

@@ -1,5 +1,6 @@
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +96,56 @@ def test_what_cannot_stand_in_a_run_is_refused(tmp_path):
         write_run(Run.of("mine", {"a query": ["b"]}), tmp_path / "run")
     with pytest.raises(FileFormatError, match="cannot be written"):
         write_run(Run.of("mine", {"q": ["b"]}), tmp_path / "no" / "run")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1 Q0 a 1 2 x\n".encode("utf-16"),
+        gzip.compress(b"1 Q0 a 1 2 x\n"),
+        gzip.compress("1 Q0 a 1 2 x\n".encode("utf-16")),
+        b"\xef\xbb\xbf1 Q0 a 1 2 x\r\n",
+    ],
+)
+def test_a_run_is_read_by_its_bytes_and_not_by_its_name(tmp_path, content):
+    for name in ("a.trec", "a.trec.gz"):
+        (tmp_path / name).write_bytes(content)
+        assert read_run(tmp_path / name).rankings["1"].ids == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"1 Q0 a 1 2 x\r1 Q0 b 2 1 x\r", "carriage returns"),
+        (b"PAR1", "a Parquet file"),
+        (b"%PDF-1.7", "a PDF"),
+        ("1 Q0 a 1 2 x\n".encode("utf-16")[:-1], "not UTF-16"),
+        (gzip.compress(b"1 Q0 a 1 2 x\n")[:-9], "the compressed file is damaged"),
+    ],
+)
+def test_a_run_that_is_another_file_has_its_own_cure(tmp_path, content, problem):
+    (tmp_path / "a.trec").write_bytes(content)
+    with pytest.raises(FileFormatError, match=problem):
+        read_run(tmp_path / "a.trec")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_a_device_without_an_end_is_refused_by_its_first_bytes():
+    with pytest.raises(FileFormatError, match="line 1 holds NUL bytes"):
+        read_run(Path("/dev/zero"))
+
+
+def test_a_run_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "kept.trec"
+    path.write_text("what was there")
+    for run in (Run.of("a name", {"q": ["d"]}), Run.of("a", {"q": ["d"], "r": ["an id"]}), "no run"):
+        with pytest.raises(InvalidArgumentError):
+            write_run(run, path)
+    assert path.read_text() == "what was there"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_by_a_run_too():
+    with pytest.raises(FileFormatError, match="No space left on device"):
+        write_run(Run.of("a", {"q": ["d"]}), Path("/dev/full"))

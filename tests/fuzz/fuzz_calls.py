@@ -5,6 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 import targets_evaluation
+import targets_jobs
 import targets_rankings
 import targets_reranking
 import targets_scoring
@@ -26,6 +27,7 @@ def all_targets(folder) -> list[Target]:
         *targets_reranking.make_targets(folder),
         *targets_storage.make_targets(folder),
         *targets_evaluation.make_targets(folder),
+        *targets_jobs.TARGETS,
     ]
 
 
@@ -43,13 +45,29 @@ class Calls:
         self.target = target.name
         arguments = {name: draw(rng) for name, draw in target.arguments.items()}
         spoil(rng, arguments, [name for name in arguments if name not in target.fixed])
+        before = {name: contents(value) for name, value in arguments.items()}
         try:
             result = target.call(**arguments)
         except (CallersError, *target.allowed):
             return "refused: Python's or the caller's error"
+        finally:
+            for name, value in arguments.items():
+                if before[name] is not None and contents(value) != before[name]:
+                    target.fail(f"changed what was passed as {name}")
         if target.check is not None:
             target.check(result, arguments, target)
         return "returned"
+
+
+def contents(value):
+    """What an array, list or dict of the caller's holds, to see whether a call changed it; None for all else."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.shape, value.strides, str(value.dtype), value.flags.writeable, value.tobytes()
+    if isinstance(value, list):
+        return [contents(item) or id(item) for item in value]
+    if isinstance(value, dict):
+        return {key: contents(item) or id(item) for key, item in value.items()}
+    return None
 
 
 def spoil(rng: random.Random, arguments: dict, names: list[str]) -> None:

@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 TALLY_EVERY = 20
+MAX_MESSAGE = 1200  # characters of an error: what is longer quotes what was passed
 MAX_BYTES = 12 << 30  # of address space: what asks for more is a fault, not the end of the machine
 # each part with the packages that it needs beside those of the tests
 PARTS = {
@@ -48,7 +49,10 @@ def judge(tries, number: int) -> tuple[str, dict | None]:
     except Fault as fault:
         found = {"target": fault.target, "what": fault.what, "where": ""}
     except RankRerankError as error:
-        return f"refused: {type(error).__name__}", None
+        if 0 < len(str(error).strip()) <= MAX_MESSAGE:
+            return f"refused: {type(error).__name__}", None
+        target = getattr(tries, "target", "")
+        found = {"target": target, "what": "a message without words or without end", "where": _where(error)}
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - pyo3's panics are no Exceptions

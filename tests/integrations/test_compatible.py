@@ -203,3 +203,17 @@ def test_the_compressor_of_rerankers(reranker):
     compressor = Reranker(reranker).as_langchain_compressor(k=1)
     (best,) = compressor.compress_documents([LangChainDocument(text) for text in TEXTS], QUERY)
     assert best.page_content == TEXTS[1]
+
+
+@pytest.mark.parametrize("strange", [None, 3, "a query", object(), {"query": "a"}])
+def test_a_request_that_is_none_is_refused_with_what_to_pass(reranker, strange):
+    with pytest.raises(InvalidItemError, match="Pass RerankRequest"):
+        Ranker(reranker).rerank(strange)
+    with pytest.raises(InvalidItemError, match="passages"):
+        Ranker(reranker).rerank(RerankRequest("a query", strange))
+
+
+@pytest.mark.parametrize("strange", [None, 3, {"a": "b"}, {"a"}, [3], [None]])
+def test_texts_to_embed_that_are_none_are_refused(reranker, strange):
+    with pytest.raises(InvalidItemError, match="documents"):
+        list(LateInteractionTextEmbedding(reranker).embed(strange))

@@ -9,12 +9,14 @@ from small_stores import DIM, IDENTITY, content, embeddings_of, fill
 
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, RankRerankError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, RankRerankError, ShapeError, StoreNotFoundError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.sharded_store import ShardedStore
 from rank_rerank.storage.snapshot import Places
 from rank_rerank.storage.store_repair import repair_store
 from rank_rerank.storage.stored_documents import StoredDocuments
+from rank_rerank.storage.stores import open_stores
 
 STRANGE = [
     None,
@@ -144,3 +146,10 @@ def test_places_that_lead_outside_are_refused(store, segments, rows):
 def test_choosing_documents_that_are_not_there_is_refused(store, wanted):
     with pytest.raises(RankRerankError):
         store.select(list(store)).select(np.array(wanted))
+
+
+def test_a_name_longer_than_the_system_allows_holds_no_store(tmp_path):
+    folder = tmp_path / ("x" * 300)
+    for opened in (EmbeddingStore.open, ShardedStore.open, open_stores, EmbeddingStore.verify_folder):
+        with pytest.raises(StoreNotFoundError, match="Check the path"):
+            opened(folder)

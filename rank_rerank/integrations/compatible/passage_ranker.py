@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Unpack
 
-from rank_rerank.documents import Document
+from rank_rerank.documents import Document, list_items
 from rank_rerank.errors import InvalidItemError
 from rank_rerank.inference.load_options import LoadKeywords
 from rank_rerank.integrations.compatible.opening import Model, open_reranker
@@ -67,10 +67,15 @@ class Ranker:
             Copies of the passages with their ``score``, best first.
 
         Raises:
-            InvalidItemError: a passage has no text; the message has its index.
+            InvalidItemError: the request has no passages, or a passage no text; the message has its index.
             RankRerankError: as of rerank().
         """
-        passages = [*request.passages]
+        if not all(hasattr(request, name) for name in ("query", "passages")):
+            raise InvalidItemError(
+                f"request must have a query and passages, this is {type(request).__name__}. Pass RerankRequest(query, "
+                "passages)"
+            )
+        passages = list_items(request.passages, "passages", "passages")
         documents = [Document(_text(passage, f"passages[{number}]")) for number, passage in enumerate(passages)]
         ranking = self.reranker.rerank(request.query, documents)
         return [{**passages[hit.index], "score": hit.relevance} for hit in ranking]

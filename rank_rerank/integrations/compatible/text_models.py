@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Unpack
 
 from rank_rerank.arrays import AnyArray
-from rank_rerank.documents import Documents
+from rank_rerank.documents import Documents, each_item
 from rank_rerank.inference.load_options import LoadKeywords
 from rank_rerank.integrations.compatible.opening import Model, open_late_interaction, open_reranker, score_pairs
 from rank_rerank.rerankers.argument_hints import with_hints
@@ -85,8 +85,11 @@ class LateInteractionTextEmbedding:
             documents: texts, or one text.
             batch_size: changes nothing.
             parallel: changes nothing.
+
+        Raises:
+            InvalidItemError: the documents are no texts, or no list of them.
         """
-        texts = iter([documents] if isinstance(documents, str) else documents)
+        texts = iter([documents]) if isinstance(documents, str) else each_item(documents, "documents")
         while window := list(islice(texts, WINDOW)):
             yield from self.encoder.encode_documents(window)
 
