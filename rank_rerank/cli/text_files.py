@@ -107,13 +107,12 @@ def _decode(line: bytes, path: str, number: int) -> str:
 def _opened(path: str) -> Generator[Any]:
     """A file as bytes that can be looked into, unpacked where it is gzip."""
     with _refusing(path), _raw(path) as raw:
-        head = raw.peek(HEAD_BYTES)[:HEAD_BYTES]
-        refuse_other_files(name_of(path), head)
-        if head.startswith(GZIP):
+        if raw.peek(len(GZIP)).startswith(GZIP):
             with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:
                 refuse_other_files(name_of(path), stream.peek(HEAD_BYTES)[:HEAD_BYTES])
                 yield stream
         else:
+            refuse_other_files(name_of(path), raw.peek(HEAD_BYTES)[:HEAD_BYTES])
             yield raw
 
 

@@ -180,7 +180,7 @@ def test_candidates_beyond_the_depth_are_reported(folder, tmp_path):
     path.write_text("".join(f"claim Q0 {line['_id']} 1 {-n} t\n" for n, line in enumerate(LINES)))
     found = evaluate(read_collection(folder, candidates=path), {"w": WordOverlap()}, EvaluationOptions(depth=5))
     assert len(found["w"].run.rankings["claim"]) == 5
-    assert "run: up to 20 documents a query are there, and the first 5 are used" in found.notices
+    assert "run: up to 20 documents per query are there, and the first 5 are used" in found.notices
 
 
 class Broken:

@@ -15,6 +15,7 @@ from wild_values import vectors, words
 from rank_rerank import Document, RankedDocument, Ranking, TokenEmbeddings, refinement
 from rank_rerank.calibration.calibration import Calibration
 from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
+from rank_rerank.calibration.settling import Settling
 
 top_ks = one_of(None, None, 1, 2, 100)
 
@@ -171,6 +172,7 @@ TARGETS = [
             "calibration_error": one_of(None, 0.1),
             "steps": one_of((), ((0.0, 0.1), (1.0, 0.9))),
             "combination": one_of(None),
+            "settling": one_of(None, Settling(0.4, 2.0, (100,), (1, 3), (0.9,), (((-1.0,), (None,)),))),
         },
     ),
     Target(
