@@ -1,5 +1,7 @@
 """Public functions that judge rankings: statistics, runs, judgements, options."""
 
+from pathlib import Path
+
 import numpy as np
 from call_targets import Target, always, check_finite, check_probabilities, one_of
 
@@ -57,9 +59,12 @@ def check_run(run, arguments, target):
 
 
 def write_run(folder):
-    return lambda run, path: evaluation.write_run(
-        run, folder / path if isinstance(path, str) and path == "run.trec" else path
-    )
+    def call(run, path):
+        """A spoiled name stays in the folder of the search too."""
+        name = Path(path).name if isinstance(path, str) else ""
+        return evaluation.write_run(run, str(folder / name) if name else path)
+
+    return call
 
 
 def make_targets(folder):
