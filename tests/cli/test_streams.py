@@ -14,6 +14,7 @@ from servers import until
 
 from rank_rerank.cli.corpus_estimate import Estimate, estimate, in_units, tell_formats
 from rank_rerank.cli.terminal import shown
+from rank_rerank.devices import installed_version
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling
@@ -249,6 +250,7 @@ def test_a_full_disk_is_told_by_what_the_parser_prints_too(arguments, unbuffered
 
 
 LONG = "x" * 300
+needs_search = pytest.mark.skipif(installed_version("bm25s") is None, reason='needs bm25s: pip install ".[search]"')
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ LONG = "x" * 300
         ["store", "compact", LONG],
         ["store", "export", LONG, "--output", "new"],
         ["evaluate", LONG],
-        ["search", QUERY, LONG],
+        pytest.param(["search", QUERY, LONG], marks=needs_search),
     ],
 )
 def test_a_name_longer_than_the_system_allows_is_one_line(run, candidates, tmp_path, monkeypatch, arguments):

@@ -1,12 +1,13 @@
 """mGTE's architecture, of which transformers has no class, against its definition in plain PyTorch."""
 
-import gated_encoder
 import numpy as np
 import pytest
-import torch
 from parity_models import TEXTS, make_tokenizer
 
 from rank_rerank import CrossEncoder, TokenEncoder
+
+torch = pytest.importorskip("torch")
+gated_encoder = pytest.importorskip("gated_encoder")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUERY = "What is the capital, of France?"
