@@ -29,6 +29,11 @@ def pytest_sessionstart(session):
         forget_loaded_modules()
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name what is packed by its argument: all workers of a run must give a test one name, and gzip writes the time."""
+    return argname if isinstance(val, bytes) and not val.decode("latin-1").isprintable() else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """As many as there are processors for a whole run; none where files or tests were named, for they take seconds."""

@@ -1,5 +1,6 @@
 """The test command draws the same examples in every run and in every order of tests."""
 
+import gzip
 import importlib
 import random
 
@@ -42,3 +43,9 @@ def test_no_clock_ends_an_example():
 def test_other_generators_start_at_the_same_number_in_every_test():
     assert random.random() == random.Random(0).random()
     assert np.random.random() == np.random.RandomState(0).random_sample()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"a")])  # holds the time
+def test_every_worker_of_a_run_gives_a_test_the_same_name(packed, request):
+    assert packed
+    assert request.node.name.endswith("[packed]")

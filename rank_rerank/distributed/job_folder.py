@@ -100,7 +100,7 @@ class JobFolder:
 
     def write_unit(self, unit: Unit) -> None:
         """Keep the texts of a unit until they are worked on."""
-        content = gzip.compress("".join(unit.lines()).encode(), PACK_LEVEL)
+        content = gzip.compress("".join(unit.lines()).encode(), PACK_LEVEL, mtime=0)
         self.put_file(UNITS, f"{unit.name}.jsonl.gz", [content])
 
     def has_unit(self, name: str) -> bool:

@@ -22,7 +22,7 @@ def test_beir_plain_and_compressed_read_the_same(folder, queries, qrels):
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         content = (folder / name).read_bytes()
         (folder / name).unlink()
-        (folder / f"{name}.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n")))
+        (folder / f"{name}.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"), mtime=0))
     packed = read_collection(folder)
     assert (packed.queries, packed.qrels) == (plain.queries, plain.qrels)
     assert texts_of(packed) == texts
@@ -178,7 +178,7 @@ def test_a_damaged_collection_is_refused_with_its_line(folder, file, content, wo
 
 
 def test_a_cut_archive_is_refused(folder):
-    packed = gzip.compress((folder / "corpus.jsonl").read_bytes())
+    packed = gzip.compress((folder / "corpus.jsonl").read_bytes(), mtime=0)
     (folder / "corpus.jsonl").unlink()
     (folder / "corpus.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(FileFormatError, match=r"corpus\.jsonl\.gz: the compressed file is damaged after line"):

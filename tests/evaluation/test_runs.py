@@ -12,7 +12,7 @@ from rank_rerank.evaluation.measures import Measure, measure_queries
 
 def test_trec_runs_are_ordered_by_score_whatever_their_ranks(tmp_path):
     path = tmp_path / "bm25.trec.gz"
-    path.write_bytes(gzip.compress(b"1 Q0 a 1 0.5 x\r\n2 Q0 b 1 3 x\r\n1 Q0 c 2 0.75 x\r\n"))
+    path.write_bytes(gzip.compress(b"1 Q0 a 1 0.5 x\r\n2 Q0 b 1 3 x\r\n1 Q0 c 2 0.75 x\r\n", mtime=0))
     run = read_run(path)
     assert run.name == "bm25"
     assert {query: ranked.ids for query, ranked in run.rankings.items()} == {"1": ("c", "a"), "2": ("b",)}
@@ -102,8 +102,8 @@ def test_what_cannot_stand_in_a_run_is_refused(tmp_path):
     "content",
     [
         "1 Q0 a 1 2 x\n".encode("utf-16"),
-        gzip.compress(b"1 Q0 a 1 2 x\n"),
-        gzip.compress("1 Q0 a 1 2 x\n".encode("utf-16")),
+        gzip.compress(b"1 Q0 a 1 2 x\n", mtime=0),
+        gzip.compress("1 Q0 a 1 2 x\n".encode("utf-16"), mtime=0),
         b"\xef\xbb\xbf1 Q0 a 1 2 x\r\n",
     ],
 )
@@ -120,7 +120,7 @@ def test_a_run_is_read_by_its_bytes_and_not_by_its_name(tmp_path, content):
         (b"PAR1", "a Parquet file"),
         (b"%PDF-1.7", "a PDF"),
         ("1 Q0 a 1 2 x\n".encode("utf-16")[:-1], "not UTF-16"),
-        (gzip.compress(b"1 Q0 a 1 2 x\n")[:-9], "the compressed file is damaged"),
+        (gzip.compress(b"1 Q0 a 1 2 x\n", mtime=0)[:-9], "the compressed file is damaged"),
     ],
 )
 def test_a_run_that_is_another_file_has_its_own_cure(tmp_path, content, problem):

@@ -91,7 +91,7 @@ def content(rng: random.Random, suffix: str) -> bytes:
     encoded = whole.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1")), "replace")
     kind = rng.random()
     encoded = damage_bytes(rng, encoded) if kind < 0.2 else mutate_text(rng, encoded) if kind < 0.3 else encoded
-    return gzip.compress(encoded) if suffix.endswith(".gz") and rng.random() < 0.7 else encoded
+    return gzip.compress(encoded, mtime=0) if suffix.endswith(".gz") and rng.random() < 0.7 else encoded
 
 
 def quoted(rng: random.Random, value: str) -> str:
