@@ -4,6 +4,7 @@ The test command runs the profile "steady". ``--hypothesis-profile search`` look
 prints a line that draws the case again.
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -23,6 +24,12 @@ def register_profiles() -> None:
 def is_steady() -> bool:
     """Whether examples are the same in every run."""
     return settings.default.derandomize
+
+
+def in_a_search(*values):
+    """Values of a parameter that the test command leaves out for its time, and a search tries too."""
+    mark = pytest.mark.skipif(is_steady(), reason="tried by a search: --hypothesis-profile search")
+    return [pytest.param(value, marks=mark) for value in values]
 
 
 def forget_loaded_modules() -> None:

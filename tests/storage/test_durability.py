@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from child_processes import child_environment
+from example_counts import in_a_search
 from small_stores import DIM, content, embeddings_of, fill
 
 from rank_rerank.errors import StoreError, StoreLockedError, StoreWriteError
@@ -82,7 +83,7 @@ def two_segments(folder):
     return store
 
 
-@pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "short"])
+@pytest.mark.parametrize("kind", ["ENOSPC", *in_a_search("EIO", "short")])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_failure_of_any_single_write_leaves_the_old_or_the_new_state(tmp_path, change, kind):
     two_segments(tmp_path / "before")
