@@ -84,11 +84,28 @@ def each_chunk(tokenizer: Tokenizer, text: str, document_length: int, overlap: i
             start += width
             continue
         end = _end_of_chunk(piece, spans)
+        while not _is_read_whole(tokenizer, piece, end, document_length):
+            fewer = [span for span in spans if span[1] < end]
+            if not fewer:
+                break
+            spans = fewer
+            end = _end_of_chunk(piece, spans)
         yield (start, start + end)
         kept = [begin for begin, behind in spans if behind <= end]
         repeated = min(overlap, len(kept) // 3)
         start += end if repeated == 0 else kept[-repeated]
         width = CHARACTERS_A_TOKEN * document_length
+
+
+def _is_read_whole(tokenizer: Tokenizer, piece: str, end: int, document_length: int) -> bool:
+    """Whether a chunk that ends there has no more tokens than were counted.
+
+    The limit may fall within the tokens of one character, and a word that is cut may have others than in the text.
+    """
+    if piece[end - 1].isascii() and piece[end].isspace():
+        return True
+    tokens = tokenizer.read_document(piece[:end])
+    return not tokens.truncated and len(tokens.token_ids) <= document_length
 
 
 def _end_of_chunk(piece: str, spans: list[tuple[int, int]]) -> int:

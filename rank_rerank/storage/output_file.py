@@ -18,6 +18,8 @@ from rank_rerank.errors import FileFormatError
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _OPEN_FILES = re.compile(r"/proc/[^/]+(/task/\d+)?/fd|/dev/fd")
 MAX_LINKS = 40
+# characters of a path in an error: one that is too long for the system may have any number
+MOST_SHOWN = 500
 
 
 @contextmanager
@@ -32,7 +34,9 @@ def open_output(path: Path) -> Generator[IO[bytes]]:
         with _open_directly(target) if mode is None else _replace(target, mode) as file:
             yield file
     except OSError as error:
-        raise FileFormatError(f"{path} cannot be written: {error.strerror or type(error).__name__}") from error
+        name = str(path)
+        name = name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
+        raise FileFormatError(f"{name} cannot be written: {error.strerror or type(error).__name__}") from error
 
 
 def _find(path: Path) -> tuple[Path, int | None]:

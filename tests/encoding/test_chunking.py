@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 from example_counts import examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rank_rerank import Chunking
@@ -56,6 +56,8 @@ def test_unusual_texts_are_covered(encoder, text):
 
 
 @examples(30)
+@example("0000씽:0000" * 150, 0)  # the limit falls within the three tokens of one character
+@example("씽" * 600, 0)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda text: text * 150), st.integers(0, 200))
 def test_every_word_is_in_a_chunk_that_is_read_whole(encoder, text, overlap):
     chunks = split(encoder, text, length=512, overlap=overlap)

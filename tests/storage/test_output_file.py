@@ -75,6 +75,16 @@ def test_a_link_is_followed_and_stays(tmp_path, link):
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000])
+def test_a_name_that_is_too_long_does_not_fill_the_error(tmp_path, name):
+    with (
+        pytest.raises(FileFormatError, match=r"xxx.* cannot be written: File name too long") as caught,
+        open_output(tmp_path / name),
+    ):
+        pass
+    assert len(str(caught.value)) < 700
+
+
 def test_links_in_a_circle_are_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
