@@ -78,9 +78,20 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
         if len(rows) == 0:
             continue
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for first, last in zip(np.r_[0, breaks], np.r_[breaks, len(rows)], strict=True):
+        num_bytes = 0
+        for first, last in zip(np.r_[0, breaks].tolist(), np.r_[breaks, len(rows)].tolist(), strict=True):
             run = values[int(offsets[rows[first]]) : int(offsets[rows[last - 1] + 1])]
-            yield from _some_at_a_time(segment, run)
+            if run.nbytes >= PIECE_BYTES:
+                yield from _some_at_a_time(segment, run)
+                continue
+            # of a segment that is spread over stores, a run is a document or two: the system reads ahead by itself
+            num_bytes += run.nbytes
+            if num_bytes >= PIECE_BYTES:
+                segment.file.check_length()
+                limit_mapped_memory([segment.file])
+                num_bytes = 0
+            yield run
+        segment.file.check_length()
 
 
 def _some_at_a_time(segment: Segment, values: AnyArray) -> Iterator[AnyArray]:
