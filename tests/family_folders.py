@@ -11,6 +11,14 @@ from rank_rerank.checkpoints.find import bundled_folder
 
 TOKENIZER = {"tokenizer_class": "BertTokenizer", "model_max_length": 64}
 SENTENCE = "sentence_transformers.models"
+SIZES = {
+    "vocab_size": folders.VOCAB_SIZE,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
 
 
 def with_tokenizer_files(folder):
@@ -91,12 +99,7 @@ def write_modernbert(folder):
     config = {
         "architectures": ["ModernBertForSequenceClassification"],
         "model_type": "modernbert",
-        "vocab_size": folders.VOCAB_SIZE,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 24,
-        "max_position_embeddings": 64,
+        **SIZES,
         "pad_token_id": 0,
         "id2label": {"0": "LABEL_0"},
     }
@@ -149,12 +152,7 @@ def write_deberta(folder):
     config = {
         "architectures": ["DebertaV2ForSequenceClassification"],
         "model_type": "deberta-v2",
-        "vocab_size": folders.VOCAB_SIZE,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 24,
-        "max_position_embeddings": 64,
+        **SIZES,
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],
         "position_buckets": 16,
@@ -172,12 +170,7 @@ def write_gated(folder):
             "AutoModelForSequenceClassification": "Alibaba-NLP/new-impl--modeling.NewForSequenceClassification"
         },
         "model_type": "new",
-        "vocab_size": folders.VOCAB_SIZE,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 24,
-        "max_position_embeddings": 64,
+        **SIZES,
         "rope_theta": 20000.0,
         "rope_scaling": {"type": "ntk", "factor": 8.0},
         "id2label": {"0": "LABEL_0"},

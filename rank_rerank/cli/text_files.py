@@ -11,19 +11,20 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from rank_rerank.cli.terminal import shown
 from rank_rerank.documents.text_bytes import (
     GZIP,
     HEAD_BYTES,
-    NOT_UTF_16,
     NULS,
     RETURNS,
     UTF_8_MARK,
-    UTF_16,
     has_returns,
+    is_utf_16,
     refuse_other_files,
+    unpacked,
+    utf_16_lines,
 )
 from rank_rerank.errors import FileFormatError
 
@@ -64,8 +65,11 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
         FileFormatError: it is missing, damaged, or no text; the message has the line and the cure.
     """
     with _opened(path) as stream:
-        if stream.peek(2)[:2] in UTF_16:
-            yield from _utf_16_lines(stream, path)
+        if is_utf_16(stream):
+            for line_number, line in enumerate(utf_16_lines(stream, name_of(path)), start=1):
+                if line_number == 1:
+                    _refuse_returns(line, path)
+                yield line_number, line.removesuffix("\n").removesuffix("\r")
             return
         line_number = 0
         for line_number, line in enumerate(stream, start=1):
@@ -81,20 +85,6 @@ def _refuse_returns(line: bytes | str, path: str) -> None:
         refuse(path, 1, RETURNS)
 
 
-def _utf_16_lines(stream: IO[bytes], path: str) -> Iterator[tuple[int, str]]:
-    lines = io.TextIOWrapper(stream, "utf-16", newline="\n")
-    number = 0
-    try:
-        for number, line in enumerate(lines, start=1):
-            if number == 1:
-                _refuse_returns(line, path)
-            yield number, line.removesuffix("\n").removesuffix("\r")
-    except UnicodeError:
-        refuse(path, number + 1, NOT_UTF_16)
-    finally:
-        lines.detach()  # the stream is closed by the one who opened it
-
-
 def _decode(line: bytes, path: str, number: int) -> str:
     try:
         # the byte order mark stands at the beginning of a file only
@@ -106,14 +96,8 @@ def _decode(line: bytes, path: str, number: int) -> str:
 @contextmanager
 def _opened(path: str) -> Generator[Any]:
     """A file as bytes that can be looked into, unpacked where it is gzip."""
-    with _refusing(path), _raw(path) as raw:
-        if raw.peek(len(GZIP)).startswith(GZIP):
-            with gzip.open(raw) as unpacked, io.BufferedReader(unpacked) as stream:
-                refuse_other_files(name_of(path), stream.peek(HEAD_BYTES)[:HEAD_BYTES])
-                yield stream
-        else:
-            refuse_other_files(name_of(path), raw.peek(HEAD_BYTES)[:HEAD_BYTES])
-            yield raw
+    with _refusing(path), _raw(path) as raw, unpacked(raw, name_of(path)) as stream:
+        yield stream
 
 
 @contextmanager

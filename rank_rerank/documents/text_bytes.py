@@ -5,8 +5,8 @@ The first bytes say it, and not the file's name: a file may be packed without th
 
 import gzip
 import io
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +58,48 @@ def has_returns(line: bytes | str) -> bool:
     return not line.endswith(end) and mark in line.rstrip(mark)  # pyright: ignore[reportArgumentType, reportOperatorIssue]
 
 
+@contextmanager
+def unpacked(stream: Any, name: str) -> Generator[Any]:
+    """A stream of bytes that can be looked into, unpacked where it is gzip; what is no text is refused.
+
+    Args:
+        stream: of the file's bytes, which can be looked into.
+        name: what to call the file in an error.
+
+    Raises:
+        FileFormatError: the file is of another kind.
+        OSError, EOFError, zlib.error: it cannot be read or unpacked.
+    """
+    with ExitStack() as stack:
+        if stream.peek(len(GZIP)).startswith(GZIP):
+            stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.open(stream))))
+        refuse_other_files(name, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
+        yield stream
+
+
+def is_utf_16(stream: Any) -> bool:
+    """Whether a stream that can be looked into begins with the mark of UTF-16."""
+    return stream.peek(len(UTF_16[0]))[: len(UTF_16[0])] in UTF_16
+
+
+def utf_16_lines(stream: IO[bytes], name: str) -> Iterator[str]:
+    """The lines of a stream in UTF-16, with their ends.
+
+    Raises:
+        FileFormatError: it is not UTF-16; the message has the line.
+    """
+    lines = io.TextIOWrapper(stream, "utf-16", newline="\n")
+    number = 0
+    try:
+        for line in lines:
+            number += 1
+            yield line
+    except UnicodeError:
+        raise FileFormatError(f"{name}, line {number + 1} {NOT_UTF_16}") from None
+    finally:
+        lines.detach()  # the stream is closed by the one who opened it
+
+
 def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file with their numbers, from 1, in UTF-8 and with their ends, without a byte order mark.
 
@@ -65,27 +107,11 @@ def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         FileFormatError: the file is of another kind, or its line ends are.
         OSError, EOFError, zlib.error: it cannot be read or unpacked.
     """
-    with ExitStack() as stack:
-        stream: Any = stack.enter_context(path.open("rb"))
-        if stream.peek(len(GZIP)).startswith(GZIP):
-            stream = stack.enter_context(gzip.open(stream))
-        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
-        refuse_other_files(str(path), head)
-        lines: Iterator[bytes] = _from_utf_16(stream, path) if head[:2] in UTF_16 else stream
+    with path.open("rb") as file, unpacked(file, str(path)) as stream:
+        lines: Iterator[bytes] = stream
+        if is_utf_16(stream):
+            lines = (line.encode() for line in utf_16_lines(stream, str(path)))
         for number, line in enumerate(lines, start=1):
             if number == 1 and has_returns(line):
                 raise FileFormatError(f"{path}, line 1 {RETURNS}")
             yield number, line.removeprefix(UTF_8_MARK) if number == 1 else line
-
-
-def _from_utf_16(stream: IO[bytes], path: Path) -> Iterator[bytes]:
-    lines = io.TextIOWrapper(stream, "utf-16", newline="\n")
-    number = 0
-    try:
-        for line in lines:
-            number += 1
-            yield line.encode()
-    except UnicodeError:
-        raise FileFormatError(f"{path}, line {number + 1} {NOT_UTF_16}") from None
-    finally:
-        lines.detach()  # the stream is closed by the one who opened it

@@ -19,6 +19,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     padded_size,
     query_factor,
 )
+from rank_rerank.inference.int8_weights.position_table import read_positions
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 from rank_rerank.inference.int8_weights.word_table import StoredWords, WordTable, round_words
 
@@ -113,7 +114,7 @@ def weights_from_tensors(
         before = layers[-1].feed_norm
     return EncoderWeights(
         words=_read_words(checked, config, words),
-        positions=_pad_rows(_positions(checked, config)),
+        positions=_pad_rows(read_positions(checked, config)),
         embedding_norm=embedding_norm,
         layers=tuple(layers),
         group=GROUP,
@@ -244,17 +245,3 @@ def _read_words(checked: CheckedTensors, config: TransformerConfig, words: Tenso
     if words is not None:
         return StoredWords(words, padded_size(width))
     return round_words(checked.floats("embeddings.word", config.vocab_size, width), padded_size(width))
-
-
-def _positions(checked: CheckedTensors, config: TransformerConfig) -> Float32Matrix:
-    """Positions, plus each token type in turn; one row of zeros where positions are angles."""
-    width = config.embedding_size or config.hidden_size
-    if config.rotary is not None:
-        return np.zeros((1, width), np.float32)
-    positions = np.zeros((1, width), np.float32)
-    if config.has_positions:
-        positions = checked.floats("embeddings.position", config.max_positions + config.position_offset, width)
-    if config.type_vocab_size == 0:
-        return positions
-    types = checked.floats("embeddings.type", config.type_vocab_size, width)
-    return (types[:, None] + positions).reshape(-1, width)

@@ -18,6 +18,7 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     query_factor,
 )
 from rank_rerank.inference.int8_weights.onnx_modernbert import columns_of, read_linear
+from rank_rerank.inference.int8_weights.position_table import read_positions
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
 from rank_rerank.inference.int8_weights.word_table import RoundedWords
 
@@ -45,24 +46,12 @@ def read_encoder(tensors: CheckedTensors, config: TransformerConfig) -> EncoderW
             tensors.integers("embeddings.word_int8", config.vocab_size, hidden),
             tensors.floats("embeddings.word_scale", config.vocab_size, 1)[:, 0],
         ),
-        positions=_positions(tensors, config),
+        positions=read_positions(tensors, config),
         embedding_norm=tensors.norm("embeddings.norm", hidden),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),
         group=GROUP,
         distance_biases=biases,
     )
-
-
-def _positions(tensors: CheckedTensors, config: TransformerConfig) -> Float32Matrix:
-    """Positions, plus each token type in turn."""
-    hidden = config.hidden_size
-    positions = np.zeros((1, hidden), np.float32)
-    if config.has_positions:
-        positions = tensors.floats("embeddings.position", config.max_positions + config.position_offset, hidden)
-    if config.type_vocab_size == 0:
-        return positions
-    types = tensors.floats("embeddings.type", config.type_vocab_size, hidden)
-    return (types[:, None] + positions).reshape(-1, hidden)
 
 
 def _layer(tensors: CheckedTensors, config: TransformerConfig, number: int) -> EncoderLayer:
