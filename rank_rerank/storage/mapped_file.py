@@ -137,7 +137,10 @@ class _MappedMemory:
 
     def limit(self, files: Iterable[MappedFile]) -> None:
         """Let go of files if there is too much."""
-        if _mapped_bytes() - self._of_others <= MAX_MAPPED_BYTES:
+        mapped = _mapped_bytes()
+        # others let go too, and the system takes pages back: what is no longer there makes no room for stores
+        self._of_others = min(self._of_others, mapped)
+        if mapped - self._of_others <= MAX_MAPPED_BYTES:
             return
         for file in files:
             file.let_go()

@@ -25,6 +25,7 @@ def every_file_is_large(monkeypatch):
     monkeypatch.setattr(mapped_file, "LARGE_FILE_BYTES", 1)
     monkeypatch.setattr(mapped_file, "READ_AHEAD_BYTES", PAGE)
     monkeypatch.setattr(mapped_file, "MAX_MAPPED_BYTES", -1)
+    monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: 0)  # the real ones are the system's affair
     monkeypatch.setattr(stored_source, "BLOCK_BYTES", 200)
 
 
@@ -134,6 +135,23 @@ def test_what_was_read_is_let_go_of_when_it_is_too_much(tmp_path, every_file_is_
     let_go.clear()
     score_stored(QUERY, documents)
     assert not let_go
+
+
+def test_what_others_no_longer_map_makes_no_room_for_stores(monkeypatch):
+    """The system takes mapped pages back whenever it needs memory, of this process's libraries too."""
+    mapped = [900 << 20]
+    monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: mapped[0])
+    let_go = []
+    monkeypatch.setattr(MappedFile, "let_go", lambda self: let_go.append(self))
+    memory, files = mapped_file._MappedMemory(), [MappedFile("one", None), MappedFile("other", None)]
+    memory.limit(files)
+    assert let_go == files  # what is left is the libraries'
+    let_go.clear()
+    for now, expected in ((1150, []), (300, []), (550, []), (557, files), (560, []), (814, files)):
+        mapped[0] = now << 20
+        memory.limit(files)
+        assert let_go == expected, now
+        let_go.clear()
 
 
 def test_rows_are_asked_for_once_until_they_are_let_go_of(tmp_path, every_file_is_large, monkeypatch):
