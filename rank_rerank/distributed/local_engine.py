@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from os import _exit
@@ -84,8 +85,12 @@ class LocalEngine:
 
 
 def _notes(work: Work[Any]) -> dict[str, int]:
-    """How long the notes of attempts are, by unit."""
-    return {path.name: path.stat().st_size for path in (work.folder.path / ATTEMPTS).glob("*") if path.exists()}
+    """How long the notes of attempts are, by unit; workers of an earlier driver may remove some meanwhile."""
+    lengths: dict[str, int] = {}
+    for path in (work.folder.path / ATTEMPTS).glob("*"):
+        with suppress(OSError):
+            lengths[path.name] = path.stat().st_size
+    return lengths
 
 
 def _run_pool(work: Work[Any], names: Sequence[str], workers: int) -> Iterator[Receipt]:

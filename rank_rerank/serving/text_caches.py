@@ -1,9 +1,11 @@
 """Stores as caches of texts: what one key has sent is not encoded again; another key never meets it."""
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -51,8 +53,7 @@ class TextCaches:
 
     def trim(self, store: EmbeddingStore) -> None:
         """Make room, if all caches together are larger than they may be."""
-        total = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-        if total <= self.max_bytes:
+        if _bytes_in(self.folder) <= self.max_bytes:
             return
         oldest = list(store)
         store.delete(oldest[: (len(oldest) + 1) // 2])
@@ -70,3 +71,13 @@ class TextCaches:
                 shutil.rmtree(damaged, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         return EmbeddingStore.create(folder, encoder, Compression("int8"), keep_texts=False)
+
+
+def _bytes_in(folder: Path) -> int:
+    """The bytes of all files in a folder, some of which other workers may remove meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).stat().st_size
+    return total

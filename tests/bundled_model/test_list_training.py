@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def texts():
 def steps(monkeypatch):
     """A clock that goes on by one each time it is read."""
     ticks = itertools.count()
-    monkeypatch.setattr(training.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
 
 
 def test_a_bundle_is_read_as_it_was_written(tmp_path):

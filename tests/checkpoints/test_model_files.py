@@ -100,7 +100,6 @@ def unreadable(path, outside):
 ODD = [fifo, directory, device, unix_socket, link_out, dangling_link, circle, pointer, unreadable]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("family", family_folders.WRITERS)
 @pytest.mark.parametrize("make", ODD)
 def test_no_file_of_any_family_may_be_anything_else(copy, tmp_path, monkeypatch, family, make):
@@ -119,7 +118,6 @@ def test_no_file_of_any_family_may_be_anything_else(copy, tmp_path, monkeypatch,
         kept.rename(folder / name)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", OPTIONAL)
 @pytest.mark.parametrize("make", [fifo, directory, device, dangling_link])
 def test_an_optional_file_is_not_passed_over(copy, tmp_path, name, make):
@@ -131,7 +129,6 @@ def test_an_optional_file_is_not_passed_over(copy, tmp_path, name, make):
             find_model(folder)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "name", ["calibration.json", "self_check.json", "self_check_vectors.npy", "config.json", "provenance.json"]
 )
@@ -178,7 +175,6 @@ def test_a_folder_that_only_looks_like_the_hub_cache_has_no_blobs(copy, tmp_path
         find_model(folder)
 
 
-@pytest.mark.timeout(60)
 def test_a_pattern_that_gives_up_is_a_typed_error(copy):
     folder = copy("plain encoder")
     tokenizer = (folder / "tokenizer.json").read_text()

@@ -91,7 +91,7 @@ def cache(reranker, tmp_path):
     reranker.rerank("a query", ["a text"])
     kernels = tmp_path / "cache" / "kernels"
     kernels.mkdir(mode=0o700, parents=True)
-    for file in cache_folder().glob("transformer-*"):
+    for file in cache_folder().glob("transformer-*.kernel"):
         shutil.copy(file, kernels)
     return {"RANK_RERANK_CACHE": str(kernels.parent)}
 

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-HUNG_S = 60
+HUNG_S = 600
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # of each operation; the long form is for hours without other work
 EXAMPLES, MANY_EXAMPLES = 12, 500

@@ -330,11 +330,14 @@ def test_a_model_that_kills_every_worker_ends_the_job(tmp_path, monkeypatch):
 def test_workers_end_with_a_driver_that_was_killed(tmp_path, kind):
     """And a rerun ends with the bytes of a run that nobody has killed, as after killed workers."""
     run_job(job_in(tmp_path / "whole"), items_of(300), ONE)
-    driver = [sys.executable, str(Path(__file__).with_name("slow_driver.py")), str(tmp_path / "killed"), "300"]
+    driver = [sys.executable, str(Path(__file__).with_name("slow_driver.py")), str(tmp_path / "killed"), "300", "7"]
     with subprocess.Popen(driver, stdout=subprocess.PIPE, text=True) as process:
-        workers = {int(process.stdout.readline().split()[1]) for _ in range(12)}
+        workers = {int(process.stdout.readline().split()[1]) for _ in range(12)}  # then both wait
         os.kill(process.pid if kind == "driver" else min(workers), signal.SIGKILL)
-        process.communicate(timeout=120)
+        if kind == "worker":
+            (tmp_path / "killed" / "go-on").touch()
+        process.communicate()
+    (tmp_path / "killed" / "go-on").unlink(missing_ok=True)
     assert process.returncode == (-signal.SIGKILL if kind == "driver" else 0)
     until(lambda: not any(map(is_running, workers)))
     run_job(job_in(tmp_path / "killed"), items_of(300), ONE)

@@ -35,7 +35,7 @@ class Patience:
         waiting_s: seconds by the clock, for a case that waits for what never comes.
     """
 
-    busy_s: float = 120.0
+    busy_s: float = 600.0  # a case may be the first that needs kernels, which are compiled then
     waiting_s: float = 1200.0
 
 

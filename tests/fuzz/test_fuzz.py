@@ -1,9 +1,12 @@
 """A short search of every part in each run, a longer one with -m slow; benchmarks/run_fuzz.py goes on for hours."""
 
 import inspect
+import signal
+import subprocess
 import sys
 
 import fuzz_calls
+import fuzz_driver
 import pytest
 from example_counts import is_steady
 from fuzz_child import PARTS
@@ -168,7 +171,7 @@ def public_functions():
 
 
 def test_crashes_hangs_and_faults_are_told_apart_and_cost_one_case_each(tmp_path):
-    record = run_part(Record("selftest", seed=0), tmp_path, 14, patience=Patience(5, 5))
+    record = run_part(Record("selftest", seed=0), tmp_path, 14, patience=Patience(busy_s=2, waiting_s=600))
     assert {key: found.cases for key, found in record.faults.items()} == {
         "selftest | killed by SIGSEGV | ": [3],
         "selftest | hang | ": [5],
@@ -177,6 +180,15 @@ def test_crashes_hangs_and_faults_are_told_apart_and_cost_one_case_each(tmp_path
     }
     # of what a child had tried before it died only the number is known
     assert record.tally == {"outcome not told": 4, "fault": 4, "fine": 5, "refused: ShapeError": 1}
+
+
+def test_who_waits_for_what_never_comes_is_ended_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_driver, "START_S", 0.1)
+    (tmp_path / "beat").write_bytes(b"the same")
+    program = "import threading; threading.Event().wait()"
+    child = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    assert not fuzz_driver._watch(child, tmp_path / "beat", Patience())
+    assert child.returncode == -signal.SIGKILL
 
 
 def test_a_search_goes_on_where_it_ended(tmp_path):

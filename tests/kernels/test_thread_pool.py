@@ -31,17 +31,19 @@ def test_two_threads_work_at_once():
     run_tasks(lambda _: barrier.wait(), 2, 2)
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system interrupts no thread by its name")
 def test_an_interrupted_caller_waits_for_those_who_write_to_its_memory():
-    began, done = threading.Event(), []
+    began, never, done = threading.Event(), threading.Event(), []
 
     def task(_):
         if threading.current_thread() is threading.main_thread():
-            began.wait(30)
+            for _ in range(60_000):  # until it is interrupted
+                never.wait(0.01)
             return
         if began.is_set():  # a worker that found the main thread asleep has both tasks
             return
         began.set()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.2)  # the main thread is interrupted meanwhile
         done.append(True)
 

@@ -43,7 +43,7 @@ class CountingEncoder:
             window = texts[first : first + 2]
             self.windows.append(window)
             self.begun.set()
-            assert self.may_go_on.wait(60)
+            assert self.may_go_on.wait(600)
             yield self._encoder.encode_documents(window)
 
 
@@ -94,7 +94,7 @@ def test_calls_that_wait_together_are_answered_together(counted):
 
     async def calls():
         first = asyncio.create_task(counted.arerank("a capital", TEXTS[:2]))
-        await asyncio.to_thread(counted.encoder.begun.wait, 60)
+        await asyncio.to_thread(counted.encoder.begun.wait, 600)
         rest = [asyncio.create_task(counted.arerank("yellow", [text, TEXTS[0]])) for text in TEXTS[1:3]]
         await asyncio.sleep(0)
         counted.encoder.may_go_on.set()
@@ -110,7 +110,7 @@ def test_a_mistake_is_its_callers_own(counted):
 
     async def calls():
         first = asyncio.create_task(counted.arerank("a capital", TEXTS[:1]))
-        await asyncio.to_thread(counted.encoder.begun.wait, 60)
+        await asyncio.to_thread(counted.encoder.begun.wait, 600)
         rest = [
             asyncio.create_task(counted.arerank(" ", TEXTS)),
             asyncio.create_task(counted.arerank("yellow", TEXTS)),
@@ -132,7 +132,7 @@ def test_a_cancelled_call_stops_before_its_next_window(counted):
 
     async def cancel():
         task = asyncio.create_task(counted.arerank("a capital", TEXTS))
-        await asyncio.to_thread(counted.encoder.begun.wait, 60)
+        await asyncio.to_thread(counted.encoder.begun.wait, 600)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -149,7 +149,7 @@ def test_a_call_goes_on_while_one_of_those_that_share_it_waits(counted):
 
     async def cancel_one():
         first = asyncio.create_task(counted.arerank("a capital", ["first"]))
-        await asyncio.to_thread(counted.encoder.begun.wait, 60)
+        await asyncio.to_thread(counted.encoder.begun.wait, 600)
         cancelled, waiting = (asyncio.create_task(counted.arerank("yellow", TEXTS)) for _ in range(2))
         await asyncio.sleep(0)
         counted.encoder.begun.clear()
@@ -191,12 +191,12 @@ def test_other_rerankers_stop_too(counted):
 
     async def cancel():
         task = asyncio.create_task(run_in_thread(work))
-        await asyncio.to_thread(counted.encoder.begun.wait, 60)
+        await asyncio.to_thread(counted.encoder.begun.wait, 600)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         counted.encoder.may_go_on.set()
-        assert await asyncio.to_thread(ended.wait, 60)
+        assert await asyncio.to_thread(ended.wait, 600)
 
     run(cancel())
     assert counted.encoder.windows == [TEXTS[:2]]

@@ -1,11 +1,14 @@
 """Vectors that candidates carry: a stage of its own, and the first of a cascade."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from model_folders import write_cross_encoder
 
 import rank_rerank
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
+from rank_rerank.rerankers import cascade_stages
 
 DIM = 16
 QUERY = "topic 3"
@@ -153,7 +156,7 @@ def test_scores_of_stages_are_not_mixed_and_a_stage_reads_what_the_one_before_ha
 
 def test_each_stage_has_its_own_budget(monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr("rank_rerank.rerankers.cascade_reranker.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(cascade_stages, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     first, second, third = (Fake(lambda text, sign=sign: sign * int(text.split()[2])) for sign in (1, 1, -1))
     stage = rank_rerank.CascadeStage(third, keep=24, budget_ms=1)
     cascade = rank_rerank.CascadeReranker(first, [rank_rerank.CascadeStage(second, 30, 6000), stage])

@@ -71,7 +71,7 @@ def test_turns_go_to_the_call_that_has_read_least():
 
     def call(name, used_s):
         begun.append(name)
-        assert turns.take(used_s, lambda: 60.0)
+        assert turns.take(used_s, lambda: 3600.0)
         order.append(name)
         turns.give_back()
 
@@ -121,7 +121,7 @@ def test_an_interrupted_call_keeps_no_turn(monkeypatch, was_granted):
     with monkeypatch.context() as patch:
         patch.setattr(threading.Event, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            turns.take(0.0, lambda: 60.0)
+            turns.take(0.0, lambda: 3600.0)
     if not was_granted:
         turns.give_back()
     assert (turns._free, turns._waiting) == (1, [])

@@ -83,7 +83,7 @@ def test_helpers_take_parts_and_every_document_is_scored_once(monkeypatch):
     deal, barrier, jobs = load_parts(vector_path()), threading.Barrier(3), []
 
     def meet(job, number):
-        barrier.wait(30)
+        barrier.wait(600)  # only against hanging
         deal.call(job, number)
 
     entry = PythonEntry(meet)

@@ -46,7 +46,15 @@ def shown(server, tmp_path_factory):
     url = f"http://127.0.0.1:{server[0].port}/#query={quote(QUERY)}&candidates={quote(CANDIDATES)}"
     # a profile of its own: a browser that finds another one at work on it leaves the page to that one
     profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", profile]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+        profile,
+    ]
     found = subprocess.run([CHROMIUM, *flags, url], capture_output=True, text=True, timeout=600, check=True)
     return found.stdout
 
@@ -92,6 +100,6 @@ def test_the_same_request_for_other_programs(shown, client):
     if shutil.which("curl") is None:
         pytest.skip("no curl")
     run = subprocess.run(
-        [shutil.which("bash"), "-c", samples["curl"]], capture_output=True, text=True, timeout=60, check=True
+        [shutil.which("bash"), "-c", samples["curl"]], capture_output=True, text=True, timeout=600, check=True
     )
     assert '"results":[{"index":1' in run.stdout

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from servers import Client, need_server, server_process, until
+from servers import PATIENCE_S, Client, need_server, server_process, until
 
 need_server()
 
@@ -58,10 +58,10 @@ def test_what_has_begun_ends_before_the_server_does():
             until(lambda: other.get("/health/ready").status == 503)
         # who does not want to wait for that says so, and what has begun is answered all the same
         server.process.send_signal(signal.SIGINT)
-        asking.join(60)
+        asking.join()
         assert [answer.status for answer in answers] == [200]
         assert len(answers[0].json["results"]) == 60
-        assert server.process.wait(60) in ENDS
+        assert server.process.wait(PATIENCE_S) in ENDS
         assert "Traceback" not in "".join(server.log)
 
 
@@ -133,7 +133,7 @@ def ranked(counts):
 
 def run(*flags):
     command = [sys.executable, "-m", "rank_rerank", "serve", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_what_the_command_refuses(tmp_path):

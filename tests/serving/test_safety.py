@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Client, need_server, raw, server_thread, until
+from servers import PATIENCE_S, Client, need_server, raw, server_thread, until
 
 need_server()
 
@@ -193,9 +193,11 @@ def test_all_bodies_together_may_have_so_many_bytes(models):
 
 
 def test_slow_clients_are_cut_off(models):
-    with server_thread(models[:1], body_timeout_s=0.2, header_timeout_s=0.2) as (client, _):
-        half = b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"
+    half = b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"
+    # a slow machine may be late with the head
+    with server_thread(models[:1], body_timeout_s=0.2, header_timeout_s=3600) as (client, _):
         assert raw(client.port, half).startswith(b"HTTP/1.1 408")
+    with server_thread(models[:1], header_timeout_s=0.2) as (client, _):
         assert raw(client.port, b"") == b""
         assert raw(client.port, b"GET /health HTTP/1.1\r\nhos") == b""
         # a slow machine may be late with its own bytes too, so it may try again
@@ -204,7 +206,7 @@ def test_slow_clients_are_cut_off(models):
 
 def cuts_off_the_second_head(port):
     """Whether the second head on a connection is waited for no longer than the first; None for a late first one."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
         if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
             return None
@@ -216,7 +218,7 @@ def cuts_off_the_second_head(port):
 
 
 def test_there_are_so_many_connections(models):
-    with server_thread(models[:1], max_connections=3) as (client, _):
+    with server_thread(models[:1], max_connections=3, header_timeout_s=3600) as (client, _):
         client.close()
         idle = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(3)]
         refused = raw(client.port, b"")

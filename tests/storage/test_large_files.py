@@ -25,6 +25,7 @@ def every_file_is_large(monkeypatch):
     monkeypatch.setattr(mapped_file, "LARGE_FILE_BYTES", 1)
     monkeypatch.setattr(mapped_file, "READ_AHEAD_BYTES", PAGE)
     monkeypatch.setattr(mapped_file, "MAX_MAPPED_BYTES", -1)
+    monkeypatch.setattr(mapped_file, "DESCRIPTOR_SHARE", 1)  # however few this process may have
     monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: 0)  # the real ones are the system's affair
     monkeypatch.setattr(stored_source, "BLOCK_BYTES", 200)
 

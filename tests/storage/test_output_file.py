@@ -98,7 +98,7 @@ def test_a_fifo_is_written_to(tmp_path):
     reader = threading.Thread(target=lambda: found.append((tmp_path / "f").read_bytes()))
     reader.start()
     write(tmp_path / "f")
-    reader.join(10)
+    reader.join()
     assert found == [b"new"]
     assert stat.S_ISFIFO((tmp_path / "f").stat().st_mode)
 

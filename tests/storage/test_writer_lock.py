@@ -13,6 +13,7 @@ from rank_rerank.storage import embedding_store, writer_lock
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 fcntl = pytest.importorskip("fcntl")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def in_child():
             try:
                 act()
                 os.write(writer, b"done")
-                time.sleep(60)
+                time.sleep(3600)
             finally:
                 os._exit(1)
         children.append(child)
