@@ -224,10 +224,9 @@ def until(holds, timeout_s=PATIENCE_S):
 def raw(port, content, timeout_s=PATIENCE_S):
     """Send bytes over a socket of its own; everything that comes back until the server closes."""
     received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-        # what is sent after the server has closed is answered by a reset
-        with suppress(ConnectionError):
-            connection.sendall(content)
-            while piece := connection.recv(65536):
-                received += piece
+    # what is sent after the server has closed is answered by a reset
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection, suppress(ConnectionError):
+        connection.sendall(content)
+        while piece := connection.recv(65536):
+            received += piece
     return received

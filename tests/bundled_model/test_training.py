@@ -23,6 +23,15 @@ PASSAGES = [Passage(f"title {n}", f"Words of text {n}. And more of it.", [f"ques
 TEXTS = ["a river bank", "the market", "a", "heart and blood vessels of the body"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Sums of several threads may be added in another order each time."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     monkeypatch.setattr(student, "FROZEN_LAYERS", 1)

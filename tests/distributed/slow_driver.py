@@ -16,7 +16,6 @@ from small_jobs import LetterCounter, items_of, job_in
 from rank_rerank.distributed.job import run_job
 from rank_rerank.distributed.local_engine import LocalEngine
 
-
 READ = []  # one for each window that this process has read
 
 

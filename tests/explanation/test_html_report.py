@@ -21,6 +21,7 @@ HEADLESS = [
         "headless",
         "no-sandbox",
         "disable-gpu",
+        "disable-dev-shm-usage",
         "disable-quic",
         "no-first-run",
         "disable-background-networking",

@@ -1,4 +1,4 @@
-"""A part that does what the watchdog looks for: number 3 crashes, 5 never ends, 7 raises, 9 is a fault, 11 is refused."""
+"""A part that does what the watchdog looks for: 3 crashes, 5 never ends, 7 raises, 9 is a fault, 11 is refused."""
 
 import os
 import signal

@@ -143,7 +143,11 @@ def test_what_others_no_longer_map_makes_no_room_for_stores(monkeypatch):
     mapped = [900 << 20]
     monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: mapped[0])
     let_go = []
-    monkeypatch.setattr(MappedFile, "let_go", lambda self: let_go.append(self))
+
+    def note(file):
+        let_go.append(file)
+
+    monkeypatch.setattr(MappedFile, "let_go", note)
     memory, files = mapped_file._MappedMemory(), [MappedFile("one", None), MappedFile("other", None)]
     memory.limit(files)
     assert let_go == files  # what is left is the libraries'
