@@ -13,12 +13,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray
 from rank_rerank.checkpoints.model_files import map_file
 from rank_rerank.checkpoints.protocol_buffers import DamagedMessageError, read_fields, read_varint
+from rank_rerank.checkpoints.tensor_rows import TensorRows
 from rank_rerank.errors import CheckpointFormatError
 
 GRAPH, NODE, INITIALIZER, OUTPUT = 7, 1, 5, 12
@@ -48,6 +50,23 @@ def read_onnx_tensors(path: Path) -> dict[str, AnyArray]:
     if not tensors:
         raise CheckpointFormatError(f"{path.name} is no whole ONNX file: it holds no weights")
     return tensors
+
+
+def open_onnx_rows(path: Path, matrix: AnyArray) -> TensorRows:
+    """Open a matrix of read_onnx_tensors so that its rows are read when they are asked for.
+
+    Args:
+        path: the file that it was read of.
+        matrix: [rows, columns], as it was given.
+
+    Raises:
+        CheckpointFormatError: the file cannot be read.
+    """
+    base: Any = matrix
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    start = matrix.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+    return TensorRows(path, matrix.dtype, (matrix.shape[0], matrix.shape[1]), start)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from threading import Lock
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix, Int64Vector
+from rank_rerank.arrays import AnyArray, Float32Matrix, Int64Vector
 from rank_rerank.checkpoints.model_files import open_regular
 from rank_rerank.errors import CheckpointFormatError
 
@@ -53,18 +53,26 @@ class TensorRows:
         Raises:
             CheckpointFormatError: the file was cut since it was opened, or a number is NaN or infinity.
         """
-        row_bytes = self.shape[1] * self._dtype.itemsize
         distinct, inverse = np.unique(rows, return_inverse=True)
-        content = b"".join(self._read(self._start + int(row) * row_bytes, row_bytes) for row in distinct)
-        if len(content) != len(distinct) * row_bytes:
-            raise CheckpointFormatError(f"{self._path.name} was cut since it was opened; load the model again")
-        stored = np.frombuffer(content, self._dtype).reshape(len(distinct), self.shape[1])
+        stored = self._stored(distinct)
         values = (stored.astype(np.uint32) << 16).view(np.float32) if self._dtype == BFLOAT16 else stored
         with np.errstate(over="ignore"):  # what is not finite is refused below
             exact = values.astype(np.float32, copy=False)
         if not np.isfinite(exact).all():
             raise CheckpointFormatError(f"{self._path.name}: a row of the table of words holds NaN or infinity")
         return exact[inverse]
+
+    def take_stored(self, rows: Int64Vector) -> AnyArray:
+        """Some rows in the dtype of the file; arguments and errors as take, which looks at the numbers too."""
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        return self._stored(distinct)[inverse]
+
+    def _stored(self, rows: Int64Vector) -> AnyArray:
+        row_bytes = self.shape[1] * self._dtype.itemsize
+        content = b"".join(self._read(self._start + int(row) * row_bytes, row_bytes) for row in rows)
+        if len(content) != len(rows) * row_bytes:
+            raise CheckpointFormatError(f"{self._path.name} was cut since it was opened; load the model again")
+        return np.frombuffer(content, self._dtype).reshape(len(rows), self.shape[1])
 
     def _read(self, start: int, num_bytes: int) -> bytes:
         if hasattr(os, "pread"):  # which moves no offset that a forked process shares

@@ -1,7 +1,8 @@
-"""An MPNet's, a DeBERTa's or an mGTE's weights → an ONNX graph whose linear layers `int8_export.quantize` rounds.
+"""An encoder's weights → an ONNX graph whose linear layers `int8_export.quantize` rounds.
 
-All three have BERT's order: attention, sum, norm; feed-forward block, sum, norm. Their attention differs. MPNet adds a
-number per distance to scores, DeBERTa products with a table of distances; mGTE turns queries and keys.
+All families here have BERT's order: attention, sum, norm; feed-forward block, sum, norm. RoBERTa and its kin, DistilBERT
+and ELECTRA have BERT's attention too. MPNet adds a number per distance to scores, DeBERTa products with a table of
+distances; mGTE turns queries and keys.
 
 What depends on distances is added to scores as a matrix per text, and the mask with it. Texts are padded to whole
 blocks of 32 tokens for that, so that sums along the keys have the same order however a batch is padded. DeBERTa's
@@ -25,6 +26,7 @@ from rank_rerank.export.graph_writer import GraphWriter, Tensors
 from rank_rerank.export.onnx_export import TYPES_NAME
 from rank_rerank.inference.int8_weights.checked_tensors import CheckedTensors
 from rank_rerank.inference.int8_weights.distances import Distances
+from rank_rerank.inference.int8_weights.onnx_encoder import is_read
 
 BLOCK = 32  # tokens
 # far below any score; a sum with one stays finite
@@ -45,8 +47,8 @@ def encoder_graph(checkpoint: Checkpoint | CrossEncoderCheckpoint, *, has_token_
         CheckpointFormatError: a tensor is missing or of another shape.
     """
     config = checkpoint.transformer
-    if config is None or (config.gated is None and config.relative is None):
-        raise ExportError(f"{checkpoint.name} is no MPNet, DeBERTa or mGTE with weights")
+    if config is None or not is_read(config):
+        raise ExportError(f"{checkpoint.name} has no weights of an encoder whose graph is written here")
     tensors = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
     writer = _Writer(config, tensors, has_token_types=has_token_types)
     return writer.finish(writer.encode(), checkpoint)
@@ -63,7 +65,9 @@ class _Writer(GraphWriter):
     def encode(self) -> Any:
         """The last layer's output, [batch · length, hidden]."""
         graph, config = self.graph, self.config
-        hidden = self.norm("embeddings.norm", self.rows(self._embed()))
+        hidden = self.norm("embeddings.norm", self.rows(self._embed(), self._width))
+        if self._width != config.hidden_size:
+            hidden = self.linear("embeddings.projection", hidden)
         for number in range(config.num_layers):
             here = f"layers.{number}"
             attended = self.linear(f"{here}.output", self._attend(here, number, hidden))
@@ -71,6 +75,11 @@ class _Writer(GraphWriter):
             fed = self.linear(f"{here}.down", self._feed(here, hidden))
             hidden = self.norm(f"{here}.output_norm", graph.node("Add", [hidden, fed]))
         return hidden
+
+    @property
+    def _width(self) -> int:
+        """Numbers per embedding, which is narrower than the stream in ELECTRA."""
+        return self.config.embedding_size or self.config.hidden_size
 
     def _embed(self) -> Any:
         graph, embedded = self.graph, self.embed_words()
@@ -118,16 +127,17 @@ class _Writer(GraphWriter):
             parts = [self.linear(f"{here}.{name}", hidden) for name in ("query", "key", "value")]
         rows = self.shape(self.batch, self.length, config.hidden_size)
         query, key, value = (graph.node("Reshape", [part, rows]) for part in parts)
-        if config.gated is not None:
-            mixed = self._attend_turned(config.gated, query, key, value)
-        else:
+        if config.relative is not None:
             mixed = self._attend_by_distance(number, query, key, value)
+        else:
+            if config.gated is not None:
+                query, key = self._turned(config.gated, query, key)
+            mixed = attend_by_columns(graph, self._columns, (query, key, value), self._scale)
         return graph.node("Reshape", [mixed, graph.integers("rows", -1, config.hidden_size)])
 
-    def _attend_turned(self, gated: GatedConfig, query: Any, key: Any, value: Any) -> Any:
+    def _turned(self, gated: GatedConfig, query: Any, key: Any) -> tuple[Any, Any]:
         frequencies = gated.frequencies(self.config.head_size)
-        query, key = (self.rotate(part, "all", frequencies) for part in (query, key))
-        return attend_by_columns(self.graph, self._columns, (query, key, value), float(self.config.head_size**-0.5))
+        return self.rotate(query, "all", frequencies), self.rotate(key, "all", frequencies)
 
     def _attend_by_distance(self, number: int, query: Any, key: Any, value: Any) -> Any:
         graph, no_token = self.graph, self.graph.number("no_token", 0.0)

@@ -52,10 +52,10 @@ class GraphWriter:
         return self.graph.node("Gather", [self.graph.weight("embeddings.word", self.tensors["embeddings.word"]),
                                           self.token_ids], axis=0)  # fmt: skip
 
-    def rows(self, values: Any) -> Any:
-        """[batch, length, hidden] → [batch · length, hidden], which linear layers and norms read."""
-        size = self.config.hidden_size
-        rows = self.graph.node("Reshape", [values, self.graph.integers("rows", -1, size)])
+    def rows(self, values: Any, width: int | None = None) -> Any:
+        """[batch, length, width] → [batch · length, width], which linear layers and norms read; None for hidden."""
+        size = width or self.config.hidden_size
+        rows = self.graph.node("Reshape", [values, self.graph.integers(f"rows_of_{size}", -1, size)])
         rows.shape, rows.dtype = self.ir.Shape([None, size]), self.ir.DataType.FLOAT
         return rows
 

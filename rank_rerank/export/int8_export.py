@@ -29,7 +29,7 @@ from rank_rerank.inference.int8_weights.onnx_encoder import is_read
 NUM_INVARIANCE_TEXTS = 24
 # tokens; a model of 8192 positions would take an hour
 MAX_PADDING = 1024
-PROJECTION = "projection."
+PROJECTIONS = ("projection.", "embeddings.projection")
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def written_graph(checkpoint: Checkpoint | CrossEncoderCheckpoint, *, has_token_
         has_token_types: the graph takes ``token_type_ids`` too.
     """
     transformer = checkpoint.transformer
-    if transformer is None or (not transformer.is_rotated and transformer.relative is None):
+    if transformer is None:
         return None
     if transformer.rotary is not None:
         return modernbert_graph(checkpoint)
-    return encoder_graph(checkpoint, has_token_types=has_token_types)
+    return encoder_graph(checkpoint, has_token_types=has_token_types) if is_read(transformer) else None
 
 
 def cut_rule(transformer: TransformerConfig | None) -> CutRule | None:
@@ -122,7 +122,7 @@ def quantize(model: Any, calibration_texts: Sequence[Int64Vector], is_cut: CutRu
     graph_fusion.fold_attention_biases(model)
     # a projection is small, and every rounding in it goes straight into the vectors
     layers = [
-        layer for layer in activation_statistics.find_linear_layers(model) if not layer.name.startswith(PROJECTION)
+        layer for layer in activation_statistics.find_linear_layers(model) if not layer.name.startswith(PROJECTIONS)
     ]
     statistics = activation_statistics.collect_statistics(model, layers, calibration_texts)
     names = [layer.input.name for layer in layers]

@@ -43,7 +43,8 @@ GELU_ZERO_POINT = 16
 GELU_STEPS = 255 - GELU_ZERO_POINT
 CutRule: TypeAlias = Callable[[str, int], bool]
 # what activations are made of
-ELEMENTWISE = frozenset(("Add", "Div", "Erf", "Gelu", "Mul", "Pow", "Relu", "Sigmoid", "Swish", "Tanh"))
+CURVES = frozenset(("Erf", "Gelu", "Pow", "Relu", "Sigmoid", "Swish", "Tanh"))
+ELEMENTWISE = CURVES | {"Add", "Div", "Mul"}
 
 
 def quantize_linear_layers(
@@ -113,9 +114,10 @@ def _quantize_group(rewrite: _Rewrite, *, is_smoothed: bool) -> None:
 def _is_activation(rows: Any) -> bool:
     """Whether rows are an activation of one product: no layer before could take factors for them.
 
-    A gated block's rows could, by the part that is not activated.
+    A gated block's rows could, by the part that is not activated. What a product gives as it is, as ELECTRA's embedding
+    does, takes factors like the rows of a norm.
     """
-    found, open_values = 0, [rows]
+    found, is_curved, open_values = 0, False, [rows]
     while open_values:
         node = open_values.pop().producer()
         if node is None:
@@ -123,10 +125,11 @@ def _is_activation(rows: Any) -> bool:
         if node.op_type == "MatMul":
             found += 1
         elif node.op_type in ELEMENTWISE:
+            is_curved = is_curved or node.op_type in CURVES
             open_values += [value for value in node.inputs if value is not None and constant(value) is None]
         else:
             return False
-    return found > 0
+    return found > 0 and is_curved
 
 
 def _factors(layers: list[LinearLayer], statistics: InputStatistics) -> Float32Vector:

@@ -21,8 +21,9 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
 from rank_rerank.inference.int8_weights.onnx_encoder import is_read, read_encoder
 from rank_rerank.inference.int8_weights.onnx_modernbert import read_linear, read_modernbert
 from rank_rerank.inference.int8_weights.onnx_projections import read_projections
+from rank_rerank.inference.int8_weights.onnx_words import read_words
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
-from rank_rerank.inference.int8_weights.word_table import RoundedWords
+from rank_rerank.inference.int8_weights.word_table import WordTable
 
 
 def weights_from_onnx(
@@ -40,21 +41,18 @@ def weights_from_onnx(
     """
     check_supported(config)
     tensors = CheckedTensors(read_onnx_tensors(path), path.name)
-    if config.model_type not in ("bert", "modernbert") and not is_read(config):
-        raise CheckpointFormatError(
-            f"{path.name}: of ONNX files this runtime reads those of BERT, ModernBERT, MPNet, DeBERTa and mGTE, not "
-            f"{config.model_type}'s"
-        )
-    if config.hidden_size % SIZE_MULTIPLE or config.intermediate_size % SIZE_MULTIPLE:
+    sizes = config.hidden_size, config.intermediate_size, config.embedding_size
+    if any(size % SIZE_MULTIPLE for size in sizes):
         raise CheckpointFormatError(
             f"{path.name}: the compiled runtime needs sizes that are multiples of {SIZE_MULTIPLE}"
         )
+    words = read_words(path, tensors, config)
     if is_read(config):
-        weights = read_encoder(tensors, config)
+        weights = read_encoder(tensors, config, words)
     elif config.rotary is not None:
-        weights = read_modernbert(tensors, config, config.rotary)
+        weights = read_modernbert(tensors, config, config.rotary, words)
     else:
-        weights = _read_bert(tensors, config)
+        weights = _read_bert(tensors, config, words)
     projections = read_projections(path, tensors, config.hidden_size)
     if head is not None:
         _read_head(tensors, head)
@@ -75,17 +73,14 @@ def _read_head(tensors: CheckedTensors, head: ClassifierHead) -> dict[str, AnyAr
     return {name: tensors.floats(name, *shape) for step in head.steps for name, _, shape in step.tensors()}
 
 
-def _read_bert(tensors: CheckedTensors, config: TransformerConfig) -> EncoderWeights:
-    hidden, words = config.hidden_size, "embeddings.word_embeddings.weight"
+def _read_bert(tensors: CheckedTensors, config: TransformerConfig, words: WordTable) -> EncoderWeights:
+    hidden = config.hidden_size
     positions = tensors.floats("embeddings.position_embeddings.weight", config.max_positions, hidden)
     types = "embeddings.token_type_embeddings.weight"
     if tensors.shape_of(types) is not None:  # of a cross-encoder: elsewhere type 0 is part of the positions
         positions = tensors.floats(types, config.type_vocab_size, hidden)[:, None] + positions
     return EncoderWeights(
-        words=RoundedWords(
-            tensors.integers(f"{words}_int8", config.vocab_size, hidden),
-            tensors.floats(f"{words}_scale", config.vocab_size, 1)[:, 0],
-        ),
+        words=words,
         positions=positions.reshape(-1, hidden),
         embedding_norm=tensors.norm("embeddings.LayerNorm", hidden),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),

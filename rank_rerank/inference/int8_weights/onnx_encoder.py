@@ -1,4 +1,4 @@
-"""The weights of an MPNet, a DeBERTa or an mGTE in an INT8 ONNX file of ours: rounded when the file was made.
+"""The weights of all encoders but BERT and ModernBERT in an INT8 ONNX file of ours: rounded when the file was made.
 
 Attention's output was smoothed, and its factors are part of the values here. Those of a gated feed-forward block's last
 layer are part of what is not activated. Rows are rounded in groups, and so are weights whose inputs are whole groups.
@@ -20,15 +20,17 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
 from rank_rerank.inference.int8_weights.onnx_modernbert import columns_of, read_linear
 from rank_rerank.inference.int8_weights.position_table import read_positions
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
-from rank_rerank.inference.int8_weights.word_table import RoundedWords
+from rank_rerank.inference.int8_weights.word_table import WordTable
+
+WIDENING = "embeddings.projection"
 
 
 def is_read(config: TransformerConfig) -> bool:
     """Whether this module reads files of such an encoder."""
-    return config.relative is not None or config.gated is not None
+    return config.model_type not in ("bert", "modernbert")
 
 
-def read_encoder(tensors: CheckedTensors, config: TransformerConfig) -> EncoderWeights:
+def read_encoder(tensors: CheckedTensors, config: TransformerConfig, words: WordTable) -> EncoderWeights:
     """Read a whole encoder.
 
     Raises:
@@ -41,15 +43,18 @@ def read_encoder(tensors: CheckedTensors, config: TransformerConfig) -> EncoderW
             np.float32
         )
     _pass_over_tables(tensors, config)
+    width = config.embedding_size or hidden
+    is_widened = width != hidden
     return EncoderWeights(
-        words=RoundedWords(
-            tensors.integers("embeddings.word_int8", config.vocab_size, hidden),
-            tensors.floats("embeddings.word_scale", config.vocab_size, 1)[:, 0],
-        ),
+        words=words,
         positions=read_positions(tensors, config),
-        embedding_norm=tensors.norm("embeddings.norm", hidden),
+        embedding_norm=tensors.norm("embeddings.norm", width),
         layers=tuple(_layer(tensors, config, number) for number in range(config.num_layers)),
         group=GROUP,
+        embedding_weight=np.ascontiguousarray(tensors.floats(f"{WIDENING}.weight", width, hidden).T)
+        if is_widened
+        else None,
+        embedding_bias=tensors.floats(f"{WIDENING}.bias", hidden) if is_widened else None,
         distance_biases=biases,
     )
 

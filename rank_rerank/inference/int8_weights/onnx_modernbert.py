@@ -17,12 +17,14 @@ from rank_rerank.inference.int8_weights.encoder_weights import (
     query_factor,
 )
 from rank_rerank.inference.int8_weights.quantized_linear import LinearWeights
-from rank_rerank.inference.int8_weights.word_table import RoundedWords
+from rank_rerank.inference.int8_weights.word_table import WordTable
 
 KINDS = ("global", "local")
 
 
-def read_modernbert(tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryConfig) -> EncoderWeights:
+def read_modernbert(
+    tensors: CheckedTensors, config: TransformerConfig, rotary: RotaryConfig, words: WordTable
+) -> EncoderWeights:
     """Read a whole encoder.
 
     Raises:
@@ -31,10 +33,7 @@ def read_modernbert(tensors: CheckedTensors, config: TransformerConfig, rotary: 
     hidden = config.hidden_size
     _pass_over_tables(tensors, config, rotary)
     return EncoderWeights(
-        words=RoundedWords(
-            tensors.integers("embeddings.word_int8", config.vocab_size, hidden),
-            tensors.floats("embeddings.word_scale", config.vocab_size, 1)[:, 0],
-        ),
+        words=words,
         positions=np.zeros((1, hidden), np.float32),
         embedding_norm=tensors.norm("embeddings.norm", hidden, has_bias=rotary.norm_bias),
         layers=tuple(_layer(tensors, config, rotary, number) for number in range(config.num_layers)),

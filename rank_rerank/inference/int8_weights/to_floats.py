@@ -40,6 +40,9 @@ def dequantize(weights: EncoderWeights, config: TransformerConfig) -> dict[str, 
         tensors["embeddings.position"] = weights.positions
     elif config.type_vocab_size and config.rotary is None:
         tensors["embeddings.type"] = weights.positions
+    if weights.embedding_weight is not None and weights.embedding_bias is not None:
+        tensors["embeddings.projection.weight"] = weights.embedding_weight
+        tensors["embeddings.projection.bias"] = weights.embedding_bias
     if weights.distance_biases is not None:
         tensors["distances.bias"] = (weights.distance_biases / np.log2(np.e)).astype(np.float32)
     for number, layer in enumerate(weights.layers):

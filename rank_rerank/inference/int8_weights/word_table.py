@@ -1,8 +1,8 @@
 """The rows of a vocabulary as the compiled pass reads them: int8, with one scale per word.
 
 Most tables are rounded when a model is loaded. A large one, as XLM-RoBERTa's of 250,002 words, stays in its file, of
-which a text's words are read and rounded when the text comes: a gigabyte is neither read nor copied. Both give the same
-integers.
+which a text's words are read, and rounded where they are floats, when the text comes: a gigabyte is neither read nor
+copied. Both give the same integers.
 """
 
 from dataclasses import dataclass
@@ -111,6 +111,44 @@ class StoredWords:
     def floats(self) -> Float32Matrix:
         """See WordTable."""
         return round_words(self.source.take(np.arange(self.source.shape[0])), self.width).floats()
+
+
+@dataclass(frozen=True)
+class StoredIntegers:
+    """A table that was rounded when its file was made, and stays there.
+
+    Attributes:
+        source: its rows, int8.
+        scales: [vocabulary] float32, in memory.
+    """
+
+    source: TensorRows
+    scales: Float32Vector
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", in_memory(np.ascontiguousarray(self.scales)))
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return self.source.shape[1]
+
+    @property
+    def num_bytes(self) -> int:
+        """What the table takes of memory."""
+        return self.scales.nbytes
+
+    def rows(self, token_ids: Int64Vector) -> tuple[Int64Vector, Int8Matrix, Float32Vector]:
+        """See WordTable.
+
+        Raises:
+            CheckpointFormatError: the file was cut.
+        """
+        return np.arange(len(token_ids)), self.source.take_stored(token_ids), self.scales[token_ids]
+
+    def floats(self) -> Float32Matrix:
+        """See WordTable."""
+        return self.source.take_stored(np.arange(self.source.shape[0])) * self.scales[:, None]
 
 
 def round_words(words: Float32Matrix, width: int) -> RoundedWords:
