@@ -130,6 +130,21 @@ def write_electra(folder):
     return with_tokenizer_files(folder)
 
 
+def write_roberta(folder, model_type="xlm-roberta", name="XLMRoberta"):
+    """A RoBERTa cross-encoder as far as settings go, as write_modernbert."""
+    config = {
+        "architectures": [f"{name}ForSequenceClassification"],
+        "model_type": model_type,
+        **SIZES,
+        "max_position_embeddings": 66,
+        "pad_token_id": 1,
+        "type_vocab_size": 1,
+        "id2label": {"0": "LABEL_0"},
+    }
+    folders.write_bert(folder, config=config)
+    return with_tokenizer_files(folder)
+
+
 def write_mpnet(folder):
     """An MPNet cross-encoder as far as settings go, as write_modernbert."""
     config = {
@@ -236,6 +251,7 @@ WRITERS = {
     "ModernBERT": write_modernbert,
     "DistilBERT": write_distilbert,
     "ELECTRA": write_electra,
+    "XLM-RoBERTa": write_roberta,
     "MPNet": write_mpnet,
     "DeBERTa": write_deberta,
     "mGTE": write_gated,

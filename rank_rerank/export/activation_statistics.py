@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
-from rank_rerank.devices import import_optional
-from rank_rerank.export.graph_editing import constant, to_proto
-from rank_rerank.export.trial_session import OnnxSession
+from rank_rerank.export.graph_editing import constant
+from rank_rerank.export.large_graphs import open_trial
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def collect_statistics(model: Any, layers: Sequence[LinearLayer], texts: Sequenc
         InputStatistics by the name of the input value; layers that share an input share one entry.
     """
     names = list(dict.fromkeys(layer.input.name for layer in layers))
-    session = OnnxSession(_with_outputs(model, names))
+    session = open_trial(model, names)
     totals: dict[str, InputStatistics] = {}
     for text in texts:
         for name, rows in zip(names, session.run(names, [text]), strict=True):
@@ -87,11 +86,3 @@ def _add(total: InputStatistics | None, rows: AnyArray) -> InputStatistics:
     if total is None:
         return InputStatistics(len(rows), largest, gram)
     return InputStatistics(total.num_rows + len(rows), np.maximum(total.largest, largest), total.gram + gram)
-
-
-def _with_outputs(model: Any, names: Sequence[str]) -> bytes:
-    """The model with some inner values as further outputs."""
-    onnx = import_optional("onnx", "export", "Calibrating a model")
-    proto = to_proto(model)
-    proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    return proto.SerializeToString()

@@ -17,7 +17,7 @@ from rank_rerank.devices import import_optional
 from rank_rerank.errors import ExportError
 from rank_rerank.export import graph_editing
 from rank_rerank.export.int8_export import cut_rule, quantize, serialize, written_graph
-from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx
+from rank_rerank.export.onnx_export import MIN_NORM, PURPOSE, export_onnx, token_vector_module
 from rank_rerank.export.parity import Fidelity, check_int8, compare_vectors
 from rank_rerank.export.source_model import build_encoder
 from rank_rerank.export.trial_session import OnnxSession
@@ -46,25 +46,35 @@ def quantize_cross_encoder(checkpoint: CrossEncoderCheckpoint, batch: TokenBatch
     transformer, head = checkpoint.transformer, checkpoint.head
     if transformer is None or head is None:
         raise ExportError(f"{checkpoint.name} is an ONNX file already")
-    with warnings.catch_warnings():
-        # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
-        warnings.simplefilter("ignore")
-        model = export_onnx(
-            build_encoder(checkpoint),
-            transformer.max_positions,
-            torch.nn.Identity(),
-            has_token_types=takes_token_types(checkpoint),
-        )
-    pairs = pair_texts(batch)
-    expected = _unit_rows(serialize(model), pairs)
-    written = written_graph(checkpoint, has_token_types=takes_token_types(checkpoint))
-    model = model if written is None else written
+    has_types, pairs = takes_token_types(checkpoint), pair_texts(batch)
+    expected = _source_rows(checkpoint, pairs)
+    model = written_graph(checkpoint, has_token_types=has_types)
+    if model is None:
+        with warnings.catch_warnings():
+            # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
+            warnings.simplefilter("ignore")
+            model = export_onnx(
+                build_encoder(checkpoint), transformer.max_positions, torch.nn.Identity(), has_token_types=has_types
+            )
     quantize(model, pairs, cut_rule(transformer))
     fidelity = compare_vectors(_unit_rows(serialize(model), pairs), expected, len(pairs))
     check_int8(fidelity)
     _append_head(model, read_head_tensors(checkpoint.model_file, head), head)
     graph_editing.remove_unused(model)
     return serialize(model), fidelity
+
+
+def _source_rows(checkpoint: CrossEncoderCheckpoint, pairs: list[Int64Vector]) -> Float32Matrix:
+    """What _unit_rows gives for the source itself, in PyTorch."""
+    torch = import_optional("torch", "export", PURPOSE)
+    module, has_types = token_vector_module(build_encoder(checkpoint)), takes_token_types(checkpoint)
+    rows: list[Float32Matrix] = []
+    with torch.inference_mode():
+        for pair in pairs:
+            token_ids, token_types = (torch.from_numpy(np.asarray(row, np.int64))[None] for row in pair)
+            types = [token_types] if has_types else []
+            rows.append(module(token_ids, torch.ones_like(token_ids), *types)[0].numpy())
+    return np.concatenate(rows)
 
 
 def _unit_rows(model: bytes, pairs: list[Int64Vector]) -> Float32Matrix:

@@ -1,8 +1,8 @@
 """An encoder's weights → an ONNX graph whose linear layers `int8_export.quantize` rounds.
 
-All families here have BERT's order: attention, sum, norm; feed-forward block, sum, norm. RoBERTa and its kin, DistilBERT
-and ELECTRA have BERT's attention too. MPNet adds a number per distance to scores, DeBERTa products with a table of
-distances; mGTE turns queries and keys.
+All families here have BERT's order: attention, sum, norm; feed-forward block, sum, norm. RoBERTa and its kin,
+DistilBERT and ELECTRA have BERT's attention too. MPNet adds a number per distance to scores, DeBERTa products with a
+table of distances; mGTE turns queries and keys.
 
 What depends on distances is added to scores as a matrix per text, and the mask with it. Texts are padded to whole
 blocks of 32 tokens for that, so that sums along the keys have the same order however a batch is padded. DeBERTa's

@@ -20,8 +20,15 @@ from rank_rerank.checkpoints.onnx_folder import read_onnx_folder
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import ExportError
 from rank_rerank.evaluation.judged_candidates import JudgedCandidates
-from rank_rerank.export import graph_editing
-from rank_rerank.export.int8_export import MAX_PADDING, NUM_INVARIANCE_TEXTS, cut_rule, quantize, written_graph
+from rank_rerank.export.int8_export import (
+    MAX_PADDING,
+    NUM_INVARIANCE_TEXTS,
+    cut_rule,
+    quantize,
+    serialize,
+    written_graph,
+)
+from rank_rerank.export.large_graphs import save_graph
 from rank_rerank.export.onnx_export import OPSET, PORTABLE_OPSET, export_onnx
 from rank_rerank.export.parity import Fidelity, check_fp32, check_int8, check_invariance, compare_vectors
 from rank_rerank.export.quality_gate import Quality, check_quality, with_quality
@@ -109,7 +116,7 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     # the encoder's shape, for runtimes that compute the graph's tensors themselves
     shutil.copyfile(checkpoint.folder / "config.json", folder / "config.json")
     _write_config(source, folder)
-    (folder / "model.onnx").write_bytes(_serialize(_graph(checkpoint, PORTABLE_OPSET)))
+    save_graph(_graph(checkpoint, PORTABLE_OPSET), folder / "model.onnx")
     fp32 = _measure(source, folder, "fp32", trials)
     check_fp32(fp32)
     if not int8:
@@ -118,7 +125,7 @@ def _export(source: TokenEncoder, folder: Path, trials: list[str], *, int8: bool
     written = written_graph(checkpoint)
     model = _graph(checkpoint, OPSET) if written is None else written
     quantize(model, tokens, cut_rule(checkpoint.transformer))
-    content = _serialize(model)
+    content = serialize(model)
     (folder / "model_int8.onnx").write_bytes(content)
     fidelity = _measure(source, folder, "int8", trials)
     check_int8(fidelity)
@@ -131,10 +138,6 @@ def _graph(checkpoint: Checkpoint, opset: int) -> Any:
         # the exporter warns of its own use of torch, and of axes that share a name, which is what is meant
         warnings.simplefilter("ignore")
         return export_onnx(build_encoder(checkpoint), _longest(checkpoint), build_projection(checkpoint.dense), opset)
-
-
-def _serialize(model: Any) -> bytes:
-    return graph_editing.to_proto(model).SerializeToString(deterministic=True)
 
 
 def _longest(checkpoint: Checkpoint) -> int:

@@ -16,13 +16,15 @@ class OnnxSession:
     """ONNX Runtime on a model in memory.
 
     Args:
-        model: serialized ONNX model.
+        model: serialized ONNX model, or the path of one whose weights lie beside it.
         num_threads: threads inside a call.
         optimize: whether ONNX Runtime may rewrite the graph.
         output: the output that encode() gives.
     """
 
-    def __init__(self, model: bytes, num_threads: int = 1, *, optimize: bool = True, output: str = OUTPUT_NAME) -> None:
+    def __init__(
+        self, model: bytes | str, num_threads: int = 1, *, optimize: bool = True, output: str = OUTPUT_NAME
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.enable_mem_pattern = False

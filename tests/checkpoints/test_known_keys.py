@@ -189,6 +189,7 @@ REFUSED = {
 NOT_THERE = {
     "ModernBERT": {"model_input_names"},
     # these have no types of tokens
+    "XLM-RoBERTa": {"model_input_names"},
     "MPNet": {"model_input_names"},
     "DeBERTa": {"model_input_names"},
     "mGTE": {"model_input_names"},

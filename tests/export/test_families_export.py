@@ -1,5 +1,6 @@
-"""MPNet, DeBERTa and mGTE: exported in fp32 and INT8, and read back by ONNX Runtime, compiled kernels and PyTorch."""
+"""Families beside BERT and ModernBERT: exported in fp32 and INT8, and read back by every runtime."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from rank_rerank.inference.compiled.numba_transformer import NumbaTransformer
 from rank_rerank.inference.faster_runtime import faster_runtime
 from rank_rerank.inference.int8_weights.from_onnx import weights_from_onnx
 from rank_rerank.inference.int8_weights.to_floats import dequantize
+from rank_rerank.inference.int8_weights.word_table import StoredIntegers
 from rank_rerank.kernels.processor import vector_path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,7 +38,13 @@ HEADS = {
     "MPNet": ("classifier.dense", "classifier.out_proj"),
     "DeBERTa": ("pooler.dense", "classifier"),
     "mGTE": ("new.pooler.dense", "classifier"),
+    "XLM-RoBERTa": ("classifier.dense", "classifier.out_proj"),
+    "ELECTRA": ("classifier.dense", "classifier.out_proj"),
+    "DistilBERT": ("pre_classifier", "classifier"),
 }
+# those of which transformers writes no folders in test_cross_encoder_int8
+EXPORTED = ("MPNet", "DeBERTa", "mGTE")
+CLASSIFIERS = {"ELECTRA": "Electra", "DistilBERT": "DistilBert"}
 VARIANTS = {
     "MPNet": ("MPNet", {}),
     "MPNet with ReLU": ("MPNet", {"hidden_act": "relu", "relative_attention_num_buckets": 8}),
@@ -46,6 +54,16 @@ VARIANTS = {
     "DeBERTa in odd sizes": ("DeBERTa", {"num_attention_heads": 16, "hidden_size": 256, "intermediate_size": 208}),
     "DeBERTa with one term": ("DeBERTa", {"pos_att_type": ["p2c"], "hidden_act": "gelu_new"}),
     "mGTE": ("mGTE", {}),
+    "RoBERTa": ("XLM-RoBERTa", {"model_type": "roberta", "type_vocab_size": 2, "pad_token_id": 0}),
+    "XLM-RoBERTa": ("XLM-RoBERTa", {"hidden_act": "silu"}),
+    # a block of no whole groups, and heads that are padded
+    "CamemBERT in odd sizes": (
+        "XLM-RoBERTa",
+        {"model_type": "camembert", "hidden_size": 144, "intermediate_size": 208},
+    ),
+    "ELECTRA": ("ELECTRA", {}),
+    "ELECTRA, its embeddings as wide": ("ELECTRA", {"embedding_size": 128, "hidden_act": "relu"}),
+    "DistilBERT": ("DistilBERT", {}),
     "mGTE in parts": ("mGTE", {"pack_qkv": False, "type_vocab_size": 0, "hidden_act": "silu", "rope_scaling": None}),
 }
 
@@ -54,6 +72,11 @@ def write(folder, family, **changes):
     """A folder with the family's own tensors, large enough that rounding to INT8 is a small step."""
     made = family_folders.WRITERS[family](folder)
     config = json.loads((made / "config.json").read_text()) | SIZES | changes
+    if family in CLASSIFIERS:  # written as ColBERTs elsewhere
+        config |= {"architectures": [f"{CLASSIFIERS[family]}ForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+        (made / "artifact.metadata").unlink()
+    if family == "DistilBERT":
+        config["hidden_dim"] = config.pop("intermediate_size")
     folders.write_json(made / "config.json", config)
     random = np.random.default_rng(0)
     prefix = "new." if family == "mGTE" else ""
@@ -80,7 +103,7 @@ def plain(folder):
     return folder
 
 
-@pytest.mark.parametrize("family", HEADS)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_a_cross_encoder_in_int8_is_what_is_loaded(family, tmp_path):
     # the tokenizer gives types, which DeBERTa may have too
     folder = write(tmp_path / "model", family, **({"type_vocab_size": 2} if family == "DeBERTa" else {}))
@@ -103,7 +126,7 @@ def test_a_cross_encoder_in_int8_is_what_is_loaded(family, tmp_path):
     assert find_model(tmp_path / "exported").precision == "fp32"
 
 
-@pytest.mark.parametrize("family", HEADS)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_token_vectors_in_int8(family, tmp_path):
     folder = plain(write(tmp_path / "model", family))
     exported = export_folder(folder, tmp_path / "exported", TEXTS, int8=True)
@@ -157,7 +180,7 @@ def test_weights_of_a_file_as_floats(variant, tmp_path):
     from rank_rerank.inference.pytorch.torch_encoder import hidden_states
 
     checkpoint, exact, batch = variant
-    config = checkpoint.transformer
+    config, batch = checkpoint.transformer, replace(batch, token_types=None)
     model = written_graph(checkpoint)
     quantize(model, [pair[:1][0] for pair in pairs_of(batch)], cut_rule(config))
     (tmp_path / "model_int8.onnx").write_bytes(serialize(model))
@@ -189,3 +212,37 @@ def test_a_file_that_lacks_a_tensor_of_distances_is_refused(tmp_path):
         weights_from_onnx(
             tmp_path / "model_int8.onnx", replace(config, relative=replace(config.relative, has_query_term=False))
         )
+
+
+def test_a_large_vocabulary_and_graph(tmp_path, monkeypatch):
+    """As of bge-reranker-v2-m3: the fp32 graph's weights lie beside it, and the words stay in the INT8 file."""
+    monkeypatch.setattr("rank_rerank.export.large_graphs.MAX_INLINE_BYTES", 1000)
+    folder = plain(write(tmp_path / "model", "XLM-RoBERTa"))
+    export_folder(folder, tmp_path / "exported", TEXTS, int8=True)
+    assert sorted(path.name for path in (tmp_path / "exported").glob("*.onnx*")) == [
+        "model.onnx", "model.onnx_data", "model_int8.onnx"
+    ]  # fmt: skip
+    found = {}
+    for limit in (1 << 30, 0):
+        monkeypatch.setattr("rank_rerank.inference.int8_weights.word_table.MAX_ROUNDED_NUMBERS", limit)
+        path, config = tmp_path / "exported" / "model_int8.onnx", read_transformer_config(folder)
+        weights, _ = weights_from_onnx(path, config)
+        assert isinstance(weights.words, StoredIntegers) == (limit == 0)
+        found[limit] = dequantize(weights, config)["embeddings.word"]
+        transformer = NumbaTransformer(weights, config)
+        batch = rank_rerank.TokenEncoder.from_pretrained(folder, device="cpu").tokenizer.tokenize_documents(TEXTS)
+        found[limit, "rows"] = [each.encode(batch).tobytes() for each in (transformer, copy.copy(transformer))]
+    assert np.array_equal(found[0], found[1 << 30])
+    assert len({*found[0, "rows"], *found[1 << 30, "rows"]}) == 1
+
+
+def test_a_file_of_before_says_so(tmp_path):
+    folder = plain(write(tmp_path / "model", "XLM-RoBERTa"))
+    checkpoint = find_checkpoint(folder, runtime="torch")
+    model = written_graph(checkpoint)
+    quantize(model, [np.arange(5, 12)], cut_rule(checkpoint.transformer))
+    for value in list(model.graph.initializers.values()):
+        value.name = value.name.replace("embeddings.word_", "embeddings.word_embeddings.weight_")
+    (tmp_path / "model_int8.onnx").write_bytes(serialize(model))
+    with pytest.raises(CheckpointFormatError, match="export the model again"):
+        weights_from_onnx(tmp_path / "model_int8.onnx", checkpoint.transformer)
