@@ -126,6 +126,7 @@ def server_process(*flags, env=None, python=sys.executable, waits=True):
     command = [python, "-u", "-m", "rank_rerank", "serve", "--port", "0", *map(str, flags)]
     process = subprocess.Popen(
         command,
+        stdin=subprocess.DEVNULL,  # a terminal would change what SIGHUP means
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -198,7 +199,7 @@ def server_thread(models, keys=(), stores=None, **settings):
     own = [ServedModel(model.name, model.reranker) for model in models]
     service = join_service(told, own, stores or {}, Keys(keys))
     listener = bind(told)
-    server = DrainingServer(make_config(told, make_app(service)), service)
+    server = DrainingServer(make_config(told, make_app(service)), lambda: service)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     port = listener.getsockname()[1]

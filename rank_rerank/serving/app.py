@@ -20,6 +20,8 @@ from rank_rerank.serving.rerank_routes import rerank_router
 from rank_rerank.serving.service import MEGABYTE, Service, as_json, notes_of
 
 OPENAPI_ROUTE = "/openapi.json"
+# what scripts of other pages may read of an answer beside its body
+EXPOSED_HEADERS = ("x-request-id", "retry-after", "retry-after-ms")
 OPEN_ROUTES = frozenset(("/", "/docs", OPENAPI_ROUTE, "/health", "/health/live", "/health/ready"))
 
 
@@ -62,7 +64,13 @@ def make_app(service: Service) -> App:
         open_routes=OPEN_ROUTES | ({"/metrics"} if settings.metrics == "open" else set()),
     )
     if settings.cors_origin:
-        gate = CORSMiddleware(gate, settings.cors_origin, allow_methods=["GET", "POST"], allow_headers=["*"])
+        gate = CORSMiddleware(
+            gate,
+            settings.cors_origin,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
     return gate
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import uuid
 from dataclasses import dataclass
 from typing import Any, cast
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from rank_rerank.serving.refusals import overloaded
+from rank_rerank.serving.refusals import Refusal, overloaded
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class LimitedConnection(H11Protocol):
         """Take a connection, in place of the one that is idle longest where there are too many, or refuse it."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.max_connections and not self._close_idle():
-            transport.write(_refusal())
+            transport.write(
+                _whole_response(overloaded("too many connections; ask again", 1.0), "429 Too Many Requests")
+            )
             transport.close()
             return
         self._wait_for_head()
@@ -72,6 +76,14 @@ class LimitedConnection(H11Protocol):
         elif self._head_timer is None and (before is None or before.response_complete):
             # the beginning of a next request on this connection
             self._wait_for_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are not HTTP with a body as every refusal has; the parser's own words say little."""
+        del msg
+        refusal = Refusal(400, "validation", "the request is not valid HTTP: see its request line, headers and framing")
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer has begun: it can only be cut
+            self.transport.write(_whole_response(refusal, "400 Bad Request"))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -101,13 +113,15 @@ class LimitedConnection(H11Protocol):
             self.transport.close()
 
 
-def _refusal() -> bytes:
-    refusal = overloaded("too many connections; ask again", 1.0)
-    content = json.dumps(refusal.body("")).encode()
+def _whole_response(refusal: Refusal, status: str) -> bytes:
+    """A refusal as it goes over the wire, for what no application has seen."""
+    request_id = uuid.uuid4().hex
+    content = json.dumps(refusal.body(request_id)).encode()
     lines = [
-        "HTTP/1.1 429 Too Many Requests",
+        f"HTTP/1.1 {status}",
         "content-type: application/json",
         f"content-length: {len(content)}",
+        f"x-request-id: {request_id}",
         *(f"{name}: {value}" for name, value in refusal.headers.items()),
         "connection: close",
     ]

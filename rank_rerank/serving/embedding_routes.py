@@ -6,11 +6,12 @@ import math
 from fastapi import APIRouter, Request, Response
 
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.errors import DocumentTooLongError
 from rank_rerank.explanation.html_report import render_report
 from rank_rerank.serving.costs import estimate_tokens
+from rank_rerank.serving.dialects.documents import documents_of
 from rank_rerank.serving.dialects.embeddings import EncodeBody, PoolingBody, encode_reply, pooling_reply
 from rank_rerank.serving.dialects.explanations import ExplainBody, explain_reply
-from rank_rerank.serving.dialects.fields import documents_of
 from rank_rerank.serving.openapi import bodies
 from rank_rerank.serving.refusals import RefusedError, too_large
 from rank_rerank.serving.service import MEGABYTE, Service, as_json, as_json_numbers, aside, notes_of, read_as
@@ -62,7 +63,14 @@ async def _encode(service: Service, request: Request, body: EncodeBody | Pooling
         _check_answer(service, tokens * model.encoder.dim * body.bytes_per_number)
     wishes = service.wishes(body, notes)
     job = await aside(request, lambda: service.core.encode(model, body.all_texts, body.kind, wishes))
-    return body.model or model.name, await service.wait(job, request)
+    embeddings: TokenEmbeddings = await service.wait(job, request)
+    if body.refuses_cuts and embeddings.truncated is not None and embeddings.truncated.any():
+        name = "texts" if isinstance(body, EncodeBody) else "input"
+        raise DocumentTooLongError(
+            f"{name}[{int(embeddings.truncated.argmax())}] is longer than the model reads, and only the right end of a "
+            "text is cut: shorten it"
+        )
+    return body.model or model.name, embeddings
 
 
 async def _explain(service: Service, request: Request, body: ExplainBody) -> Response:

@@ -19,6 +19,10 @@ _FIELD_NAMES = frozenset(
     ("query", "documents", "texts", "candidates", "ids", "text_1", "text_2", "queries", "items", "data_1", "data_2",
      "input", "model", "store", "top_n", "top_k", "instruction", "long_documents", "spans")
 )  # fmt: skip
+# fields of objects inside a body's field, which an error may name
+_INNER_NAMES = frozenset(("text", "base_score", "mode", "threshold", "max_spans", "length", "overlap", "score"))
+# what a validator says of its own classes
+_OF_A_CLASS = re.compile(r" or instance of \w+$")
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,9 @@ def _of_validation(error: ValidationError) -> Refusal:
     indices = [part for part in first["loc"] if isinstance(part, int)]
     index = indices[0] if indices else None
     shown = f"{names[0]}[{index}]" if names and index is not None else (names[0] if names else "the body")
-    reason = first["msg"].removeprefix("Value error, ")
-    return Refusal(422, "validation", f"{shown}: {reason}", names[0] if names else None, index)
+    inner = next((f".{name}" for name in names[1:] if name in _INNER_NAMES), "")
+    reason = _OF_A_CLASS.sub("", first["msg"].removeprefix("Value error, "))
+    return Refusal(422, "validation", f"{shown}{inner}: {reason}", names[0] if names else None, index)
 
 
 def _with_field(status: int, message: str) -> Refusal:

@@ -71,8 +71,8 @@ async def _rerank(service: Service, request: Request) -> Response:
 def _admit(service: Service, question: Question, notes: Notes) -> Job:
     """Take a question into the queue."""
     wishes = service.wishes(question.wanted, notes)
+    model = service.catalog.find(question.wanted.model)
     if question.store is None:
-        model = service.catalog.find(question.wanted.model)
         notes.model = model.name
         return service.core.rank(model, question.request, wishes)
     name, ids = question.store

@@ -26,6 +26,7 @@ from rank_rerank.serving.connections import ConnectionLimits, LimitedConfig, Lim
 from rank_rerank.serving.gate import App
 from rank_rerank.serving.keys import Keys
 from rank_rerank.serving.metrics import SHARED_FOLDER_VARIABLE
+from rank_rerank.serving.renewal import RenewableApp, renew_on_hangup
 from rank_rerank.serving.service import Service, open_service
 from rank_rerank.serving.settings import Settings, check_exposure, read_settings
 
@@ -102,7 +103,7 @@ class WorkerApp:
         threads = self.settings.num_threads or share
         service = open_service(self.settings.model_copy(update={"num_threads": threads}))
         # uvicorn has set its own, which stops listening at once
-        signal.signal(signal.SIGTERM, drain_first(service, signal.getsignal(signal.SIGTERM)))
+        signal.signal(signal.SIGTERM, drain_first(lambda: service, signal.getsignal(signal.SIGTERM)))
         return make_app(service)
 
 
@@ -140,7 +141,7 @@ def app_from_variables() -> App:
 class DrainingServer(uvicorn.Server):
     """A server that first says that it is not ready, then stops listening, then ends what it has begun."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Callable[[], Service]) -> None:
         super().__init__(config)
         self._stop = drain_first(service, super().handle_exit)
 
@@ -149,17 +150,17 @@ class DrainingServer(uvicorn.Server):
         self._stop(sig, frame)
 
 
-def drain_first(service: Service, stop: Any) -> Callable[[int, FrameType | None], None]:
+def drain_first(service: Callable[[], Service], stop: Any) -> Callable[[int, FrameType | None], None]:
     """A handler of signals that takes nothing new, says so for a while, and then stops; for SIGINT it stops at once.
 
     Args:
-        service: that is to stop.
+        service: gives the one that is to stop.
         stop: the handler that stops it.
     """
 
     def handle(sig: int, frame: FrameType | None) -> None:
-        delay = service.settings.drain_s
-        service.core.queue.drain()
+        delay = service().settings.drain_s
+        service().core.queue.drain()
         if delay == 0 or sig == signal.SIGINT:
             stop(sig, frame)
             return
@@ -183,7 +184,9 @@ def show_log(settings: Settings) -> None:
 
 
 def _run_one(settings: Settings, service: Service, listener: socket.socket) -> None:
-    server = DrainingServer(make_config(settings, make_app(service)), service)
+    app = RenewableApp(service, lambda: open_service(settings))
+    server = DrainingServer(make_config(settings, app), lambda: app.service)
+    renew_on_hangup(app, server.handle_exit)
     server.run([listener])
 
 

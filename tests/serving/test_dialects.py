@@ -116,9 +116,45 @@ def test_what_is_forgiven(client):
     assert answered["results"][0]["document"] == {"text": TEXTS[1]}
     right = {"query": QUERY, "texts": TEXTS, "truncation_direction": "Right", "truncate": True}
     assert len(client.post("/rerank", right).json) == 4
-    refused = client.post("/rerank", {**right, "truncation_direction": "Left"})
-    assert (refused.status, refused.json["field"]) == (422, "truncation_direction")
-    assert refused.json["detail"].endswith("should be 'right'")
+    blank = {"query": QUERY, "documents": TEXTS, "instruction": " ", "max_tokens_per_doc": "", "return_len": "much"}
+    for path in ("/v1/rerank", "/v2/rerank"):
+        assert client.post(path, blank).json["results"] == [
+            {"index": each["index"], "relevance_score": each["relevance_score"]} for each in answered["results"]
+        ]
+
+
+LONG = "A river carries water to the sea. " * 300
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "more"),
+    [
+        ("/rerank", "texts", {"truncation_direction": "Left"}),
+        ("/v1/rerank", "documents", {"truncation_side": "left"}),
+        ("/score", "text_2", {"truncation_side": "left", "text_1": QUERY}),
+        ("/encode", "texts", {"truncation_side": "left"}),
+        ("/pooling", "input", {"truncation_side": "left"}),
+    ],
+)
+def test_cutting_from_the_left_is_exact_where_nothing_is_cut_and_else_refused(client, path, name, more):
+    body = {"query": QUERY, **more}
+    left = client.post(path, {**body, name: ["a river", "the sea"]})
+    right = client.post(path, {**body, name: ["a river", "the sea"], next(iter(more)): "right"})
+    assert (left.status, right.status) == (200, 200)
+    changing = ("id", "created")
+    assert [left.json] == [right.json] or all(
+        left.json[key] == right.json[key] for key in left.json if key not in changing
+    )
+    refused = client.post(path, {**body, name: ["a river", LONG]})
+    assert (refused.status, refused.json["index"]) == (422, 1)
+    assert "longer than" in refused.json["message"]
+    wrong = client.post(path, {**body, name: ["a river"], next(iter(more)): "middle"})
+    assert (wrong.status, wrong.json["field"]) == (422, next(iter(more)))
+
+
+def test_a_left_cut_is_no_matter_where_all_of_a_text_is_read(client):
+    body = {"query": QUERY, "documents": [LONG, "a"], "truncation_side": "left", "long_documents": "chunk"}
+    assert client.post("/v1/rerank", body).json["results"][0]["index"] == 0
 
 
 def test_no_documents_give_no_results(client):
@@ -158,6 +194,70 @@ def test_rank_fields_of_cohere_v1(client):
     texts = {"query": QUERY, "documents": [{"text": text} for text in TEXTS], "return_documents": True}
     plain = client.post("/v1/rerank", texts).json["results"]
     assert client.post("/v1/rerank", {**texts, "rank_fields": []}).json["results"] == plain
+
+
+@pytest.mark.parametrize("more", [{}, {"spans": True}, {"cache_salt": "a"}, {"return_len": True}])
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank", "/voyage/rerank"])
+def test_what_is_read_and_which_score_comes_hang_on_no_other_field(client, path, more):
+    """A body is of one dialect, and the fields of another's mean what they mean there."""
+    documents = [{"title": "Cats", "body": "They sleep."}, {"title": "A river", "body": "carries water"}]
+    asked = {"query": QUERY, "documents": documents, "rank_fields": ["title", "body"], **more}
+    rows = rows_of(client.post(path, asked))
+    assert rows == rows_of(
+        client.post(path, {"query": QUERY, "documents": ["Cats They sleep.", "A river carries water"]})
+    )
+    raw = rows_of(client.post(path, {**asked, "use_activation": False}))
+    assert raw == rows_of(client.post(path, {**asked, "raw_scores": True})) != rows
+
+
+def rows_of(answer):
+    body = answer.json
+    return [(each["index"], each["relevance_score"]) for each in body.get("results", body.get("data"))]
+
+
+@pytest.mark.parametrize("key", ["text", "content", "page_content", "contents"])
+def test_an_object_has_its_text_under_the_names_that_rerank_reads(client, reranker, key):
+    given = [{key: text, "title": None, "meta": {"a": [None]}} for text in TEXTS]
+    expected = [(hit.index, hit.relevance) for hit in answer(reranker, RerankRequest(QUERY, given))]
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank", "/voyage/rerank"):
+        assert rows_of(client.post(path, {"query": QUERY, "documents": given})) == expected
+    assert rows_of(client.post("/rerank", {"query": QUERY, "candidates": given})) == expected
+    scores = {
+        each["index"]: each["score"] for each in client.post("/score", {"text_1": QUERY, "text_2": given}).json["data"]
+    }
+    assert scores == dict(expected)
+    assert len(client.post("/explain", {"query": QUERY, "documents": given[:2]}).json["data"]) == 2
+    # null is absent, and of several names the first counts
+    mixed = [{"text": None, "page_content": "a river", "contents": "cats"}]
+    asked = {"query": QUERY, "documents": mixed, "return_documents": True}
+    assert client.post("/v1/rerank", asked).json["results"][0]["document"] == {"text": "a river"}
+
+
+def test_an_object_without_a_text_is_told_the_cure(client):
+    refused = client.post("/v1/rerank", {"query": QUERY, "documents": ["a", {"body": "b"}]}).json
+    assert (refused["field"], refused["index"]) == ("documents", 1)
+    assert "rank_fields" in refused["message"]
+    for wrong in ({"text": 3}, {"content": ["a"]}, ["a"], 3, None):
+        refused = client.post("/v1/rerank", {"query": QUERY, "documents": ["a", wrong]})
+        assert (refused.status, refused.json["index"]) == (422, 1)
+    refused = client.post("/rerank", {"query": QUERY, "candidates": [{"body": "b"}]}).json
+    assert refused["message"] == "candidates[0].text: Field required"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("top_n", True), ("top_k", False), ("priority", True), ("deadline_ms", True), ("budget_ms", False),
+     ("settled", True), ("relevant_spans", {"max_spans": True}), ("long_documents", {"length": True})],
+)  # fmt: skip
+def test_true_is_no_number(client, name, value):
+    refused = client.post("/v1/rerank", {"query": QUERY, "documents": TEXTS, name: value})
+    assert (refused.status, refused.json["field"]) == (422, name)
+
+
+def test_spans_in_so_many_of_the_best_may_come_as_text(client):
+    for given, count in (("1", 1), (1, 1), ("true", 4), (True, 4), ("0", 0), (2.0, 2)):
+        results = client.post("/v1/rerank", {"query": QUERY, "documents": TEXTS, "spans": given}).json["results"]
+        assert sum("relevant_spans" in each for each in results) == count
 
 
 @pytest.mark.parametrize(

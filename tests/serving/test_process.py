@@ -76,6 +76,33 @@ def test_idle_connections_are_kept_longer_than_a_proxy_keeps_them():
     assert make_config(read_settings({}), None).timeout_keep_alive > 60
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
+def test_a_single_process_loads_everything_anew_while_it_answers(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("one\n")
+    with server_process(*PATIENCE, "--api-key-file", keys) as server, closing(server.client()) as client:
+
+        def status(key):
+            return client.post("/v1/rerank", BODY, headers={"x-api-key": key}).status
+
+        assert (status("one"), status("two")) == (200, 401)
+        keys.write_text("two\n")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: status("two") == 200)
+        assert status("one") == 401
+        # what cannot be loaded changes nothing
+        keys.write_text("")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "goes on with" in "".join(server.log))
+        assert status("two") == 200
+        keys.write_text("three\n")
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+        until(lambda: status("three") == 200)
+        assert server.stop(60) in ENDS
+        assert "Traceback" not in "".join(server.log)
+
+
 def test_workers_share_the_port_and_their_counts():
     flags = ("--workers", "2", "--metrics", "open", "--model", "own=bundled", "--drain-s", "3600")
     with server_process(*PATIENCE, *flags, waits=False) as server:

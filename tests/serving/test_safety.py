@@ -183,6 +183,42 @@ def test_an_answer_may_have_so_many_bytes(models):
         assert_refused(client.post("/explain", {**explained, "format": "html"}), 413)
 
 
+NOT_HTTP = {
+    "bytes of TLS": b"\x16\x03\x01\x02\x00\r\n\r\n",
+    "no host": b"GET /health HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+    "no length": b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: -3\r\n\r\n",
+    "another coding": b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "no chunk": b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n" + CANARY.encode(),
+    "a path with zero": b"GET /" + CANARY.encode() + b"\x00 HTTP/1.1\r\nhost: a\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_what_is_not_http_is_refused_as_all_else_is(client, name):
+    head, _, content = raw(client.port, NOT_HTTP[name]).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    refused = json.loads(content)
+    assert refused.keys() >= ERROR_FIELDS
+    assert f"x-request-id: {refused['request_id']}".encode() in head
+    assert CANARY.encode() not in content
+
+
+def test_bytes_that_are_not_http_end_an_answer_that_has_begun(models, caplog):
+    with server_thread(models[:1], keys=[KEY]) as (client, _):
+        # the key is refused before the body is there
+        head = b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
+            connection.sendall(head)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+            with suppress(ConnectionError):
+                connection.sendall(b"zz\r\n\r\n")
+                while connection.recv(65536):
+                    pass
+        assert client.get("/health").status == 200
+    assert "Traceback" not in caplog.text
+
+
 def test_all_bodies_together_may_have_so_many_bytes(models):
     with server_thread(models[:1], max_waiting_mb=0.01) as (client, _):
         refused = client.post("/v1/rerank", {"query": "a", "documents": ["b " * 10_000]})
@@ -311,6 +347,7 @@ def test_pages_elsewhere_may_ask_only_where_that_was_said(models):
         assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (200, "https://example.org")
         refused = client.post("/v1/rerank", {"query": "a", "documents": []}, headers=origin)
         assert refused.headers["access-control-allow-origin"] == "https://example.org"
+        assert "retry-after-ms" in refused.headers["access-control-expose-headers"].lower()
 
 
 def test_request_ids_are_the_clients_if_they_are_plain(client):

@@ -6,14 +6,14 @@ from typing import Any
 from pydantic import Field
 
 from rank_rerank.serving.dialects.dialect import Dialect, Question, question
-from rank_rerank.serving.dialects.fields import Answered, RerankBody
+from rank_rerank.serving.dialects.fields import Answered, Ignored, RerankBody
 from rank_rerank.serving.dialects.results import object_of, results_of
 
 
 class CohereV2Body(RerankBody):
     """Cohere's second version: relevant_spans come out."""
 
-    max_tokens_per_doc: int | None = Field(default=None, description="ignored: the model's own limit holds")
+    max_tokens_per_doc: Ignored = Field(default=None, description="ignored: the model's own limit holds")
 
 
 def read(values: Mapping[str, Any]) -> Question:

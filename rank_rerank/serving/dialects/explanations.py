@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from rank_rerank.explanation.explanations import Explanation
-from rank_rerank.serving.dialects.fields import Documents, Wanted
+from rank_rerank.serving.dialects.documents import Documents
+from rank_rerank.serving.dialects.fields import Wanted
 
 # what an answer takes: a cell of a heat map on a page and in JSON, and otherwise a word of a document
 PAGE_CELL_BYTES, CELL_BYTES, WORD_BYTES = 64, 8, 128

@@ -4,55 +4,70 @@ A field that is not known is ignored, ``null`` means absent, "true" is true, and
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from rank_rerank.documents import Document, as_documents
+from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import DEFAULT_OVERLAP, Chunking
-from rank_rerank.errors import InvalidArgumentError, InvalidItemError
+from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import RerankRequest
 from rank_rerank.rerankers.blending import BLENDS, BlendRule
 from rank_rerank.rerankers.tasks import LongDocuments
+from rank_rerank.serving.dialects.documents import Documents, documents_of
 
 # more documents than any list has
 MAX_TOP_N = 1 << 31
 MAX_PRIORITY = 1 << 31
 
 DocumentForm: TypeAlias = Literal["object", "string", "none"]
+
+
+def _check_number(value: object) -> object:
+    """Python counts true as 1, and nobody who sends it means that."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - pydantic takes it for a refusal
+    return value
+
+
+def _read_top_n(value: object) -> object:
+    return min(value, MAX_TOP_N) if isinstance(_check_number(value), int | float) else value  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+
+
+def _read_spans(value: object) -> object:
+    """A number that came as text is a number and not true."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+#: of the types of fields that are numbers
+IsNumber = BeforeValidator(_check_number)
+#: a field of another server's that says nothing here, so that nothing is wrong with it
+Ignored: TypeAlias = Any
 #: how many hits; None for all
 TopN: TypeAlias = Annotated[
     int | None,
-    BeforeValidator(lambda value: min(value, MAX_TOP_N) if isinstance(value, int | float) else value),
+    BeforeValidator(_read_top_n),
     Field(default=None, ge=0, description="how many results to return; 0 or none for all"),
 ]
-#: texts as strings, or as objects with "text"
-Documents: TypeAlias = Annotated[
-    list[Any],
-    WithJsonSchema(
-        {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string"},
-                    {
-                        "type": "object",
-                        "properties": {
-                            "text": {"type": "string"},
-                            "id": {"type": "string"},
-                            "score": {"type": "number", "description": "of the search that found it"},
-                        },
-                        "required": ["text"],
-                    },
-                ]
-            },
-        }
-    ),
-    Field(description="what is to be ranked: strings, or objects with a text"),
-]
+Side: TypeAlias = Annotated[Literal["right", "left"], BeforeValidator(_lower)]
 
 
 class Body(BaseModel):
@@ -72,15 +87,23 @@ class RelevantSpans(Body):
     """Cohere's wish for the passages that answer."""
 
     mode: Literal["enabled", "disabled"] = "enabled"
-    threshold: float = Field(default=0.1, ge=0, le=1, description="passages with a lower score are left out")
-    max_spans: int | None = Field(default=None, ge=1, description="the best passages of a document, at most")
+    threshold: Annotated[float, IsNumber] = Field(
+        default=0.1, ge=0, le=1, description="passages with a lower score are left out"
+    )
+    max_spans: Annotated[int | None, IsNumber] = Field(
+        default=None, ge=1, description="the best passages of a document, at most"
+    )
 
 
 class ChunkOptions(Body):
     """How long documents are cut into chunks."""
 
-    length: int | None = Field(default=None, ge=1, le=MAX_TOP_N, description="tokens of a chunk, at most")
-    overlap: int = Field(default=DEFAULT_OVERLAP, ge=0, le=MAX_TOP_N, description="tokens that two chunks share")
+    length: Annotated[int | None, IsNumber] = Field(
+        default=None, ge=1, le=MAX_TOP_N, description="tokens of a chunk, at most"
+    )
+    overlap: Annotated[int, IsNumber] = Field(
+        default=DEFAULT_OVERLAP, ge=0, le=MAX_TOP_N, description="tokens that two chunks share"
+    )
     score: Literal["best_chunk", "all_tokens"] = "best_chunk"
 
 
@@ -88,8 +111,10 @@ class Wanted(Body):
     """What any request may ask of this server, whatever its dialect."""
 
     model: str | None = Field(default=None, description="any name; an unknown one is answered by the default model")
-    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="lower goes first")
-    deadline_ms: float | None = Field(
+    priority: Annotated[int, IsNumber] = Field(
+        default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="lower goes first"
+    )
+    deadline_ms: Annotated[float | None, IsNumber] = Field(
         default=None, gt=0, le=3.6e6, description="answer within so many milliseconds, or refuse at once with 429"
     )
     long_documents: Literal["truncate", "chunk", "error", "best-windows"] | ChunkOptions = Field(
@@ -97,7 +122,14 @@ class Wanted(Body):
         description="of texts longer than the model reads: their beginning, all in chunks, or none; best-windows reads "
         "of texts of more than some 150 words their beginning and what has most of the query's words",
     )
-    instruction: str | None = Field(default=None, description="what a causal reranker judges documents by")
+    truncation_side: Side = Field(
+        default="right",
+        validation_alias=AliasChoices("truncation_side", "truncation_direction"),
+        description="which end of a text is cut; only its right one is, so left refuses texts that would be cut",
+    )
+    instruction: Annotated[str | None, BeforeValidator(_none_if_blank)] = Field(
+        default=None, description="what a causal reranker judges documents by"
+    )
     blend: Literal["auto", "none", "scores", "distances", "ranks"] = Field(
         default="auto",
         description="blend the documents' scores with the model's: if all have one and come from best to worst (auto), "
@@ -115,20 +147,25 @@ class Wanted(Body):
         if isinstance(self.long_documents, ChunkOptions):
             options = self.long_documents
             return Chunking(overlap=options.overlap, score=options.score, length=options.length)
-        return self.long_documents
+        return "error" if self.refuses_cuts and self.long_documents == "truncate" else self.long_documents
+
+    @property
+    def refuses_cuts(self) -> bool:
+        """Whether texts that are longer than the model reads are refused."""
+        return self.truncation_side == "left"
 
 
 class Ranked(Wanted):
     """What any request for a ranking may ask."""
 
-    budget_ms: float | None = Field(
+    budget_ms: Annotated[float | None, IsNumber] = Field(
         default=None,
         ge=0,
         le=3.6e6,
         description="read the most promising documents first, for so many milliseconds from when the request came; the "
         "others follow with was_read false. 0 for no limit, where the server has one by default",
     )
-    settled: float | None = Field(
+    settled: Annotated[float | None, IsNumber] = Field(
         default=None,
         gt=0,
         lt=1,
@@ -152,9 +189,14 @@ class RerankBody(Ranked):
     return_documents: bool | None = Field(default=None, description="whether results have their document")
     raw_scores: bool = Field(default=False, description="the model's score in place of a number from 0 to 1")
     relevant_spans: RelevantSpans | None = Field(default=None, description="find the passages that answer")
-    spans: bool | Annotated[int, Field(ge=0, le=MAX_TOP_N)] = Field(
+    spans: Annotated[bool | Annotated[int, Field(ge=0, le=MAX_TOP_N)], BeforeValidator(_read_spans)] = Field(
         default=False, description="find passages in every result, or in so many of the best"
     )
+    rank_fields: list[str] | None = Field(
+        default=None, description="of documents that are objects: what is read, one after the other (text)"
+    )
+    use_activation: bool = Field(default=True, description="false asks for the model's score, as raw_scores does")
+    activation: bool = Field(default=True, description="an older name of use_activation")
     store: str | None = Field(default=None, description="a store of this server, whose documents are ranked by ids")
     ids: list[str] | None = Field(default=None, description="of documents of the store")
 
@@ -172,7 +214,7 @@ class RerankBody(Ranked):
     @property
     def wants_raw(self) -> bool:
         """Whether results have the model's score."""
-        return self.raw_scores
+        return self.raw_scores or not self.use_activation or not self.activation
 
     def read_documents(self) -> list[Document]:
         """The documents.
@@ -185,7 +227,7 @@ class RerankBody(Ranked):
             raise InvalidArgumentError("store and ids belong together: the ids name documents of the store")
         if (self.documents is None) == (self.ids is None):
             raise InvalidArgumentError("documents must be a list of texts; or give store and ids in their place")
-        return [] if self.documents is None else documents_of(self.documents, "documents")
+        return [] if self.documents is None else documents_of(self.documents, "documents", self.rank_fields or ())
 
     def to_request(self, documents: list[Document]) -> RerankRequest:
         """What the core is asked."""
@@ -200,19 +242,6 @@ class RerankBody(Ranked):
             budget_ms=self.budget_rule,
             settled=self.settled,
         )
-
-
-def documents_of(items: Sequence[object], name: str) -> list[Document]:
-    """Texts, or objects with "text", as documents.
-
-    Raises:
-        InvalidItemError: one is neither; the message has its index.
-    """
-    for index, item in enumerate(items):
-        text = cast("Mapping[str, object]", item).get("text") if isinstance(item, Mapping) else item
-        if not isinstance(text, str):
-            raise InvalidItemError(f'{name}[{index}] must be a text, or an object with a "text"')
-    return as_documents(items, name)
 
 
 @dataclass(frozen=True)

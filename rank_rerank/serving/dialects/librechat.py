@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from rank_rerank.documents import Document
+from rank_rerank.documents.reading import TEXT_KEYS
 from rank_rerank.rerankers import RerankRequest
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any
-from rank_rerank.serving.dialects.fields import Answered, Body, Ranked, TopN
+from rank_rerank.serving.dialects.fields import Answered, Body, Ignored, Ranked, TopN
 from rank_rerank.serving.dialects.results import shown_scores, unread, usage_of
 
 
 class Candidate(Body):
     """A document with the score that the first search gave it, which comes back and is not blended."""
 
-    text: str
+    text: str = Field(validation_alias=AliasChoices(*TEXT_KEYS))
     id: str | int | None = None
     base_score: float | None = None
 
@@ -25,7 +26,7 @@ class LibreChatBody(Ranked):
 
     query: str = Field(description="a text with at least one word")
     candidates: list[Candidate]
-    profile: str | None = Field(default=None, description="ignored")
+    profile: Ignored = Field(default=None, description="ignored")
     top_n: TopN = None
 
 

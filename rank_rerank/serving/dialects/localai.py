@@ -6,14 +6,14 @@ from typing import Any
 from pydantic import Field
 
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any, question
-from rank_rerank.serving.dialects.fields import Answered, RerankBody
+from rank_rerank.serving.dialects.fields import Answered, Ignored, RerankBody
 from rank_rerank.serving.dialects.results import object_of, results_of
 
 
 class LocalAIBody(RerankBody):
     """LocalAI's."""
 
-    backend: str | None = Field(default=None, description="ignored")
+    backend: Ignored = Field(default=None, description="ignored")
 
 
 def read(values: Mapping[str, Any]) -> Question:

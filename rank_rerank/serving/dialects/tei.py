@@ -1,9 +1,9 @@
 """text-embeddings-inference, ``POST /rerank`` with ``texts``: a bare list. LlamaIndex, Continue, Dify, RAGFlow."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from rank_rerank.documents import as_documents
 from rank_rerank.rerankers import RerankRequest
@@ -18,11 +18,6 @@ class TeiBody(Ranked):
     query: str = Field(description="a text with at least one word")
     texts: list[str] = Field(description="what is to be ranked")
     truncate: bool = Field(default=True, description="false refuses texts that are longer than the model reads")
-    truncation_direction: Annotated[
-        Literal["right"],
-        BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-        Field(description="texts are cut at their end"),
-    ] = "right"
     raw_scores: bool = Field(default=False, description="the model's score in place of a number from 0 to 1")
     return_text: bool = Field(default=False, description="whether results have their text")
     top_n: TopN = None

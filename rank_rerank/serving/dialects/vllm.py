@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any, question
-from rank_rerank.serving.dialects.fields import Answered, RerankBody
+from rank_rerank.serving.dialects.fields import Answered, Ignored, RerankBody
 from rank_rerank.serving.dialects.results import object_of, results_of
 
 OWN_FIELDS = (
@@ -18,16 +18,9 @@ OWN_FIELDS = (
 class VllmBody(RerankBody):
     """vLLM's: results carry their document unless that is refused."""
 
-    use_activation: bool = Field(default=True, description="false asks for the model's score")
-    activation: bool = Field(default=True, description="an older name of use_activation")
-    truncate_prompt_tokens: int | None = Field(default=None, description="ignored: the model's own limit holds")
-    max_tokens_per_doc: int | None = Field(default=None, description="ignored: the model's own limit holds")
-    max_tokens_per_query: int | None = Field(default=None, description="ignored: the model's own limit holds")
-
-    @property
-    def wants_raw(self) -> bool:
-        """Whether results have the model's score."""
-        return self.raw_scores or not self.use_activation or not self.activation
+    truncate_prompt_tokens: Ignored = Field(default=None, description="ignored: the model's own limit holds")
+    max_tokens_per_doc: Ignored = Field(default=None, description="ignored: the model's own limit holds")
+    max_tokens_per_query: Ignored = Field(default=None, description="ignored: the model's own limit holds")
 
 
 def read(values: Mapping[str, Any]) -> Question:

@@ -11,7 +11,8 @@ from rank_rerank.documents import as_documents
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers import RerankRequest
-from rank_rerank.serving.dialects.fields import Wanted, documents_of
+from rank_rerank.serving.dialects.documents import documents_of
+from rank_rerank.serving.dialects.fields import Wanted
 from rank_rerank.serving.dialects.results import shown_scores, usage_of
 
 # the two sides of a pair, in the names that vLLM has given them over time

@@ -6,15 +6,15 @@ from typing import Any
 from pydantic import Field
 
 from rank_rerank.serving.dialects.dialect import Dialect, Question, has_any, question
-from rank_rerank.serving.dialects.fields import Answered, RerankBody
+from rank_rerank.serving.dialects.fields import Answered, Ignored, RerankBody
 from rank_rerank.serving.dialects.results import object_of, results_of
 
 
 class XinferenceBody(RerankBody):
     """Xinference's: token counts in meta, which are always there."""
 
-    return_len: bool = Field(default=True, description="ignored: token counts are always there")
-    max_chunks_per_doc: int | None = Field(default=None, description="ignored: see long_documents")
+    return_len: Ignored = Field(default=None, description="ignored: token counts are always there")
+    max_chunks_per_doc: Ignored = Field(default=None, description="ignored: see long_documents")
 
 
 def read(values: Mapping[str, Any]) -> Question:
