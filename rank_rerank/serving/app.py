@@ -1,11 +1,14 @@
 """The application: routes that a gate protects."""
 
+import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from rank_rerank.errors import RankRerankError
@@ -64,7 +67,7 @@ def make_app(service: Service) -> App:
         open_routes=OPEN_ROUTES | ({"/metrics"} if settings.metrics == "open" else set()),
     )
     if settings.cors_origin:
-        gate = CORSMiddleware(
+        gate = Origins(
             gate,
             settings.cors_origin,
             allow_methods=["GET", "POST"],
@@ -72,6 +75,25 @@ def make_app(service: Service) -> App:
             expose_headers=EXPOSED_HEADERS,
         )
     return gate
+
+
+class Origins(CORSMiddleware):
+    """Answers what browsers ask before a page from elsewhere may; what is refused has a body as every refusal has."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Whether the page may."""
+        allowed = super().preflight_response(request_headers)
+        if allowed.status_code == HTTPStatus.OK:
+            return allowed
+        refusal = Refusal(
+            400, "validation", "scripts of that page may not ask: name its origin in --cors-origin, if they should"
+        )
+        request_id = uuid.uuid4().hex
+        response = as_json(refusal.body(request_id), refusal.status)
+        own = ("content-length", "content-type")
+        response.headers.update({name: value for name, value in allowed.headers.items() if name not in own})
+        response.headers["x-request-id"] = request_id
+        return response
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

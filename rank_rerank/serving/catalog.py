@@ -178,7 +178,9 @@ class Catalog:
         self, models: Sequence[ServedModel], stores: Mapping[str, Path] | None = None, *, is_strict: bool = False
     ) -> None:
         self.models = {model.name: model for model in models}
-        if not models or len(self.models) < len(models):
+        if not models:
+            raise InvalidArgumentError("no model is served: give --model")
+        if len(self.models) < len(models):
             raise InvalidArgumentError("models need names of their own: use --model NAME=MODEL")
         self.default = models[0]
         self.stores = {name: ServedStore(folder, models) for name, folder in (stores or {}).items()}

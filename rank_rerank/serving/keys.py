@@ -36,7 +36,7 @@ class Keys:
         keys = [key for key in listed if key.strip()]
         if file is not None:
             try:
-                lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+                lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
             except (OSError, UnicodeDecodeError):
                 raise InvalidArgumentError(
                     "the file of API keys cannot be read: it must be text, one key per line"

@@ -1,18 +1,20 @@
 """Settings: from flags, RANK_RERANK_… variables and a file, in this order."""
 
+import json
+import re
+import tomllib
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    JsonConfigSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from rank_rerank.arguments import is_file
@@ -20,7 +22,7 @@ from rank_rerank.checkpoints.hub import HubOptions
 from rank_rerank.devices import Precision, Runtime
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions, RuntimeOptions
-from rank_rerank.serving.dialects.fields import DocumentForm
+from rank_rerank.serving.dialects.fields import DocumentForm, IsNumber
 
 LOOPBACK_NAMES = ("localhost",)
 
@@ -39,8 +41,12 @@ def _as_prefix(value: Any) -> Any:
 
 
 Words: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+FORMS = "It must be TOML, or JSON if its name ends in .json"
+# a year in seconds, and more megabytes than any machine has: what is larger would not fit where numbers are whole
+MOST = 3e7
+Positive: TypeAlias = Annotated[float, IsNumber, Field(gt=0, le=MOST)]
+NotNegative: TypeAlias = Annotated[float, IsNumber, Field(ge=0, le=MOST)]
+Count: TypeAlias = Annotated[int, IsNumber, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -81,13 +87,16 @@ class Settings(BaseSettings):
         revision, token, local_files_only, cache_dir: how the Hub is asked, as of ``load``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="RANK_RERANK_", extra="ignore", hide_input_in_errors=True)
+    # containers are often given variables of which some are empty: these are not given
+    model_config = SettingsConfigDict(
+        env_prefix="RANK_RERANK_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     model: Words = ("bundled",)
     cascade: Words = ()
     store: Words = ()
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8808
+    port: Annotated[int, IsNumber, Field(ge=0, le=65535)] = 8808
     api_key_file: Path | None = None
     api_key: Words = ()
     open: bool = False
@@ -106,16 +115,16 @@ class Settings(BaseSettings):
     prefix: Annotated[str, BeforeValidator(_as_prefix), Field(pattern=r"^(/[\w.~-]+)*$")] = ""
     metrics: Literal["key", "open", "off"] = "key"
     workers: Count = 1
-    drain_s: Annotated[float, Field(ge=0)] = 0.0
+    drain_s: NotNegative = 0.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     text_cache: Path | None = None
     text_cache_mb: Positive = 1024.0
     share_text_cache: bool = False
     budget_ms: Positive | None = None
-    cache_mb: Annotated[float, Field(ge=0)] = 256.0
+    cache_mb: NotNegative = 256.0
     device: str = "auto"
     precision: Precision = "auto"
-    num_threads: Annotated[int | None, Field(ge=1, le=256)] = None
+    num_threads: Annotated[Annotated[int, Field(ge=1, le=256)] | None, IsNumber] = None
     runtime: Runtime = "auto"
     label: str | None = None
     revision: str | None = None
@@ -174,25 +183,42 @@ def read_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             del dotenv_settings, file_secret_settings
-            kind = JsonConfigSettingsSource if file is not None and file.suffix == ".json" else TomlConfigSettingsSource
-            return init_settings, env_settings, kind(settings_cls, file)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
 
+    written = {} if file is None else _read_file(file)
     try:
         return Settings(**given) if file is None else Settings(**WithFile(**given).model_dump())
     except ValidationError as error:
         raise InvalidArgumentError(_reason(error)) from None
-    except (ValueError, TypeError, OSError, RecursionError) as error:  # no object, or nested without end
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """The values of a file; editors may begin it with a mark of its encoding."""
+    try:
+        text = file.read_text("utf-8-sig")
+        values: object = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, OSError, RecursionError) as error:  # a text of another kind, or nested without end
         raise InvalidArgumentError(
-            f"the settings file {file} cannot be read: {type(error).__name__}. It must be TOML, or JSON if its name "
-            "ends in .json"
+            f"the settings file {file} cannot be read: {type(error).__name__}{_position_of(error)}. {FORMS}"
         ) from None
+    if not isinstance(values, dict):
+        raise InvalidArgumentError(f"the settings file {file} cannot be read: it holds no object. {FORMS}")
+    return cast("dict[str, Any]", values)
+
+
+def _position_of(error: Exception) -> str:
+    """Where parsing ended, without what stands there."""
+    if isinstance(error, json.JSONDecodeError):
+        return f" at line {error.lineno}, column {error.colno}"
+    found = re.search(r"at line \d+, column \d+|at end of document", str(error))
+    return "" if found is None else f" {found[0]}"
 
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "a setting"
     if first["type"] != "extra_forbidden":
-        return f"--{name.replace('_', '-')}: {first['msg']}"
+        return f"--{name.replace('_', '-')} (or RANK_RERANK_{name.upper()}, or {name} in a file): {first['msg']}"
     near = get_close_matches(name, Settings.model_fields, 1)
     meant = f"; did you mean {near[0]}?" if near else "; rank-rerank serve --help lists them, with _ for -"
     return f"the settings file has {name!a}, which is no setting{meant}"

@@ -13,6 +13,7 @@ from servers import PATIENCE_S, Client, need_server, raw, server_thread, until
 need_server()
 
 from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.serving.catalog import Catalog
 from rank_rerank.serving.keys import Keys
 from rank_rerank.serving.settings import Settings, check_exposure, read_settings
 
@@ -319,6 +320,8 @@ def test_key_files(tmp_path):
     keys = Keys.read(file)
     assert keys.owner({"x-api-key": "one"}) != keys.owner({"x-api-key": "two"}) is not None
     assert keys.owner({"x-api-key": "three"}) is None
+    file.write_text("one\n", encoding="utf-8-sig")  # as some editors begin a file
+    assert Keys.read(file).owner({"x-api-key": "one"}) is not None
     file.write_text("# none\n")
     with pytest.raises(InvalidArgumentError, match="holds no key"):
         Keys.read(file)
@@ -343,6 +346,9 @@ def test_pages_elsewhere_may_ask_only_where_that_was_said(models):
         assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
         assert "access-control-allow-origin" not in client.send("OPTIONS", "/v1/rerank", headers=asks).headers
     with server_thread(models[:1], keys=[KEY], cors_origin=("https://example.org",)) as (client, _):
+        refused = client.send("OPTIONS", "/v1/rerank", headers={**asks, "origin": "https://example.com"})
+        assert_refused(refused, 400)
+        assert "access-control-allow-origin" not in refused.headers
         allowed = client.send("OPTIONS", "/v1/rerank", headers=asks)
         assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (200, "https://example.org")
         refused = client.post("/v1/rerank", {"query": "a", "documents": []}, headers=origin)
@@ -387,4 +393,34 @@ def test_settings_come_from_flags_before_variables_before_a_file(tmp_path, monke
         name.write_text(written)
         with pytest.raises(InvalidArgumentError, match="cannot be read"):
             read_settings({}, name)
+    for begun, name in (("port = 7", file), ('{"port": 7}', as_json)):
+        name.write_text(begun, encoding="utf-8-sig")  # as some editors begin a file
+        assert read_settings({}, name).port == 7
     assert set(Settings.model_fields) >= {"model", "store", "host", "port", "api_key_file"}
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, int | float)
+           and not isinstance(field.default, bool)] + ["budget_ms", "num_threads"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("wrong", ["inf", "nan", "-1", "many"])
+def test_a_number_that_is_none_is_refused_with_its_names(name, wrong, tmp_path, monkeypatch):
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({name: True}))
+    with pytest.raises(InvalidArgumentError, match="not true or false"):
+        read_settings({}, file)
+    monkeypatch.setenv(f"RANK_RERANK_{name.upper()}", wrong)
+    with pytest.raises(InvalidArgumentError, match=f"--{name.replace('_', '-')} .*RANK_RERANK_{name.upper()}"):
+        read_settings({})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_variable_is_not_given(name, monkeypatch):
+    monkeypatch.setenv(f"RANK_RERANK_{name.upper()}", "")
+    assert read_settings({}) == Settings.model_construct()
+
+
+def test_no_model_is_told_so():
+    with pytest.raises(InvalidArgumentError, match="no model is served"):
+        Catalog([])
