@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMON = ("maxsim-float32-", "maxsim-float16-", "maxsim-int8-tokens-", "maxsim-parts-")
+COMMON = ("maxsim-float32-", "maxsim-float16-", "maxsim-int8-tokens-", "maxsim-parts-", "maxsim-prepare-")
 # their __init__ files import what a build has no need of
 FACADES = ("rank_rerank", "rank_rerank.cli", "rank_rerank.scoring", "rank_rerank.inference", "rank_rerank.encoding")
 

@@ -56,12 +56,12 @@ def compiled_kernels():
     from rank_rerank.kernels.lingering import lingering_specs
     from rank_rerank.kernels.loading import keep_kernel
     from rank_rerank.kernels.processor import vector_path
-    from rank_rerank.scoring.compiled.loading import parts_spec, scorer_spec
+    from rank_rerank.scoring.compiled.loading import parts_spec, prepare_spec, scorer_spec
 
     if cache_folder() is not None:
         path = vector_path()
         scorers = [scorer_spec(name, path, with_matches=each) for name in COMMON_SCORERS for each in (False, True)]
-        for spec in [*forward_specs(path), *scorers, *lingering_specs(path), parts_spec(path)]:
+        for spec in [*forward_specs(path), *scorers, *lingering_specs(path), parts_spec(path), prepare_spec(path)]:
             keep_kernel(spec)
 
 

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic  # pyright: ignore[reportUnknownVariableType]
 
-from rank_rerank.kernels.vectors import INT32, INT64, Builder, Value, integer
+from rank_rerank.kernels.vectors import INT32, INT64, Builder, Value, integer, load
 
 WORD_BYTES = 8
 
@@ -42,6 +42,15 @@ def make_address() -> Any:
         return types.int64(pointer), generate
 
     return intrinsic(typing)
+
+
+def make_read_integer(bits: int) -> Any:
+    """Make ``read(address)`` of an integer of 8 or 32 bits with its sign, at any alignment."""
+
+    def emit(builder: Builder, address: Value) -> Value:
+        return load(builder, ir.IntType(bits), address)
+
+    return make_intrinsic(emit, 1, types.int8 if bits == 8 else types.int32)  # noqa: PLR2004
 
 
 def make_call(num_arguments: int) -> Any:

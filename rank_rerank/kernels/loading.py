@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeAlias
@@ -218,10 +218,18 @@ def _bind(address: int, owner: object, spec: KernelSpec) -> tuple[Callable[..., 
     result, error = ctypes.c_void_p(), ctypes.c_void_p()
     addresses = ctypes.addressof(result), ctypes.addressof(error)
 
-    def call(*arguments: int) -> int:
-        return function(*addresses, *arguments)
+    return partial(function, *addresses), address, (owner, result, error)
 
-    return call, address, (owner, result, error)
+
+def call_with_lock(kernel: Kernel, num_arguments: int) -> Callable[..., int]:
+    """How to call a kernel that keeps the interpreter's lock, for a few microseconds: it reads what Python may change.
+
+    Such a call also takes less time than one that releases the lock, and nobody else can take the lock meanwhile.
+    """
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * num_arguments)
+    result, error = ctypes.c_void_p(), ctypes.c_void_p()
+    call = partial(prototype(kernel.address), ctypes.byref(result), ctypes.byref(error))
+    return call
 
 
 def _warn_if_slow() -> None:

@@ -31,11 +31,15 @@ THREAD_US = 30
 
 
 def estimate_us(panels: QueryPanels, documents: DocumentView, path: VectorPath) -> float:
-    """About how many microseconds one thread needs: what takes longer, to multiply or to read from memory."""
-    num_tokens = documents.num_tokens
-    lane_products = num_tokens * panels.num_columns * panels.num_steps
+    """About how many microseconds one thread needs."""
+    return documents.num_tokens * token_us(panels, documents.row_stride, path)
+
+
+def token_us(panels: QueryPanels, row_stride: int, path: VectorPath) -> float:
+    """About how many microseconds a document token takes: what takes longer, to multiply or to read from memory."""
+    lane_products = panels.num_columns * panels.num_steps
     rate = LANE_PRODUCTS_PER_US[path.name][panels.form == "int8"]
-    return max(lane_products / rate, num_tokens * documents.row_stride / BYTES_PER_US)
+    return max(lane_products / rate, row_stride / BYTES_PER_US)
 
 
 def count_threads(us: float, num_documents: int, num_threads: int | None) -> int:

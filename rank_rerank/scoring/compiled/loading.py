@@ -13,11 +13,12 @@ from rank_rerank.kernels.compilation import KernelSource
 from rank_rerank.kernels.lingering import load_lingering
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath, vector_path
+from rank_rerank.scoring.compiled.call_words import NUM_PREPARE_ARGUMENTS
 from rank_rerank.scoring.compiled.parts import NUM_LOOP_ARGUMENTS
 from rank_rerank.scoring.document_view import ScorerName
 
 _FOLDER = Path(__file__).parent
-SOURCES = (_FOLDER / "parts.py", *sorted((_FOLDER / "kernels").glob("*.py")))
+SOURCES = (_FOLDER / "call_words.py", _FOLDER / "parts.py", *sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
 
@@ -40,6 +41,12 @@ def load_parts(path: VectorPath) -> Kernel:
         return _load_parts(path)
 
 
+def load_prepare(path: VectorPath) -> Kernel:
+    """Load what prepares repeated calls, once per process."""
+    with _loading:
+        return _load_prepare(path)
+
+
 def prepare_scorers(dtype: str) -> None:
     """Load what scores stored vectors, with and without matches, so that no request waits for a compiler.
 
@@ -51,6 +58,7 @@ def prepare_scorers(dtype: str) -> None:
     for with_matches in (False, True):
         load_scorer(names.get(dtype, "float32"), vector_path(), with_matches=with_matches)
     load_parts(vector_path())
+    load_prepare(vector_path())
     load_lingering()
 
 
@@ -62,6 +70,22 @@ def _load(name: ScorerName, path: VectorPath, with_matches: bool) -> Kernel:  # 
 @cache
 def _load_parts(path: VectorPath) -> Kernel:
     return load_kernel(parts_spec(path))
+
+
+@cache
+def _load_prepare(path: VectorPath) -> Kernel:
+    return load_kernel(prepare_spec(path))
+
+
+def prepare_spec(path: VectorPath) -> KernelSpec:
+    """What tells the kernel that prepares calls from every other."""
+
+    def make() -> KernelSource:
+        from rank_rerank.scoring.compiled.kernels.prepare import make_prepare  # noqa: PLC0415 - loads numba
+
+        return make_prepare()
+
+    return KernelSpec(f"maxsim-prepare-{path.name}", NUM_PREPARE_ARGUMENTS, make, path, SOURCES)
 
 
 def parts_spec(path: VectorPath) -> KernelSpec:
@@ -88,7 +112,7 @@ def scorer_spec(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Ke
 
 
 def scorer_specs(path: VectorPath) -> list[KernelSpec]:
-    """Every form of the loop on a path, and what deals documents out."""
+    """Every form of the loop on a path, what deals documents out, and what prepares calls."""
     names: tuple[ScorerName, ...] = get_args(ScorerName)
     loops = [scorer_spec(name, path, with_matches=each) for each in (False, True) for name in names]
-    return [*loops, parts_spec(path)]
+    return [*loops, parts_spec(path), prepare_spec(path)]

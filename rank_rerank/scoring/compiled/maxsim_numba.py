@@ -13,6 +13,7 @@ Cost: 2 * num_query_tokens * num_tokens * dim operations; every document vector 
 """
 
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,24 +57,9 @@ def maxsim_numba(
     scores = np.empty((panels.num_queries, num_documents), np.float32)
     is_suspect = np.zeros(num_documents, np.bool_)
     matches = _empty_matches(num_documents, num_query_tokens) if with_matches else ()
-    addresses, lengths = (np.ascontiguousarray(each, np.int64) for each in (documents.addresses, documents.lengths))
-    row_bytes = panels.num_steps * panels.row_step_bytes
-    query = (panels.lanes, panels.start, panels.order, panels.column_scales, weights, panels.query_offsets)
-    inputs = [address_of(each) for each in (*query, addresses, lengths)]
-    # where there are no scales, any readable address will do
-    inputs.append(inputs[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))
     results = [address_of(each) for each in (scores, is_suspect, *matches)] + [0] * (2 - len(matches))
-    sizes = (
-        panels.num_steps, panels.num_columns, panels.num_queries, num_query_tokens, num_documents,
-        documents.row_stride, documents.row_items, row_bytes,
-    )  # fmt: skip
-    arguments = LoopArguments(
-        (*inputs,),
-        (*results, *sizes),
-        panels.num_columns * STEP_BYTES,
-        path.lanes * STEP_BYTES,
-        2 * path.rows * row_bytes + CACHE_LINE_BYTES,
-    )
+    addresses, lengths = (np.ascontiguousarray(each, np.int64) for each in (documents.addresses, documents.lengths))
+    arguments = list_arguments(panels, documents, (weights, addresses, lengths), results, path)
     us = 0.0 if num_threads == 1 or num_documents == 1 else estimate_us(panels, documents, path)
     threads = count_threads(us, num_documents, num_threads)
     if threads == 1:
@@ -81,6 +67,41 @@ def maxsim_numba(
     else:
         _score_together(kernel, arguments, Work(lengths, us), path, threads)
     return ScoreArrays(scores, *(matches or (None, None)), is_suspect)
+
+
+def list_arguments(
+    panels: QueryPanels,
+    documents: DocumentView,
+    arrays: tuple[Float32Vector, Int64Vector, Int64Vector],
+    results: Sequence[int],
+    path: VectorPath,
+) -> LoopArguments:
+    """What the loop is called with; the caller keeps everything.
+
+    Args:
+        panels: query tokens.
+        documents: how the document vectors lie.
+        arrays: the weights, [num_query_tokens]; the addresses and the lengths of documents; each without holes.
+        results: the addresses of scores, of what is suspect, of similarities and of indices; 0 where there are none.
+        path: how to use the processor.
+    """
+    row_bytes = panels.num_steps * panels.row_step_bytes
+    query = (panels.lanes, panels.start, panels.order, panels.column_scales)
+    weights, addresses, lengths = arrays
+    inputs = [address_of(each) for each in (*query, weights, panels.query_offsets, addresses, lengths)]
+    # where there are no scales, any readable address will do
+    inputs.append(inputs[-1] if documents.scale_addresses is None else address_of(documents.scale_addresses))
+    sizes = (
+        panels.num_steps, panels.num_columns, panels.num_queries, len(arrays[0]), documents.num_documents,
+        documents.row_stride, documents.row_items, row_bytes,
+    )  # fmt: skip
+    return LoopArguments(
+        (*inputs,),
+        (*results, *sizes),
+        panels.num_columns * STEP_BYTES,
+        path.lanes * STEP_BYTES,
+        2 * path.rows * row_bytes + CACHE_LINE_BYTES,
+    )
 
 
 class Work(NamedTuple):

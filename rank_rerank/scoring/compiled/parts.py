@@ -15,8 +15,11 @@ NUM_LOOP_ARGUMENTS = 27  # of the loop over documents; the last two are the rang
 CACHE_LINE_BYTES = 64
 PART_THREADS = 2  # a part is what is left, divided by so many times the threads
 
-# words of the job after its header; from ROWS on what each thread calls the loop with
-NEXT, LEFT, NUM_DOCUMENTS, LENGTHS, LEAST, NUM_THREADS, KERNEL, ROWS = range(NUM_HEADER_WORDS, NUM_HEADER_WORDS + 8)
+# Words of the job after its header. Where SCORES of one query are given, and IS_SUSPECT beside them, ODD tells whether
+# some document is suspect or has a score that is not finite. From ROWS on stands what each thread calls the loop with.
+(
+    NEXT, LEFT, NUM_DOCUMENTS, LENGTHS, LEAST, NUM_THREADS, KERNEL, SCORES, IS_SUSPECT, ODD, ROWS,
+) = range(NUM_HEADER_WORDS, NUM_HEADER_WORDS + 11)  # fmt: skip
 
 
 class LoopArguments(NamedTuple):
@@ -62,7 +65,7 @@ def make_job(
         sizes: how many documents and tokens there are, and the least number of tokens to take at once.
     """
     num_documents, num_tokens, least = sizes
-    words = [0, 0, entry, 0, 0, 0, num_tokens, num_documents, lengths, least, len(rows), kernel]
+    words = [0, 0, entry, 0, 0, 0, num_tokens, num_documents, lengths, least, len(rows), kernel, 0, 0, 0]
     for row in rows:
         words += (0, 0)
         words += row
