@@ -99,7 +99,7 @@ def test_helpers_take_parts_and_every_document_is_scored_once(monkeypatch):
     monkeypatch.setattr(thread_pool, "_rhythm", mock.Mock(begin=mock.Mock(return_value=True)))
     monkeypatch.setattr(maxsim_numba, "make_job", make_watched)
     monkeypatch.setattr(maxsim_numba, "estimate_us", lambda *_: costs.WAKING_US)
-    assert maxsim(query, documents, num_threads=3).tobytes() == expected
+    assert maxsim(query, documents, num_threads=3, kernel="numba").tobytes() == expected
     for worker in thread_pool._idle:
         worker._box[WANTED] = 1
     assert [(job[BEGUN], job[NEXT], job[LEFT], entry.errors) for job in jobs] == [(2, NUM_DOCUMENTS, 0, [])]

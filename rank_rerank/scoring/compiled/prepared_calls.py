@@ -163,7 +163,8 @@ def _read(documents: Any) -> Given | None:
         held = vectors = documents
         given, count, address, others = CUBE, len(documents) if documents.ndim else 0, id(documents), (0, 0)
     elif kind is TokenEmbeddings or kind is PackedDocuments:
-        embeddings, candidates = (documents, None) if kind is TokenEmbeddings else (documents.embeddings, documents.candidates)
+        candidates = None if kind is TokenEmbeddings else documents.candidates
+        embeddings = documents if kind is TokenEmbeddings else documents.embeddings
         vectors, offsets = embeddings.vectors, embeddings.offsets
         held, given, address = (vectors, offsets, candidates), PACKED, id(vectors)
         count = len(offsets) - 1 if candidates is None else len(candidates)

@@ -80,8 +80,11 @@ def make_prepare() -> KernelSource:  # noqa: C901, PLR0915 - one kernel
         return (
             is_array(array, form[ARRAY_TYPE], dtype, 2)
             and length_of(array, 1) == form[DIM]
-            and stride_of(array, 1) == item_bytes
-            and stride_of(array, 0) == item_bytes * form[DIM]
+            # of an array without numbers strides mean nothing
+            and (
+                length_of(array, 0) == 0
+                or (stride_of(array, 1) == item_bytes and stride_of(array, 0) == item_bytes * form[DIM])
+            )
         )
 
     def prepare(  # noqa: ANN202, C901, PLR0911, PLR0912, PLR0913, PLR0915, PLR0917
@@ -134,9 +137,10 @@ def make_prepare() -> KernelSource:  # noqa: C901, PLR0915 - one kernel
             if not is_array(documents, form[ARRAY_TYPE], form[STORED], 3) or length_of(documents, 0) != num_documents:
                 return
             each = length_of(documents, 1)
-            if length_of(documents, 2) != dim or stride_of(documents, 2) != item_bytes:
+            if length_of(documents, 2) != dim:
                 return
-            if stride_of(documents, 1) != row_bytes or stride_of(documents, 0) != row_bytes * each:
+            is_dense = stride_of(documents, 2) == item_bytes and stride_of(documents, 1) == row_bytes
+            if each != 0 and not (is_dense and stride_of(documents, 0) == row_bytes * each):
                 return
             vectors = read_word(documents + ARRAY_DATA)
             for n in range(num_documents):
@@ -180,6 +184,4 @@ def make_prepare() -> KernelSource:  # noqa: C901, PLR0915 - one kernel
         form[REFUSED] = 0
 
     words = types.CPointer(types.int64)
-    return KernelSource(
-        prepare, (words, words, types.CPointer(types.int32), words, words, *[types.int64] * 7)
-    )
+    return KernelSource(prepare, (words, words, types.CPointer(types.int32), words, words, *[types.int64] * 7))
