@@ -105,8 +105,8 @@ def measure(num_documents: int, seconds: float) -> list[dict[str, Any]]:
 def force_threads(count: int) -> Iterator[None]:
     """So many threads, whatever the work is worth."""
     with ExitStack() as patches:
-        for module in (maxsim_numba, prepared_calls):
-            patches.enter_context(mock.patch.object(module, "count_threads", lambda *_: count))
+        for module in (maxsim_numba, prepared_calls):  # a function, since a Mock takes longer than a call
+            patches.enter_context(mock.patch.object(module, "count_threads", lambda *_, count=count: count))
         yield
 
 

@@ -228,8 +228,7 @@ def call_with_lock(kernel: Kernel, num_arguments: int) -> Callable[..., int]:
     """
     prototype = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * num_arguments)
     result, error = ctypes.c_void_p(), ctypes.c_void_p()
-    call = partial(prototype(kernel.address), ctypes.byref(result), ctypes.byref(error))
-    return call
+    return partial(prototype(kernel.address), ctypes.byref(result), ctypes.byref(error))
 
 
 def _warn_if_slow() -> None:

@@ -1,4 +1,4 @@
-"""The usual call gives the bits of the general way; whatever is unusual, or was changed after a check, is left to it."""
+"""The usual call gives the bits of the general way; what is unusual, or was changed after a check, is left to it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +73,7 @@ def test_scores_do_not_depend_on_who_takes_which_part(lengths, num_threads, is_l
     each_us = (costs.WAKING_US if is_large else costs.SHARING_US) / documents.num_tokens * 1.01
     prepared_calls._kept.clear()
     with (
-        mock.patch.object(prepared_calls, "token_us", lambda *_: each_us),
+        mock.patch.object(prepared_calls, "token_us", return_value=each_us),
         mock.patch.object(thread_pool, "_rhythm", mock.Mock(begin=mock.Mock(return_value=True))),
         mock.patch.object(prepared_calls, "share_job", wraps=prepared_calls.share_job) as shared,
     ):

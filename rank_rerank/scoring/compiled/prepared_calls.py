@@ -13,7 +13,7 @@ from array import array
 from collections import OrderedDict
 from functools import partial
 from threading import get_ident
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from rank_rerank.scoring.compiled.loading import load_parts, load_prepare, load_
 from rank_rerank.scoring.compiled.maxsim_numba import LEAST_PART_US, list_arguments
 from rank_rerank.scoring.compiled.parts import CACHE_LINE_BYTES, IS_SUSPECT, LEFT, NUM_THREADS, ODD, make_job
 from rank_rerank.scoring.compiled.query_panels import pack_query
-from rank_rerank.scoring.document_view import DocumentView, VectorStorage, address_of
+from rank_rerank.scoring.document_view import DocumentView, address_of
 from rank_rerank.scoring.packed_documents import PackedDocuments
 
 # the kind, the dtype that all arrays should have, how many documents there should be, the addresses of the objects that
@@ -44,7 +44,7 @@ from rank_rerank.scoring.packed_documents import PackedDocuments
 Given: TypeAlias = tuple[int, Any, int, tuple[int, int, int], Any]
 
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
-_STORAGES: dict[Any, VectorStorage] = {_FLOAT32: "float32", np.dtype(np.float16): "float16"}
+_STORAGES: dict[Any, Literal["float32", "float16"]] = {_FLOAT32: "float32", np.dtype(np.float16): "float16"}
 MATRIX_AXES = 2
 LEAST_CAPACITY = 128
 MAX_KEPT = 16
@@ -148,7 +148,7 @@ def score_prepared(
         if call is None or not call.prepare(query, given, scores):
             return None
     is_sound = call.score(threads)
-    _keep(key, call, count)
+    _keep(key, call)
     return scores if is_sound else None
 
 
@@ -173,7 +173,7 @@ def _read(documents: Any) -> Given | None:
         return None
     if type(vectors) is not np.ndarray or vectors.dtype not in _STORAGES or count < 1:
         return None
-    return given, vectors.dtype, count, (address, *others), held
+    return given, vectors.dtype, count, (address, others[0], others[1]), held
 
 
 def _make_call(shape: tuple[int, ...], given: Given, num_rows: int, path: VectorPath | None) -> PreparedCall | None:
@@ -184,7 +184,8 @@ def _make_call(shape: tuple[int, ...], given: Given, num_rows: int, path: Vector
     return PreparedCall((shape[0], shape[1]), given[1], capacity, num_rows, vector_path() if path is None else path)
 
 
-def _keep(key: Any, call: PreparedCall, count: int) -> None:
+def _keep(key: Any, call: PreparedCall) -> None:
+    """Let the next call of this shape on this thread have the memory, if it is not much."""
     if call.capacity > 2 * MAX_KEPT_DOCUMENTS or key[1][0] * key[1][1] > MAX_KEPT_NUMBERS:
         return
     _kept[key] = call

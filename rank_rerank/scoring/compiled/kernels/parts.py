@@ -41,6 +41,13 @@ def make_parts() -> KernelSource:
             is_odd |= read_int8(job[IS_SUSPECT] + n) != 0
         return is_odd
 
+    @njit(inline="always")
+    def tokens_of_part(job: Any, left: Any) -> Any:
+        # at least one token, so that a part always has a document
+        if job[NUM_THREADS] == 1:
+            return max(left, 1)
+        return max(left // (PART_THREADS * job[NUM_THREADS]), job[LEAST], 1)
+
     def score_parts(job: Any, number: Any) -> None:
         address = address_of(job)
         row = address + WORD_BYTES * (ROWS + number * NUM_LOOP_ARGUMENTS)
@@ -48,11 +55,7 @@ def make_parts() -> KernelSource:
             first = load(address + WORD_BYTES * NEXT)
             if first >= job[NUM_DOCUMENTS]:
                 return
-            left = load(address + WORD_BYTES * LEFT)
-            # at least one token, so that a part always has a document
-            wanted = max(left // (PART_THREADS * job[NUM_THREADS]), job[LEAST], 1)
-            if job[NUM_THREADS] == 1:
-                wanted = max(left, 1)
+            wanted = tokens_of_part(job, load(address + WORD_BYTES * LEFT))
             last, tokens = first, 0
             while last < job[NUM_DOCUMENTS] and tokens < wanted:
                 tokens += load(job[LENGTHS] + WORD_BYTES * last)

@@ -48,6 +48,8 @@ from rank_rerank.scoring.compiled.parts import (
     SCORES,
 )
 
+STEPS_AT_ONCE = 64
+
 
 def make_prepare() -> KernelSource:  # noqa: C901, PLR0915 - one kernel
     """Write ``prepare(form, job, panels, addresses, lengths, query, kind, documents, offsets, candidates, …)``."""
@@ -158,18 +160,21 @@ def make_prepare() -> KernelSource:  # noqa: C901, PLR0915 - one kernel
 
         source, largest = read_word(query + ARRAY_DATA), 0
         wide_end = form[NUM_COLUMNS] - form[NUM_COLUMNS] % form[PANEL_COLUMNS]
-        for i in range(num_query_tokens):
-            begin, width = 0, form[PANEL_COLUMNS]
-            if i >= wide_end:
-                begin, width = wide_end, form[REGISTER_COLUMNS]
-            column = i - begin
-            target = begin * dim + column // width * width * dim + column % width
-            for k in range(dim):
-                number = read_int32(source + 4 * k)
-                largest = max(largest, number & 0x7FFFFFFF)
-                panels[target] = number
-                target += width
-            source += 4 * dim
+        # some steps of all tokens at a time, so that the lines of the cache that they are written to stay near
+        for first_step in range(0, dim, STEPS_AT_ONCE):
+            end_step = min(first_step + STEPS_AT_ONCE, dim)
+            for i in range(num_query_tokens):
+                begin, width = 0, form[PANEL_COLUMNS]
+                if i >= wide_end:
+                    begin, width = wide_end, form[REGISTER_COLUMNS]
+                column = i - begin
+                target = begin * dim + column // width * width * dim + column % width + first_step * width
+                row = source + 4 * dim * i
+                for k in range(first_step, end_step):
+                    number = read_int32(row + 4 * k)
+                    largest = max(largest, number & 0x7FFFFFFF)
+                    panels[target] = number
+                    target += width
         if largest >= INFINITY:
             return
 
