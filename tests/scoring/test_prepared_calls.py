@@ -41,7 +41,7 @@ def general(query, documents, num_threads=1):
 
 
 @pytest.mark.parametrize("path", usable_vector_paths(), ids=lambda path: path.name)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     lengths=st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=20),
     shape=st.tuples(st.sampled_from((1, 2, 15, 16, 17, 32, 33, 48, 65)), st.sampled_from((1, 2, 8, 31, 32, 129))),

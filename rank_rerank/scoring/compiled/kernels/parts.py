@@ -25,7 +25,7 @@ from rank_rerank.scoring.compiled.parts import (
 )
 
 
-def make_parts() -> KernelSource:
+def make_parts() -> KernelSource:  # noqa: C901 - one kernel
     """Write ``score_parts(job, number)``: score one part of the documents after the other, until none is left."""
     call, load, swap, increase = make_call(NUM_LOOP_ARGUMENTS), make_load(), make_swap(), make_increase()
     store, read_int32, read_int8 = make_store(), make_read_integer(32), make_read_integer(8)
