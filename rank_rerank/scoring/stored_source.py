@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,7 +16,11 @@ from rank_rerank.scoring.packed_documents import PackedDocuments
 from rank_rerank.scoring.readable_rows import BLOCK_TOKENS, readable_rows
 from rank_rerank.storage.read_ahead import read_ahead
 from rank_rerank.storage.row_checksums import PARTS, Part
+from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.stored_documents import StoredDocuments
+
+# a segment, which of the documents lie in it, and in which of its rows
+Group: TypeAlias = tuple[Segment, Int64Vector, Int64Vector]
 
 # bytes of vectors that are looked at together: they stay in memory from the check of their checksums to the scoring
 BLOCK_BYTES = 32 << 20
@@ -60,7 +66,7 @@ class StoredSource:
         """Where blocks of documents begin and end that are looked at together."""
         documents, row_bytes = self.documents, 1
         lengths = np.zeros(len(documents), np.int64)
-        for segment, indices, rows in documents.groups():
+        for segment, indices, rows in self._all_groups:
             offsets = segment.embeddings.offsets
             lengths[indices] = offsets[rows + 1] - offsets[rows]
             row_bytes = max(1, segment.arrays[self._name].strides[0])
@@ -71,8 +77,7 @@ class StoredSource:
 
     def read_ahead(self, first: int, last: int) -> None:
         """Ask the system for the documents from first to last."""
-        groups = self.documents.select(np.arange(first, last)).groups()
-        read_ahead(((segment, rows) for segment, _, rows in groups), PARTS[self._part])
+        read_ahead(((segment, rows) for segment, _, rows in self._groups(first, last)), PARTS[self._part])
 
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded.
@@ -81,7 +86,7 @@ class StoredSource:
             StoreFormatError: one does not fit its checksum, or a file was cut.
         """
         views: list[tuple[Int64Vector, DocumentView]] = []
-        for segment, indices, rows in self.documents.select(np.arange(first, last)).groups():
+        for segment, indices, rows in self._groups(first, last):
             segment.check_rows(self._part, rows)
             for part in readable_rows(segment, rows, self.documents.compression.dtype, fine=self.fine):
                 packed = StoredVectors(part.embeddings, token_scales=part.scales, candidates=part.candidates)
@@ -93,8 +98,18 @@ class StoredSource:
 
         Zeros follow the end of such a file, up to its last page.
         """
-        for segment, _, _ in self.documents.select(np.arange(first, last)).groups():
+        for segment, _, _ in self._groups(first, last):
             segment.file.check_length()
+
+    def _groups(self, first: int, last: int) -> list[Group]:
+        """The documents from first to last, by segments; where they are all, found once."""
+        if last - first == len(self.documents):
+            return self._all_groups
+        return [*self.documents.select(np.arange(first, last)).groups()]
+
+    @cached_property
+    def _all_groups(self) -> list[Group]:
+        return [*self.documents.groups()]
 
     @property
     def _dtype(self) -> StoredDtype:
