@@ -321,6 +321,9 @@ def test_unknown_models_are_refused_where_that_was_said(models, caplog):
         for unnamed in ({}, {"model": ""}, {"model": None}):
             assert client.post("/v1/rerank", {**body, **unnamed}).json["model"] == "bundled"
         assert client.get("/v1/models/someone").status == 404
+        # the name is looked at before the store is
+        stored = client.post("/v1/rerank", {"query": "a", "store": "docs", "ids": ["a"], "model": "someone"})
+        assert "no model of that name" in stored.json["message"]
 
 
 def test_counts(models):

@@ -1,5 +1,6 @@
 """The page in a browser: it ranks, marks, shows the same request elsewhere, and loads nothing from elsewhere."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,13 +12,14 @@ from servers import need_server
 
 need_server()
 
+from rank_rerank.documents.reading import TEXT_KEYS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUERY = "how do I renew my passport"
 TEXTS = [
     "Opening hours of the library.",
     "😀 To renew a passport, bring the old passport.",
-    '{"id": "<b>visa</b>", "text": "A visa is a mark. <img src=x onerror=document.title=1>"}',
+    '{"id": "<b>visa</b>", "content": "A visa is a mark. <img src=x onerror=document.title=1>"}',
 ]
 CANDIDATES = "\n".join(TEXTS)
 
@@ -85,6 +87,20 @@ def test_texts_stay_texts_on_the_page(shown):
     assert "<b>" not in listed
     assert "&lt;b&gt;visa&lt;/b&gt;" in listed
     assert "<title>rank-rerank</title>" in shown
+
+
+def test_a_file_can_be_chosen_with_the_keyboard_and_the_control_shows_its_focus(client):
+    """The control itself is not seen: its label after it is."""
+    page = client.get("/").content.decode()
+    control = re.search(r'<input id="file" type="file"[^>]*>\s*<label for="file" class="button">', page)
+    assert control is not None
+    assert "tabindex" not in control[0]
+    assert re.search(r"#file:focus-visible\+\.button[^{]*\{outline:\d", page)
+
+
+def test_the_page_reads_objects_as_the_server_does(client):
+    script = client.get("/").content.decode().partition("<script")[2]
+    assert json.loads(re.search(r"TEXT_KEYS = (\[.*?\]);", script)[1]) == list(TEXT_KEYS)
 
 
 def test_the_same_request_for_other_programs(shown, client):

@@ -1,6 +1,8 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
 const EXPLAINED = 20, MAX_WORDS = 400;
+/* where objects have their text, for the server too */
+const TEXT_KEYS = ["text", "content", "page_content", "contents"];
 const EXAMPLE = {
   query: "how do I renew my passport",
   candidates: [
@@ -37,10 +39,11 @@ function readCandidates() {
 
 function asDocument(value) {
   if (typeof value === "string") return { text: value };
-  if (value === null || typeof value !== "object" || typeof value.text !== "string") return { text: JSON.stringify(value) };
+  const key = TEXT_KEYS.find((name) => typeof value?.[name] === "string");
+  if (key === undefined) return { text: JSON.stringify(value) };
   const title = typeof value.title === "string" && value.title ? value.title + " " : "";
   const id = value.id ?? value._id;
-  return { text: title + value.text, ...(id === undefined ? {} : { id: String(id) }) };
+  return { text: title + value[key], ...(id === undefined ? {} : { id: String(id) }) };
 }
 
 function isLate() { return $("model").selectedOptions[0]?.dataset.kind === "late interaction"; }
