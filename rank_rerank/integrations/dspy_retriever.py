@@ -10,8 +10,8 @@
 # pyright: reportUntypedBaseClass=false, reportUnknownParameterType=false
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, cast
 
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
@@ -92,9 +92,14 @@ def _prediction(passages: list[str], ranking: Ranking) -> Any:
 
 
 def _read(found: Any) -> list[str]:
-    passages: Iterable[Any] = found.passages if hasattr(found, "passages") else found
-    if isinstance(passages, str):
-        raise InvalidItemError("the search must give a list of passages, and it gave one str")
+    passages: Any = found.passages if hasattr(found, "passages") else found
+    if isinstance(passages, Coroutine):
+        passages.close()  # nobody awaits it
+    if isinstance(passages, str | bytes | Mapping) or not isinstance(passages, Iterable):
+        raise InvalidItemError(
+            f"the search must give a list of passages, and it gave one {type(cast('object', passages)).__name__}"
+        )
+    passages = cast("Iterable[Any]", passages)
     return [_text(passage, index) for index, passage in enumerate(passages)]
 
 

@@ -265,4 +265,6 @@ def _deduplicate(documents: list[Document]) -> list[Document]:
 
 
 def _search_score(document: Document) -> float:
-    return float("-inf") if document.score is None else document.score
+    # NaN is no score, and is not above or below another
+    score = read_score(document.score)
+    return float("-inf") if score is None else score

@@ -18,7 +18,7 @@ import numpy as np
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document
 from rank_rerank.documents.document import read_score
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.integrations.model_source import ModelSource
 from rank_rerank.integrations.stored_vectors import rank_vectors
@@ -111,8 +111,8 @@ class RankRerankReranker(LanceReranker):
     def _rank(self, query: str, results: pa.Table) -> Ranking:
         reranker = self._source.reranker()
         if self._vector_column is None:
-            texts = self._read(results, self._column)
-            documents = [Document(text or "", score=score) for text, score in zip(texts, _scores(results), strict=True)]
+            texts = [self._text(value) for value in self._read(results, self._column)]
+            documents = [Document(text, score=score) for text, score in zip(texts, _scores(results), strict=True)]
             return answer(
                 reranker, RerankRequest(query, documents, long_documents=self._long_documents, blend=self._blend)
             )
@@ -122,6 +122,16 @@ class RankRerankReranker(LanceReranker):
         if dim == 0:
             raise InvalidArgumentError(f"the column {self._vector_column} holds no vectors. Name a multivector column")
         return rank_vectors(reranker, query, matrices, scores=_scores(results), blend=self._blend)
+
+    def _text(self, value: object) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise InvalidItemError(
+                f"the column {self._column} must hold texts, and it has a value of type {type(value).__name__}. Name "
+                "another with column="
+            )
+        return value
 
     def _read(self, results: pa.Table, column: str) -> list[Any]:
         if column not in results.column_names:

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 from rank_rerank.devices import import_optional
 from rank_rerank.documents import Document as Candidate
 from rank_rerank.documents.document import read_score
+from rank_rerank.documents.lists import list_items
+from rank_rerank.errors import InvalidItemError
 from rank_rerank.integrations.hit_fields import hit_fields
 from rank_rerank.rankings import Ranking
 
@@ -73,7 +75,8 @@ class RankRerankCompressor(  # pyright: ignore[reportIncompatibleVariableOverrid
         Raises:
             RankRerankError: as of load() and rerank().
         """
-        return _copies(documents, self.rank(query, _candidates(documents)))
+        listed = _listed(documents)
+        return _copies(listed, self.rank(query, _candidates(listed)))
 
     async def acompress_documents(
         self,
@@ -82,7 +85,8 @@ class RankRerankCompressor(  # pyright: ignore[reportIncompatibleVariableOverrid
         callbacks: Callbacks | None = None,  # noqa: ARG002 - LangChain's interface
     ) -> list[Document]:
         """As compress_documents, without holding up the event loop."""
-        return _copies(documents, await self.arank(query, _candidates(documents)))
+        listed = _listed(documents)
+        return _copies(listed, await self.arank(query, _candidates(listed)))
 
     def invoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002
         """Rerank as a link of a chain.
@@ -104,7 +108,18 @@ class RankRerankCompressor(  # pyright: ignore[reportIncompatibleVariableOverrid
 
 
 def _read(given: RerankInput) -> tuple[Sequence[Document], str]:
+    if not isinstance(given, Mapping) or not {"documents", "query"} <= given.keys():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidItemError('what comes in must be {"query": …, "documents": […]}')
     return given["documents"], given["query"]
+
+
+def _listed(documents: Sequence[Document]) -> list[Document]:
+    """The documents, also of a generator."""
+    listed: list[Document] = list_items(documents, "documents")
+    for index, document in enumerate(listed):
+        if not isinstance(document, Document):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidItemError(f"documents[{index}] must be LangChain's Document, not {type(document).__name__}")
+    return listed
 
 
 def _candidates(documents: Sequence[Document]) -> list[Candidate]:

@@ -100,10 +100,17 @@ def _check_root(root: Path) -> Path:
 
 def _resolve(path: str, allowed: Sequence[Path]) -> Path:
     """The folder that is meant, if it may be searched; links are followed before that is asked."""
-    folder = (allowed[0] / Path(path).expanduser()).resolve()
+    listed = ", ".join(map(str, allowed))
+    try:
+        folder = (allowed[0] / Path(path).expanduser()).resolve()
+    except (ValueError, RuntimeError, OSError):  # a name that no system has, or the home of nobody
+        raise InvalidArgumentError(
+            f"this is not a folder. Folders that may be searched: {listed}, and those in them"
+        ) from None
     if not any(folder.is_relative_to(root) for root in allowed):
-        listed = ", ".join(map(str, allowed))
         raise InvalidArgumentError(f"this folder may not be searched. Those that may: {listed}, and folders in them")
+    if not is_folder(folder):
+        raise InvalidArgumentError(f"this is not a folder. Those that may be searched: {listed}, and folders in them")
     return folder
 
 

@@ -1,10 +1,11 @@
 """RerankFields: what LangChain's and LlamaIndex's adapters are told, as pydantic fields."""
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -24,13 +25,22 @@ from rank_rerank.rerankers.blending import BLENDS
 HINTS = {**ELSEWHERE, "top_k": "the number of documents is top_n, as in the framework's other rerankers"}
 
 
+def _refuse_truth(value: object) -> object:
+    """Python counts True as 1, and nobody who passes it means that."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number is needed, not True or False")  # noqa: TRY004 - pydantic takes it for a refusal
+    return value
+
+
 class RerankFields(BaseModel):
     """A model, and what is asked of it. Plain values, so that an adapter can be written down and read back."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     model: str | None = Field(default=None, description="A folder or a Hub name; None for the bundled model.")
-    top_n: int | None = Field(default=None, ge=1, description="How many documents to return; None for all.")
+    top_n: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_refuse_truth)] = Field(
+        default=None, description="How many documents to return; None for all."
+    )
     spans: bool | int = Field(default=False, description="Find the passages that answer, in all hits or so many.")
     long_documents: Literal["truncate", "chunk", "error", "best-windows"] = Field(
         default="truncate", description="What to do with documents longer than the model reads."

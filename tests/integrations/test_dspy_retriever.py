@@ -82,5 +82,13 @@ def test_mistakes_are_named():
         RankRerankRetriever(lambda _: TEXTS, k=0)
     with pytest.raises(TypeError, match="the number of hits"):
         RankRerankRetriever(lambda _: TEXTS, top_n=3)
-    with pytest.raises(InvalidItemError, match="a list of passages"):
-        RankRerankRetriever(lambda _: TEXTS[0])(QUERY)
+
+    async def search(_):
+        return TEXTS
+
+    for wrong, kind in (
+        (lambda _: TEXTS[0], "str"), (lambda _: None, "NoneType"), (lambda _: 5, "int"), (search, "coroutine"),
+        (lambda _: {"passages": TEXTS}, "dict"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidItemError, match=f"a list of passages, and it gave one {kind}"):
+            RankRerankRetriever(wrong)(QUERY)

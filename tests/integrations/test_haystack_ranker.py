@@ -58,6 +58,10 @@ def test_of_documents_with_one_id_the_best_of_the_search_is_ranked():
     ]
     results = RankRerankRanker().run(QUERY, twins)["documents"]
     assert [(each.id, each.content) for each in results] == [("a", TEXTS[1]), ("b", "other")]
+    # NaN is no score
+    known, unknown = twins[2], Document(id="a", content="worse", score=float("nan"))
+    for order in ([known, unknown], [unknown, known]):
+        assert RankRerankRanker().run(QUERY, order)["documents"][0].content == TEXTS[1]
 
 
 def test_thresholds_are_of_the_score_that_is_given():

@@ -12,7 +12,7 @@ from hypothesis import given
 from lancedb.index import FTS
 
 from rank_rerank import CascadeReranker, CascadeStage
-from rank_rerank.errors import InvalidArgumentError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, ShapeError
 from rank_rerank.integrations.lancedb_reranker import RankRerankReranker
 
 TEXTS = [
@@ -161,6 +161,9 @@ def test_mistakes_are_named(table, reranker):
     search = table.search("capital", query_type="fts")
     with pytest.raises(InvalidArgumentError, match="no column txt"):
         search.rerank(RankRerankReranker(column="txt")).to_list()
+    for values in ([0, 1], [False, True], [{"a": 1}, None]):
+        with pytest.raises(InvalidItemError, match="the column year must hold texts"):
+            RankRerankReranker(column="year").rerank_vector(QUERY, pa.table({"year": values}))
     cascade = CascadeReranker(reranker, [CascadeStage(reranker)])
     with pytest.raises(InvalidArgumentError, match="not by a CascadeReranker"):
         search.rerank(RankRerankReranker(vector_column="tokens", reranker=cascade)).to_list()

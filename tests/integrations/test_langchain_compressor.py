@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 
 import rank_rerank
 from rank_rerank import CascadeReranker, CascadeStage
-from rank_rerank.errors import CheckpointNotFoundError, InvalidArgumentError
+from rank_rerank.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidItemError
 from rank_rerank.integrations.langchain_compressor import RankRerankCompressor
 
 ADDED = ("relevance_score", "rerank_score", "truncated")
@@ -168,6 +168,21 @@ def test_options_are_checked_and_foreign_names_answered():
         RankRerankCompressor(top_n=0)
     with pytest.raises(InvalidArgumentError, match="a late-interaction model judges"):
         RankRerankCompressor(instruction="judge").compress_documents([Document("a")], QUERY)
+
+
+def test_odd_inputs():
+    compressor = RankRerankCompressor()
+    with pytest.raises(ValueError, match="not True or False"):
+        RankRerankCompressor(top_n=True)
+    assert RankRerankCompressor(top_n=None).top_n is None
+    listed = [Document("The capital of France."), Document("Bananas.")]
+    assert compressor.compress_documents(iter(listed), QUERY) == compressor.compress_documents(listed, QUERY)
+    for wrong in (["a text"], [None], "a text", None):
+        with pytest.raises(InvalidItemError, match="documents"):
+            compressor.compress_documents(wrong, QUERY)
+    for wrong in ({"query": QUERY}, {"documents": listed}, QUERY):
+        with pytest.raises(InvalidItemError, match="what comes in"):
+            compressor.invoke(wrong)
 
 
 def test_compressors_of_one_model_share_it():

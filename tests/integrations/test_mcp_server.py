@@ -94,6 +94,14 @@ def test_mistakes_are_told_to_the_model(server):
     assert "is not a folder" in answers[2].content[0].text
 
 
+@pytest.mark.parametrize("path", ["a\0b", "~nobody-of-this-name", "a" * 5000, "notes/cities.md"])
+def test_what_is_no_folder_is_told_to_the_model(server, path):
+    _, (answer,) = ask(server, ("search_folder", {"query": "a", "path": path}))
+    assert answer.is_error
+    assert "is not a folder" in answer.content[0].text
+    assert len(answer.content[0].text) < 1000
+
+
 def test_a_server_without_a_folder_to_search_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match="is not a folder"):
         make_server(ModelSource(LoadOptions()), [tmp_path / "missing"])
