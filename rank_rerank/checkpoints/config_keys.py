@@ -49,7 +49,7 @@ DISTILBERT = COMMON.with_keys(
 
 # the pooler of classifiers counts there only
 _WITHOUT_POOLER = """
-    hidden_dropout_prob attention_probs_dropout_prob pooler_dropout cls_dropout legacy conv_act conv_groups
+    hidden_dropout_prob attention_probs_dropout_prob pooler_dropout cls_dropout legacy
     pooler_hidden_act
 """
 MPNET = COMMON.with_keys(
@@ -60,12 +60,12 @@ MPNET = COMMON.with_keys(
 DEBERTA = COMMON.with_keys(
     followed=f"""
         {SIZES} hidden_act layer_norm_eps type_vocab_size pad_token_id position_biased_input
-        max_relative_positions position_buckets norm_rel_ebd share_att_key
+        max_relative_positions position_buckets norm_rel_ebd share_att_key conv_kernel_size conv_act conv_groups
     """,
     without_effect=_WITHOUT_POOLER,
     refused={"z_steps": (0,)},
     refused_by_reader="""
-        relative_attention pos_att_type conv_kernel_size embedding_size pooler_hidden_size attention_head_size
+        relative_attention pos_att_type embedding_size pooler_hidden_size attention_head_size
     """,
 )
 

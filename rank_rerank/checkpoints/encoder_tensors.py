@@ -3,7 +3,8 @@
 Names given out: ``embeddings.word``, ``.position``, ``.type``, ``.norm``, ``.projection``; for layer i
 ``layers.i.query``, ``.key``, ``.value``, ``.output``, ``.attention_norm``, ``.up``, ``.down``, ``.output_norm``; for
 ModernBERT and mGTE ``layers.i.qkv`` instead of three; for ModernBERT ``final_norm``; for MPNet ``distances.bias``; for
-DeBERTa ``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``. Each but the tables with
+DeBERTa ``distances.table``, ``.norm``, ``layers.i.distance_key`` and ``.distance_query``, ``convolution`` [out, in per
+group, kernel] and ``convolution.norm``. Each but the tables with
 ``.weight`` and, where there is one, ``.bias``. Matrices are [out, in], as stored.
 """
 
@@ -210,6 +211,10 @@ def _wanted_of_bert(config: TransformerConfig) -> Iterator[tuple[str, str, Shape
         yield from with_bias("embeddings.projection", "embeddings_project", (hidden, embedding))
     names = LAYER_NAMES.get(config.model_type, BERT_NAMES)
     yield from _wanted_of_distances(config)
+    if config.convolution is not None:
+        sizes = (hidden, hidden // config.convolution.num_groups, config.convolution.kernel_size)
+        yield from with_bias("convolution", "encoder.conv.conv", sizes)
+        yield from with_bias("convolution.norm", "encoder.conv.LayerNorm", (hidden,))
     shapes = {"up": (inner, hidden), "down": (hidden, inner), "attention_norm": (hidden,), "output_norm": (hidden,)}
     for layer in range(config.num_layers):
         for found, source in names.items():

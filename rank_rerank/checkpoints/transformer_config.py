@@ -4,10 +4,11 @@ Only architectures that this library computes itself are read, so nothing here l
 Defaults for missing keys are those of the architecture's first configuration class, which writes only what differs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rank_rerank.checkpoints.config_variants import read_pad_token_id, refuse_true, refuse_variants
+from rank_rerank.checkpoints.convolution import ConvolutionConfig, read_convolution
 from rank_rerank.checkpoints.gated_layers import GatedConfig, is_known_code, read_gated
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.relative_positions import RelativeConfig, read_bias, read_disentangled
@@ -57,6 +58,7 @@ class TransformerConfig:
         relative: how scores of attention depend on distances (MPNet, DeBERTa), else None.
         has_positions: whether there is a position table, which DeBERTa mostly does without.
         gated: rotary positions and gated feed-forward blocks in layers that are else BERT's (mGTE), else None.
+        convolution: of the embeddings, added to the first layer's output (the largest DeBERTas), else None.
     """
 
     model_type: str
@@ -76,6 +78,7 @@ class TransformerConfig:
     relative: RelativeConfig | None = None
     has_positions: bool = True
     gated: GatedConfig | None = None
+    convolution: ConvolutionConfig | None = None
 
     @property
     def head_size(self) -> int:
@@ -204,8 +207,9 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
     ):  # fmt: skip
         if config.get(key, size) != size:
             raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be {size}, which follows from the other sizes')
-    if config.get("conv_kernel_size", 0) > 0:
-        raise CheckpointFormatError(f'{CONFIG_FILE}: a convolution ("conv_kernel_size") is not supported')
+    convolution = read_convolution(config, hidden_size)
+    if convolution is not None:
+        convolution = replace(convolution, activation=check_activation(convolution.activation, "conv_act"))
     max_positions = config.get("max_position_embeddings", 512)
     return TransformerConfig(
         model_type=model_type,
@@ -222,6 +226,7 @@ def _read_deberta(config: JsonSettings, model_type: str) -> TransformerConfig:
         embedding_size=hidden_size,
         relative=read_disentangled(config, max_positions),
         has_positions=config.get("position_biased_input", default=True),
+        convolution=convolution,
     )
 
 

@@ -43,12 +43,14 @@ def encoder_graph(checkpoint: Checkpoint | CrossEncoderCheckpoint, *, has_token_
         has_token_types: the graph takes ``token_type_ids`` too, as for pairs.
 
     Raises:
-        ExportError: the encoder is of another family.
+        ExportError: the encoder is of another family, or has a convolution.
         CheckpointFormatError: a tensor is missing or of another shape.
     """
     config = checkpoint.transformer
     if config is None or not is_read(config):
         raise ExportError(f"{checkpoint.name} has no weights of an encoder whose graph is written here")
+    if config.convolution is not None:
+        raise ExportError(f"{checkpoint.name} has a convolution, which no INT8 file holds; export it without --int8")
     tensors = read_encoder_tensors(TensorFiles(checkpoint.model_file), config)
     writer = _Writer(config, tensors, has_token_types=has_token_types)
     return writer.finish(writer.encode(), checkpoint)

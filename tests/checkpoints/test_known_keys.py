@@ -35,6 +35,9 @@ FOLLOWED = {
     "norm_eps": 1e-4,
     "rms_norm_eps": 1e-5,
     "type_vocab_size": 3,
+    "conv_kernel_size": 3,
+    "conv_act": "relu",
+    "conv_groups": 2,
     "pad_token_id": 5,
     "embedding_size": 8,
     "relative_attention_num_buckets": 16,
@@ -142,6 +145,8 @@ BESIDE = {
     "pad_token": {"mask_token": None},
     "max_len": {"model_max_length": None},
     "skiplist_tasks": {"skiplist_words": ["the"]},
+    "conv_act": {"conv_kernel_size": 3},
+    "conv_groups": {"conv_kernel_size": 3},
 }
 # a value of each key that its family's reader refuses
 REFUSED = {
@@ -180,7 +185,6 @@ REFUSED = {
     "query_expansion": "soft",
     "relative_attention": False,
     "pos_att_type": ["p2p"],
-    "conv_kernel_size": 3,
     "embedding_size": 8,
     "pooler_hidden_size": 8,
     "attention_head_size": 4,

@@ -17,7 +17,7 @@ import rank_rerank
 from rank_rerank.checkpoints.encoder_tensors import wanted_tensors
 from rank_rerank.checkpoints.find import find_checkpoint, find_model
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
-from rank_rerank.errors import CheckpointFormatError
+from rank_rerank.errors import CheckpointFormatError, ExportError
 from rank_rerank.export.cross_encoder_export import export_cross_encoder
 from rank_rerank.export.folder_export import export_folder
 from rank_rerank.export.int8_export import cut_rule, quantize, serialize, written_graph
@@ -246,3 +246,13 @@ def test_a_file_of_before_says_so(tmp_path):
     (tmp_path / "model_int8.onnx").write_bytes(serialize(model))
     with pytest.raises(CheckpointFormatError, match="export the model again"):
         weights_from_onnx(tmp_path / "model_int8.onnx", checkpoint.transformer)
+
+
+def test_a_convolution_is_exported_in_fp32_and_refused_in_int8(tmp_path):
+    folder = write(tmp_path / "model", "DeBERTa", conv_kernel_size=3, conv_act="gelu")
+    with pytest.raises(CheckpointFormatError, match="conv_kernel_size"):
+        rank_rerank.load(folder, runtime="numba")
+    with pytest.raises(ExportError, match="without --int8"):
+        export_cross_encoder(find_model(folder), tmp_path / "int8", TEXTS, int8=True)
+    # scores of a graph that convolved padding, or another text's tokens, would be further from PyTorch's
+    assert export_cross_encoder(find_model(folder), tmp_path / "fp32", TEXTS).max_difference < 1e-5

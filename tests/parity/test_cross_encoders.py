@@ -62,6 +62,8 @@ def test_modernbert_pools_as_it_says(tmp_path, pooling):
         {"pos_att_type": ["c2p"], "share_att_key": False, "norm_rel_ebd": "none"},
         {"pos_att_type": "p2c", "position_buckets": -1, "max_relative_positions": -1},
         {"position_biased_input": True, "type_vocab_size": 2, "pooler_hidden_act": "tanh"},
+        {"conv_kernel_size": 3},
+        {"conv_kernel_size": 5, "conv_act": "gelu", "conv_groups": 4},
     ],
 )
 def test_attention_of_deberta_as_its_settings_say(tmp_path, options):

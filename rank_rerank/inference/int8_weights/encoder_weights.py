@@ -108,8 +108,13 @@ def check_supported(config: TransformerConfig) -> None:
     """Refuse what the compiled pass does not compute.
 
     Raises:
-        CheckpointFormatError: its activation is not supported.
+        CheckpointFormatError: its activation is not supported, or it has a convolution.
     """
+    if config.convolution is not None:
+        raise CheckpointFormatError(
+            'the compiled runtime has no convolution ("conv_kernel_size" in config.json); PyTorch computes it, and so '
+            "does an ONNX file in fp32"
+        )
     if config.activation not in ACTIVATIONS:
         raise CheckpointFormatError(f"the compiled runtime has no activation {config.activation}")
 

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from rank_rerank.checkpoints.classifier_head import ClassifierHead, HeadStep
+from rank_rerank.checkpoints.convolution import ConvolutionConfig
 from rank_rerank.checkpoints.rotary_positions import RotaryConfig
 from rank_rerank.checkpoints.transformer_config import TransformerConfig
 from rank_rerank.inference.pytorch.torch_distances import Distances
@@ -43,9 +44,22 @@ def hidden_states(
         distances=None if config.relative is None else Distances(weights, config, token_ids.shape[1]),
         turns=_turns(config, hidden),
     )
+    embedded = hidden
     for layer in range(config.num_layers):
         hidden = _bert_layer(weights, f"layers.{layer}", config, hidden, shared)
+        if layer == 0 and config.convolution is not None:
+            convolved = _convolve(weights, config.convolution, embedded, attention_mask)
+            hidden = _norm(weights, "convolution.norm", config, hidden + convolved)
     return hidden
+
+
+def _convolve(weights: Weights, config: ConvolutionConfig, embedded: Any, attention_mask: Any) -> Any:
+    """What a convolution along tokens adds: [batch, length, hidden_size]. What may not be looked at counts as zeros."""
+    seen = (embedded * attention_mask[:, :, None].to(embedded.dtype)).transpose(1, 2)  # [batch, hidden_size, length]
+    weight, bias = weights["convolution.weight"], weights["convolution.bias"]
+    padding = (config.kernel_size - 1) // 2
+    found = functional.conv1d(seen, weight, bias, padding=padding, groups=config.num_groups)
+    return activate(config.activation, found.transpose(1, 2))
 
 
 @dataclass(frozen=True)
