@@ -1,12 +1,16 @@
 """Pairs per second of each family of cross-encoders at its published size, in each runtime; and memory.
 
-usage: python benchmarks/bench_families.py [--families A,B | all] [--pairs N] [--rounds N] [--threads N]
-       python benchmarks/bench_families.py --memory [--families A,B]
+usage: python benchmarks/bench_families.py [--families A,B | all] [--pairs N] [--rounds N] [--threads N] [--layers N]
+                                           [--infinity PYTHON]
+       python benchmarks/bench_families.py --memory [--families A,B] [--layers N]
 
 Weights are seeded random numbers, made here (two gigabytes for bge-reranker-v2-m3); texts are random token ids, as long
 as SQuAD's questions with their paragraphs. Engines: compiled kernels in INT8; ONNX Runtime on the same model through
 `quantize_dynamic`; PyTorch in bf16 and fp32. They take turns in every round; a figure is the median. Each family's row
 tells how close the logits are to fp32's: their correlation, and the largest difference in standard deviations.
+
+--infinity adds infinity-emb in PyTorch, of an interpreter that has it (see bench_servers.py). It is given texts whose
+words are the token ids, one query with all documents. --layers makes models of so few layers, to try the command.
 
 Without --families: all but the two of 24 layers, some ten minutes on two cores. "all": twenty.
 
@@ -15,17 +19,20 @@ file's size.
 """
 
 import argparse
+import json
 import logging
 import statistics
 import subprocess
 import sys
 import tempfile
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from encoding_engines import make_batch
-from family_models import FAMILIES, write_model
+from family_models import FAMILIES, write_model, write_word_tokenizer
 from workloads import describe_machine, interleaved_times, peak_memory_mb, version_or_none, write_result
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
@@ -34,6 +41,8 @@ from rank_rerank.inference.load_options import RuntimeOptions
 
 LARGE = ("mxbai-rerank-large", "bge-reranker-v2-m3")
 COMPILED, ONNX = "compiled INT8", "ONNX Runtime, quantize_dynamic"
+INFINITY = "infinity, torch fp32"
+QUERY_TOKENS = 12  # the same in all pairs
 LEAST_TOKENS, MOST_TOKENS = 48, 384
 # tokens of SQuAD's questions with their paragraphs: mean and deviation
 MEAN_TOKENS, DEVIATION = 170, 65
@@ -46,6 +55,8 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--infinity", metavar="PYTHON")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -55,7 +66,7 @@ def main() -> int:
     print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n")
     for name in chosen(options.families):
         with tempfile.TemporaryDirectory() as scratch:
-            checkpoint = write_model(name, Path(scratch) / name)
+            checkpoint = write_model(name, Path(scratch) / name, options.layers)
             rows = [memory_row(checkpoint, options)] if options.memory else speed_rows(checkpoint, options)
         path = write_result("bench_families", [{**machine, "family": name, **row} for row in rows])
     print(path)
@@ -82,6 +93,8 @@ def speed_rows(checkpoint: CrossEncoderCheckpoint, options: argparse.Namespace) 
         name: lambda opened=opened: opened.logits(batch)
         for name, opened in open_engines(checkpoint, options.threads).items()
     }
+    if options.infinity:
+        engines[INFINITY] = start_infinity(options.infinity, checkpoint, batch, options.threads)
     found = {name: engine() for name, engine in engines.items()}  # and warm up
     times = interleaved_times(engines, options.rounds)
     rows: list[dict[str, Any]] = []
@@ -109,6 +122,34 @@ def open_engines(checkpoint: CrossEncoderCheckpoint, num_threads: int) -> dict[s
     for precision in ("bf16", "fp32"):
         opened[f"torch {precision}"] = choose_pair_runtime(checkpoint, RuntimeOptions("cpu", precision, num_threads))
     return opened
+
+
+def start_infinity(python: str, checkpoint: CrossEncoderCheckpoint, batch: Any, num_threads: int) -> Callable[[], Any]:
+    """A call that gives the logits of infinity's process."""
+    if checkpoint.transformer is None:
+        sys.exit(f"{checkpoint.name} has no weights")
+    write_word_tokenizer(checkpoint.folder, checkpoint.transformer)
+    bounds = zip(batch.offsets[:-1], batch.offsets[1:], strict=True)
+    texts = [[f"w{token}" for token in batch.token_ids[start:end]] for start, end in bounds]
+    query = " ".join(texts[0][:QUERY_TOKENS])
+    asked = json.dumps({"query": query, "documents": [" ".join(text[QUERY_TOKENS:]) for text in texts]})
+    command = [python, str(Path(__file__).with_name("infinity_engine.py")), str(checkpoint.folder), str(num_threads)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+    def ask() -> Any:
+        if process.stdin is None or process.stdout is None:
+            sys.exit("infinity's process has no pipes")
+        process.stdin.write(asked + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            sys.exit(f"infinity ended with {process.wait()}: {' '.join(command)}")
+        return np.array(json.loads(answer))
+
+    weakref.finalize(ask, process.terminate)
+    return ask
 
 
 def quantized(checkpoint: CrossEncoderCheckpoint) -> Path:
@@ -141,7 +182,8 @@ def random_pairs(checkpoint: CrossEncoderCheckpoint, count: int) -> Any:
     lengths = np.clip(random.normal(MEAN_TOKENS, DEVIATION, count), LEAST_TOKENS, MOST_TOKENS).astype(int)
     if checkpoint.transformer is None:
         sys.exit(f"{checkpoint.name} has no weights")
-    return make_batch([random.integers(5, checkpoint.transformer.vocab_size, length) for length in lengths])
+    texts = [random.integers(5, checkpoint.transformer.vocab_size, length) for length in lengths]
+    return make_batch([np.concatenate([texts[0][:QUERY_TOKENS], text[QUERY_TOKENS:]]) for text in texts])
 
 
 def memory_row(checkpoint: CrossEncoderCheckpoint, options: argparse.Namespace) -> dict[str, Any]:

@@ -58,13 +58,18 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         {"model_type": "xlm-roberta", "max_position_embeddings": 8194, **XLM_ROBERTA, **_sizes(1024, 24, 16, 4096)},
     ),
 }
+# under which transformers keeps the encoder of a classifier
+PREFIXES = {
+    "bert": "bert.", "mpnet": "mpnet.", "modernbert": "model.", "deberta-v2": "deberta.", "xlm-roberta": "roberta."
+}  # fmt: skip
 # of one chunk of a table, so that no table is held whole
 CHUNK = 4 << 20
 
 
-def write_model(name: str, folder: Path) -> CrossEncoderCheckpoint:
-    """Write a family's folder with weights in float32, and read it."""
+def write_model(name: str, folder: Path, num_layers: int | None = None) -> CrossEncoderCheckpoint:
+    """Write a family's folder with weights in float32, and read it; of fewer layers where that is asked for."""
     class_name, config = FAMILIES[name]
+    config = config if num_layers is None else {**config, "num_hidden_layers": num_layers}
     folder.mkdir(parents=True)
     stated = {"architectures": [f"{class_name}ForSequenceClassification"], "id2label": {"0": "LABEL_0"}, **config}
     (folder / "config.json").write_text(json.dumps(stated), encoding="utf-8")
@@ -75,7 +80,7 @@ def write_model(name: str, folder: Path) -> CrossEncoderCheckpoint:
     for tensor, shape in shapes.items():
         start, end = end, end + 4 * math.prod(shape)
         header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor, shape in shapes.items():
@@ -84,14 +89,34 @@ def write_model(name: str, folder: Path) -> CrossEncoderCheckpoint:
     return read_cross_encoder(folder, name, "auto", "torch")
 
 
+def write_word_tokenizer(folder: Path, config: TransformerConfig) -> None:
+    """Write a tokenizer for which the text "w17 w4" is the token ids 17 and 4, for libraries that take texts."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {f"w{token}": token for token in range(config.vocab_size)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))  # noqa: S106 - a token, no password
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": f"w{config.pad_token_id}",
+        "unk_token": "w0",
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": config.max_positions,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
 def _shapes(config: TransformerConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    prefix = PREFIXES[config.model_type]
     for _, source, shape in wanted_tensors(config):
-        yield source, shape
+        yield prefix + source, shape
     is_modern = config.rotary is not None
     activation = "gelu" if is_modern or config.model_type == "deberta-v2" else "tanh"
     for step in architecture_head(config, activation=activation, has_bias=not is_modern).steps:
+        is_inside = config.model_type == "bert" and step.source.startswith("pooler.")
         for _, source, shape in step.tensors():
-            yield source, shape
+            yield (prefix if is_inside else "") + source, shape
 
 
 def _numbers(name: str, shape: tuple[int, ...]) -> Iterator[np.ndarray[Any, Any]]:
