@@ -16,6 +16,7 @@ CONFIG_FILE = "config_sentence_transformers.json"
 TRANSFORMER_CONFIG_FILE = "sentence_bert_config.json"
 # rows of a RoBERTa's position table that no token can use: its padding's and those before it
 UNUSED_POSITIONS = 2
+MPNET = "mpnet"  # whose padding has the position 1 whatever its id is
 DEFAULT_LENGTH = 512
 # names of prompts by task, the first that is there
 QUERY_PROMPTS = ("query",)
@@ -63,9 +64,11 @@ def longest_text(folder: Path, transformer: TransformerConfig) -> int:
 
 def onnx_length(folder: Path, config: JsonSettings) -> int:
     """The longest text or pair, from settings that describe an architecture which need not be one of this library's."""
-    positions = config.get_optional_int("max_position_embeddings")
-    if positions is not None and config.get("model_type", "") in ROBERTA_TYPES:
-        positions -= UNUSED_POSITIONS
+    positions, model_type = config.get_optional_int("max_position_embeddings"), config.get("model_type", "")
+    if model_type in (*ROBERTA_TYPES, MPNET):
+        # rows of the table that no token can use: padding's, and those before it
+        padding = config.get_optional_int("pad_token_id") if model_type != MPNET else None
+        positions = (positions or DEFAULT_LENGTH) - (UNUSED_POSITIONS if padding is None else padding + 1)
     stated = JsonSettings.read_if_there(folder, TRANSFORMER_CONFIG_FILE).get_optional_int("max_seq_length")
     limits = [limit for limit in (stated, model_max_length(folder), positions) if limit is not None]
     return min(limits, default=DEFAULT_LENGTH)

@@ -1,9 +1,12 @@
 import json
 
+import family_folders
 import numpy as np
 import pytest
 
+from rank_rerank.checkpoints.encoder_folder import onnx_length
 from rank_rerank.checkpoints.gated_layers import GatedConfig
+from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.transformer_config import read_transformer_config
 from rank_rerank.errors import CheckpointFormatError
 
@@ -167,3 +170,17 @@ def test_frequencies_of_stretched_angles():
     mixed = GatedConfig(10_000.0, 8.0, 0.75).frequencies(64)
     assert plain[-1] / mixed[-1] == pytest.approx(8.0, rel=1e-5)
     assert np.array_equal(GatedConfig(10_000.0, 0.5).frequencies(64), plain)
+
+
+@pytest.mark.parametrize("family", ["XLM-RoBERTa", "MPNet", "DeBERTa", "cross-encoder"])
+@pytest.mark.parametrize("changes", [{}, {"pad_token_id": 0}, {"pad_token_id": 5}, {"max_position_embeddings": None}])
+def test_an_onnx_file_reads_no_more_tokens_than_the_weights_have_positions(tmp_path, family, changes):
+    """An exported file, whose graph states no limit, would read beyond the table of positions or fail there."""
+    folder = family_folders.WRITERS[family](tmp_path / "model")
+    (folder / "tokenizer_config.json").unlink()
+    stated = json.loads((folder / "config.json").read_text()) | changes
+    family_folders.write_json(
+        folder / "config.json", {key: value for key, value in stated.items() if value is not None}
+    )
+    limit = onnx_length(folder, JsonSettings.read(folder, "config.json"))
+    assert limit == read_transformer_config(folder).max_positions
