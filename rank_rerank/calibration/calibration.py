@@ -70,14 +70,16 @@ class Calibration:
         numbers = {name: check_number(getattr(self, name), name) for name in ("slope", "length_slope", "intercept")}
         if numbers["slope"] <= 0:
             raise InvalidArgumentError("a calibration needs a slope above 0, which keeps the order")
-        check_whole_number(self.num_pairs, "num_pairs", 0)
+        plain: dict[str, object] = {**numbers, "num_pairs": check_whole_number(self.num_pairs, "num_pairs", 0)}
         if self.calibration_error is not None:
-            check_number(self.calibration_error, "calibration_error", 0, 1)
+            plain["calibration_error"] = check_number(self.calibration_error, "calibration_error", 0, 1)
+        plain["steps"] = _checked_steps(self.steps)
+        for name, value in plain.items():  # NumPy's numbers as Python's, which a file can carry
+            object.__setattr__(self, name, value)
         if self.combination is not None:
             check_kind(self.combination, "combination", Combination)
         if self.settling is not None:
             check_kind(self.settling, "settling", Settling)
-        _check_steps(self.steps)
         logits, heights = [step[0] for step in self.steps], [step[1] for step in self.steps]
         is_rising = all(after > before for before, after in pairwise(logits)) and sorted(heights) == heights
         is_probability = all(0 <= height <= 1 for height in heights) and all(map(math.isfinite, logits))
@@ -202,11 +204,12 @@ def _checksum(values: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _check_steps(steps: Any) -> None:
+def _checked_steps(steps: Any) -> Steps:
     try:
-        for logit, height in steps:
-            check_number(logit, "the logit of the steps")
-            check_number(height, "the height of the steps", 0, 1)
+        return tuple(
+            (check_number(logit, "the logit of the steps"), check_number(height, "the height of the steps", 0, 1))
+            for logit, height in steps
+        )
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidArgumentError):
             raise

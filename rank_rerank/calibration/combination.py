@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from rank_rerank.arguments import check_number
-from rank_rerank.arrays import Float32Vector, Float64Vector
+from rank_rerank.arguments import check_flag, check_number
+from rank_rerank.arrays import Float32Vector, Float64Vector, check_whole_number
 from rank_rerank.errors import InvalidArgumentError
 
 # a candidate that is further from the mean than others by far is not told from one this far: deviations
@@ -75,6 +75,8 @@ class Combination:
 
     def __post_init__(self) -> None:
         weights = [check_number(getattr(self, name), name, 0) for name in WEIGHTS]
+        for name, weight in zip(WEIGHTS, weights, strict=True):
+            object.__setattr__(self, name, weight)
         if not any(weights):
             raise InvalidArgumentError("one weight of a combination must be above 0")
         if not LEAST_WEIGHT <= max(weights) <= MOST_WEIGHT:
@@ -83,11 +85,15 @@ class Combination:
                 "their ratios matter: divide all of them by it"
             )
         for name in ("length_slope", "intercept"):
-            check_number(getattr(self, name), name)
+            object.__setattr__(self, name, check_number(getattr(self, name), name))
+        object.__setattr__(self, "num_queries", check_whole_number(self.num_queries, "num_queries", 0))
+        object.__setattr__(self, "is_relative", check_flag(self.is_relative, "is_relative"))
         if self.slope is not None and (check_number(self.slope, "slope", 0) == 0 or self.is_relative):
             raise InvalidArgumentError(
                 "a combination's slope must be above 0, and is for weights that are not relative"
             )
+        if self.slope is not None:
+            object.__setattr__(self, "slope", float(self.slope))
 
     def blend(self, evidence: Evidence) -> Float32Vector:
         """The blended scores, [num_documents]; minus infinity for documents without words."""

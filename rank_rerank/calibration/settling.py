@@ -64,8 +64,8 @@ class Settling:
     limits: Limits = ()
 
     def __post_init__(self) -> None:
-        check_number(self.fall, "fall", 0)
-        check_number(self.sharpness, "sharpness", 0)
+        for name in ("fall", "sharpness"):
+            object.__setattr__(self, name, check_number(getattr(self, name), name, 0))
         for name in ("num_candidates", "top_k"):
             object.__setattr__(self, name, tuple(check_whole_number(each, name, 1) for each in getattr(self, name)))
         levels = tuple(check_number(each, "a probability of settling", 0, 1) for each in self.probability)

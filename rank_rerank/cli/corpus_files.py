@@ -29,7 +29,7 @@ def _with_id(candidate: Candidate) -> Document:
     document = candidate.document
     try:
         # a store's ids are texts: a whole number of a JSON file is stored by its digits
-        return replace(document, id=check_id(place if document.id is None else str(document.id), "the id"))
+        return replace(document, id=check_id(place if document.id is None else document.id_text, "the id"))
     except InputError as error:
         raise FileFormatError(f"{name_of(candidate.file)}, line {candidate.line}: {error}") from None
 

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from rank_rerank.arrays import NO_ARRAY
 from rank_rerank.documents.plain_values import is_missing
 from rank_rerank.errors import InvalidItemError, NonFiniteError
 
@@ -32,13 +35,16 @@ class Document:
 
     text: str
     id: DocumentId | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
     score: float | None = None
 
     @property
     def id_text(self) -> str:
         """The id as files, stores and runs carry it: text; empty where there is none."""
-        return "" if self.id is None else str(self.id)
+        if self.id is None:
+            return ""
+        # an Enum of texts or numbers has another str()
+        return str.__str__(self.id) if isinstance(self.id, str) else int.__repr__(self.id)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -60,8 +66,8 @@ def is_id(value: object) -> bool:
 
 def _check_id(value: object) -> int | None:
     """An id as columns of numbers have it: read as a mapping's is."""
-    if isinstance(value, np.integer):
-        return int(value)
+    if (number := read_whole_number(value)) is not None:
+        return number
     if is_missing(value):
         return None
     raise InvalidItemError(
@@ -75,19 +81,41 @@ def read_score(value: object) -> float | None:
     Args:
         value: of a mapping's "score", or of another library's document; text, truth values and infinity are no scores.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    value = _of_array(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating | Decimal | Fraction
+    ):
         return None
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # ValueError: a Decimal that signals
         return None
     return number if math.isfinite(number) else None
 
 
-def _check_score(value: object) -> float | None:
-    if is_missing(value):
+def read_whole_number(value: object) -> int | None:
+    """A whole number of NumPy's, or of an array without axes, as Python's; None for all else, truth values too."""
+    value = _of_array(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         return None
-    if isinstance(value, float | np.floating) and math.isinf(value):
+    return int(value)
+
+
+def _of_array(value: object) -> object:
+    """The number in an array or tensor without axes, as data sets give it; all else as it is."""
+    if isinstance(value, np.generic) or getattr(type(value), "item", None) is None or getattr(value, "ndim", 1) != 0:
+        return value
+    try:
+        return cast("Any", value).item()
+    except NO_ARRAY:  # it has a place and no memory
+        return value
+
+
+def _check_score(value: object) -> float | None:
+    value = _of_array(value)
+    if is_missing(value) or (isinstance(value, Decimal) and value.is_nan()):
+        return None
+    if isinstance(value, float | np.floating | Decimal) and math.isinf(value):
         raise NonFiniteError("a Document's score is infinite. Leave it out where the search gave none")
     if (number := read_score(value)) is None:
         raise InvalidItemError(f"a Document's score must be a number, this is of type {type(value).__name__}")

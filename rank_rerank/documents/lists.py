@@ -5,6 +5,7 @@ are read item by item. What has another meaning of "its items" is refused with t
 table gives its columns' names, a mapping its keys, a text its characters; a set has no order.
 """
 
+from array import array
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -38,6 +39,8 @@ def each_item(value: object, name: str, kind: str = "documents") -> Iterator[Any
     """
     _refuse_single(value, name, kind)
     _refuse_table(value, name)
+    if isinstance(value, array) and value.typecode in "uw":
+        raise InvalidItemError(f"{name} is an array of characters, which is one text. Pass [{name}.tounicode()]")
     if isinstance(value, ItemsView):
         raise InvalidItemError(
             f"{name} is a dict's items, which are pairs. Pass its values, or "

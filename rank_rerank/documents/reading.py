@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from rank_rerank.documents.document import Document, DocumentId, is_id, read_score
+from rank_rerank.documents.document import Document, DocumentId, is_id, read_score, read_whole_number
 from rank_rerank.documents.lists import each_item
 from rank_rerank.documents.plain_values import is_missing
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError
@@ -55,7 +55,7 @@ def as_document(item: object, name: str, text_key: str | None = None) -> Documen
         return item
     if isinstance(item, str):
         return Document(str.__str__(item))
-    if isinstance(item, Mapping):
+    if isinstance(item, Mapping) and not hasattr(type(item), "as_py"):  # a row of pyarrow is one, of its own values
         return _from_mapping(cast("Mapping[str, Any]", item), name, text_key)
     if (rows := _as_mapping(item)) is not None:
         return _from_mapping(rows, name, text_key)
@@ -144,9 +144,9 @@ def _check_text(value: object, name: str) -> str:
 
 
 def _check_id(value: object, name: str) -> DocumentId:
-    if isinstance(value, np.integer):
-        return int(value)
     if not is_id(value):
+        if (number := read_whole_number(value)) is not None:
+            return number
         raise InvalidItemError(f"{name} must be a str or a whole number, this is {type(value).__name__}. Pass str(id)")
     return cast("DocumentId", value)
 

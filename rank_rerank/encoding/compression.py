@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Float32Matrix, Float32Vector, Int64Vector, check_whole_number
+from rank_rerank.encoding.plain_vectors import refuse_signs
 from rank_rerank.encoding.pooling import Pooling, pool
 from rank_rerank.encoding.projection import Projection, as_matrix
 from rank_rerank.encoding.quantization import (
@@ -107,6 +108,7 @@ class Compression:
         """
         if not isinstance(embeddings, TokenEmbeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidItemError(f"embeddings must be TokenEmbeddings, not {type(embeddings).__name__}")
+        refuse_signs(embeddings.vectors)
         pooled = embeddings if self.pooling is None else pool(embeddings, self.pooling)
         vectors = self.project(pooled.vectors)
         whole = vectors if self.pooling is None else self.project(embeddings.vectors)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rank_rerank.arguments import check_flag
 from rank_rerank.arrays import Float32Matrix, Int64Vector, check_whole_number
+from rank_rerank.encoding.plain_vectors import refuse_signs
 from rank_rerank.encoding.projection import as_matrix, normalize_rows
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError
@@ -69,6 +70,7 @@ def pool(embeddings: TokenEmbeddings, pooling: Pooling, *, normalize: bool = Tru
     check_flag(normalize, "normalize")
     if pooling.factor == 1:
         return embeddings
+    refuse_signs(embeddings.vectors)
     matrix = as_matrix(embeddings.vectors)
     if not np.isfinite(matrix).all():
         raise NonFiniteError("token vectors hold NaN or infinity")

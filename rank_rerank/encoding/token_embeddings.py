@@ -16,11 +16,11 @@ from rank_rerank.arrays import (
     Int32Matrix,
     Int64Vector,
     as_array,
-    as_float32,
     is_iterable,
     is_masked,
 )
 from rank_rerank.encoding.offsets import check_indices, check_offsets
+from rank_rerank.encoding.plain_vectors import plain_vectors
 from rank_rerank.errors import InvalidItemError, NonFiniteError, ShapeError
 
 
@@ -63,6 +63,10 @@ class TokenEmbeddings:
             checked["unknown_words"] = _check_shares(self.unknown_words, len(checked["offsets"]) - 1)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # what was passed, in the one form that all else relies on
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is checked as any other is, and its offsets cannot be changed either."""
+        return TokenEmbeddings, (self.vectors, self.offsets, self.truncated, self.character_spans, self.unknown_words)
 
     @property
     def num_texts(self) -> int:
@@ -112,17 +116,16 @@ class TokenEmbeddings:
     def mean_vectors(self) -> Float32Matrix:
         """The mean token vector of each text, brought to unit length; zeros without tokens: [num_texts, dim].
 
+        Sign bits count as ±1, eight numbers to the byte.
+
         One vector per text, for ``mmr``, ``dpp``, ``drop_near_duplicates``, a DenseReranker or a search by vectors.
 
         Raises:
             NonFiniteError: a number is NaN, infinite or beyond float32.
-            InvalidItemError: the vectors are not in main memory.
+            InvalidItemError: the vectors are no array that can be read.
         """
-        means = np.zeros((self.num_texts, self.dim), np.float32)
-        vectors: Any = self.vectors
-        if hasattr(vectors, "detach"):  # PyTorch's, of any dtype
-            vectors = vectors.detach().float().cpu().numpy()
-        vectors = as_float32(vectors, "vectors")
+        vectors = plain_vectors(self.vectors)
+        means = np.zeros((self.num_texts, vectors.shape[1]), np.float32)
         # text by text: np.add.reduceat takes ten times as long
         for index, (start, end) in enumerate(pairwise(self.offsets.tolist())):
             if end > start:

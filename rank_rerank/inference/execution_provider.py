@@ -32,7 +32,7 @@ class ExecutionProvider:
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     strict: bool = False
 
     @property

@@ -1,14 +1,17 @@
 """ModelSource: the reranker of an adapter, loaded at its first use and shared by all adapters that ask for the same."""
 
+import sys
 from dataclasses import dataclass, field
 from threading import Lock
 from weakref import WeakValueDictionary
 
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.inference.load_options import LoadOptions
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.rerankers import Reranker, load_with
 
 _lock = Lock()
+renew_after_fork(sys.modules[__name__], lambda module: setattr(module, "_lock", Lock()))
 # what is loaded already, by all the options it was loaded with; forgotten with the last adapter that uses it
 _loaded: WeakValueDictionary[str, Reranker] = WeakValueDictionary()
 

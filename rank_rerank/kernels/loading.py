@@ -32,6 +32,7 @@ from rank_rerank.kernels.cache import (
 from rank_rerank.kernels.code_files import MachineCode, pack_code, unpack_code
 from rank_rerank.kernels.compilation import COMPILERS, SYMBOL, KernelSource, compile_kernel, target_machine
 from rank_rerank.kernels.executable_memory import can_map_code, map_code
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.kernels.prebuilt import read_prebuilt, sources_digest
 from rank_rerank.kernels.processor import Target, VectorPath, target_of
 
@@ -42,6 +43,7 @@ Origin: TypeAlias = Literal["prebuilt", "cached", "compiled now"]
 logger = logging.getLogger(__name__)
 _said: set[str] = set()
 _lock = Lock()
+renew_after_fork(sys.modules[__name__], lambda module: setattr(module, "_lock", Lock()))
 _origins: dict[str, Origin] = {}
 _compiled_s: list[float] = []
 

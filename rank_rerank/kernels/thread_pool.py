@@ -47,8 +47,7 @@ def run_tasks(task: Callable[[int], None], num_tasks: int, num_threads: int | No
     """
     wanted = default_num_threads() if num_threads is None else check_num_threads(num_threads)
     tasks = _Tasks(task, num_tasks)
-    helpers = _find_workers(min(wanted, num_tasks) - 1)
-    _work_together(tasks, helpers, tasks.work)
+    _work_together(tasks, _find_workers(min(wanted, num_tasks) - 1), tasks.work)
 
 
 def share_job(
@@ -69,10 +68,11 @@ def share_job(
     global _lingering  # noqa: PLW0603 - loaded once per process
     kernels = _lingering = _lingering or load_lingering()
     turns = kernels.turns if _rhythm.begin() else 0
-    helpers = _find_workers(num_threads - 1, may_start=is_large or turns > 0)
-    chosen = [worker for worker in helpers if is_large or worker.is_lingering]
+    helpers: list[_Worker] = []
     was_helped = False
     try:
+        helpers = _find_workers(num_threads - 1, may_start=is_large or turns > 0)
+        chosen = [worker for worker in helpers if is_large or worker.is_lingering]
         if chosen:
             was_helped = _hand_over(kernels, make_job(1 + len(chosen)), chosen, turns)
         else:
@@ -106,12 +106,29 @@ def _work_together(tasks: "_Tasks", helpers: list["_Worker"], work: Callable[[],
             worker.start(tasks)
         work()
     finally:
-        # a worker that has not begun by now has nothing left to do: not to wait for it keeps nested calls from waiting
-        late = [worker for worker in helpers if worker.take_back(tasks)]
-        _idle.extend(late)
-        tasks.wait(len(helpers) - len(late))
+        _wait_for_workers(tasks, helpers)
     if tasks.errors:
         raise tasks.errors[0]
+
+
+def _wait_for_workers(tasks: "_Tasks", helpers: list["_Worker"]) -> None:
+    """Wait until those are done that have begun, also where the caller is interrupted: they write to its memory.
+
+    One that has not begun by now has nothing left to do: not to wait for it keeps nested calls from waiting.
+    """
+    late: list[_Worker] | None = None
+    interrupt: KeyboardInterrupt | None = None
+    is_over = False
+    while not is_over:
+        try:
+            if late is None:
+                late = [worker for worker in helpers if worker.take_back(tasks)]
+                _idle.extend(late)
+            is_over = tasks.wait(len(helpers) - len(late))
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _wait_for_helpers(job: "array[int]") -> None:
@@ -165,19 +182,15 @@ class _Tasks:
         if is_last:
             self._done.release()
 
-    def wait(self, num_helpers: int) -> None:
-        """Wait until so many workers are done, also where the caller is interrupted: they write to its memory."""
+    def wait(self, num_helpers: int) -> bool:
+        """Wait once for so many workers; whether they are done.
+
+        The count tells, not the lock: an interrupt may come after the lock was taken and before that is known.
+        """
         with self._lock:
             self._num_awaited = num_helpers
             is_over = self._num_helped == num_helpers
-        interrupt: KeyboardInterrupt | None = None
-        while not is_over:
-            try:
-                is_over = self._done.acquire()
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
+        return is_over or (self._done.acquire() and self._num_helped == num_helpers)
 
     def _take(self) -> int | None:
         with self._lock:

@@ -161,9 +161,8 @@ class RankedDocument:
         }
 
     def _blended_fields(self) -> dict[str, Any]:
-        assert self.blended_score is not None  # noqa: S101 - asked by who calls
         return {
-            "blended_score": self.blended_score if math.isfinite(self.blended_score) else None,
+            "blended_score": self.ranking_score if math.isfinite(self.ranking_score) else None,
             "first_stage_score": self.document.score,
             "best_window": None if self.best_window is None or math.isinf(self.best_window) else self.best_window,
             "cosine": self.cosine,

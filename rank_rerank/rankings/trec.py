@@ -17,7 +17,7 @@ def trec_lines(hits: Sequence[RankedDocument], query_id: str, tag: str) -> str:
         InvalidArgumentError: an id or the tag is empty or holds white space, which would break the line; or two hits
             have one id, which no evaluator reads.
     """
-    ids = [str(hit.index if hit.id is None else hit.id) for hit in hits]
+    ids = [str(hit.index) if hit.id is None else hit.document.id_text for hit in hits]
     for hit, identifier in zip(hits, ids, strict=True):
         check_word(f"the id of document {hit.index}", identifier)
     _check_distinct(hits, ids)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import Float64Vector, Int64Vector, as_array, check_whole_number
+from rank_rerank.arrays import Float64Vector, Int64Vector, check_whole_number
+from rank_rerank.encoding.plain_vectors import plain_array
 from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
 from rank_rerank.refinement.similarities import unit_rows
 
@@ -27,7 +28,7 @@ def dense_scores(query_vector: Any, vectors: Any, *, dims: int | None = None) ->
         NonFiniteError: NaN or infinity; the message has the document's index.
         InvalidArgumentError: dims is not from 1 to dim.
     """
-    query, documents = as_array(query_vector, "query_vector"), as_array(vectors, "vectors")
+    query, documents = plain_array(query_vector, "query_vector"), plain_array(vectors, "vectors")
     if query.ndim != 1 or documents.ndim != 2 or documents.shape[1] != len(query):  # noqa: PLR2004
         raise ShapeError(f"a query of shape [dim] needs documents [num_documents, dim], not {documents.shape}")
     if not np.isfinite(query).all():
@@ -60,5 +61,5 @@ def refine_matryoshka(query_vector: Any, vectors: Any, *, head_dims: int, keep: 
         raise InvalidArgumentError(f"keep must be at least top_k; these are {keep} and {top_k}")
     heads = dense_scores(query_vector, vectors, dims=head_dims)
     kept = np.sort(np.argsort(-heads, kind="stable")[:keep])
-    order = np.argsort(-dense_scores(query_vector, as_array(vectors, "vectors")[kept]), kind="stable")[:top_k]
+    order = np.argsort(-dense_scores(query_vector, plain_array(vectors, "vectors")[kept]), kind="stable")[:top_k]
     return kept[order]

@@ -149,6 +149,10 @@ class _Ranked:
     def read(cls, ranking: object, name: str) -> "_Ranked":
         if isinstance(ranking, Ranking):
             hits = [hit for hit in ranking if hit.score != -math.inf]
+            if len({hit.stage for hit in hits}) > 1:
+                keys: list[Hashable] = [_key(hit.id, hit.index) for hit in hits]
+                _refuse_repeated(keys, name)
+                return cls(keys, None)
             return cls.of_pairs([(_key(hit.id, hit.index), hit.score) for hit in hits], name)
         if isinstance(ranking, Mapping):
             pairs: list[tuple[Hashable, Any]] = list(ranking.items())
@@ -159,9 +163,9 @@ class _Ranked:
             raise InvalidItemError(f"{name} must be a Ranking, a mapping from document to score, or a list, best first")
         if callable(getattr(ranking, "to_dict", None)):  # a column of scores, whose labels are the documents
             raise InvalidItemError(f"{name} is a column of a table. Pass a mapping from document to score: .to_dict()")
-        keys: list[Hashable] = list_items(ranking, name, "documents")
-        _refuse_repeated(keys, name)
-        return cls(keys, None)
+        listed: list[Hashable] = list_items(ranking, name, "documents")
+        _refuse_repeated(listed, name)
+        return cls(listed, None)
 
     @classmethod
     def of_pairs(cls, pairs: list[tuple[Hashable, float]], name: str) -> "_Ranked":
@@ -223,7 +227,10 @@ def _normalized_scores(lists: list[_Ranked], ranks: Any, normalization: str, met
     parts = np.zeros(ranks.shape)
     for number, ranked in enumerate(lists):
         if ranked.scores is None:
-            raise InvalidItemError(f'rankings[{number}] has no scores, which "{method}" needs; "rrf" does without')
+            raise InvalidItemError(
+                f"rankings[{number}] has no scores, or those of several stages of a cascade, which are of different "
+                f'kinds, and "{method}" adds up scores; "rrf" does without'
+            )
         if len(ranked.keys) == 0:
             continue
         normalized = _NORMALIZATIONS[normalization](ranked.scores)

@@ -5,17 +5,21 @@ tokens: :math:`\frac12 (\frac1{|A|}\sum_a \max_b \langle a, b\rangle + \frac1{|B
 which is 1 for a document and itself. That measure is not a kernel, so determinants use the mean token vector instead.
 """
 
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
 from rank_rerank.arguments import check_number
-from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector, as_array
-from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.arrays import AnyArray, Float64Vector, Int64Vector
+from rank_rerank.encoding.plain_vectors import plain_array, plain_vectors
+from rank_rerank.encoding.token_embeddings import TokenEmbeddings, unit_length
 from rank_rerank.errors import NonFiniteError, ShapeError
 from rank_rerank.scoring.maxsim import maxsim, maxsim_many
 
 MATRIX_AXES = 2
+# of the length of a vector: float16 and a tensor's own normalization are off by less
+LENGTH_TOLERANCE = 0.005
 
 
 class Similarities(Protocol):
@@ -51,14 +55,17 @@ class CosineSimilarities:
 
 
 class MaxsimSimilarities:
-    """MaxSim in both directions, between token vectors of unit length.
+    """MaxSim in both directions, between token vectors that are brought to unit length where they have another.
 
     Args:
-        embeddings: the documents'.
+        embeddings: the documents', of any storage.
+
+    Raises:
+        NonFiniteError: a vector holds NaN or infinity.
     """
 
     def __init__(self, embeddings: TokenEmbeddings) -> None:
-        self._embeddings = embeddings
+        self._embeddings = TokenEmbeddings(_unit_tokens(embeddings.vectors), embeddings.offsets)
         self._lengths = np.diff(embeddings.offsets)
         self._with_tokens = np.flatnonzero(self._lengths > 0)
 
@@ -78,6 +85,15 @@ class MaxsimSimilarities:
         return similarities
 
 
+def _unit_tokens(vectors: Any) -> AnyArray:
+    """Token vectors as float32; those of unit length, as encoders give them, keep their bits."""
+    numbers = plain_vectors(vectors)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))  # [num_tokens]
+        is_unit = bool((np.abs(lengths - 1) < LENGTH_TOLERANCE).all())
+    return numbers if is_unit else unit_length(numbers)
+
+
 def similarities_of(vectors: Any) -> Similarities:
     """Choose by what the documents are given as: TokenEmbeddings, or dense vectors [num_documents, dim]."""
     return MaxsimSimilarities(vectors) if isinstance(vectors, TokenEmbeddings) else CosineSimilarities(vectors)
@@ -90,16 +106,17 @@ def kernel_of(vectors: Any) -> CosineSimilarities:
 
 def mean_vectors(embeddings: TokenEmbeddings) -> AnyArray:
     """The mean token vector of each document, zeros without tokens: [num_documents, dim] float64."""
-    means = np.zeros((embeddings.num_texts, embeddings.dim))
-    for index, matrix in enumerate(embeddings):
-        if len(matrix):
-            means[index] = np.asarray(matrix, np.float32).mean(axis=0, dtype=np.float64)
+    vectors = plain_vectors(embeddings.vectors)
+    means = np.zeros((embeddings.num_texts, vectors.shape[1]))
+    for index, (start, end) in enumerate(pairwise(embeddings.offsets.tolist())):
+        if end > start:
+            means[index] = vectors[start:end].mean(axis=0, dtype=np.float64)
     return means
 
 
 def unit_rows(vectors: Any) -> AnyArray:
     """Check dense vectors and bring each to unit length: [num_rows, dim] float64; zeros stay zeros."""
-    matrix = as_array(vectors, "vectors")
+    matrix = plain_array(vectors, "vectors")
     if matrix.ndim != MATRIX_AXES:
         raise ShapeError(f"dense vectors need the axes [num_documents, dim] of real numbers, not {matrix.shape}")
     matrix = matrix.astype(np.float64)

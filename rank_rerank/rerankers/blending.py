@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, TypeAlias
 
@@ -42,7 +42,7 @@ class Blend:
             lower_is_better.
     """
 
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, float] | None = field(default=None, hash=False)
     score_key: str | None = None
     lower_is_better: bool = False
     by_rank: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries
 from rank_rerank.errors import InvalidArgumentError
-from rank_rerank.rankings import Ranking, Usage, check_top_k
+from rank_rerank.rankings import RankedDocument, Ranking, Usage, check_top_k
 from rank_rerank.rerankers.argument_hints import with_hints
 from rank_rerank.rerankers.async_twins import twin_of
 from rank_rerank.rerankers.cancellation import run_in_thread
@@ -170,7 +170,7 @@ class CascadeReranker:
             share_s = None if ends is None else (ends - time.perf_counter()) / num_left
             again, read = yield from read_stage(stage, first.query, promising[: stage.keep], share_s)
             usage += read
-            decided = sorted((replace(hit, stage=number) for hit in again), key=lambda hit: -hit.ranking_score)
+            decided = [replace(hit, stage=number) for hit in sorted(again, key=_rank_in_stage)]
             hits = [*decided, *hits[len(again) :]]
         return replace(first, hits=tuple(hits), usage=_sum(usage))
 
@@ -201,6 +201,11 @@ class CascadeReranker:
                 reading = readings.send(how.rerank(reading.reranker, reading.query, reading.documents))
         except StopIteration as end:
             return end.value
+
+
+def _rank_in_stage(hit: RankedDocument) -> tuple[int, float]:
+    """What orders a stage's hits; those that a later stage of a cascade within it has read come first."""
+    return (0 if hit.stage is None else -hit.stage), -hit.ranking_score
 
 
 def _sum(parts: list[Usage | None]) -> Usage | None:

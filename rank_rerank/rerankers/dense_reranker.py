@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rank_rerank.arrays import NO_ARRAY, check_whole_number
+from rank_rerank.arrays import check_whole_number
 from rank_rerank.documents import Document, Documents, DocumentsPerQuery, Queries, as_documents
+from rank_rerank.encoding.plain_vectors import plain_array
 from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.rankings import Ranking, ScoredDocuments, Usage, check_top_k
 from rank_rerank.refinement.dense import dense_scores
@@ -61,7 +62,8 @@ class DenseReranker:
             top_k: how many hits to return; None, or more than there are, for all.
 
         Raises:
-            InvalidItemError: a document is of a wrong type or carries no vector; the message has its index.
+            InvalidItemError: a document is of a wrong type or carries no vector, the message has its index; or
+                encode_query gives no array of real numbers.
             ShapeError: a vector is no [dim] array of numbers, or of another dim than the query's; likewise.
             NonFiniteError: a vector holds NaN or infinity; likewise.
             InvalidArgumentError: top_k is not a whole number above 0, or the vectors have fewer than ``dims`` numbers.
@@ -106,7 +108,7 @@ class DenseReranker:
 
     def _rerank(self, query: str, documents: list[Document], name: str, top_k: int | None) -> Ranking:
         stop_if_abandoned()
-        asked = np.asarray(self.encode_query(query))
+        asked = plain_array(self.encode_query(query), "what encode_query gives")
         if asked.ndim != 1 or asked.dtype.kind not in "fiu":
             raise ShapeError(f"encode_query must give one vector of numbers, [dim], not {asked.shape}")
         vectors = [self._vector(document, f"{name}[{index}]", len(asked)) for index, document in enumerate(documents)]
@@ -120,9 +122,9 @@ class DenseReranker:
         if value is None:
             raise InvalidItemError(f'{name} carries no vector: its metadata has no "{self.vector_key}"')
         try:
-            vector = np.asarray(value)
-        except NO_ARRAY:  # lists of different lengths, or no numbers
-            vector = np.empty((0, 0), np.object_)
+            vector = plain_array(value, name)
+        except InvalidItemError as error:  # as lists of different lengths
+            raise ShapeError(f'{name}: "{self.vector_key}" must be one vector of numbers, [dim]') from error
         if vector.ndim != 1 or vector.dtype.kind not in "fiu":
             raise ShapeError(f'{name}: "{self.vector_key}" must be one vector of numbers, [dim]')
         if len(vector) != dim:

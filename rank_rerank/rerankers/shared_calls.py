@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.rankings import Ranking
 from rank_rerank.rerankers.cancellation import abandoned_when
 
@@ -43,6 +44,11 @@ class SharedCalls:
     """
 
     def __init__(self) -> None:
+        self._begin()
+        renew_after_fork(self, SharedCalls._begin)
+
+    def _begin(self) -> None:
+        """Have no calls: those that a forked child finds are its parent's, and so is the thread that answers them."""
         self._lock = threading.Lock()
         self._waiting: list[Call] = []
         self._is_working = False

@@ -1,7 +1,9 @@
 """What a late-interaction reranker is asked, checked: options, and each query with its candidates."""
 
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -23,6 +25,8 @@ from rank_rerank.storage.stored_documents import StoredDocuments
 from rank_rerank.tokenization.known_words import relevance_limit
 
 LongDocuments: TypeAlias = Literal["truncate", "chunk", "error", "best-windows"] | Chunking | BestWindows
+# a number of hits that no list has
+EVERY_HIT = sys.maxsize
 #: yields the share of the work that each step has done, and returns the ranking
 Steps: TypeAlias = Generator[float, None, Ranking]
 
@@ -49,7 +53,7 @@ class RankOptions:
         check_show_progress(self.show_progress)
         if self.store is not None:
             check_kind(self.store, "store", EmbeddingStore)
-        check_spans(self.spans)
+        object.__setattr__(self, "spans", _count_of(self.spans))
         check_blend(self.blend)
         if not isinstance(self.long_documents, Chunking | BestWindows):
             check_choice(self.long_documents, "long_documents", LONG_DOCUMENTS, "or a Chunking, or BestWindows")
@@ -84,8 +88,7 @@ class RankOptions:
 
     def num_explained(self, num_documents: int) -> int:
         """How many of the best hits get spans."""
-        wanted = num_documents if isinstance(self.spans, bool | np.bool_) and self.spans else int(self.spans)
-        return min(wanted, num_documents if self.top_k is None else self.top_k)
+        return min(self.spans, num_documents if self.top_k is None else min(num_documents, self.top_k))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +183,14 @@ def check_settled(options: RankOptions) -> None:
         raise InvalidArgumentError("settled says how sure the first hits must be: pass top_k, how many they are")
     if options.store is not None or options.chunking is not None or options.windows is not None:
         raise InvalidArgumentError("settled is for texts read from their beginning: leave out store and long_documents")
+
+
+def _count_of(spans: bool | int) -> int:  # noqa: FBT001 - what callers pass
+    """Of how many hits passages are to be found: a number, since True equals 1 where options are compared."""
+    check_spans(spans)
+    if isinstance(spans, bool | np.bool_):
+        return EVERY_HIT if spans else 0
+    return min(index(spans), EVERY_HIT)
 
 
 def check_spans(spans: object) -> None:

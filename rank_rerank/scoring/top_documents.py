@@ -7,7 +7,7 @@ import numpy as np
 from rank_rerank.arrays import Float32Vector, Int64Vector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TopDocuments:
     """The best documents, the best one first; equal scores keep the order of the documents.
 

@@ -13,6 +13,7 @@ import tokenizers
 from rank_rerank.arrays import Int32Matrix, Int64Vector
 from rank_rerank.checkpoints.checkpoint import EncodingSettings
 from rank_rerank.errors import CheckpointFormatError, EmptyQueryError
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.tokenization.each_text import tokenize_each
 from rank_rerank.tokenization.known_words import (
     MOSTLY_UNKNOWN,
@@ -59,6 +60,7 @@ class Tokenizer:
         self._unknown = unknown_id(self._tokenizer)
         self._warned: set[str] = set()
         self._lock = Lock()
+        renew_after_fork(self, lambda tokenizer: setattr(tokenizer, "_lock", Lock()))
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Path, EncodingSettings, int | None]]:
         return (type(self), (self._file, self._settings, self._num_threads))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import rank_rerank
 from rank_rerank.calibration.calibration import Calibration, mean_similarity
+from rank_rerank.calibration.combination import Combination
 from rank_rerank.calibration.fitting import expected_calibration_error, fit_calibration
 from rank_rerank.calibration.isotonic import fit_steps
 from rank_rerank.calibration.unlabelled import fit_unlabelled_calibration, guess_answers
@@ -77,6 +78,16 @@ def test_a_file_keeps_the_map(tmp_path):
     assert Calibration.read(tmp_path / "calibration.json") == TRUE
     with pytest.raises(FileFormatError):
         TRUE.save(tmp_path / "no" / "calibration.json")
+
+
+@pytest.mark.parametrize("number", [float, np.float32, np.float64, np.longdouble])
+def test_numbers_of_numpys_are_kept_as_pythons(tmp_path, number):
+    weights = Combination(*map(number, (1, 0, 1, 0.5)), slope=number(2), intercept=number(-1), num_queries=np.int64(3))
+    steps = ([number(level), number(level / 4)] for level in range(3))
+    found = Calibration(number(2), number(0.5), number(0), np.int32(7), number(0.25), steps, weights)
+    assert found.steps == ((0, 0), (1, 0.25), (2, 0.5))
+    found.save(tmp_path / "calibration.json")
+    assert Calibration.read(tmp_path / "calibration.json") == found
 
 
 @pytest.mark.parametrize("change", [{"slope": -1.0}, {"slope": "1"}, {"intercept": None}, {"slope": None}])

@@ -1,4 +1,7 @@
 import math
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -58,6 +61,7 @@ def test_a_wrong_item_is_named_by_its_index_and_never_quoted(item, message):
         (np.int64(3), 3),
         (np.uint64(2**64 - 1), 2**64 - 1),
         (np.int8(-1), -1),
+        (np.array(7), 7),
         (np.float64("nan"), None),
         (math.nan, None),
     ],
@@ -74,3 +78,51 @@ def test_what_names_no_document_is_refused_in_both(identifier):
         Document("a text", id=identifier)
     with pytest.raises(InvalidItemError, match=r"Pass str\(id\)"):
         as_documents([{"text": "a text", "id": identifier}])
+
+
+class Name(StrEnum):
+    ONE = "one"
+
+    __str__ = Enum.__str__
+
+
+class Number(IntEnum):
+    ONE = 1
+
+    __str__ = Enum.__str__
+
+
+@pytest.mark.parametrize(("identifier", "text"), [(Name.ONE, "one"), (Number.ONE, "1"), (7, "7"), (None, "")])
+def test_files_carry_the_id_itself_and_not_what_an_enum_prints(identifier, text):
+    assert Document("a text", id=identifier).id_text == text
+
+
+@pytest.mark.parametrize(
+    ("score", "kept"),
+    [
+        (Decimal("0.5"), 0.5),
+        (Fraction(1, 4), 0.25),
+        (np.array(0.5), 0.5),
+        (np.array(3), 3),
+        (np.float16(0.5), 0.5),
+        (Decimal("NaN"), None),
+        (np.array(np.nan), None),
+    ],
+)
+def test_a_score_is_any_number(score, kept):
+    assert Document("a text", score=score).score == kept
+    assert as_documents([{"text": "a text", "score": score}])[0].score == kept
+
+
+@pytest.mark.parametrize("score", [np.array([0.5]), np.array(True), "0.5", True, np.array("0.5"), 1j])
+def test_what_is_no_number_is_no_score(score):
+    with pytest.raises(InvalidItemError, match="score must be a number"):
+        Document("a text", score=score)
+    assert as_documents([{"text": "a text", "score": score}])[0].score is None
+
+
+def test_documents_can_be_told_apart_in_sets():
+    one, same = Document("a", id=1, metadata={"k": [1]}), Document("a", id=1, metadata={"k": [1]})
+    other = Document("a", id=1, metadata={"k": [2]})
+    assert {one, same, other} == {one, other}
+    assert len({one, same, other}) == 2

@@ -3,6 +3,8 @@
 import collections
 import itertools
 import sqlite3
+import sys
+from array import array
 
 import numpy as np
 import pytest
@@ -53,6 +55,8 @@ def test_columns_of_pyarrow():
         assert list_items(column, "documents") == TEXTS
         assert [document.text for document in as_documents(list(column))] == TEXTS
     assert as_documents(table.to_pylist())[2] == Document("three", id=3)
+    rows = arrow.array(table.to_pylist())  # their scalars are mappings of scalars
+    assert as_documents(list(rows))[2] == as_documents(rows)[2] == Document("three", id=3)
     for whole in (table, table.to_batches()[0]):
         with pytest.raises(InvalidItemError, match=r'table\["text"\]\.to_pylist\(\)'):
             list_items(whole, "documents")
@@ -92,6 +96,7 @@ class LazyFrame:
         (None, "NoneType"),
         (7, "int"),
         (bytearray(b"one"), "must be a list"),
+        (array("u" if sys.version_info < (3, 13) else "w", "one"), r"is one text\. Pass \[documents\.tounicode\(\)\]"),
     ],
 )
 def test_what_has_something_else_is_refused_with_the_cure(value, message):

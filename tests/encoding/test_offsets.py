@@ -99,10 +99,12 @@ def test_offsets_cannot_be_changed_after_they_were_checked():
 
 @pytest.mark.parametrize("change", [[0, 1 << 40, 5], [0, -3, 5], [0, 5, 2], [1 << 62, 2, 5], [0, 2, 6]])
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
-def test_a_copy_whose_offsets_were_changed_reaches_no_kernel(copied, change):
-    embeddings = copied(TokenEmbeddings(VECTORS, [0, 2, 5]))
-    embeddings.offsets.flags.writeable = True
-    embeddings.offsets[:] = change
+def test_a_copy_cannot_be_changed_either_and_offsets_put_in_by_force_reach_no_kernel(copied, change):
+    embeddings = copied(TokenEmbeddings(VECTORS, [0, 2, 5], [True, False]))
+    assert embeddings.truncated.tolist() == [True, False]
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        embeddings.offsets.flags.writeable = True
+    object.__setattr__(embeddings, "offsets", np.array(change, np.int64))
     for documents in (embeddings, PackedDocuments(embeddings, candidates=[1, 0])):
         for kernel in ("numba", "reference"):
             with pytest.raises(ShapeError, match="changed after"):

@@ -57,21 +57,68 @@ def test_an_interrupted_caller_waits_for_those_who_write_to_its_memory():
     test_two_threads_work_at_once()
 
 
-def test_an_interrupt_while_it_waits_is_raised_when_they_are_done():
-    tasks, tries = thread_pool._Tasks(lambda _: None, 0), []
+class _InterruptedLock:
+    """A lock whose first taking is interrupted, before it is taken or after."""
 
-    class InterruptedOnce:
-        @staticmethod
-        def acquire():
-            tries.append(None)
-            if len(tries) == 1:
-                raise KeyboardInterrupt
-            return True
+    def __init__(self, lock, asked_for, *, is_taken):
+        self._lock, self._asked_for, self._is_taken, self.tries = lock, asked_for, is_taken, 0
 
-    tasks._done = InterruptedOnce
+    def acquire(self):
+        self.tries += 1
+        self._asked_for.set()
+        if self.tries > 1:
+            return self._lock.acquire(timeout=30)
+        if self._is_taken:
+            assert self._lock.acquire(timeout=30)
+        raise KeyboardInterrupt
+
+    def release(self):
+        self._lock.release()
+
+
+# after: the interpreter looks for interrupts once more before a caller hears that a lock was taken
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_an_interrupt_while_it_waits_is_raised_when_they_are_done(monkeypatch, is_taken):
+    began, asked_for, done = threading.Event(), threading.Event(), []
+
+    def task(_):
+        if threading.current_thread() is threading.main_thread():
+            assert began.wait(30)
+            return
+        if not began.is_set():
+            began.set()
+            assert asked_for.wait(30)
+            done.append(True)
+
+    make = thread_pool._Tasks
+
+    def make_interrupted(*arguments):
+        tasks = make(*arguments)
+        tasks._done = _InterruptedLock(tasks._done, asked_for, is_taken=is_taken)
+        return tasks
+
+    monkeypatch.setattr(thread_pool, "_Tasks", make_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tasks.wait(1)
+        run_tasks(task, 2, 2)
+    assert done == [True]
+    assert len(set(thread_pool._idle)) == len(thread_pool._idle)
+
+
+def test_an_interrupt_while_helpers_are_told_from_late_ones_is_raised_when_all_are_done(monkeypatch):
+    tries, take_back = [], thread_pool._Worker.take_back
+
+    def interrupted(worker, tasks):
+        found = take_back(worker, tasks)
+        tries.append(found)
+        if len(tries) == 1:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(thread_pool._Worker, "take_back", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(lambda _: None, 2, 2)
     assert len(tries) == 2
+    assert len(set(thread_pool._idle)) == len(thread_pool._idle)
 
 
 def test_an_interrupt_before_a_worker_is_given_tasks_leaves_it_idle(monkeypatch):

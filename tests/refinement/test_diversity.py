@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rank_rerank.encoding import Compression, Pooling, pool
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
-from rank_rerank.errors import InvalidArgumentError, NonFiniteError, ShapeError
+from rank_rerank.errors import InvalidArgumentError, InvalidItemError, NonFiniteError, ShapeError
 from rank_rerank.refinement import dpp, drop_near_duplicates, mmr
 from rank_rerank.refinement.diversity import choose_by_dpp, choose_by_mmr
 from rank_rerank.refinement.similarities import CosineSimilarities, MaxsimSimilarities
@@ -145,3 +146,41 @@ def test_bad_input(make_ranking, diversify):
 def test_vectors_of_any_length_are_compared_by_angle():
     similarities = CosineSimilarities(np.array([[1e300, 0], [1e-300, 1e-300], [0, 0]]))
     assert similarities.to_all(0) == pytest.approx([1, np.sqrt(0.5), 0])
+
+
+def stored_as(dtype, vectors):
+    if dtype == "signs":
+        return np.packbits(vectors > 0, axis=1)
+    if dtype == "int8":
+        return np.round(vectors * 127).astype(np.int8)
+    if dtype.startswith("torch."):
+        torch = pytest.importorskip("torch")
+        return torch.from_numpy(vectors).to(getattr(torch, dtype.removeprefix("torch.")))
+    return vectors.astype(dtype) * (3 if dtype == "float64" else 1)  # of another length
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float64", "int8", "signs", "torch.float32", "torch.bfloat16", "torch.int8"]
+)
+def test_token_vectors_of_any_storage_compare_as_what_they_stand_for(dtype, make_ranking):
+    generator = np.random.default_rng(3)
+    vectors = generator.choice([-0.25, 0.25], size=(12, 16)).astype(np.float32)  # of unit length, and ±1 for signs
+    if dtype == "torch.int8":
+        dtype, vectors = "torch.int8", (vectors * 4).astype(np.float32)
+    exact = TokenEmbeddings(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), [0, 3, 6, 9, 12])
+    stored = TokenEmbeddings(stored_as(dtype, vectors), [0, 3, 6, 9, 12])
+    for index in range(4):
+        wanted = MaxsimSimilarities(exact).to_all(index)
+        assert MaxsimSimilarities(stored).to_all(index) == pytest.approx(wanted, abs=1e-2)
+    assert stored.mean_vectors() == pytest.approx(exact.mean_vectors(), abs=1e-2)
+    ranking = make_ranking([0.9, 0.5, 0.4, 0.3])
+    assert drop_near_duplicates(ranking, stored).hits == ranking.hits
+    assert [hit.index for hit in dpp(ranking, stored)] == [hit.index for hit in dpp(ranking, exact)]
+    assert [hit.index for hit in mmr(ranking, stored)] == [hit.index for hit in mmr(ranking, exact)]
+
+
+def test_sign_bits_are_neither_pooled_nor_compressed():
+    signs = TokenEmbeddings(np.zeros((4, 2), np.uint8), [0, 4])
+    for use in (lambda: pool(signs, Pooling(2)), lambda: Compression().compress(signs)):
+        with pytest.raises(InvalidItemError, match="sign bits"):
+            use()

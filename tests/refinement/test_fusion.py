@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -136,3 +137,16 @@ def test_nothing_to_fuse():
 def test_bad_input(arguments, options, error, message):
     with pytest.raises(error, match=message):
         fuse(arguments, **options)
+
+
+def test_scores_of_several_stages_are_not_added_up(make_ranking):
+    ranking = make_ranking([0.9, 0.5, 0.4])
+    staged = replace(ranking, hits=tuple(replace(hit, stage=number > 0) for number, hit in enumerate(ranking)))
+    for method in ("comb_sum", "comb_mnz"):
+        with pytest.raises(InvalidItemError, match="several stages of a cascade"):
+            fuse([ranking, staged], method)
+    with pytest.raises(InvalidItemError, match="several stages"):
+        blend(staged, [1, 2, 3])
+    for method in ("rrf", "isr", "borda"):
+        assert fuse([ranking, staged], method) == fuse([ranking, ranking], method)
+    assert fuse([staged[1:]], "comb_sum") == fuse([ranking[1:]], "comb_sum")  # these are of one stage

@@ -1,10 +1,12 @@
 import asyncio
 import copy
 import pickle  # noqa: TID251 - our own object, as another process is sent it
+import sys
 import threading
 from dataclasses import replace
 
 import pytest
+from forked_child import run_in_forked_child
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from rank_rerank.errors import EmptyQueryError, InvalidItemError
 from rank_rerank.rerankers import RerankRequest, aanswer, answer
 from rank_rerank.rerankers.cancellation import run_in_thread
 from rank_rerank.rerankers.shared_calls import SharedCalls
+from rank_rerank.rerankers.tasks import RankOptions
 
 TEXTS = ["paris is a capital", "bananas are yellow", "berlin is a capital", "", "a longer text about yellow capitals"]
 
@@ -229,3 +232,35 @@ def test_a_copy_has_no_calls():
     calls = SharedCalls()
     assert copy.copy(calls) is not calls
     assert pickle.loads(pickle.dumps(calls))._waiting == []  # noqa: S301
+
+
+def test_calls_that_want_one_hits_spans_and_every_hits_are_told_apart(reranker):
+    wanted = [True, 1, False, 0, 2, True, 1]
+
+    async def ask_all():
+        return await asyncio.gather(*[reranker.arerank("a capital", TEXTS, spans=spans) for spans in wanted])
+
+    found = [sum(hit.spans is not None for hit in ranking) for ranking in run(ask_all())]
+    assert found == [len(TEXTS), 1, 0, 0, 2, len(TEXTS), 1]
+    assert RankOptions(spans=True) != RankOptions(spans=1)
+    assert RankOptions(spans=True) == RankOptions(spans=10**30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is used on Linux")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_while_calls_were_at_work_answers_its_own(counted, reranker):
+    counted.encoder.may_go_on.clear()
+    waiting = threading.Thread(target=lambda: run(counted.arerank("a capital", TEXTS)))
+    waiting.start()
+    assert counted.encoder.begun.wait(60)
+
+    def ask():
+        counted.encoder.may_go_on = threading.Event()  # the parent's lock may be taken
+        counted.encoder.may_go_on.set()
+        return bits(run(counted.arerank("a capital", TEXTS)))
+
+    try:
+        assert run_in_forked_child(ask) == bits(reranker.rerank("a capital", TEXTS))
+    finally:
+        counted.encoder.may_go_on.set()
+        waiting.join()

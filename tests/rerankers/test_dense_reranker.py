@@ -176,3 +176,39 @@ def test_what_is_no_list_of_stages_is_refused(dense, stages):
     for wrong in (stages, dense, [dense]):
         with pytest.raises(InvalidArgumentError, match="CascadeStage"):
             rank_rerank.CascadeReranker(dense, wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int32"])
+def test_vectors_may_be_tensors_of_any_dtype(dtype):
+    torch = pytest.importorskip("torch")
+    query = torch.tensor([3.0, 4.0], requires_grad=True)
+    if dtype != "float32":
+        query = query.detach().to(getattr(torch, dtype))
+    vectors = [torch.tensor(row, dtype=getattr(torch, dtype)) for row in ([0, 2], [1, 0], [3, 4])]
+    documents = [{"text": "a", "vector": vector} for vector in vectors]
+    ranking = rank_rerank.DenseReranker(lambda _: query).rerank(QUERY, documents)
+    assert [(hit.index, hit.score) for hit in ranking] == [
+        (2, pytest.approx(1)),
+        (0, pytest.approx(0.8)),
+        (1, pytest.approx(0.6)),
+    ]
+
+
+@pytest.mark.parametrize("vector", [np.ma.array([1.0, 2.0], mask=[False, True]), None, ["a", "b"], np.array([1j, 0])])
+def test_a_query_without_a_vector_of_numbers_is_refused(vector):
+    with pytest.raises(InvalidItemError, match="what encode_query gives"):
+        rank_rerank.DenseReranker(lambda _: vector).rerank(QUERY, [{"text": "a", "vector": [1.0, 2.0]}])
+    if vector is not None:
+        with pytest.raises(ShapeError, match=r"documents\[0\]"):
+            rank_rerank.DenseReranker(lambda _: [1.0, 2.0]).rerank(QUERY, [{"text": "a", "vector": vector}])
+
+
+def test_a_cascade_may_be_a_stage_and_its_stages_are_not_mixed_either():
+    number = lambda text: int(text.split()[2])  # noqa: E731
+    first, second, third = (Fake(lambda text, sign=sign: sign * number(text)) for sign in (1, 1, -1000))
+    inner = rank_rerank.CascadeReranker(second, [rank_rerank.CascadeStage(third, keep=2)])
+    outer = rank_rerank.CascadeReranker(first, [rank_rerank.CascadeStage(inner, keep=5)])
+    ranking = outer.rerank("q", TEXTS)
+    # the third has read 28 and 29, and what it says of them is far below what the second says of the others
+    assert [hit.index for hit in ranking] == [28, 29, 27, 26, 25, *range(24, -1, -1)]
+    assert [hit.stage for hit in ranking] == [1] * 5 + [0] * 25

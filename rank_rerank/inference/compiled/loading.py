@@ -1,11 +1,13 @@
 """How the compiled forward pass is loaded, which imports neither numba nor the pass's source."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from threading import RLock
 
 from rank_rerank.inference.compiled.tables import NUM_ARGUMENTS, AttentionProduct
 from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath
 
@@ -18,6 +20,7 @@ SOURCES = (
 )
 
 _loading = RLock()
+renew_after_fork(sys.modules[__name__], lambda module: setattr(module, "_loading", RLock()))
 
 
 def is_supported(path: VectorPath) -> bool:

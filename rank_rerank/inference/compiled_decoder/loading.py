@@ -1,5 +1,6 @@
 """How the compiled pass of a decoder is loaded, which imports neither numba nor the pass's source."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -8,6 +9,7 @@ from rank_rerank.inference.compiled.loading import SOURCES as ENCODER_SOURCES
 from rank_rerank.inference.compiled.loading import is_supported
 from rank_rerank.inference.compiled_decoder.tables import NUM_ARGUMENTS
 from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath
 
@@ -16,6 +18,7 @@ _FOLDER = Path(__file__).parent
 SOURCES = (*ENCODER_SOURCES, _FOLDER / "tables.py", *sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
+renew_after_fork(sys.modules[__name__], lambda module: setattr(module, "_loading", RLock()))
 
 
 def load_decoder(path: VectorPath) -> Kernel:

@@ -13,6 +13,7 @@ from rank_rerank.checkpoints.onnx_external_data import check_external_data
 from rank_rerank.errors import CheckpointFormatError, DeviceError
 from rank_rerank.inference.execution_provider import ExecutionProvider
 from rank_rerank.inference.onnx_runtime.providers import STRICT_ENTRY, check_available, check_nodes
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.tokenization.token_batch import TokenBatch
 
 INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
@@ -36,6 +37,7 @@ class OnnxSession:
         self._model_file = model_file
         self._provider = provider
         self._lock = Lock()
+        renew_after_fork(self, lambda session: setattr(session, "_lock", Lock()))
         check_external_data(model_file)
         #: nodes by provider; None on the CPU, where all are
         self.nodes = None if provider is None else check_nodes(model_file, provider)

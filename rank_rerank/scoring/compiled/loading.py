@@ -4,12 +4,14 @@ The loop is written once, in `scoring.compiled.kernels.loop`. A form of it is co
 each way of using a processor. Loading a form that was compiled before imports neither numba nor that file.
 """
 
+import sys
 from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import get_args
 
 from rank_rerank.kernels.compilation import KernelSource
+from rank_rerank.kernels.forking import renew_after_fork
 from rank_rerank.kernels.lingering import load_lingering
 from rank_rerank.kernels.loading import Kernel, KernelSpec, load_kernel
 from rank_rerank.kernels.processor import VectorPath, vector_path
@@ -21,6 +23,7 @@ _FOLDER = Path(__file__).parent
 SOURCES = (_FOLDER / "call_words.py", _FOLDER / "parts.py", *sorted((_FOLDER / "kernels").glob("*.py")))
 
 _loading = RLock()
+renew_after_fork(sys.modules[__name__], lambda module: setattr(module, "_loading", RLock()))
 
 
 def load_scorer(name: ScorerName, path: VectorPath, *, with_matches: bool) -> Kernel:
