@@ -75,7 +75,8 @@ def fuse(
 
     Raises:
         InvalidArgumentError: an option is unknown or out of its range.
-        InvalidItemError: a ranking is of another type, or has no scores where they are needed.
+        InvalidItemError: a ranking is of another type, or has no scores where they are needed, or those of several
+            stages of a cascade; or numbers are ids of some documents, and others have none.
         NonFiniteError: a score is NaN or infinite. (Minus infinity, the score of an empty document, counts as absent.)
     """
     top_k = check_top_k(top_k)
@@ -83,6 +84,7 @@ def fuse(
     check_choice(normalization, "normalization", _NORMALIZATIONS)
     rrf_k = check_number(rrf_k, "rrf_k", 0)
     listed = list_items(rankings, "rankings", "rankings")
+    _refuse_numbers_beside_indices(listed)
     lists = [_Ranked.read(ranking, f"rankings[{number}]") for number, ranking in enumerate(listed)]
     factors = _read_weights(weights, len(lists))
     keys = list(dict.fromkeys(key for ranked in lists for key in ranked.keys))
@@ -188,6 +190,16 @@ def _read_score(score: Any, name: str) -> float:
 
 def _key(identifier: DocumentId | None, index: int) -> Hashable:
     return index if identifier is None else identifier
+
+
+def _refuse_numbers_beside_indices(rankings: Sequence[object]) -> None:
+    """Refuse hits known by their index beside hits whose ids are numbers: one would be taken for another."""
+    kinds = {type(hit.id) for ranking in rankings if isinstance(ranking, Ranking) for hit in ranking}
+    if type(None) in kinds and any(issubclass(kind, int) for kind in kinds):
+        raise InvalidItemError(
+            "some documents have numbers as ids, and others have none and are told apart by their index, a number too. "
+            "Give every document an id"
+        )
 
 
 def _refuse_repeated(keys: list[Hashable], name: str) -> None:

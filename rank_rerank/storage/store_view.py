@@ -107,13 +107,14 @@ class StoreView:
             ids: in any order, repeated or not; the order breaks ties. None for all documents.
             scores: what a search gave each of the ids, to be blended as ``rerank`` says; NaN for none.
             only: of these keep those whose id is among some ids, or whose metadata has all of a mapping's values, as
-                ``{"lang": "en"}``. None for all. Ids that the store lacks are no error here.
+                ``{"lang": "en"}``: equal as JSON, where a tuple is a list and true is not 1. None for all. Ids that the
+                store lacks are no error here.
             except_: leave out such, likewise.
 
         Raises:
             UnknownIdError: one of ``ids`` is not in the store; the message has its index.
-            InvalidItemError, InvalidTextError: an id is no valid str, the message has its index; or scores are no list
-                of numbers.
+            InvalidItemError, InvalidTextError: an id is no valid str, the message has its index; scores are no list of
+                numbers; or a filter has a value that no metadata can have.
             ShapeError: there are not as many scores as ids.
             NonFiniteError: a score is infinite.
         """

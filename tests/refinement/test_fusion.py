@@ -150,3 +150,13 @@ def test_scores_of_several_stages_are_not_added_up(make_ranking):
     for method in ("rrf", "isr", "borda"):
         assert fuse([ranking, staged], method) == fuse([ranking, ranking], method)
     assert fuse([staged[1:]], "comb_sum") == fuse([ranking[1:]], "comb_sum")  # these are of one stage
+
+
+def test_an_index_is_not_taken_for_an_id_that_is_a_number(make_ranking):
+    numbered, named = make_ranking([0.9, 0.5], [1, 0]), make_ranking([0.9, 0.5], ["1", "0"])
+    unnamed = make_ranking([0.9, 0.5])
+    for rankings in ([numbered, unnamed], [unnamed, numbered], [make_ranking([0.9, 0.5], [1, None])]):
+        with pytest.raises(InvalidItemError, match="Give every document an id"):
+            fuse(rankings)
+    assert [document.key for document in fuse([named, unnamed])] == ["1", 0, "0", 1]
+    assert [document.ranks for document in fuse([numbered, numbered])] == [(1, 1), (2, 2)]

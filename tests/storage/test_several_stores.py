@@ -1,6 +1,7 @@
 """Several stores read as one, filters say which documents are candidates, and a ranking says what it is of."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -256,3 +257,37 @@ def test_true_is_not_one(tmp_path):
     store.add(IDS[:3], embeddings=embeddings_of(3), metadata=[{"is": True}, {"is": 1}, {"is": 1.0}])
     chosen = [[each.id for each in store.select(only={"is": value})] for value in (True, 1, False)]
     assert chosen == [["d0"], ["d1", "d2"], []]
+
+
+FILTERED = [
+    {"tags": ("a", "b")},
+    {"tags": ["a", "b"]},
+    {"tags": np.array([1, 0])},
+    {"tags": [True, False]},
+    {"tags": {"on": True}},
+    {"tags": {"on": 1}},
+    {"tags": np.float32(0.1)},
+    {"tags": math.nan},
+]
+
+
+def test_a_filter_is_read_as_the_metadata_was(tmp_path):
+    """What was handed in is found by the same value, of whatever type, and nothing else is."""
+    store = EmbeddingStore.create(tmp_path / "store", IDENTITY)
+    ids = [str(number) for number in range(len(FILTERED))]
+    store.add(ids, embeddings=embeddings_of(len(ids)), metadata=FILTERED)
+    for number, wanted in enumerate(FILTERED):
+        same = ids[:2] if number < 2 else [ids[number]]
+        assert [document.id for document in store.select(ids, only=wanted)] == same
+        assert [document.id for document in store.select(ids, except_=wanted)] == [
+            each for each in ids if each not in same
+        ]
+
+
+@pytest.mark.parametrize("value", [{"a", "b"}, math.inf, object(), b"a", {1: 2}])
+@pytest.mark.parametrize("name", ["only", "except_"])
+def test_a_filter_that_no_metadata_can_fit_is_refused(whole, name, value):
+    with pytest.raises(InvalidItemError, match=rf'{name}\["lang"\]'):
+        whole.select(IDS, **{name: {"lang": value}})
+    with pytest.raises(InvalidItemError, match=f"{name} has a key of type int"):
+        whole.select(IDS, **{name: {1: "en"}})

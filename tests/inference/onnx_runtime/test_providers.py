@@ -10,7 +10,7 @@ from onnx_folders import DIM, write_onnx_folder
 
 import rank_rerank
 from rank_rerank.checkpoints.find import bundled_folder, find_checkpoint
-from rank_rerank.errors import DeviceError
+from rank_rerank.errors import DeviceError, InvalidArgumentError
 from rank_rerank.inference.execution_provider import ExecutionProvider, is_provider
 from rank_rerank.inference.onnx_runtime import providers
 from rank_rerank.inference.onnx_runtime.onnx_transformer import OnnxTransformer
@@ -49,6 +49,26 @@ def test_devices_and_providers_are_told_apart():
 def test_a_provider_that_is_not_here_is_refused_not_replaced(device):
     with pytest.raises(DeviceError, match=r"it has .*CPUExecutionProvider"):
         rank_rerank.load(device=device)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((5,), "name"),
+        ((None,), "name"),
+        (("",), "name"),
+        (("cpu", None), "options"),
+        (("cpu", [1]), "options"),
+        (("cpu", {}, "yes"), "strict"),
+    ],
+)
+def test_what_names_no_provider_is_refused(arguments, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        ExecutionProvider(*arguments)
+
+
+def test_providers_can_be_told_apart_in_sets():
+    assert len({ExecutionProvider("cpu"), ExecutionProvider("cpu", {}), ExecutionProvider("cpu", {"a": "1"})}) == 2
 
 
 def test_a_device_that_is_neither_is_refused():
