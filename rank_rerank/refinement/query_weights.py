@@ -12,8 +12,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rank_rerank.arguments import check_choice, check_kind
-from rank_rerank.arrays import Float32Vector, Int64Vector
+from rank_rerank.arrays import Float32Vector, Int64Vector, check_whole_number
 from rank_rerank.documents import Texts, each_item
+from rank_rerank.encoding.offsets import check_indices
 from rank_rerank.encoding.token_encoder import TokenEncoder
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.tokenization.texts import check_text
@@ -29,10 +30,20 @@ class TokenStatistics:
     Attributes:
         num_documents: in the corpus.
         document_frequencies: [vocabulary size] int64: documents that hold the token.
+
+    Raises:
+        InvalidArgumentError: num_documents is no whole number above 0, or a token is in more documents, or fewer than 0.
+        InvalidItemError, ShapeError: document_frequencies are no list of whole numbers.
     """
 
     num_documents: int
     document_frequencies: Int64Vector
+
+    def __post_init__(self) -> None:
+        count = check_whole_number(self.num_documents, "num_documents", 1)
+        held = check_indices(self.document_frequencies, count + 1, "document_frequencies")
+        object.__setattr__(self, "num_documents", count)
+        object.__setattr__(self, "document_frequencies", held)
 
     @classmethod
     def fit(cls, encoder: TokenEncoder, texts: Texts) -> "TokenStatistics":

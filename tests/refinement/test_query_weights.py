@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import rank_rerank
-from rank_rerank.errors import InvalidArgumentError
+from rank_rerank.errors import InputError, InvalidArgumentError
 from rank_rerank.refinement import TokenStatistics
 
 CORPUS = ["the cat sat", "the dog sat", "the zebra ran", "the cow ran", "the"]
@@ -50,3 +50,19 @@ def test_tokens_never_seen_and_corpora_that_tell_nothing(encoder):
         TokenStatistics.fit(encoder, [])
     with pytest.raises(InvalidArgumentError, match="formula"):
         statistics.weights(encoder, "zebra", "tf")
+
+
+@pytest.mark.parametrize(
+    ("num_documents", "frequencies"),
+    [(0, [0]), (-1, [0]), ("a", [1]), (3, None), (3, [1.5]), (3, [[1]]), (3, [4]), (3, [-1])],
+)
+def test_counts_that_cannot_be_are_refused(num_documents, frequencies):
+    with pytest.raises(InputError):
+        TokenStatistics(num_documents, frequencies)
+
+
+def test_counts_may_be_a_list(encoder):
+    counts = [3] * 20_000
+    assert TokenStatistics(3, counts).weights(encoder, "a capital").tolist() == pytest.approx(
+        TokenStatistics(3, np.array(counts, np.uint8)).weights(encoder, "a capital").tolist()
+    )
