@@ -32,7 +32,7 @@ class TokenStatistics:
         document_frequencies: [vocabulary size] int64: documents that hold the token.
 
     Raises:
-        InvalidArgumentError: num_documents is no whole number above 0, or a token is in more documents, or fewer than 0.
+        InvalidArgumentError: num_documents is no whole number above 0, or a token is in more documents or below 0.
         InvalidItemError, ShapeError: document_frequencies are no list of whole numbers.
     """
 
