@@ -4,6 +4,7 @@ Nothing is guessed and nothing is skipped: a line that cannot be read ends the c
 what to do. The content of a line never appears in an error.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from rank_rerank.arguments import is_file
 from rank_rerank.cli.records import JSON_LINES, LINES, RECORDS, TABLES, Columns
 from rank_rerank.cli.terminal import say
-from rank_rerank.cli.text_files import STANDARD_INPUT, name_of, numbered_lines, read_head
+from rank_rerank.cli.text_files import STANDARD_INPUT, TextFile, name_of, opened
 from rank_rerank.documents import Document, as_document
 from rank_rerank.errors import FileFormatError, InputError, InvalidArgumentError
 from rank_rerank.tokenization.texts import check_text
@@ -19,6 +20,8 @@ from rank_rerank.tokenization.texts import check_text
 FORMATS = (LINES, JSON_LINES, *TABLES)
 FORMAT_OF_SUFFIX = {".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".csv": "csv", ".tsv": "tsv"}
 
+# an object, or a list of objects or texts; not a reference as [1], nor braces around a word
+JSON = re.compile(r'\s*(\[\s*)?(\{\s*("|\}|$)|(?<=\[)\s*("|$))')
 
 # what a program does about a record, and what is done about one in a file
 CURES = (
@@ -88,32 +91,38 @@ def count_documents(paths: Sequence[str], file_format: FileFormat | None = None)
 
 
 def _count(path: str, file_format: FileFormat) -> int:
-    name = file_format.name or _format_of(path)
-    if name in TABLES:
-        return sum(1 for _ in RECORDS[name](path, numbered_lines(path), file_format.columns))
-    return sum(bool(line.strip()) for _, line in numbered_lines(path))
+    with opened(path) as file:
+        name = file_format.name or _format_of(file)
+        if name in TABLES:
+            return sum(1 for _ in RECORDS[name](path, file.lines(), file_format.columns))
+        return sum(bool(line.strip()) for _, line in file.lines())
 
 
 def _read_file(path: str, file_format: FileFormat) -> Iterator[Candidate]:
-    name = file_format.name or _format_of(path)
-    if name == LINES and file_format.columns != Columns():
-        raise InvalidArgumentError(
-            f"{name_of(path)} is read as lines, which have no columns. Say --format jsonl, csv or tsv"
-        )
-    if name == JSON_LINES and file_format.columns.names is not None:
-        raise InvalidArgumentError(
-            f"{name_of(path)} is read as JSON lines, which name their own keys. Leave --columns out; --text-column and "
-            "--id-column choose among the keys"
-        )
     is_empty = True
-    for number, value in RECORDS[name](path, numbered_lines(path), file_format.columns):
-        is_empty = False
-        yield _candidate(path, number, value, file_format.columns.text)
+    with opened(path) as file:
+        name = file_format.name or _format_of(file)
+        _check_columns(path, name, file_format.columns)
+        for number, value in RECORDS[name](path, file.lines(), file_format.columns):
+            is_empty = False
+            yield _candidate(path, number, value, file_format.columns.text)
     if not is_empty:
         return
     if path != STANDARD_INPUT:
         raise FileFormatError(f"{name_of(path)} holds no document. Check that it was written")
     say("standard input holds no document")
+
+
+def _check_columns(path: str, name: str, columns: Columns) -> None:
+    if name == LINES and columns != Columns():
+        raise InvalidArgumentError(
+            f"{name_of(path)} is read as lines, which have no columns. Say --format jsonl, csv or tsv"
+        )
+    if name == JSON_LINES and columns.names is not None:
+        raise InvalidArgumentError(
+            f"{name_of(path)} is read as JSON lines, which name their own keys. Leave --columns out; --text-column and "
+            "--id-column choose among the keys"
+        )
 
 
 def _candidate(path: str, number: int, value: object, text_key: str | None) -> Candidate:
@@ -133,16 +142,20 @@ def _for_a_file(message: str) -> str:
     return message
 
 
-def _format_of(path: str) -> str:
-    # asked first: of what is no text the suffix says nothing
-    head = read_head(path)
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+def _format_of(file: TextFile) -> str:
+    """How to read a file by its name; where that says nothing, lines, unless they begin as JSON does."""
+    suffixes = [suffix.lower() for suffix in Path(file.path).suffixes]
     suffix = next((each for each in reversed(suffixes) if each != ".gz"), "")
     if suffix == ".json":
-        raise FileFormatError(f"{name_of(path)}: a .json file is not read; make JSON lines of it, as with jq -c '.[]'")
-    if path == STANDARD_INPUT and head.lstrip().startswith(b"{"):
         raise FileFormatError(
-            "standard input looks like JSON. Say --format jsonl to read it as such, or --format lines to rank its "
-            "lines as they are"
+            f"{name_of(file.path)}: a .json file is not read. If it has an object on each line say --format jsonl; "
+            "else make JSON lines of it, as with jq -c '.[]'"
         )
-    return FORMAT_OF_SUFFIX.get(suffix, LINES)
+    if (found := FORMAT_OF_SUFFIX.get(suffix)) is not None:
+        return found
+    if JSON.match(file.head):
+        raise FileFormatError(
+            f"{name_of(file.path)} looks like JSON. Say --format jsonl to read it as such, or --format lines to rank "
+            "its lines as they are"
+        )
+    return LINES

@@ -14,7 +14,7 @@ from rank_rerank.cli.corpus_files import stream_corpus
 from rank_rerank.cli.interruption import terminable
 from rank_rerank.cli.model_options import load_encoder
 from rank_rerank.cli.terminal import say, shown
-from rank_rerank.cli.text_files import STANDARD_INPUT
+from rank_rerank.cli.text_files import STANDARD_INPUT, is_typed
 from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.pooling import Pooling, PoolingMethod
@@ -91,7 +91,7 @@ def run_encode(options: EncodeOptions) -> None:
     Raises:
         RankRerankError: any of the library's; the command prints it in one line.
     """
-    if not options.files and sys.stdin.isatty():
+    if not options.files and is_typed():
         raise InvalidArgumentError("no FILE given, and nothing comes on standard input. Name a file of documents")
     has_store = is_there(Path(options.store) / MANIFEST_FILE)
     if has_store:

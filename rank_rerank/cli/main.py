@@ -64,6 +64,8 @@ def _end_without_output(error: OSError) -> int:
     """End where the system refuses a file that no room has a better word for, or standard output."""
     if error.filename is not None:  # a stream that is written to has no name
         return _fail(f"{shown(error.filename)}: {error.strerror}. Check the path", EXIT_BAD_INPUT)
+    if isinstance(error, FileNotFoundError):  # asked for by no name: a relative path leads nowhere
+        return _fail("the current folder is not there any more. Change to another one", EXIT_BAD_INPUT)
     _forget_output()
     if isinstance(error, BrokenPipeError):  # the reader, as `head`, has seen enough
         return EXIT_DONE

@@ -7,7 +7,7 @@ from pathlib import Path
 from rank_rerank.arguments import is_folder, is_there
 from rank_rerank.cli.text_files import STANDARD_INPUT
 from rank_rerank.errors import FileFormatError, InvalidArgumentError
-from rank_rerank.storage.output_file import open_output
+from rank_rerank.storage.output_file import check_links, open_output
 
 
 def check_output(output: Path, files: Sequence[str]) -> Path:
@@ -15,13 +15,14 @@ def check_output(output: Path, files: Sequence[str]) -> Path:
 
     Raises:
         InvalidArgumentError: it is one of the files that are read.
-        FileFormatError: it is a folder, or its folder is missing.
+        FileFormatError: it is a folder, has several names, or its folder is missing.
     """
     if any(name != STANDARD_INPUT and _is_same_file(output, Path(name)) for name in files):
         raise InvalidArgumentError(f"{output} is read and cannot be written too. Choose another --output")
     target = Path(os.path.realpath(output))  # of a link, what it points to
     if is_folder(output) or not (is_there(output) or is_folder(target.parent)):
         raise FileFormatError(f"{output} cannot be written: it is a folder, or its folder is missing")
+    check_links(output)
     return output
 
 

@@ -13,7 +13,7 @@ from rank_rerank.cli.corpus_files import read_ids
 from rank_rerank.cli.hit_table import MAX_MARKED_HITS, print_table
 from rank_rerank.cli.output_files import check_output, write_atomically
 from rank_rerank.cli.suggestions import order_of_arguments
-from rank_rerank.cli.text_files import STANDARD_INPUT
+from rank_rerank.cli.text_files import STANDARD_INPUT, is_typed
 from rank_rerank.documents import Document
 from rank_rerank.encoding.chunking import Chunking
 from rank_rerank.errors import InvalidArgumentError
@@ -135,7 +135,7 @@ def files_or_standard_input(files: Sequence[str], or_else: str = "") -> Sequence
     """
     if files:
         return files
-    if sys.stdin.isatty():
+    if is_typed():
         raise InvalidArgumentError(
             f"no FILE given, and nothing comes on standard input. Name a file of candidates{or_else}"
         )

@@ -30,9 +30,26 @@ class SuggestingParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - the overloads of one body
         """As argparse's; a command's own parser refuses what it does not know, so that it can say what it knows."""
         found, rest = super().parse_known_args(args, namespace)
+        if rest and self._take(found, rest):
+            rest = []
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}{self._suggestion(rest)}")
         return found, rest
+
+    def _take(self, found: argparse.Namespace, rest: list[str]) -> bool:
+        """Read files that follow an option: argparse gives what a list is made of only the first ones in a row."""
+        after = rest.index("--") if "--" in rest else len(rest)
+        if any(each.startswith("-") and each != "-" for each in rest[:after]):
+            return False
+        given = [*rest[:after], *rest[after + 1 :]]
+        listed = next((each for each in self._actions if not each.option_strings and each.nargs in ("*", "?")), None)
+        if listed is None or (
+            listed.nargs == "?" and (len(given) != 1 or getattr(found, listed.dest) != listed.default)
+        ):
+            return False
+        values = [listed.type(each) if callable(listed.type) else each for each in given]
+        setattr(found, listed.dest, values[0] if listed.nargs == "?" else [*getattr(found, listed.dest), *values])
+        return True
 
     def _suggestion(self, rest: list[str]) -> str:
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]

@@ -10,33 +10,36 @@ import sys
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rank_rerank.cli.terminal import shown
 from rank_rerank.documents.text_bytes import (
-    GZIP,
     HEAD_BYTES,
     NULS,
     RETURNS,
-    UTF_8_MARK,
+    UTF_16,
     has_returns,
     is_utf_16,
-    refuse_other_files,
     unpacked,
     utf_16_lines,
 )
 from rank_rerank.errors import FileFormatError
 
 STANDARD_INPUT = "-"
-GZIP_WINDOW = 31  # zlib's name for a stream in gzip's frame
+# characters of a path in an error: one that is too long for the system may have any number
+MOST_SHOWN = 500
 # what to do where the system refuses a file
 CURES = {errno.EISDIR: "Name the files in it", errno.EACCES: "Check who may read it"}
 
 
 def name_of(path: str) -> str:
     """How a file is called in an error."""
-    return "standard input" if path == STANDARD_INPUT else shown(path) or "a file without a name"
+    if path == STANDARD_INPUT:
+        return "standard input"
+    name = shown(path) or "a file without a name"
+    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
 
 
 def refuse(path: str, line: int, problem: str) -> NoReturn:
@@ -44,40 +47,62 @@ def refuse(path: str, line: int, problem: str) -> NoReturn:
     raise FileFormatError(f"{name_of(path)}, line {line} {problem}")
 
 
-def read_head(path: str) -> bytes:
-    """The first bytes of a file, unpacked; they are not taken from it."""
-    with _refusing(path), _raw(path) as raw:
-        head = raw.peek(HEAD_BYTES)
-        if head.startswith(GZIP):
-            # what is looked at is not read, so that it comes again on standard input
-            head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
-        refuse_other_files(name_of(path), head)
-        return head[:HEAD_BYTES].removeprefix(UTF_8_MARK)
+@dataclass(frozen=True)
+class TextFile:
+    """A file that is open: what begins it, and its lines. It is opened once, for a pipe gives its bytes but once.
+
+    Attributes:
+        path: as the user wrote it; "-" for standard input.
+        stream: of its bytes, unpacked, which can be looked into.
+    """
+
+    path: str
+    stream: Any
+
+    @property
+    def head(self) -> str:
+        """The first characters; they are not taken from the lines."""
+        head: bytes = self.stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        return head.decode("utf-16" if head[: len(UTF_16[0])] in UTF_16 else "utf-8-sig", "ignore")
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """The lines with their numbers, from 1, read as a stream; only a newline ends a line.
+
+        Raises:
+            FileFormatError: one is no text; the message has the line and the cure.
+        """
+        if is_utf_16(self.stream):
+            for line_number, line in enumerate(utf_16_lines(self.stream, name_of(self.path)), start=1):
+                if line_number == 1:
+                    _refuse_returns(line, self.path)
+                yield line_number, line.removesuffix("\n").removesuffix("\r")
+            return
+        line_number = 0
+        for line_number, line in enumerate(self.stream, start=1):
+            if line_number == 1:
+                _refuse_returns(line, self.path)
+            if b"\0" in line:
+                refuse(self.path, line_number, NULS)
+            yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), self.path, line_number)
 
 
-def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers, from 1, read as a stream; only a newline ends a line.
+@contextmanager
+def opened(path: str) -> Generator[TextFile]:
+    """Open a file of text, unpacked where it is gzip.
 
     Args:
         path: a file; "-" for standard input.
 
     Raises:
-        FileFormatError: it is missing, damaged, or no text; the message has the line and the cure.
+        FileFormatError: it is missing, damaged, or no text; the message has the cure.
     """
-    with _opened(path) as stream:
-        if is_utf_16(stream):
-            for line_number, line in enumerate(utf_16_lines(stream, name_of(path)), start=1):
-                if line_number == 1:
-                    _refuse_returns(line, path)
-                yield line_number, line.removesuffix("\n").removesuffix("\r")
-            return
-        line_number = 0
-        for line_number, line in enumerate(stream, start=1):
-            if line_number == 1:
-                _refuse_returns(line, path)
-            if b"\0" in line:
-                refuse(path, line_number, NULS)
-            yield line_number, _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, line_number)
+    with _refusing(path), _raw(path) as raw, unpacked(raw, name_of(path)) as stream:
+        yield TextFile(path, stream)
+
+
+def is_typed() -> bool:
+    """Whether a person would have to type what comes on standard input; nobody does where it is closed."""
+    return sys.stdin is not None and sys.stdin.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed with <&-
 
 
 def _refuse_returns(line: bytes | str, path: str) -> None:
@@ -91,13 +116,6 @@ def _decode(line: bytes, path: str, number: int) -> str:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError:
         refuse(path, number, "is not UTF-8. Convert the file first, for instance with iconv -f latin1 -t utf-8")
-
-
-@contextmanager
-def _opened(path: str) -> Generator[Any]:
-    """A file as bytes that can be looked into, unpacked where it is gzip."""
-    with _refusing(path), _raw(path) as raw, unpacked(raw, name_of(path)) as stream:
-        yield stream
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rank_rerank.distributed.progress import Clock, Report, Summary
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.distributed.saved_plan import SavedPlan, read_plan
 from rank_rerank.distributed.unit_worker import Work
-from rank_rerank.errors import ResourceLimitError, StoreError
+from rank_rerank.errors import FileFormatError, ResourceLimitError, StoreError
 from rank_rerank.storage.durable_files import FileEntry, write_file
 from rank_rerank.storage.writer_lock import writer_lock
 
@@ -77,7 +77,7 @@ def run_job(job: Job, items: Iterable[Item | Rejected], engine: Engine, report: 
         StoreMismatchError: the folder holds results of another job.
         StoreLockedError: another program is doing the job.
         StoreWriteError: a file cannot be written; the same call goes on from there.
-        FileFormatError: the input cannot be read.
+        FileFormatError: the input cannot be read, or is empty.
         ResourceLimitError: it gives more results than one job may have.
     """
     folder = job.work.folder
@@ -123,6 +123,7 @@ def _make_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | R
     """Read the whole input, and keep the texts of units that are not done.
 
     Raises:
+        FileFormatError: it is empty.
         ResourceLimitError: there are more units than a manifest lists.
     """
     plan, folder = _Plan(), job.work.folder
@@ -140,6 +141,9 @@ def _make_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | R
             plan.receipts[unit.name] = receipt
         elif not folder.has_unit(unit.name):
             folder.write_unit(unit)
+    if not plan.num_items and not planner.rejected:
+        # a file that was cut by accident must not cost what was made of the whole one
+        raise FileFormatError("the input holds no record. Check that it was written; what was made before is kept")
     return plan
 
 

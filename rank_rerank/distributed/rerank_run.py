@@ -29,7 +29,7 @@ from rank_rerank.distributed.manifests import ResultEntry
 from rank_rerank.distributed.progress import Report, Summary
 from rank_rerank.distributed.unit_worker import Read, Work
 from rank_rerank.documents import Document
-from rank_rerank.errors import StoreMismatchError
+from rank_rerank.errors import InvalidArgumentError, StoreMismatchError
 from rank_rerank.inference.load_options import LoadOptions
 from rank_rerank.rankings.trec import check_word, run_lines
 from rank_rerank.rerankers import Reranker
@@ -177,7 +177,7 @@ def rerank_run(  # noqa: PLR0913 - the three parts of a reranking, where to, by 
     folder = JobFolder(in_home(output, "output").absolute(), RESULTS)
     paths = tuple(path.absolute() for path in list_sources(corpus, "corpus"))
     loading = read_loading(model, engine)
-    is_stored = all(is_store(path) for path in paths)
+    is_stored = _is_stored(paths)
     source = CandidateSource(candidates, paths, asked, is_stored, settings.columns)
     checkpoint = loading.find()
     if is_stored:
@@ -192,6 +192,20 @@ def rerank_run(  # noqa: PLR0913 - the three parts of a reranking, where to, by 
         merge=lambda results: _merge(folder, results),
     )
     return run_job(job, source.items(), engine, report)
+
+
+def _is_stored(paths: Sequence[Path]) -> bool:
+    """Whether a corpus is stores.
+
+    Raises:
+        InvalidArgumentError: it is stores and texts.
+    """
+    stores = [path for path in paths if is_store(path)]
+    if stores and len(stores) < len(paths):
+        raise InvalidArgumentError(
+            f"the corpus names stores, as {stores[0]}, and files of texts. Name stores alone, or files alone"
+        )
+    return bool(stores)
 
 
 def _identity(checkpoint: Checkpoint | CrossEncoderCheckpoint) -> ModelIdentity:

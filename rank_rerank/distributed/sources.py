@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from rank_rerank.arguments import is_file, is_folder
+from rank_rerank.arguments import is_file, is_folder, is_there
 from rank_rerank.devices import import_optional
 from rank_rerank.documents.reading import TEXT_KEYS
 from rank_rerank.documents.text_bytes import byte_lines
@@ -81,6 +81,10 @@ def find_files(source: Path) -> list[Path]:
             raise FileFormatError(f"{source}: the name must end with {', '.join(KNOWN)}, which says how to read it")
         return [source]
     if not is_folder(source):
+        if is_there(source):
+            raise FileFormatError(
+                f"{source} is no regular file, and a job reads its files more than once. Save what it gives as a file"
+            )
         raise FileFormatError(f"{source}: there is no such file or folder. Check the path")
     if is_file(source / "dataset_dict.json"):
         raise FileFormatError(f"{source} holds several splits of a data set. Name the folder of one of them")

@@ -22,6 +22,28 @@ MAX_LINKS = 40
 MOST_SHOWN = 500
 
 
+def check_links(path: Path) -> None:
+    """Refuse a file of several names: one that is put in its place would leave the old content under the others.
+
+    Raises:
+        FileFormatError: it has hard links.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the calls that tests make fail
+    except OSError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _find(path)[1] is not None:
+        raise FileFormatError(
+            f"{_shortened(path)} cannot be written: it has other names (hard links), which would keep the old content. "
+            "Remove it first, or choose another file"
+        )
+
+
+def _shortened(path: Path) -> str:
+    name = str(path)
+    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
+
+
 @contextmanager
 def open_output(path: Path) -> Generator[IO[bytes]]:
     """Open a file that the block writes; what it stands for changes when the block has ended without an error.
@@ -29,14 +51,15 @@ def open_output(path: Path) -> Generator[IO[bytes]]:
     Raises:
         FileFormatError: it cannot be written; a regular file is what it was.
     """
+    check_links(path)
     try:
         target, mode = _find(path)
         with _open_directly(target) if mode is None else _replace(target, mode) as file:
             yield file
     except OSError as error:
-        name = str(path)
-        name = name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
-        raise FileFormatError(f"{name} cannot be written: {error.strerror or type(error).__name__}") from error
+        raise FileFormatError(
+            f"{_shortened(path)} cannot be written: {error.strerror or type(error).__name__}"
+        ) from error
 
 
 def _find(path: Path) -> tuple[Path, int | None]:

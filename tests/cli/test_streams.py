@@ -278,3 +278,122 @@ def test_a_name_longer_than_the_system_allows_is_one_line(run, candidates, tmp_p
     assert (code, out) == (2, "")
     assert "Traceback" not in err
     assert LONG in err or "store" in arguments
+
+
+@POSIX
+@pytest.mark.parametrize("command", [["rerank", QUERY], ["encode", "--store", "store"]])
+def test_a_pipe_that_is_named_as_a_file_is_read_from_its_beginning(tmp_path, command):
+    names = [f"line {number}" for number in range(3000)]  # more than any buffer that is looked into
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    texts = "".join(f"{name}\n" for name in names) if command[0] == "rerank" else "Paris\nBerlin\n"
+    with subprocess.Popen(
+        [*COMMAND, *command, str(pipe), *(["--top-k", "9999"] if command[0] == "rerank" else [])],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    ) as started:  # fmt: skip
+        with pipe.open("w", encoding="utf-8") as writer:  # which waits for its reader
+            writer.write(texts)
+        out, err = started.communicate(timeout=300)
+    assert started.returncode == 0, err
+    if command[0] == "rerank":
+        assert sorted(json.loads(line)["text"] for line in out.splitlines()) == sorted(names)
+    else:
+        assert "2 documents added" in out
+
+
+@POSIX
+@pytest.mark.parametrize("command", [["rerank", QUERY], ["explain", QUERY], ["encode", "--store", "store"]])
+def test_no_file_and_a_closed_standard_input(tmp_path, command):
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -m rank_rerank "$@" <&-', "sh", *command],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr == "rank-rerank: error: standard input is closed. Name a file\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rerank", QUERY, "--json", "{0}", "{1}"],
+        ["rerank", QUERY, "{0}", "--top-k", "9", "{1}"],
+        ["rerank", "--top-k", "9", QUERY, "--json", "{0}", "--blend", "none", "{1}"],
+        ["rerank", QUERY, "--json", "--", "{0}", "{1}"],
+    ],
+)
+def test_files_may_follow_options(run, tmp_path, arguments):
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for file in files:
+        file.write_text(f"Paris {file.stem}\n", encoding="utf-8")
+    code, out, err = run(*(each.format(*files) for each in arguments))
+    assert (code, err) == (0, "")
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert {(hit["index"], hit["file"]) for hit in hits} == {(index, str(file)) for index, file in enumerate(files)}
+
+
+def test_what_no_list_takes_is_still_unknown(run, candidates):
+    for arguments in (
+        ["rerank", QUERY, "--what", candidates],
+        ["store", "info", "one", "--json", "two"],
+        ["search", QUERY, "--json", "one", "two"],
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "unrecognized arguments" in err
+
+
+@pytest.mark.parametrize(
+    ("begins", "is_json"),
+    [
+        (b'{"text": "Paris"}\n', True),
+        (b'\xef\xbb\xbf  { "text": "Paris"}\n', True),
+        ('{"text": "Paris"}\n'.encode("utf-16"), True),
+        (b'[{"text": "Paris"}]\n', True),
+        (b'[\n  {"text": "Paris"}\n]\n', True),
+        (b'["Paris", "Berlin"]\n', True),
+        (b"[1] Paris is in France.\n", False),
+        (b"[[Paris]] is in France.\n", False),
+        (b"{Paris} is in France.\n", False),
+        (b'"Paris"\n', False),
+    ],
+)
+@pytest.mark.parametrize("name", ["-", "notes.txt", "notes"])
+def test_json_under_the_name_of_another_file_is_not_ranked_as_lines(run, tmp_path, monkeypatch, begins, is_json, name):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_bytes(begins)
+    Path("notes").write_bytes(begins)
+    code, _, err = run("rerank", QUERY, name, stdin=begins)
+    assert code == (2 if is_json else 0)
+    assert ("looks like JSON. Say --format jsonl" in err) == is_json
+    assert run("rerank", QUERY, name, "--format", "lines", stdin=begins)[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "link"), reason="needs hard links")
+@pytest.mark.parametrize("arguments", [["rerank", QUERY, "--output"], ["explain", QUERY, "--html"]])
+def test_a_file_of_two_names_is_not_cut_off_from_the_other(run, candidates, tmp_path, arguments):
+    output, other = tmp_path / "out.jsonl", tmp_path / "other.jsonl"
+    output.write_text("before\n", encoding="utf-8")
+    os.link(output, other)
+    code, _, err = run(*arguments, str(output), candidates)
+    assert code == 2
+    assert "hard links" in err
+    assert output.read_text(encoding="utf-8") == other.read_text(encoding="utf-8") == "before\n"
+    other.unlink()
+    assert run(*arguments, str(output), candidates)[0] == 0
+
+
+@POSIX
+@pytest.mark.parametrize("command", [["search", QUERY], ["encode", "{}", "--output", "shards"]])
+def test_a_current_folder_that_is_gone_is_not_called_an_output(candidates, tmp_path, command):
+    gone, corpus = tmp_path / "gone", tmp_path / "c.jsonl"
+    corpus.write_text('{"id": "a", "text": "Paris"}\n', encoding="utf-8")
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && "{sys.executable}" -m rank_rerank "$@"'
+    arguments = [each.format(corpus) for each in command]
+    folder = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *arguments],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": folder},
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr == "rank-rerank: error: the current folder is not there any more. Change to another one\n"

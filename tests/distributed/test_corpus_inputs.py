@@ -405,3 +405,15 @@ def test_a_column_of_ids_that_is_not_there_is_no_reason_to_make_up_ids(tmp_path)
     assert first == ("a", "x")
     assert '"key"' in second
     assert third == (f"{tmp_path / 'c.jsonl'}:3", "z")
+
+
+def test_an_input_that_is_empty_now_costs_nothing_that_was_made(tmp_path):
+    corpus, output = tmp_path / "c.jsonl", tmp_path / "shards"
+    corpus.write_text('{"id": "a", "text": "Paris"}\n', encoding="utf-8")
+    assert encode_corpus(corpus, output).num_items == 1
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    corpus.write_text("\n", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="holds no record"):
+        encode_corpus(corpus, output)
+    after = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
