@@ -27,10 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rank_rerank.arguments import is_file
 from rank_rerank.distributed.items import Item, Unit, read_items
 from rank_rerank.distributed.receipts import Receipt
 from rank_rerank.errors import StoreFormatError, StoreMismatchError, StoreWriteError
 from rank_rerank.storage.durable_files import FileEntry, read_small_file, write_file
+from rank_rerank.storage.stores import is_store
 
 JOB_FILE, MANIFEST_FILE, DEAD_LETTERS_FILE, SUMMARY_FILE = (
     "job.json",
@@ -66,9 +68,14 @@ class JobFolder:
             A digest of it.
 
         Raises:
-            StoreMismatchError: the folder holds results of another job.
+            StoreMismatchError: the folder holds a store, or results of another job.
             StoreWriteError: it cannot be written.
         """
+        if not is_file(self.path / JOB_FILE) and is_store(self.path):
+            raise StoreMismatchError(
+                f"{self.path} holds a store, or what is left of another job. Choose an output of its own; a store takes "
+                "documents with: rank-rerank encode FILE --store DIR"
+            )
         content = json.dumps(job, sort_keys=True, indent=1).encode() + b"\n"
         try:
             for name in (self.results, RECEIPTS, UNITS, ATTEMPTS):

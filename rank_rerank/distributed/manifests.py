@@ -78,7 +78,7 @@ def read_result_manifest(folder: Path) -> ResultManifest:
 
     Raises:
         StoreNotFoundError: there is none: the folder holds no finished job.
-        StoreFormatError: it is damaged.
+        StoreFormatError: it is damaged, or that of a store.
     """
     try:
         content = read_small_file(folder / MANIFEST_FILE, MAX_BYTES)
@@ -87,7 +87,10 @@ def read_result_manifest(folder: Path) -> ResultManifest:
             f"{folder} holds no finished job: {MANIFEST_FILE} is not there. Run the same command again until it is done"
         ) from error
     try:
-        values = json.loads(content)["results"]
+        outer = json.loads(content)
+        if "store" in outer:
+            raise StoreFormatError(f"{folder} is a store, not the output of a job. Name the folder of encode --output")
+        values = outer["results"]
         manifest = ResultManifest(
             values["job"],
             tuple(

@@ -139,6 +139,11 @@ def parse(content: bytes) -> Manifest:
     """
     try:
         outer = json.loads(content.decode("utf-8"), object_pairs_hook=refuse_duplicates)
+        if "results" in outer and "store" not in outer:
+            raise StoreFormatError(
+                "the folder holds the output of a job, not a store. Make a store of it with: rank-rerank store import "
+                "OUTPUT STORE"
+            )
         values = outer["store"]
         _check_version(values)
         manifest = _manifest(values)

@@ -1,6 +1,7 @@
 """encode --output, rerank-run, and the actions of store that change it or take it elsewhere."""
 
 import json
+import os
 
 import pytest
 
@@ -182,3 +183,48 @@ def test_a_spread_store_is_looked_into_checked_and_repaired(run, shards, tmp_pat
     assert (code, "store-00001: manifest.json" in out) == (1, True)
     assert run("store", "repair", folder)[0] == 0
     assert run("store", "verify", folder)[0] == 0
+
+
+def _files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_store_is_no_output_of_a_job_and_the_other_way_round(run, tmp_path):
+    corpus, queries, ranked = tmp_path / "c.jsonl", tmp_path / "q.jsonl", tmp_path / "run.trec"
+    corpus.write_text('{"id": "a", "text": "Paris"}\n', encoding="utf-8")
+    queries.write_text('{"_id": "q", "text": "Paris"}\n', encoding="utf-8")
+    ranked.write_text("q Q0 a 1 1.0 bm25\n", encoding="utf-8")
+    store, spread, shards = tmp_path / "store", tmp_path / "spread", tmp_path / "shards"
+    assert run("encode", str(corpus), "--store", str(store))[0] == 0
+    assert run("encode", str(corpus), "--output", str(shards))[0] == 0
+    assert run("store", "import", str(shards), str(spread), "--spread", "2")[0] == 0
+    of_run = ["rerank-run", str(ranked), "--corpus", str(corpus), "--queries", str(queries)]
+    for folder in (store, spread):
+        before = _files_of(folder)
+        for arguments in (["encode", str(corpus)], of_run):
+            code, _, err = run(*arguments, "--output", str(folder))
+            assert (code, "holds a store" in err) == (2, True), err
+        assert _files_of(folder) == before
+    before = _files_of(shards)
+    code, _, err = run("encode", str(corpus), "--store", str(shards))
+    assert (code, "the output of a job" in err) == (2, True), err
+    assert _files_of(shards) == before
+    code, _, err = run("store", "import", str(store), str(tmp_path / "new"))
+    assert (code, "is a store, not the output of a job" in err) == (2, True), err
+
+
+def test_stores_and_texts_together_are_no_corpus_and_a_pipe_is_none(run, tmp_path):
+    corpus, queries, ranked = tmp_path / "c.jsonl", tmp_path / "q.jsonl", tmp_path / "run.trec"
+    corpus.write_text('{"id": "a", "text": "Paris"}\n', encoding="utf-8")
+    queries.write_text('{"_id": "q", "text": "Paris"}\n', encoding="utf-8")
+    ranked.write_text("q Q0 a 1 1.0 bm25\n", encoding="utf-8")
+    store = str(tmp_path / "store")
+    assert run("encode", str(corpus), "--store", store)[0] == 0
+    of_run = ["rerank-run", str(ranked), "--queries", str(queries), "--output", str(tmp_path / "out"), "--corpus"]
+    code, _, err = run(*of_run, store, str(corpus))
+    assert (code, "Name stores alone, or files alone" in err) == (2, True), err
+    assert run(*of_run, store)[0] == 0
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.jsonl")
+        code, _, err = run("encode", str(tmp_path / "pipe.jsonl"), "--output", str(tmp_path / "shards"))
+        assert (code, "is no regular file" in err) == (2, True), err
