@@ -73,8 +73,8 @@ class JobFolder:
         """
         if not is_file(self.path / JOB_FILE) and is_store(self.path):
             raise StoreMismatchError(
-                f"{self.path} holds a store, or what is left of another job. Choose an output of its own; a store takes "
-                "documents with: rank-rerank encode FILE --store DIR"
+                f"{self.path} holds a store, or what is left of another job. Choose an output of its own; a "
+                "store takes documents with: rank-rerank encode FILE --store DIR"
             )
         content = json.dumps(job, sort_keys=True, indent=1).encode() + b"\n"
         try:

@@ -88,8 +88,7 @@ def read_result_manifest(folder: Path) -> ResultManifest:
         ) from error
     try:
         outer = json.loads(content)
-        if "store" in outer:
-            raise StoreFormatError(f"{folder} is a store, not the output of a job. Name the folder of encode --output")
+        _refuse_store(folder, outer)
         values = outer["results"]
         manifest = ResultManifest(
             values["job"],
@@ -102,11 +101,19 @@ def read_result_manifest(folder: Path) -> ResultManifest:
             None if values["merged"] is None else FileEntry(**values["merged"]),
         )
         is_sound = manifest.serialize() == content
+    except StoreFormatError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(folder) from error
     if not is_sound or any(Path(entry.file.name).name != entry.file.name for entry in manifest.results):
         raise _damaged(folder)
     return manifest
+
+
+def _refuse_store(folder: Path, outer: dict[str, Any]) -> None:
+    """Refuse the manifest of a store, whose file has the same name: it must not be taken for a damaged one."""
+    if "store" in outer:
+        raise StoreFormatError(f"{folder} is a store, not the output of a job. Name the folder of encode --output")
 
 
 def _damaged(folder: Path) -> StoreFormatError:

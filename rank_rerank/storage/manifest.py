@@ -139,11 +139,7 @@ def parse(content: bytes) -> Manifest:
     """
     try:
         outer = json.loads(content.decode("utf-8"), object_pairs_hook=refuse_duplicates)
-        if "results" in outer and "store" not in outer:
-            raise StoreFormatError(
-                "the folder holds the output of a job, not a store. Make a store of it with: rank-rerank store import "
-                "OUTPUT STORE"
-            )
+        _refuse_job(outer)
         values = outer["store"]
         _check_version(values)
         manifest = _manifest(values)
@@ -154,6 +150,15 @@ def parse(content: bytes) -> Manifest:
     except (ValueError, TypeError, KeyError, RecursionError, RankRerankError) as error:
         raise _damaged() from error
     return manifest
+
+
+def _refuse_job(outer: dict[str, Any]) -> None:
+    """Refuse the manifest of a job, whose file has the same name: it is not damaged."""
+    if "results" in outer and "store" not in outer:
+        raise StoreFormatError(
+            "the folder holds the output of a job, not a store. Make a store of it with: rank-rerank store import "
+            "OUTPUT STORE"
+        )
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:
