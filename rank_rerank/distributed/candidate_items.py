@@ -136,7 +136,8 @@ class _Stored:
     def data(self, ids: Sequence[str]) -> str:
         """The ids, with a digest of what is stored under them: a changed document is ranked anew."""
         digest = hashlib.sha256()
-        for segment, indices, rows in self._stores.select(ids).groups():
-            digest.update(indices.tobytes())
-            digest.update(segment.arrays.get("checksums", segment.arrays["text_digests"])[rows].tobytes())
+        for group in self._stores.select(ids).groups():
+            arrays = group.segment.arrays
+            digest.update(group.indices.tobytes())
+            digest.update(arrays.get("checksums", arrays["text_digests"])[group.rows].tobytes())
         return json.dumps([ids, digest.hexdigest()])

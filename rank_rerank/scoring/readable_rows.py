@@ -9,6 +9,7 @@ from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.four_bits import unpack_four_bits
 from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
+from rank_rerank.storage.fresh_rows import FreshRows
 from rank_rerank.storage.segment import Segment
 
 # tokens that are unpacked at once: 6 megabytes of 384 dims
@@ -51,6 +52,16 @@ def readable_rows(segment: Segment, rows: Int64Vector, dtype: StoredDtype, *, fi
     blocks = np.cumsum(lengths) // BLOCK_TOKENS
     for indices in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(blocks)) + 1):
         yield _unpack(segment, rows[indices], lengths[indices], indices)
+
+
+def readable_copies(fresh: FreshRows, dtype: StoredDtype, *, fine: bool) -> Iterator[ReadableRows]:
+    """Give rows to kernels that were copied out of segments; arguments as for `readable_rows`."""
+    prefix = "rescore_" if fine else ""
+    copied, scales = fresh.copies[f"{prefix}vectors"], fresh.copies.get(f"{prefix}scales")
+    vectors = copied.rows if fine or dtype != "int4" else unpack_four_bits(copied.rows)
+    indices = np.arange(len(fresh.indices))
+    embeddings = TokenEmbeddings(vectors, copied.bounds)
+    yield ReadableRows(indices, embeddings, None if scales is None else scales.rows, indices)
 
 
 def _unpack(segment: Segment, rows: Int64Vector, lengths: Int64Vector, indices: Int64Vector) -> ReadableRows:

@@ -48,12 +48,12 @@ def measure_stored(
         return windows, found
     scored = np.flatnonzero(np.isfinite(sums))
     fine = documents.compression.rescore_dtype is not None
-    for segment, indices, rows in documents.select(scored).groups():
-        wanted, back = np.unique(rows, return_inverse=True)
+    for group in documents.select(scored).groups():
+        wanted, back = np.unique(group.rows, return_inverse=True)
         found_here = np.empty(len(wanted), np.float32)
-        for part in readable_rows(segment, wanted, documents.compression.dtype, fine=fine):
+        for part in readable_rows(group.segment, wanted, documents.compression.dtype, fine=fine):
             found_here[part.indices] = _best_windows(query, part, num_threads)
-        windows[scored[indices]] = found_here[back]
+        windows[scored[group.indices]] = found_here[back]
     if documents.compression.dtype == "binary" and not fine:
         windows *= binary_factor(query.shape[1])
     return windows, found

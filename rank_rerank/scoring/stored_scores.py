@@ -10,6 +10,7 @@ from rank_rerank.devices import check_num_threads
 from rank_rerank.encoding.quantization import binary_factor
 from rank_rerank.scoring.cpu_scorer import CpuScorer, Queries
 from rank_rerank.scoring.stored_source import StoredSource
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.stored_documents import StoredDocuments
 
 # how many candidates are scored again for each hit asked for, and at least
@@ -65,7 +66,7 @@ def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_
             source.read_ahead(*ahead)
         scores[first:last] = scorer.score(first, last).scores[0]
         source.check_files(first, last)
-        documents.snapshot.limit_memory()
+        limit_mapped_memory()
     if documents.compression.dtype == "binary" and not fine:
         scores *= binary_factor(query.shape[1])
     return scores

@@ -1,10 +1,9 @@
 """StoredSource: documents of a store as kernels read them, from however many segments at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 
@@ -13,14 +12,11 @@ from rank_rerank.encoding.quantization import NUMPY_DTYPES, StoredDtype, stored_
 from rank_rerank.scoring.document_view import DocumentView
 from rank_rerank.scoring.maxsim_inputs import read_packed
 from rank_rerank.scoring.packed_documents import PackedDocuments
-from rank_rerank.scoring.readable_rows import BLOCK_TOKENS, readable_rows
+from rank_rerank.scoring.readable_rows import BLOCK_TOKENS, ReadableRows, readable_copies, readable_rows
+from rank_rerank.storage.fresh_rows import Group, read_fresh_rows
 from rank_rerank.storage.read_ahead import read_ahead
 from rank_rerank.storage.row_checksums import PARTS, Part
-from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.stored_documents import StoredDocuments
-
-# a segment, which of the documents lie in it, and in which of its rows
-Group: TypeAlias = tuple[Segment, Int64Vector, Int64Vector]
 
 # bytes of vectors that are looked at together: they stay in memory from the check of their checksums to the scoring
 BLOCK_BYTES = 32 << 20
@@ -64,33 +60,37 @@ class StoredSource:
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Where blocks of documents begin and end that are looked at together."""
-        documents, row_bytes = self.documents, 1
-        lengths = np.zeros(len(documents), np.int64)
-        for segment, indices, rows in self._all_groups:
-            offsets = segment.embeddings.offsets
-            lengths[indices] = offsets[rows + 1] - offsets[rows]
-            row_bytes = max(1, segment.arrays[self._name].strides[0])
+        lengths, row_bytes = np.zeros(len(self.documents), np.int64), 1
+        for group in self._groups:
+            offsets = group.segment.embeddings.offsets
+            lengths[group.indices] = offsets[group.rows + 1] - offsets[group.rows]
+            row_bytes = max(1, group.segment.arrays[self._name].strides[0])
         block_tokens = BLOCK_TOKENS if self._dtype == "int4" else BLOCK_BYTES // row_bytes
         numbers = np.cumsum(lengths) // max(1, block_tokens)
-        breaks = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(documents)]
+        breaks = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(lengths)]
         return ((first, last) for first, last in pairwise(breaks) if first < last)
 
     def read_ahead(self, first: int, last: int) -> None:
         """Ask the system for the documents from first to last."""
-        read_ahead(((segment, rows) for segment, _, rows in self._groups(first, last)), PARTS[self._part])
+        read_ahead([(group.segment, group.rows) for group in self._between(first, last)], PARTS[self._part])
 
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded.
 
         Raises:
-            StoreFormatError: one does not fit its checksum, or a file was cut.
+            StoreFormatError: one does not fit its checksum, or a file was cut or cannot be read.
+            StoreError: other code closed a file's descriptor.
         """
+        groups = self._between(first, last)
+        fresh = read_fresh_rows(groups, self._part)
         views: list[tuple[Int64Vector, DocumentView]] = []
-        for segment, indices, rows in self._groups(first, last):
-            segment.check_rows(self._part, rows)
-            for part in readable_rows(segment, rows, self.documents.compression.dtype, fine=self.fine):
-                packed = StoredVectors(part.embeddings, token_scales=part.scales, candidates=part.candidates)
-                views.append((indices[part.indices], read_packed(packed).view(0, len(part.indices))))
+        if fresh is not None:
+            views += _views(fresh.indices, readable_copies(fresh, self.documents.compression.dtype, fine=self.fine))
+            groups = _without(groups, fresh.indices, last - first)
+        for group in groups:
+            group.segment.check_rows(self._part, group.rows)
+            parts = readable_rows(group.segment, group.rows, self.documents.compression.dtype, fine=self.fine)
+            views += _views(group.indices, parts)
         return _join(views, last - first)
 
     def check_files(self, first: int, last: int) -> None:
@@ -98,18 +98,19 @@ class StoredSource:
 
         Zeros follow the end of such a file, up to its last page.
         """
-        for segment, _, _ in self._groups(first, last):
-            segment.file.check_length()
-
-    def _groups(self, first: int, last: int) -> list[Group]:
-        """The documents from first to last, by segments; where they are all, found once."""
-        if last - first == len(self.documents):
-            return self._all_groups
-        return [*self.documents.select(np.arange(first, last)).groups()]
+        for group in self._between(first, last):
+            group.segment.file.check_length()
 
     @cached_property
-    def _all_groups(self) -> list[Group]:
-        return [*self.documents.groups()]
+    def _groups(self) -> list[Group]:
+        """All documents by segment."""
+        return self.documents.groups()
+
+    def _between(self, first: int, last: int) -> list[Group]:
+        """The documents from first to last by segment, their indices counted from the first."""
+        if first == 0 and last == len(self.documents):
+            return self._groups
+        return self.documents.select(np.arange(first, last)).groups()
 
     @property
     def _dtype(self) -> StoredDtype:
@@ -123,6 +124,23 @@ class StoredSource:
     @property
     def _name(self) -> str:
         return "rescore_vectors" if self.fine else "vectors"
+
+
+def _views(indices: Int64Vector, parts: Iterable[ReadableRows]) -> list[tuple[Int64Vector, DocumentView]]:
+    """Views of documents with their indices, given those of all parts."""
+    views: list[tuple[Int64Vector, DocumentView]] = []
+    for part in parts:
+        packed = StoredVectors(part.embeddings, token_scales=part.scales, candidates=part.candidates)
+        views.append((indices[part.indices], read_packed(packed).view(0, len(part.indices))))
+    return views
+
+
+def _without(groups: Sequence[Group], indices: Int64Vector, num_documents: int) -> list[Group]:
+    """Groups without some of their documents."""
+    is_left = np.ones(num_documents, np.bool_)
+    is_left[indices] = False
+    left = [(group, is_left[group.indices]) for group in groups]
+    return [Group(group.segment, group.indices[kept], group.rows[kept]) for group, kept in left if kept.any()]
 
 
 def _join(views: list[tuple[Int64Vector, DocumentView]], num_documents: int) -> DocumentView:

@@ -7,8 +7,10 @@ import numpy as np
 
 from rank_rerank.arrays import Int64Vector, UInt64Vector
 from rank_rerank.errors import DuplicateIdError, StoreMismatchError
+from rank_rerank.storage.fresh_rows import Group
+from rank_rerank.storage.id_search import WantedIds
 from rank_rerank.storage.key_index import keys_of
-from rank_rerank.storage.snapshot import Places, Snapshot, show_id
+from rank_rerank.storage.snapshot import Snapshot, show_id
 
 MIN_STORES = 2
 
@@ -27,20 +29,22 @@ class JoinedSnapshot(Snapshot):
     parts: tuple[Snapshot, ...] = ()
     by_hash: bool = False
 
-    def find_ids(self, ids: Sequence[str]) -> Places:
-        """Look documents up by id; ids that are not there get −1; errors as for Snapshot.find_ids."""
-        places = Places(np.full(len(ids), -1, np.int64), np.full(len(ids), -1, np.int64))
-        keys = keys_of([identifier.encode() for identifier in ids])
-        chosen = owners(keys, len(self.parts)) if self.by_hash else None
-        first = 0
-        for number, part in enumerate(self.parts):
-            wanted = places.missing if chosen is None else np.flatnonzero(chosen == number)
-            if len(wanted):
-                found = part.find_ids([ids[index] for index in wanted.tolist()])
-                places.segments[wanted] = np.where(found.segments < 0, -1, found.segments + first)
-                places.rows[wanted] = found.rows
-            first += len(part.segments)
-        return places
+    def find_keys(self, wanted: WantedIds, indices: Int64Vector) -> list[Group]:
+        """In each segment of each store what may have some of the ids."""
+        return [group for part, asked in self._asked(wanted, indices) for group in part.find_keys(wanted, asked)]
+
+    def check_keys(self, wanted: WantedIds, missing: Int64Vector) -> None:
+        """Some ids were not found; errors as for Snapshot.check_keys."""
+        for part, asked in self._asked(wanted, missing):
+            if len(asked):
+                part.check_keys(wanted, asked)
+
+    def _asked(self, wanted: WantedIds, indices: Int64Vector) -> list[tuple[Snapshot, Int64Vector]]:
+        """Which ids are looked for in each store."""
+        if not self.by_hash:
+            return [(part, indices) for part in self.parts]
+        chosen = owners(wanted.keys[indices], len(self.parts))
+        return [(part, indices[chosen == number]) for number, part in enumerate(self.parts)]
 
 
 def owners(keys: UInt64Vector, num_stores: int) -> Int64Vector:

@@ -44,7 +44,11 @@ class KeyIndex:
             StoreFormatError: the keys do not ascend.
         """
         first = np.searchsorted(self.keys, wanted, side="left")
-        counts = np.searchsorted(self.keys, wanted, side="right") - first
+        counts = np.zeros(len(wanted), np.int64)
+        # most are not there, and need not be looked for from the other side
+        near = np.flatnonzero(first < len(self.keys))
+        near = near[self.keys[first[near]] == wanted[near]]
+        counts[near] = np.searchsorted(self.keys, wanted[near], side="right") - first[near]
         if len(counts) and counts.min() < 0:
             raise StoreFormatError(
                 "an index of the store is damaged: its keys do not ascend. Run: rank-rerank store repair"

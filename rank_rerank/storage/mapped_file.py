@@ -3,33 +3,27 @@
 A row that is not in the system's cache costs a read of its own, some tenths of a millisecond, when it is first touched.
 Asked for ahead, many are read at once: a thousand rows then take as long as some dozens did one by one.
 
-Whatever was touched stays mapped, and counts as this process's memory, with up to 16 pages around it. The system can
-take it back, but those who watch a process by its resident memory cannot tell. Above `MAX_MAPPED_BYTES` mapped pages
-are let go of; they stay in the system's cache, and touching them again takes microseconds. What is only compared with
-its checksum is read without being mapped.
+Rows that are touched once are read into memory of one's own: touching them where they are mapped would map up to 16
+pages around each. What is touched again and again is mapped, until `mapped_memory` lets go of it.
 """
 
 import mmap
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from weakref import finalize
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
 from rank_rerank.errors import StoreFormatError
+from rank_rerank.storage.mapped_memory import MEMORY
+from rank_rerank.storage.own_descriptor import OwnDescriptor, duplicate, lost_descriptor
 
-MAX_MAPPED_BYTES = 256 << 20
 # of smaller files the system reads enough by itself
 LARGE_FILE_BYTES = 8 << 20
 # Linux reads no more at one request, whatever it is asked for
 READ_AHEAD_BYTES = 128 << 10
-DESCRIPTOR_SHARE = 4  # no more than one in so many is taken
+_CAN_ADVISE = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_DONTNEED")
 FILE_BITS = 44  # of a page's number, for as large files as there are
-_STATM = Path("/proc/self/statm")
 
 
 class MappedFile:
@@ -44,28 +38,44 @@ class MappedFile:
     def __init__(self, name: str, content: mmap.mmap | None, descriptor: int | None = None) -> None:
         self._name = name
         self._content = content
-        self._descriptor: int | None = None
         self._start = 0 if content is None else _address(np.frombuffer(content, np.uint8))
-        self._can_advise = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_DONTNEED")
         self._near: dict[str, BoolVector] = {}
-        own = _duplicate(descriptor) if descriptor is not None and self.is_large else None
-        if own is not None:
-            finalize(self, os.close, own)
-            self._descriptor = own
+        self._asked: set[str] = set()
+        self._is_large = content is not None and _CAN_ADVISE and len(content) >= LARGE_FILE_BYTES
+        self._descriptor = None if descriptor is None or not self._is_large else duplicate(name, descriptor)
+        if self._is_large:
+            MEMORY.add(self)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self._name
 
     @property
     def is_large(self) -> bool:
         """Whether reading ahead and letting go can be worth it."""
-        return self._content is not None and self._can_advise and len(self._content) >= LARGE_FILE_BYTES
+        return self._is_large
+
+    @property
+    def descriptor(self) -> OwnDescriptor | None:
+        """What rows can be read from without being mapped; None where there is none, or it would not be worth it."""
+        return self._descriptor
 
     def check_length(self) -> None:
         """Refuse to go on where the file was cut since it was mapped; a removed or replaced file stays whole here.
 
         Raises:
             StoreFormatError: it is shorter than it was.
+            StoreError: other code closed the file's descriptor.
         """
-        if self._content is not None and self._content.size() < len(self._content):
-            raise cut_file(self._name, self._content.size(), len(self._content))
+        if self._content is None:
+            return
+        try:
+            length = self._content.size() if self._descriptor is None else self._descriptor.length()
+        except OSError as error:
+            raise lost_descriptor(self._name) from error
+        if length < len(self._content):
+            raise cut_file(self._name, length, len(self._content))
 
     def far_rows(self, kind: str, rows: Int64Vector, num_rows: int) -> Int64Vector:
         """Those of some rows that were not read ahead yet since the file was let go of; from now on they were.
@@ -80,32 +90,68 @@ class MappedFile:
         near[far] = True
         return far
 
+    def is_first(self, name: str) -> bool:
+        """Whether a whole array was not read ahead yet since the file was let go of; from now on it was."""
+        if name in self._asked:
+            return False
+        self._asked.add(name)
+        return True
+
+    def holds(self, array: AnyArray) -> bool:
+        """Whether an array is a view of this file."""
+        return self._content is not None and 0 <= self.position(array) < len(self._content)
+
     def span(self, array: AnyArray, starts: Int64Vector, ends: Int64Vector) -> "Span":
         """Where some rows of an array lie in this file, from first rows to before others: [num_wanted] each."""
-        first, row_bytes = _address(array) - self._start, int(array.strides[0])
+        first, row_bytes = self.position(array), int(array.strides[0])
         # rows that a damaged file leads to are refused by whoever reads them
-        places = [first + row_bytes * np.clip(rows, 0, len(array)) for rows in (starts, ends)]
+        places = [first + row_bytes * np.minimum(np.maximum(rows, 0), len(array)) for rows in (starts, ends)]
         return Span(self, *places)
 
     def ask_for(self, start: int, end: int) -> None:
         """Ask the system for whole pages, from one byte to before another; it goes on while they are read."""
-        if self._content is not None and self.is_large and start < min(end, len(self._content)):
+        if self._content is not None and self._is_large and start < min(end, len(self._content)):
             self._content.madvise(mmap.MADV_WILLNEED, start, min(end, len(self._content)) - start)
 
-    def reader(self, array: AnyArray) -> Callable[[int, int], Any]:
-        """What gives the bytes of some rows of an array, from one to before another, without mapping them."""
-        descriptor = self._descriptor
-        if descriptor is None or array.size == 0:
-            return lambda start, end: array[start:end]
-        first, row_bytes = _address(array) - self._start, int(array.strides[0])
-        pread = os.pread
-        return lambda start, end: pread(descriptor, (end - start) * row_bytes, first + start * row_bytes)
+    def are_cached(self, array: AnyArray, rows: Iterable[int]) -> bool:
+        """Whether some rows of an array are in the system's cache; false where it does not say."""
+        own = self._descriptor
+        if own is None:
+            return not self._is_large
+        if array.size == 0:
+            return True
+        first, row_bytes = self.position(array), int(array.strides[0])
+        # rows that a damaged file leads to are refused by whoever reads them
+        return all(own.is_cached(first + row_bytes * min(max(row, 0), len(array) - 1)) for row in rows)
+
+    def read(self, array: AnyArray) -> AnyArray:
+        """The numbers of an array, read without mapping them where that can be.
+
+        Raises:
+            StoreFormatError: the file was cut, or cannot be read.
+            StoreError: other code closed the file's descriptor.
+        """
+        if self._descriptor is None or array.size == 0:
+            return array
+        numbers = np.frombuffer(self.read_bytes(array.nbytes, self.position(array)), array.dtype)
+        return numbers if array.ndim == 1 else numbers.reshape(array.shape)
+
+    def read_bytes(self, num_bytes: int, offset: int) -> bytes:
+        """Some bytes of a file that has a descriptor; errors as for `read`."""
+        content = b"" if self._descriptor is None else self._descriptor.read(num_bytes, offset)
+        if len(content) < num_bytes:
+            raise cut_file(self._name, offset + len(content), 0 if self._content is None else len(self._content))
+        return content
+
+    def position(self, array: AnyArray) -> int:
+        """The byte where an array begins in the file."""
+        return _address(array) - self._start
 
     def let_go(self) -> None:
         """Unmap what was touched; it is mapped again when it is touched again."""
-        if self._content is not None and self.is_large:
+        if self._content is not None and self._is_large:
             self._content.madvise(mmap.MADV_DONTNEED)
-            self._near = {}
+            self._near, self._asked = {}, set()
 
     def __reduce__(self) -> tuple[type["MappedFile"], tuple[str, None]]:
         return MappedFile, (self._name, None)
@@ -127,33 +173,6 @@ class Span:
     file: MappedFile
     starts: Int64Vector
     ends: Int64Vector
-
-
-class _MappedMemory:
-    """How much of files this process has mapped, compared with what others than stores have."""
-
-    def __init__(self) -> None:
-        self._of_others = 0
-
-    def limit(self, files: Iterable[MappedFile]) -> None:
-        """Let go of files if there is too much."""
-        mapped = _mapped_bytes()
-        # others let go too, and the system takes pages back: what is no longer there makes no room for stores
-        self._of_others = min(self._of_others, mapped)
-        if mapped - self._of_others <= MAX_MAPPED_BYTES:
-            return
-        for file in files:
-            file.let_go()
-        # what is left is not these files': code and models
-        self._of_others = _mapped_bytes()
-
-
-_memory = _MappedMemory()
-
-
-def limit_mapped_memory(files: Iterable[MappedFile]) -> None:
-    """Let go of files if more than `MAX_MAPPED_BYTES` of files are mapped; only Linux says how much that is."""
-    _memory.limit(files)
 
 
 def cut_file(name: str, length: int, num_bytes: int) -> StoreFormatError:
@@ -189,29 +208,3 @@ def ask_for_spans(spans: Sequence[Span]) -> None:
         spans[begin >> FILE_BITS].file.ask_for(
             (begin & in_file) * page, (begin & in_file) * page + (end - begin) * page
         )
-
-
-def _duplicate(descriptor: int) -> int | None:
-    """A descriptor of one's own; None where the process has few left, which its mapped files need."""
-    if not hasattr(os, "pread"):
-        return None
-    import resource  # noqa: PLC0415 - there is none on Windows
-
-    try:
-        own = os.dup(descriptor)
-    except OSError:
-        return None
-    # numbers are given from the lowest, so this is about how many there are
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and own >= limit // DESCRIPTOR_SHARE:
-        os.close(own)
-        return None
-    return own
-
-
-def _mapped_bytes() -> int:
-    """Bytes of files that this process has mapped and touched, 0 where the system does not say."""
-    try:
-        return int(_STATM.read_bytes().split()[2]) * mmap.PAGESIZE
-    except (OSError, IndexError, ValueError):
-        return 0

@@ -5,6 +5,7 @@ import numpy as np
 from rank_rerank.arrays import Float32Matrix
 from rank_rerank.encoding.quantization import QuantizedVectors, StoredDtype, dequantize
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.read_ahead import read_ahead
 from rank_rerank.storage.row_checksums import PARTS, Part
 from rank_rerank.storage.segment import Segment
@@ -20,12 +21,14 @@ def read_embeddings(documents: StoredDocuments) -> TokenEmbeddings:
     dim = compression.stored_dim(documents.identity.dim)
     matrices: list[Float32Matrix] = [np.empty((0, dim), np.float32)] * len(documents)
     part: Part = "vectors" if prefix == "" else "rescore"
-    read_ahead(((segment, rows) for segment, _, rows in documents.groups()), PARTS[part])
-    for segment, indices, rows in documents.groups():
-        segment.check_rows(part, rows)
-        for index, row in zip(indices.tolist(), rows.tolist(), strict=True):
-            matrices[index] = _read_row(segment, row, dtype, prefix)
-        segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
+    groups = documents.groups()
+    read_ahead([(group.segment, group.rows) for group in groups], PARTS[part])
+    for group in groups:
+        group.segment.check_rows(part, group.rows)
+        for index, row in zip(group.indices.tolist(), group.rows.tolist(), strict=True):
+            matrices[index] = _read_row(group.segment, row, dtype, prefix)
+        group.segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
+    limit_mapped_memory()
     if not matrices:
         return TokenEmbeddings(np.empty((0, dim), np.float32), np.zeros(1, np.int64), documents.truncated())
     packed = TokenEmbeddings.from_list(matrices)

@@ -5,15 +5,14 @@ has CRC-32 of its own, one for each part that is read by itself: it finds any on
 within four bytes. A row is compared once per process.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias, cast
 from zlib import crc32 as zlib_crc32
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, BoolVector, Int64Vector
 from rank_rerank.errors import StoreFormatError
-from rank_rerank.storage.mapped_file import IN_MEMORY, MappedFile
 
 crc32 = cast("Callable[..., int]", zlib_crc32)  # arrays are buffers too
 
@@ -31,36 +30,32 @@ PARTS: dict[Part, tuple[str, ...]] = {
 COLUMNS: dict[Part, int] = {part: column for column, part in enumerate(PARTS)}
 INDEX_ARRAYS = ("id_keys", "id_rows", "text_keys", "text_rows")
 CHECKSUM_ARRAYS = ("checksums", "index_checksums")
-# what is read where it is mapped after its checksums were compared
-_READ_AGAIN = ("vectors", "scales", "rescore_vectors", "rescore_scales", "ids", "texts", "metadata")
 # which offsets cut an array into rows; others have one row per document
 _OFFSETS = dict.fromkeys(("vectors", "scales", "rescore_vectors", "rescore_scales"), "tokens_offsets") | {
     name: f"{name}_offsets" for name in ("ids", "texts", "metadata")
 }
 
 
-def row_checksums(
-    arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part, file: MappedFile = IN_MEMORY
-) -> AnyArray:
+def row_checksums(arrays: Mapping[str, AnyArray], rows: Int64Vector, part: Part) -> AnyArray:
     """The checksums of one part of some rows: [num_rows] uint32; 0 for a part that the store does not have.
 
     Args:
         arrays: of the segment.
         rows: of its documents.
         part: what to look at.
-        file: what the arrays are views of. What is not read again soon is then not mapped.
     """
     sums = [0] * len(rows)
     for number, name in enumerate(PARTS[part]):
         if name in arrays:
-            _extend(arrays, name, rows, number, sums, IN_MEMORY if name in _READ_AGAIN else file)
+            _extend(arrays[name], *row_spans(arrays, name, rows), number, sums)
     return np.array(sums, np.uint32)
 
 
 def with_means(checksums: AnyArray, means: AnyArray) -> AnyArray:
     """Checksums of rows that had no mean vectors, gone on over these: [num_documents, 4] uint32."""
     sums = checksums[:, COLUMNS["vectors"]].tolist()
-    _extend({"means": means}, "means", np.arange(len(means)), PARTS["vectors"].index("means"), sums)
+    rows = np.arange(len(means))
+    _extend(means, rows, rows + 1, PARTS["vectors"].index("means"), sums)
     extended = checksums.copy()
     extended[:, COLUMNS["vectors"]] = sums
     return extended
@@ -90,20 +85,27 @@ def row_spans(arrays: Mapping[str, AnyArray], name: str, rows: Int64Vector) -> t
     return offsets[rows], offsets[rows + 1]
 
 
-def _extend(
-    arrays: Mapping[str, AnyArray],
-    name: str,
-    rows: Int64Vector,
-    number: int,
-    sums: list[int],
-    file: MappedFile = IN_MEMORY,
-) -> None:
-    """Go on with each row's checksum over one more array."""
-    read = file.reader(arrays[name])
-    starts, ends = row_spans(arrays, name, rows)
-    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        # the length, and which array it is, so that bytes cannot move from one value to its neighbor
-        sums[index] = crc32(read(start, end), sums[index] ^ ((end - start << 2 | number) & 0xFFFFFFFF))
+def extend_checksums(pieces: Iterable[Any], lengths: Iterable[int], number: int, sums: list[int]) -> None:
+    """Go on with each row's checksum over one more array.
+
+    Args:
+        pieces: [num_rows] the bytes of each row.
+        lengths: [num_rows] how many numbers or vectors these are.
+        number: of the array in its part.
+        sums: of the rows, changed in place.
+    """
+    # the length, and which array it is, so that bytes cannot move from one value to its neighbor
+    sums[:] = [
+        crc32(piece, value ^ ((length << 2 | number) & 0xFFFFFFFF))
+        for piece, length, value in zip(pieces, lengths, sums, strict=True)
+    ]
+
+
+def _extend(array: AnyArray, starts: Int64Vector, ends: Int64Vector, number: int, sums: list[int]) -> None:
+    """Go on over rows of an array in memory, from starts to ends: [num_rows] each."""
+    content, row_bytes = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, int(array.strides[0])
+    bounds = zip((row_bytes * starts).tolist(), (row_bytes * ends).tolist(), strict=True)
+    extend_checksums((content[start:end] for start, end in bounds), (ends - starts).tolist(), number, sums)
 
 
 class RowChecks:
@@ -112,13 +114,11 @@ class RowChecks:
     Args:
         name: of the segment's file, for errors.
         arrays: of the segment; without checksums, as older stores are, nothing is compared.
-        file: what they are views of.
     """
 
-    def __init__(self, name: str, arrays: Mapping[str, AnyArray], file: MappedFile = IN_MEMORY) -> None:
+    def __init__(self, name: str, arrays: Mapping[str, AnyArray]) -> None:
         self._name = name
         self._arrays = arrays
-        self._file = file
         self._is_checked: dict[str, BoolVector] = {part: np.zeros(len(arrays["truncated"]), np.bool_) for part in PARTS}
         self._checked_indexes: set[str] = set()
 
@@ -128,21 +128,25 @@ class RowChecks:
         Raises:
             StoreFormatError: one is not what was written.
         """
-        checked = self._is_checked[part]
-        new = rows[~checked[rows]]
-        if len(new) == 0:
-            return
-        bad = new[row_checksums(self._arrays, new, part, self._file) != self._written(new)[:, COLUMNS[part]]]
-        if len(bad):
-            raise self._damaged(f"{part} of row {int(bad[0])} do not fit their checksum")
-        checked[new] = True
+        new = rows[self.unread(part, rows)]
+        if len(new):
+            sums = row_checksums(self._arrays, new, part)
+            self.note(part, new, sums == self._arrays["checksums"][new, COLUMNS[part]])
 
-    def _written(self, rows: Int64Vector) -> AnyArray:
-        """The checksums of some rows as they were written: [num_rows, 4]."""
-        checksums = self._arrays["checksums"]
-        read = self._file.reader(checksums)
-        content = b"".join([bytes(read(row, row + 1)) for row in rows.tolist()])
-        return np.frombuffer(content, checksums.dtype).reshape(len(rows), -1)
+    def unread(self, part: Part, rows: Int64Vector) -> BoolVector:
+        """Which rows of a part nobody has read yet: [num_rows]."""
+        return ~self._is_checked[part][rows]
+
+    def note(self, part: Part, rows: Int64Vector, are_sound: BoolVector) -> None:
+        """Remember that rows of a part were compared, [num_rows], unless one is damaged.
+
+        Raises:
+            StoreFormatError: one is.
+        """
+        if not are_sound.all():
+            row = int(rows[int(np.argmin(are_sound))])
+            raise self._damaged(f"{part} of row {row} do not fit their checksum")
+        self._is_checked[part][rows] = True
 
     def check_index(self, index: Index) -> None:
         """Compare the sorted keys of ids or texts, once.

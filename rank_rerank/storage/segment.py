@@ -68,7 +68,7 @@ class Segment:
     @cached_property
     def embeddings(self) -> TokenEmbeddings:
         """All vectors as they are stored, checked once."""
-        return TokenEmbeddings(self.arrays["vectors"], self.arrays["tokens_offsets"])
+        return TokenEmbeddings(self.arrays["vectors"], self.file.read(self.arrays["tokens_offsets"]))
 
     @cached_property
     def rescore_embeddings(self) -> TokenEmbeddings:
@@ -194,7 +194,13 @@ class Segment:
 
     def with_deleted(self, deleted: BoolVector | None) -> "Segment":
         """The same documents with others deleted; what was mapped and checked is shared."""
-        segment = Segment(self.name, self.arrays, deleted, self.checks, self.file)
+        return self._with_embeddings(Segment(self.name, self.arrays, deleted, self.checks, self.file))
+
+    def with_checks(self, checks: RowChecks | None) -> "Segment":
+        """The same documents, compared with their checksums when they are first read, or not."""
+        return self._with_embeddings(Segment(self.name, self.arrays, self.deleted, checks, self.file))
+
+    def _with_embeddings(self, segment: "Segment") -> "Segment":
         segment.__dict__["embeddings"] = self.embeddings
         return segment
 

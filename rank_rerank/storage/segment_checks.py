@@ -46,7 +46,7 @@ def check_segment(segment: Segment, compression: Compression, dim: int, path: Pa
     except InputError:
         _refuse(path, "the array tokens_offsets is damaged")
     for name in ("id_rows", "text_rows"):
-        if len(rows := arrays[name]) and not (rows.min() >= 0 and rows.max() < num_documents):
+        if len(rows := segment.file.read(arrays[name])) and not (rows.min() >= 0 and rows.max() < num_documents):
             _refuse(path, f"the array {name} is damaged")
     return segment
 

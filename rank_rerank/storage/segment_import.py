@@ -203,7 +203,7 @@ def _open(file: SegmentFile, snapshot: Snapshot) -> Segment:
     )
     if "checksums" not in arrays:
         raise StoreFormatError(f"{file.path.name} has no checksums of its rows. Make it again")
-    return replace(segment, checks=RowChecks(file.path.name, arrays, mapped))
+    return segment.with_checks(RowChecks(file.path.name, arrays))
 
 
 def _owned(segment: Segment, number: int, count: int) -> Segment:

@@ -10,7 +10,8 @@ from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.storage.array_file import ArrayPieces, write_arrays
 from rank_rerank.storage.durable_files import FileEntry
-from rank_rerank.storage.mapped_file import ask_for_spans, limit_mapped_memory
+from rank_rerank.storage.mapped_file import ask_for_spans
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.row_checksums import all_checksums, with_means
 from rank_rerank.storage.segment import RAGGED_COLUMNS, TOKEN_ARRAYS, Segment, index_arrays
 from rank_rerank.storage.segment_means import segment_means
@@ -88,7 +89,7 @@ def _pieces(segments: Sequence[Segment], live: Sequence[Int64Vector], column: st
             num_bytes += run.nbytes
             if num_bytes >= PIECE_BYTES:
                 segment.file.check_length()
-                limit_mapped_memory([segment.file])
+                limit_mapped_memory()
                 num_bytes = 0
             yield run
         segment.file.check_length()
@@ -102,7 +103,7 @@ def _some_at_a_time(segment: Segment, values: AnyArray) -> Iterator[AnyArray]:
             ask_for_spans([segment.file.span(values, np.array([ahead]), np.array([ahead + step]))])
         segment.file.check_length()  # a piece may be written long after the one before
         yield values[first : first + step]
-        limit_mapped_memory([segment.file])
+        limit_mapped_memory()
 
 
 def _checksums(segment: Segment, rows: Int64Vector, means: AnyArray) -> AnyArray:

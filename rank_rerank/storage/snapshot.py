@@ -1,7 +1,7 @@
 """Snapshot: a store as it was at one generation; what it has mapped stays readable whatever is written later."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,13 @@ from rank_rerank.encoding.projection import Projection
 from rank_rerank.errors import RankRerankError, StoreFormatError, UnknownIdError
 from rank_rerank.storage.array_file import map_arrays
 from rank_rerank.storage.durable_files import FileEntry, hash_file
-from rank_rerank.storage.key_index import keys_of, keys_of_digests
+from rank_rerank.storage.fresh_rows import Group
+from rank_rerank.storage.id_search import WantedIds, compare_ids, find_keys
+from rank_rerank.storage.key_index import keys_of_digests
 from rank_rerank.storage.manifest import Manifest, SegmentEntry, read_manifest
-from rank_rerank.storage.mapped_file import READ_AHEAD_BYTES, limit_mapped_memory
-from rank_rerank.storage.read_ahead import read_ahead, read_ahead_whole
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
+from rank_rerank.storage.places import Places
+from rank_rerank.storage.read_ahead import read_ahead_whole
 from rank_rerank.storage.row_checksums import Index, RowChecks
 from rank_rerank.storage.segment import Segment
 from rank_rerank.storage.segment_checks import check_segment
@@ -26,31 +29,6 @@ MAX_SHOWN_CHARACTERS = 60
 ROWS_AT_ONCE = 1024
 # what is read when a segment is opened
 INDEX_ARRAYS = ("tokens_offsets", "id_rows", "text_rows")
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where some documents stand.
-
-    Attributes:
-        segments: [num_documents] int64, which segment of the snapshot; −1 for a document that is not there.
-        rows: [num_documents] int64, which row of it.
-    """
-
-    segments: Int64Vector
-    rows: Int64Vector
-
-    def __len__(self) -> int:
-        return len(self.segments)
-
-    @property
-    def missing(self) -> Int64Vector:
-        """Which documents are not there."""
-        return np.flatnonzero(self.segments < 0)
-
-    def select(self, wanted: Int64Vector) -> "Places":
-        """Some of them, in another order."""
-        return Places(self.segments[wanted], self.rows[wanted])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,33 +55,32 @@ class Snapshot:
 
         Raises:
             StoreFormatError: keys or ids that were passed on the way are damaged, or a file was cut.
+            StoreError: other code closed a file's descriptor.
         """
-        encoded = [identifier.encode() for identifier in ids]
-        keys = keys_of(encoded)
-        places = _nowhere(len(ids))
-        pairs: list[tuple[Int64Vector, Int64Vector]] = []
-        for segment in self.segments:
-            segment.file.check_length()
-            if len(ids) * READ_AHEAD_BYTES >= segment.arrays["id_keys"].nbytes:  # nearly all of it is passed
-                read_ahead_whole(segment, ["id_keys"])
-            pairs.append(segment.live_pairs(*segment.id_index.find(keys)))
-        read_ahead(zip(self.segments, [rows for _, rows in pairs], strict=True), ["ids"])
-        for number, (segment, (found, rows)) in enumerate(zip(self.segments, pairs, strict=True)):
-            texts = segment.read_ids(rows)
-            same = np.array(
-                [encoded[index] == text for index, text in zip(found.tolist(), texts, strict=True)], np.bool_
-            )
-            segment.check_rows("ids", rows[~same])
-            places.segments[found[same]], places.rows[found[same]] = number, rows[same]
-        if len(places.missing):
-            self._check_indexes("id")
-        self.limit_memory()
+        wanted = WantedIds.of(ids)
+        places = compare_ids(self.find_keys(wanted, np.arange(len(wanted))), wanted)
+        if len(missing := places.missing):
+            self.check_keys(wanted, missing)
+        limit_mapped_memory()
         return places
+
+    def find_keys(self, wanted: WantedIds, indices: Int64Vector) -> list[Group]:
+        """In each segment what may have some of the ids; errors as for `find_ids`."""
+        return find_keys(self.segments, wanted, indices)
+
+    def check_keys(self, wanted: WantedIds, missing: Int64Vector) -> None:
+        """Some ids were not found: that holds only if they were looked for in sound keys.
+
+        Raises:
+            StoreFormatError: keys are damaged.
+        """
+        _ = wanted, missing
+        self._check_indexes("id")
 
     def find_digests(self, digests: AnyArray) -> Places:
         """Look documents up by the SHA-256 of their text, [num_texts, 32]; texts that are not there get −1."""
         keys = keys_of_digests(digests)
-        places = _nowhere(len(digests))
+        places = Places.nowhere(len(digests))
         for number, segment in enumerate(self.segments):
             segment.file.check_length()
             found, rows = segment.live_pairs(*segment.text_index.find(keys))
@@ -129,10 +106,6 @@ class Snapshot:
                 "out; `id in store` tells"
             )
         return places
-
-    def limit_memory(self) -> None:
-        """Let go of what was read of the files, if it has become much."""
-        limit_mapped_memory(segment.file for segment in self.segments)
 
     def _check_indexes(self, index: Index) -> None:
         """Something was not found: that holds only if it was looked for in sound keys."""
@@ -197,7 +170,7 @@ def open_manifest(folder: Path, manifest: Manifest, known: Snapshot | None, *, c
         for entry in manifest.segments
     )
     if not check_reads:
-        segments = tuple(replace(segment, checks=None) for segment in segments)
+        segments = tuple(segment.with_checks(None) for segment in segments)
     return Snapshot(manifest, segments, compression, check_reads)
 
 
@@ -236,10 +209,10 @@ def open_segment(
         read_ahead_whole(segment, [name for name in INDEX_ARRAYS if name in arrays])
         segment = check_segment(segment, compression, dim, path)
         file.let_go()
+        # offsets of tokens were read as a whole, and stay in memory
+        segment.arrays["tokens_offsets"] = segment.embeddings.offsets
         if "checksums" in arrays:
-            checked = segment.embeddings
-            segment = replace(segment, checks=RowChecks(entry.file.name, arrays, file))
-            segment.__dict__["embeddings"] = checked
+            segment = segment.with_checks(RowChecks(entry.file.name, segment.arrays))
         if segment.num_documents != entry.num_documents:
             raise StoreFormatError(f"{entry.file.name} has not as many documents as the manifest says")
     deleted = None if entry.deleted is None else _read_deleted(folder, entry.deleted, entry)
@@ -274,7 +247,3 @@ def _check_hash(folder: Path, file: FileEntry) -> None:
 def show_id(identifier: str) -> str:
     """An id for an error: printable, on one line, and not longer than a line takes."""
     return ascii(identifier if len(identifier) <= MAX_SHOWN_CHARACTERS else identifier[:MAX_SHOWN_CHARACTERS] + "…")
-
-
-def _nowhere(count: int) -> Places:
-    return Places(np.full(count, -1, np.int64), np.full(count, -1, np.int64))

@@ -11,11 +11,14 @@ from rank_rerank.documents import Document
 from rank_rerank.encoding.compression import Compression
 from rank_rerank.encoding.offsets import check_indices
 from rank_rerank.errors import ShapeError
+from rank_rerank.storage.fresh_rows import Group
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.model_identity import ModelIdentity
+from rank_rerank.storage.places import Places
 from rank_rerank.storage.read_ahead import read_ahead
 from rank_rerank.storage.row_checksums import PARTS
 from rank_rerank.storage.segment import Segment
-from rank_rerank.storage.snapshot import Places, Snapshot
+from rank_rerank.storage.snapshot import Snapshot
 
 DOCUMENTS_AT_ONCE = 64
 
@@ -95,11 +98,11 @@ class StoredDocuments(Sequence[Document]):
         """
         chosen = check_indices(indices, len(self), "indices")
         found: dict[int, Document] = {}
-        groups = [*self.select(chosen).groups()]
-        read_ahead(((segment, rows) for segment, _, rows in groups), (*PARTS["ids"], *PARTS["texts"]))
-        for segment, positions, rows in groups:
-            found.update(zip(positions.tolist(), read_documents(segment, rows), strict=True))
-        self.snapshot.limit_memory()
+        groups = self.select(chosen).groups()
+        read_ahead([(group.segment, group.rows) for group in groups], (*PARTS["ids"], *PARTS["texts"]))
+        for group in groups:
+            found.update(zip(group.indices.tolist(), read_documents(group.segment, group.rows), strict=True))
+        limit_mapped_memory()
         documents = [found[position] for position in range(len(chosen))]
         if self.scores is None:
             return documents
@@ -116,21 +119,24 @@ class StoredDocuments(Sequence[Document]):
         scores = None if self.scores is None else self.scores[wanted]
         return StoredDocuments(self.snapshot, self.places.select(wanted), scores)
 
-    def groups(self) -> Iterator[tuple[Segment, Int64Vector, Int64Vector]]:
-        """Documents that lie in one segment: the segment, their indices here, and their rows there."""
+    def groups(self) -> list[Group]:
+        """Documents by the segment that they lie in."""
         order = np.argsort(self.places.segments, kind="stable")
         counts = np.bincount(self.places.segments, minlength=len(self.snapshot.segments))
-        ends = np.cumsum(counts)
+        ends, rows = np.cumsum(counts), self.places.rows[order]
+        found: list[Group] = []
         for number in np.flatnonzero(counts).tolist():
-            indices = order[ends[number] - counts[number] : ends[number]]
-            yield self.snapshot.segments[number], indices, self.places.rows[indices]
+            last = int(ends[number])
+            first = last - int(counts[number])
+            found.append(Group(self.snapshot.segments[number], order[first:last], rows[first:last]))
+        return found
 
     def truncated(self) -> BoolVector:
         """[num_documents]: the text was longer than the model reads, and its end is not in the vectors."""
         truncated = np.zeros(len(self), np.bool_)
-        for segment, indices, rows in self.groups():
-            segment.check_rows("vectors", rows)
-            truncated[indices] = segment.arrays["truncated"][rows] != 0
+        for group in self.groups():
+            group.segment.check_rows("vectors", group.rows)
+            truncated[group.indices] = group.segment.arrays["truncated"][group.rows] != 0
         return truncated
 
 

@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from rank_rerank.arrays import Float32Matrix
+from rank_rerank.arrays import AnyArray, Float32Matrix
+from rank_rerank.encoding.quantization import StoredDtype
+from rank_rerank.storage.fresh_rows import Group, read_fresh_rows
+from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.read_ahead import read_ahead
 from rank_rerank.storage.row_checksums import PARTS
+from rank_rerank.storage.row_copies import RowsOfFile, copy_rows
 from rank_rerank.storage.segment_means import segment_means
 from rank_rerank.storage.stored_documents import StoredDocuments
 
@@ -17,8 +21,19 @@ def read_mean_vectors(documents: StoredDocuments) -> Float32Matrix:
     """
     dim = documents.compression.stored_dim(documents.identity.dim)
     means = np.zeros((len(documents), dim), np.float32)
-    read_ahead(((segment, rows) for segment, _, rows in documents.groups()), PARTS["vectors"])
-    for segment, indices, rows in documents.groups():
-        segment.check_rows("vectors", rows)
-        means[indices] = segment_means(segment, rows, documents.compression.dtype)
+    groups = documents.groups()
+    read_ahead([(group.segment, group.rows) for group in groups], PARTS["vectors"])
+    read_fresh_rows(groups, "vectors")
+    for group in groups:
+        group.segment.check_rows("vectors", group.rows)
+        means[group.indices] = _means(group, documents.compression.dtype)
+        group.segment.file.check_length()  # zeros follow the end of a file that was cut meanwhile, up to its last page
+    limit_mapped_memory()
     return means
+
+
+def _means(group: Group, dtype: StoredDtype) -> AnyArray:
+    segment, rows = group.segment, group.rows
+    if segment.file.descriptor is None or "means" not in segment.arrays:
+        return segment_means(segment, rows, dtype)
+    return copy_rows([RowsOfFile(segment.file, segment.arrays["means"], rows, rows + 1)]).rows

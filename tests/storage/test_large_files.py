@@ -10,9 +10,10 @@ from test_checksums import KINDS, QUERY, everything, flips, make
 
 from rank_rerank.scoring import stored_source
 from rank_rerank.scoring.stored_scores import score_stored
-from rank_rerank.storage import mapped_file
+from rank_rerank.storage import mapped_file, mapped_memory, own_descriptor
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.mapped_file import MappedFile, ask_for_spans
+from rank_rerank.storage.own_descriptor import OwnDescriptor
 from rank_rerank.storage.segment_merging import PIECE_BYTES
 
 pytestmark = pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no advice about files")
@@ -24,9 +25,11 @@ def every_file_is_large(monkeypatch):
     """Each file is read ahead, page by page, and let go of after each question; blocks hold a few documents."""
     monkeypatch.setattr(mapped_file, "LARGE_FILE_BYTES", 1)
     monkeypatch.setattr(mapped_file, "READ_AHEAD_BYTES", PAGE)
-    monkeypatch.setattr(mapped_file, "MAX_MAPPED_BYTES", -1)
-    monkeypatch.setattr(mapped_file, "DESCRIPTOR_SHARE", 1)  # however few this process may have
-    monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: 0)  # the real ones are the system's affair
+    monkeypatch.setattr(own_descriptor, "DESCRIPTOR_SHARE", 1)  # however few this process may have
+    monkeypatch.setattr(mapped_memory, "MAX_MAPPED_BYTES", -1)
+    # what is mapped and what is in the cache is the system's affair
+    monkeypatch.setattr(mapped_memory, "_mapped_bytes", lambda: 0)
+    monkeypatch.setattr(OwnDescriptor, "is_cached", lambda _self, _offset: False)
     monkeypatch.setattr(stored_source, "BLOCK_BYTES", 200)
 
 
@@ -67,7 +70,7 @@ def test_descriptors_are_left_for_other_files(tmp_path, every_file_is_large, mon
     expected = answers(tmp_path / "s")
     assert read
     read.clear()
-    monkeypatch.setattr(mapped_file, "DESCRIPTOR_SHARE", 1 << 40)  # none is left
+    monkeypatch.setattr(own_descriptor, "DESCRIPTOR_SHARE", 1 << 40)  # none is left
     assert answers(tmp_path / "s") == expected
     assert not read
 
@@ -132,7 +135,7 @@ def test_what_was_read_is_let_go_of_when_it_is_too_much(tmp_path, every_file_is_
     scores = score_stored(QUERY, documents)
     assert let_go
     assert score_stored(QUERY, documents).tolist() == scores.tolist()
-    monkeypatch.setattr(mapped_file, "MAX_MAPPED_BYTES", 1 << 50)
+    monkeypatch.setattr(mapped_memory, "MAX_MAPPED_BYTES", 1 << 50)
     let_go.clear()
     score_stored(QUERY, documents)
     assert not let_go
@@ -141,20 +144,22 @@ def test_what_was_read_is_let_go_of_when_it_is_too_much(tmp_path, every_file_is_
 def test_what_others_no_longer_map_makes_no_room_for_stores(monkeypatch):
     """The system takes mapped pages back whenever it needs memory, of this process's libraries too."""
     mapped = [900 << 20]
-    monkeypatch.setattr(mapped_file, "_mapped_bytes", lambda: mapped[0])
+    monkeypatch.setattr(mapped_memory, "_mapped_bytes", lambda: mapped[0])
     let_go = []
 
     def note(file):
         let_go.append(file)
 
     monkeypatch.setattr(MappedFile, "let_go", note)
-    memory, files = mapped_file._MappedMemory(), [MappedFile("one", None), MappedFile("other", None)]
-    memory.limit(files)
+    memory, files = mapped_memory.MappedMemory(), [MappedFile("one", None), MappedFile("other", None)]
+    for file in files:
+        memory.add(file)
+    memory.limit()
     assert let_go == files  # what is left is the libraries'
     let_go.clear()
     for now, expected in ((1150, []), (300, []), (550, []), (557, files), (560, []), (814, files)):
         mapped[0] = now << 20
-        memory.limit(files)
+        memory.limit()
         assert let_go == expected, now
         let_go.clear()
 
@@ -162,7 +167,7 @@ def test_what_others_no_longer_map_makes_no_room_for_stores(monkeypatch):
 def test_rows_are_asked_for_once_until_they_are_let_go_of(tmp_path, every_file_is_large, monkeypatch):
     store = fill(tmp_path / "s", 40)
     store = EmbeddingStore.open(tmp_path / "s", read_only=True)
-    monkeypatch.setattr(mapped_file, "MAX_MAPPED_BYTES", 1 << 50)
+    monkeypatch.setattr(mapped_memory, "MAX_MAPPED_BYTES", 1 << 50)
     documents = store.select([*store])
     asked = []
     monkeypatch.setattr(MappedFile, "ask_for", lambda *given: asked.append(given))
