@@ -90,6 +90,8 @@ def _compare(groups: Sequence[Group], part: Part, sums: AnyArray) -> None:
     are_sound = sums == _copy(groups, "checksums").rows[:, COLUMNS[part]]
     first = 0
     for group in groups:
+        if not are_sound.all():
+            group.segment.file.check_descriptor()
         if group.segment.checks is not None:
             group.segment.checks.note(part, group.rows, are_sound[first : first + len(group.rows)])
         first += len(group.rows)

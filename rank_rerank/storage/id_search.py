@@ -86,6 +86,7 @@ def compare_ids(groups: Sequence[Group], wanted: WantedIds) -> Places:
         pairs = zip(group.indices.tolist(), texts, strict=True)
         same = np.array([wanted.encoded[index] == text for index, text in pairs], np.bool_)
         if not same.all():
+            group.segment.file.check_descriptor()
             group.segment.check_rows("ids", group.rows[~same])
         places.segments[group.indices[same]], places.rows[group.indices[same]] = number, group.rows[same]
     return places
@@ -104,9 +105,10 @@ def _read_ids(groups: Sequence[Group]) -> list[list[bytes]]:
 def _copy_ids(groups: Sequence[Group]) -> list[list[bytes]]:
     ends = copy_rows([_rows_of(group, "ids_offsets", group.rows, group.rows + 2) for group in groups])
     counts = np.cumsum([len(group.rows) for group in groups]).tolist()
-    pairs = np.split(ends.rows.reshape(-1, 2), counts[:-1])
-    ids = copy_rows([_rows_of(group, "ids", pair[:, 0], pair[:, 1]) for group, pair in zip(groups, pairs, strict=True)])
-    return [ids.pieces[first:last] for first, last in pairwise([0, *counts])]
+    bounds, pairs = [*pairwise([0, *counts])], ends.rows.reshape(-1, 2)
+    runs = [pairs[first:last] for first, last in bounds]
+    ids = copy_rows([_rows_of(group, "ids", run[:, 0], run[:, 1]) for group, run in zip(groups, runs, strict=True)])
+    return [ids.pieces[first:last] for first, last in bounds]
 
 
 def _rows_of(group: Group, name: str, starts: Int64Vector, ends: Int64Vector) -> RowsOfFile:

@@ -43,20 +43,23 @@ class KeyIndex:
         Raises:
             StoreFormatError: the keys do not ascend.
         """
-        first = np.searchsorted(self.keys, wanted, side="left")
-        counts = np.zeros(len(wanted), np.int64)
+        keys = self.keys
+        if len(keys) == 0:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        first = keys.searchsorted(wanted)
         # most are not there, and need not be looked for from the other side
-        near = np.flatnonzero(first < len(self.keys))
-        near = near[self.keys[first[near]] == wanted[near]]
-        counts[near] = np.searchsorted(self.keys, wanted[near], side="right") - first[near]
-        if len(counts) and counts.min() < 0:
+        indices = np.flatnonzero(keys[np.minimum(first, len(keys) - 1)] == wanted)
+        first = first[indices]
+        counts = keys.searchsorted(wanted[indices], side="right") - first
+        if len(counts) and counts.min() < 1:
             raise StoreFormatError(
                 "an index of the store is damaged: its keys do not ascend. Run: rank-rerank store repair"
             )
-        indices = np.repeat(np.arange(len(wanted)), counts)
         # the pairs of one index follow each other: count on from its first
-        numbers = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-        return indices, self.rows[numbers].astype(np.int64)
+        numbers = (
+            np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+        )
+        return np.repeat(indices, counts), self.rows[numbers].astype(np.int64)
 
 
 def keys_of(texts: Sequence[bytes]) -> UInt64Vector:

@@ -71,11 +71,22 @@ class MappedFile:
         if self._content is None:
             return
         try:
-            length = self._content.size() if self._descriptor is None else self._descriptor.length()
+            length = self._content.size()
         except OSError as error:
             raise lost_descriptor(self._name) from error
         if length < len(self._content):
             raise cut_file(self._name, length, len(self._content))
+
+    def check_descriptor(self) -> None:
+        """Refuse what was read where other code closed the descriptor, so that it came from another file.
+
+        Whoever compares what was read with a checksum asks only where it differs.
+
+        Raises:
+            StoreError: other code did.
+        """
+        if self._descriptor is not None:
+            self._descriptor.check()
 
     def far_rows(self, kind: str, rows: Int64Vector, num_rows: int) -> Int64Vector:
         """Those of some rows that were not read ahead yet since the file was let go of; from now on they were.

@@ -8,7 +8,7 @@ are let go of; they stay in the system's cache, and touching them again takes mi
 import mmap
 from pathlib import Path
 from typing import Protocol
-from weakref import finalize, ref
+from weakref import ref
 
 MAX_MAPPED_BYTES = 256 << 20
 _STATM = Path("/proc/self/statm")
@@ -31,8 +31,8 @@ class MappedMemory:
 
     def add(self, file: LargeFile) -> None:
         """Count a file's pages from now on, as long as it is open."""
-        self._files[id(file)] = ref(file)
-        finalize(file, self._files.pop, id(file), None).atexit = False
+        files, key = self._files, id(file)
+        files[key] = ref(file, lambda _: files.pop(key, None))
 
     def limit(self) -> None:
         """Let go of all files, of whichever store, if there is too much of them."""

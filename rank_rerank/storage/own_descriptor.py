@@ -32,8 +32,8 @@ class OwnDescriptor:
         """What the system knows it by."""
         return self._number
 
-    def length(self) -> int:
-        """Bytes of the file now.
+    def check(self) -> None:
+        """Refuse to go on where the number is no longer this file's.
 
         Raises:
             StoreError: other code closed the descriptor.
@@ -44,7 +44,6 @@ class OwnDescriptor:
             raise self._failed(error) from error
         if _identity(found) != self._identity:  # the number is another file's now
             raise lost_descriptor(self._name)
-        return found.st_size
 
     def is_cached(self, offset: int) -> bool:
         """Whether a byte is in the system's cache; false where the system does not say."""

@@ -13,8 +13,9 @@ from rank_rerank.storage.mapped_file import Span, ask_for_spans
 from rank_rerank.storage.row_checksums import offsets_name, row_spans
 from rank_rerank.storage.segment import Segment
 
-# rows that are tried: with one row in ten on the disk, 24 of 25 tries find one
-TRIED_ROWS = 32
+# rows that are tried: with one row in five on the disk, 97 of 100 tries find one
+TRIED_ROWS = 16
+TRIED_PARTS = 4  # of an array that is read as a whole
 
 
 def read_ahead(groups: Iterable[tuple[Segment, Int64Vector]], names: Sequence[str]) -> None:
@@ -56,7 +57,7 @@ def _are_cached(groups: Sequence[tuple[Segment, Int64Vector]], names: Sequence[s
     ends = np.cumsum([len(rows) for _, rows in groups])
     tried = np.arange(TRIED_ROWS) * int(ends[-1]) // TRIED_ROWS if ends[-1] > TRIED_ROWS else np.arange(int(ends[-1]))
     owners = np.searchsorted(ends, tried, side="right")
-    for owner in np.unique(owners).tolist():
+    for owner in sorted({*owners.tolist()}):  # np.unique imports numpy.ma, which takes 10 ms
         segment, rows = groups[owner]
         chosen = rows[tried[owners == owner] - (int(ends[owner]) - len(rows))]
         if not all(_are_rows_cached(segment, name, chosen) for name in _mapped(segment, (*names, "checksums"))):
@@ -75,7 +76,7 @@ def _are_rows_cached(segment: Segment, name: str, rows: Int64Vector) -> bool:
 def _is_cached(segment: Segment, name: str) -> bool:
     """Whether rows that lie evenly apart in an array are in the system's cache."""
     length = len(segment.arrays[name])
-    return segment.file.are_cached(segment.arrays[name], range(0, length, max(1, length // TRIED_ROWS)))
+    return segment.file.are_cached(segment.arrays[name], range(0, length, max(1, length // TRIED_PARTS)))
 
 
 def _mapped(segment: Segment, names: Iterable[str]) -> list[str]:

@@ -36,4 +36,5 @@ def _means(group: Group, dtype: StoredDtype) -> AnyArray:
     segment, rows = group.segment, group.rows
     if segment.file.descriptor is None or "means" not in segment.arrays:
         return segment_means(segment, rows, dtype)
+    segment.file.check_descriptor()
     return copy_rows([RowsOfFile(segment.file, segment.arrays["means"], rows, rows + 1)]).rows
