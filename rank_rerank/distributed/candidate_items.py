@@ -9,13 +9,14 @@ from pathlib import Path
 from rank_rerank.devices import import_optional
 from rank_rerank.distributed.corpus_items import Columns, as_items
 from rank_rerank.distributed.items import Item, Rejected
-from rank_rerank.distributed.sources import read_records
+from rank_rerank.distributed.saved_plan import digest_of_files
+from rank_rerank.distributed.sources import find_all_files, read_records
 from rank_rerank.documents import Document
 from rank_rerank.errors import FileFormatError
 from rank_rerank.evaluation.corpus import CandidateTexts, read_texts, texts_of
 from rank_rerank.evaluation.runs import Run, read_run
 from rank_rerank.evaluation.text_files import format_of
-from rank_rerank.storage.stores import open_stores
+from rank_rerank.storage.stores import manifest_files, open_stores
 
 QUERY_NAMES, DOCUMENT_NAMES = (
     ("query_id", "query-id", "qid", "query"),
@@ -62,6 +63,20 @@ class CandidateSource:
             gone = {*missing}
             ids = [identifier for identifier in ranked.ids if identifier not in gone]
             yield Item(query, texts[query], known.data(ids), source)
+
+    def digest(self) -> str:
+        """A digest of all that the items come from: files by their content, stores by their manifests, which say all.
+
+        Raises:
+            FileFormatError: a file cannot be read.
+        """
+        facts = [repr(self.columns), str(self.is_stored)]
+        return digest_of_files(lambda: [self.run, self.queries, *self._corpus_files()], facts)
+
+    def _corpus_files(self) -> Sequence[Path]:
+        if not self.is_stored:
+            return find_all_files(self.corpus)
+        return [file for folder in self.corpus for file in manifest_files(folder)]
 
     def _gather(self, run: Run) -> CandidateTexts:
         wanted = {*run.ids()}

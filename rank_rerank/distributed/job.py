@@ -108,13 +108,16 @@ def _find_plan(job: Job, planner: Planner, digest: str, items: Iterable[Item | R
     if job.digest_input is None:
         return _make_plan(job, planner, digest, items)
     folder = job.work.folder
-    known = hashlib.sha256(f"{digest} {job.unit_items} {job.digest_input()}".encode()).hexdigest()
+    found = job.digest_input()
+    known = hashlib.sha256(f"{digest} {job.unit_items} {found}".encode()).hexdigest()
     if (saved := read_plan(folder, known)) is not None:
         receipts = {name: receipt for name in saved.names if (receipt := folder.read_receipt(name)) is not None}
         if all(name in receipts or folder.has_unit(name) for name in saved.names):
             saved.tell(planner)
             return _Plan([*saved.names], receipts, saved.num_items)
     plan = _make_plan(job, planner, digest, items)
+    if job.digest_input() != found:  # the input changed while it was read: the next start reads it again
+        return plan
     SavedPlan(known, tuple(plan.names), plan.num_items, planner.num_repeated, tuple(planner.rejected)).save(folder)
     return plan
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rank_rerank.arguments import check_kind, check_number
+from rank_rerank.arguments import check_kind, check_number, is_file
 from rank_rerank.arrays import check_whole_number
 from rank_rerank.checkpoints.checkpoint import Checkpoint, CrossEncoderCheckpoint
 from rank_rerank.checkpoints.safetensors_file import weight_files
@@ -190,6 +190,8 @@ def rerank_run(  # noqa: PLR0913 - the three parts of a reranking, where to, by 
         settings.unit_queries,
         settings.price_per_hour,
         merge=lambda results: _merge(folder, results),
+        # what is no plain file, as a pipe, can be read only once
+        digest_input=source.digest if is_file(candidates) and is_file(asked) else None,
     )
     return run_job(job, source.items(), engine, report)
 

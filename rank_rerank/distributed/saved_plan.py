@@ -1,6 +1,7 @@
 """SavedPlan: how an input was cut into units, kept so that a restart need not read and parse it once more.
 
 It holds for the very bytes it was made of: a restart hashes the files, some thirty times as fast as it could cut them.
+They are hashed before and after they are cut, and a plan of what changed meanwhile is not kept.
 """
 
 import hashlib

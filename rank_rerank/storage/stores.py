@@ -10,7 +10,7 @@ from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.joined_snapshot import join_snapshots
 from rank_rerank.storage.manifest import MANIFEST_FILE
-from rank_rerank.storage.sharded_store import SHARDED_FILE, ShardedStore
+from rank_rerank.storage.sharded_store import SHARDED_FILE, ShardedStore, read_count, store_name
 from rank_rerank.storage.snapshot import open_snapshot
 from rank_rerank.storage.store_folder import store_folder
 from rank_rerank.storage.store_view import StoreView
@@ -35,6 +35,19 @@ class JoinedStores(StoreView):
 def is_store(folder: Path) -> bool:
     """Whether a folder holds a store, in one folder or several."""
     return is_file(folder / SHARDED_FILE) or is_file(folder / MANIFEST_FILE)
+
+
+def manifest_files(folder: Path) -> list[Path]:
+    """The files that say what a store, in one folder or several, consists of; each changes with whatever it lists.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+        StoreFormatError: the file that counts folders is damaged.
+    """
+    if not is_file(folder / SHARDED_FILE):
+        return [folder / MANIFEST_FILE]
+    parts = [folder / store_name(number) for number in range(read_count(folder))]
+    return [folder / SHARDED_FILE, *(part / MANIFEST_FILE for part in parts)]
 
 
 def open_stores(folders: Sequence[str | Path] | str | Path) -> StoreView:

@@ -366,6 +366,70 @@ def test_a_restart_reads_an_input_that_has_not_changed_no_second_time(tmp_path, 
     assert run() == first
 
 
+def read_runs(monkeypatch):
+    """Notes each time that a run is read."""
+    read, module = [], sys.modules["rank_rerank.distributed.candidate_items"]
+    really = module.read_candidates
+    monkeypatch.setattr(module, "read_candidates", lambda path: read.append(path) or really(path))
+    return read
+
+
+@pytest.mark.parametrize("kind", ["store", "spread", "texts"])
+def test_a_restart_plans_a_run_anew_only_where_its_input_has_changed(shards, corpus, tmp_path, monkeypatch, kind):
+    """A run, its queries and the corpus, whatever kind it is of."""
+    run, queries = write_run(tmp_path / "first.trec")
+    documents, output = tmp_path / "documents", tmp_path / "out"
+    if kind == "texts":
+        documents = shutil.copy(corpus, tmp_path / "copy.jsonl")
+    else:
+        import_shards(shards, documents, ImportOptions(num_stores=3 if kind == "spread" else None))
+    read = read_runs(monkeypatch)
+
+    def start():
+        read.clear()
+        summary = rerank_run(run, documents, queries, output, settings=RerankSettings(unit_queries=2))
+        return len(read), summary.num_items, summary.num_rejected, (output / "run.trec").read_bytes()
+
+    first = start()
+    assert first[0] == 1
+    assert start() == (0, *first[1:])
+    shutil.rmtree(output / "receipts")
+    (output / "manifest.json").unlink()
+    assert start() == first
+    run.write_text(run.read_text().replace(" first", " other"))
+    assert start() == first
+    assert start() == (0, *first[1:])
+    queries.write_text(queries.read_text() + "\n")
+    assert start() == first
+    if kind == "texts":
+        documents.write_text(documents.read_text() + '{"id": "d24", "text": "orbit"}\n')
+    else:
+        store = ShardedStore.open(documents) if kind == "spread" else EmbeddingStore.open(documents)
+        store.add(["d24"], embeddings=[np.eye(3, store.identity.dim, dtype=np.float32)])
+    changed = start()
+    assert changed[0] == 1
+    assert changed[2] < first[2]  # it was missing before
+    assert start() == (0, *changed[1:])
+
+
+def test_a_plan_is_not_kept_of_an_input_that_changed_while_it_was_read(tmp_path, monkeypatch):
+    corpus, output = tmp_path / "c.jsonl", tmp_path / "out"
+    corpus.write_text('{"id": "a", "text": "one"}\n')
+    module = sys.modules["rank_rerank.distributed.encode_corpus"]
+
+    def read_and_change(*given):
+        corpus.write_text('{"id": "b", "text": "two"}\n')
+        yield from corpus_items(*given)
+
+    monkeypatch.setattr(module, "corpus_items", read_and_change)
+    encode_corpus(corpus, output)
+    monkeypatch.undo()
+    corpus.write_text('{"id": "a", "text": "one"}\n')
+    encode_corpus(corpus, output)
+    import_shards(output, tmp_path / "store")
+    assert [*EmbeddingStore.open(tmp_path / "store")] == ["a"]
+
+
 def told(path, columns=None):
     """Each item's id and text, or the reason why there is none."""
     found = corpus_items([path], columns or Columns())
