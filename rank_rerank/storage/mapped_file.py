@@ -151,6 +151,8 @@ class MappedFile:
         """Some bytes of a file that has a descriptor; errors as for `read`."""
         content = b"" if self._descriptor is None else self._descriptor.read(num_bytes, offset)
         if len(content) < num_bytes:
+            self.check_descriptor()
+            self.check_length()
             raise cut_file(self._name, offset + len(content), 0 if self._content is None else len(self._content))
         return content
 

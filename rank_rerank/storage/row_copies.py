@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def copy_rows(wanted: Sequence[RowsOfFile]) -> CopiedRows:
     counts = [len(each.starts) for each in wanted]
     limits = np.repeat([len(each.array) for each in wanted], counts)
     if len(bad := np.flatnonzero((starts < 0) | (ends < starts) | (ends > limits))):
-        raise _leads_outside(_owner(wanted, int(bad[0])).file)
+        _refuse_bounds(_owner(wanted, int(bad[0])).file)
     row_bytes = int(wanted[0].array.strides[0])
     offsets = np.repeat([each.file.position(each.array) for each in wanted], counts) + row_bytes * starts
     descriptors = [each.file.descriptor for each in wanted]
@@ -96,8 +97,9 @@ def _owner(wanted: Sequence[RowsOfFile], run: int) -> RowsOfFile:
     return wanted[int(np.searchsorted(np.cumsum([len(each.starts) for each in wanted]), run, side="right"))]
 
 
-def _leads_outside(file: MappedFile) -> StoreFormatError:
-    return StoreFormatError(
+def _refuse_bounds(file: MappedFile) -> NoReturn:
+    file.check_descriptor()  # what says where rows lie may have come from another file
+    raise StoreFormatError(
         f"{file.name} is damaged: a row leads outside of its array. Restore it from a copy, or keep what is "
         "sound with: rank-rerank store repair"
     )

@@ -1,6 +1,8 @@
 """Cut a file of a store that is open, and read all that can be read of it; tell what came of each read.
 
-usage: python reader_of_cut_files.py FOLDER SIZE CHECK_READS     SIZE: what is left of the file, in bytes
+usage: python reader_of_cut_files.py FOLDER SIZE CHECK_READS LARGE
+
+SIZE is what is left of the file, in bytes; with LARGE it is read as files of gigabytes are.
 """
 
 import json
@@ -12,11 +14,14 @@ import numpy as np
 
 from rank_rerank.errors import StoreFormatError
 from rank_rerank.scoring.stored_scores import score_stored
+from rank_rerank.storage import mapped_file
 from rank_rerank.storage.embedding_store import EmbeddingStore
 
 
 def main():
     folder, size, check_reads = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+    if sys.argv[4] == "True":
+        mapped_file.LARGE_FILE_BYTES = 1
     store = EmbeddingStore.open(folder, check_reads=check_reads)
     ids = sorted(store)
     selected = store.select(ids)

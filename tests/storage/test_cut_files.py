@@ -26,15 +26,18 @@ def segment_of(store):
 
 
 @needs_unix
-@pytest.mark.parametrize(("left", "check_reads"), [("nothing", True), ("a page", False), ("all but a byte", True)])
-def test_no_read_of_a_cut_file_is_silent_or_ends_the_program(tmp_path, left, check_reads):
+@pytest.mark.parametrize(
+    ("left", "check_reads", "is_large"),
+    [("nothing", True, False), ("a page", False, False), ("all but a byte", True, False), ("a page", True, True)],
+)
+def test_no_read_of_a_cut_file_is_silent_or_ends_the_program(tmp_path, left, check_reads, is_large):
     store = fill(tmp_path / "s", 200, "binary", rescore_dtype="int8")
     store.delete(["d7"])
     size = segment_of(store).stat().st_size
     kept = {"nothing": 0, "a page": 4096, "all but a byte": size - 1}[left]
     assert size > 2 * 4096
     done = subprocess.run(
-        [sys.executable, READER, tmp_path / "s", str(kept), str(check_reads)],
+        [sys.executable, READER, tmp_path / "s", str(kept), str(check_reads), str(is_large)],
         env=child_environment(), capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
