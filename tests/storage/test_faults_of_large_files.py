@@ -16,7 +16,7 @@ from test_checksums import QUERY
 
 from rank_rerank.errors import StoreError, StoreFormatError
 from rank_rerank.scoring.stored_scores import score_stored
-from rank_rerank.storage import mapped_file, mapped_memory, row_copies
+from rank_rerank.storage import mapped_file, mapped_memory, own_descriptor, row_copies
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.mapped_file import MappedFile
 from rank_rerank.storage.own_descriptor import OwnDescriptor
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.skipif(
 def store(tmp_path, monkeypatch):
     """A store that is read as one of gigabytes, on the disk, whose pages are let go of after each question."""
     monkeypatch.setattr(mapped_file, "LARGE_FILE_BYTES", 1)
+    monkeypatch.setattr(own_descriptor, "DESCRIPTOR_SHARE", 1)  # however few this process may have
     monkeypatch.setattr(mapped_memory, "MAX_MAPPED_BYTES", -1)
     monkeypatch.setattr(mapped_memory, "_mapped_bytes", lambda: 0)
     monkeypatch.setattr(OwnDescriptor, "is_cached", lambda _self, _offset: False)
@@ -148,6 +149,7 @@ def test_descriptors_that_are_another_files_now_are_told(store, numbers, tmp_pat
 
 def test_a_number_that_is_another_files_now_is_not_closed_with_the_store(tmp_path, monkeypatch):
     monkeypatch.setattr(mapped_file, "LARGE_FILE_BYTES", 1)
+    monkeypatch.setattr(own_descriptor, "DESCRIPTOR_SHARE", 1)
     opened = fill(tmp_path / "s", 4, "int8")
     number = opened.snapshot.segments[0].file.descriptor.number
     give_away([number], tmp_path / "other")
