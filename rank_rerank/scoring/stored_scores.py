@@ -60,10 +60,7 @@ def _score(query: Float32Matrix, documents: StoredDocuments, *, fine: bool, num_
     source = StoredSource(documents, fine)
     threads = None if num_threads is None else check_num_threads(num_threads)
     scorer = CpuScorer(Queries.read([query], [None]), source, threads, trusted=False, kernel=None)
-    blocks = [*source.blocks()]
-    for number, (first, last) in enumerate(blocks):
-        for ahead in blocks[number : number + 2]:
-            source.read_ahead(*ahead)
+    for first, last in source.blocks():
         scores[first:last] = scorer.score(first, last).scores[0]
         source.check_files(first, last)
         limit_mapped_memory()

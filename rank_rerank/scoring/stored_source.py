@@ -70,10 +70,6 @@ class StoredSource:
         breaks = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(lengths)]
         return ((first, last) for first, last in pairwise(breaks) if first < last)
 
-    def read_ahead(self, first: int, last: int) -> None:
-        """Ask the system for the documents from first to last."""
-        read_ahead([(group.segment, group.rows) for group in self._between(first, last)], PARTS[self._part])
-
     def view(self, first: int, last: int) -> DocumentView:
         """The documents from first to last, the end excluded.
 
@@ -87,6 +83,8 @@ class StoredSource:
         if fresh is not None:
             views += _views(fresh.indices, readable_copies(fresh, self.documents.compression.dtype, fine=self.fine))
             groups = _without(groups, fresh.indices, last - first)
+        read_ahead([(group.segment, group.rows) for group in groups], PARTS[self._part])
+        self._read_ahead(last, min(len(self.documents), 2 * last - first))  # while these are scored
         for group in groups:
             group.segment.check_rows(self._part, group.rows)
             parts = readable_rows(group.segment, group.rows, self.documents.compression.dtype, fine=self.fine)
@@ -100,6 +98,11 @@ class StoredSource:
         """
         for group in self._between(first, last):
             group.segment.file.check_length()
+
+    def _read_ahead(self, first: int, last: int) -> None:
+        """Ask the system for the documents from first to last."""
+        if first < last:
+            read_ahead([(group.segment, group.rows) for group in self._between(first, last)], PARTS[self._part])
 
     @cached_property
     def _groups(self) -> list[Group]:

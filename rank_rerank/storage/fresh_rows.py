@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rank_rerank.arrays import AnyArray, Int64Vector
+from rank_rerank.arrays import BoolVector, Int64Vector
 from rank_rerank.storage.row_checksums import COLUMNS, PARTS, Part, extend_checksums, row_spans
-from rank_rerank.storage.row_copies import CopiedRows, RowsOfFile, copy_rows
+from rank_rerank.storage.row_copies import CopiedRows, RowsOfFile, copy_arrays
 from rank_rerank.storage.segment import Segment
 
 
@@ -57,12 +57,13 @@ def read_fresh_rows(groups: Sequence[Group], part: Part) -> FreshRows | None:
     fresh = [group for group in fresh if [name for name in PARTS[part] if name in group.segment.arrays] == names]
     for group in fresh:
         group.segment.file.check_length()
-    copies = {name: _copy(fresh, name) for name in names}
+    *copied, written = copy_arrays([_rows_of(fresh, name) for name in (*names, "checksums")])
+    copies = dict(zip(names, copied, strict=True))
     sums = [0] * sum(len(group.rows) for group in fresh)
     for number, name in enumerate(PARTS[part]):
         if name in copies:
             extend_checksums(copies[name].pieces, copies[name].lengths.tolist(), number, sums)
-    _compare(fresh, part, np.array(sums, np.uint32))
+    _note(fresh, part, np.array(sums, np.uint32) == written.rows[:, COLUMNS[part]])
     return FreshRows(np.concatenate([group.indices for group in fresh]), copies)
 
 
@@ -74,20 +75,15 @@ def _fresh(group: Group, part: Part) -> Group | None:
     return Group(group.segment, group.indices[new], group.rows[new]) if new.any() else None
 
 
-def _copy(groups: Sequence[Group], name: str) -> CopiedRows:
-    return copy_rows(
-        [
-            RowsOfFile(
-                group.segment.file, group.segment.arrays[name], *row_spans(group.segment.arrays, name, group.rows)
-            )
-            for group in groups
-        ]
-    )
+def _rows_of(groups: Sequence[Group], name: str) -> list[RowsOfFile]:
+    return [
+        RowsOfFile(group.segment.file, group.segment.arrays[name], *row_spans(group.segment.arrays, name, group.rows))
+        for group in groups
+    ]
 
 
-def _compare(groups: Sequence[Group], part: Part, sums: AnyArray) -> None:
-    """Compare checksums of rows with those that were written."""
-    are_sound = sums == _copy(groups, "checksums").rows[:, COLUMNS[part]]
+def _note(groups: Sequence[Group], part: Part, are_sound: BoolVector) -> None:
+    """Remember which rows were compared with their checksums: [num_documents] of all groups."""
     first = 0
     for group in groups:
         if not are_sound.all():

@@ -79,7 +79,6 @@ def compare_ids(groups: Sequence[Group], wanted: WantedIds) -> Places:
         StoreError: other code closed a file's descriptor.
     """
     places = Places.nowhere(len(wanted))
-    read_ahead([(group.segment, group.rows) for group in groups], ["ids"])
     for number, (group, texts) in enumerate(zip(groups, _read_ids(groups), strict=True)):
         if not texts:
             continue
@@ -95,6 +94,7 @@ def compare_ids(groups: Sequence[Group], wanted: WantedIds) -> Places:
 def _read_ids(groups: Sequence[Group]) -> list[list[bytes]]:
     """The ids of documents, of each group; whoever compares them with others need not check them first."""
     large = [group for group in groups if group.segment.file.descriptor is not None]
+    read_ahead([(group.segment, group.rows) for group in groups if group.segment.file.descriptor is None], ["ids"])
     copied = iter(_copy_ids(large)) if large else iter(())
     return [
         group.segment.read_ids(group.rows) if group.segment.file.descriptor is None else next(copied)

@@ -1,6 +1,7 @@
 """OwnDescriptor: a file kept open beside its mapping, so that rows can be read without being mapped."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from errno import EBADF
 from weakref import finalize
@@ -75,6 +76,28 @@ class OwnDescriptor:
         if error.errno == EBADF:
             return lost_descriptor(self._name)
         return StoreFormatError(f"{self._name} cannot be read: {error.strerror}. Restore it from a copy")
+
+
+def read_cached(parts: Sequence[tuple[int, int, int]]) -> list[bytearray | None]:
+    """Parts of files that are in the system's cache, and None for each that is not, or where the system does not say.
+
+    Args:
+        parts: the number of a descriptor, how many bytes, and the first one's offset, of each.
+    """
+    found: list[bytearray | None] = [None] * len(parts)
+    if _CACHED_ONLY is None:
+        return found
+    preadv = os.preadv
+    for index, (number, count, offset) in enumerate(parts):
+        piece = bytearray(count)
+        try:
+            if preadv(number, [piece], offset, _CACHED_ONLY) == count:
+                found[index] = piece
+        except BlockingIOError:
+            continue
+        except OSError:  # this file system cannot tell; what else it is shows when the part is read
+            break
+    return found
 
 
 def lost_descriptor(name: str) -> StoreError:

@@ -1,17 +1,17 @@
 """Copy rows out of files without mapping them: a thousand rows that lie far apart would map up to 64 KB each."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from rank_rerank.arrays import AnyArray, Int64Vector
 from rank_rerank.encoding.token_embeddings import offsets_of_lengths
 from rank_rerank.errors import StoreFormatError
-from rank_rerank.storage.mapped_file import MappedFile
+from rank_rerank.storage.mapped_file import MappedFile, Span, ask_for_spans
+from rank_rerank.storage.own_descriptor import read_cached
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class CopiedRows:
 
     array: AnyArray
     lengths: Int64Vector
-    pieces: list[bytes]
+    pieces: list[Any]
 
     @cached_property
     def rows(self) -> AnyArray:
@@ -57,15 +57,34 @@ class CopiedRows:
 
 
 def copy_rows(wanted: Sequence[RowsOfFile]) -> CopiedRows:
-    """Read runs of rows of arrays of one kind, from however many files.
+    """Read runs of rows of one array of each file; as `copy_arrays`."""
+    return copy_arrays([wanted])[0]
+
+
+def copy_arrays(arrays: Sequence[Sequence[RowsOfFile]]) -> list[CopiedRows]:
+    """Read runs of rows of several arrays of some files: what is not in the system's cache is asked for all at once.
 
     Args:
-        wanted: of at least one file.
+        arrays: of each, its rows of at least one file.
 
     Raises:
         StoreFormatError: a file was cut or cannot be read, or is damaged and leads outside of its array.
         StoreError: other code closed a file's descriptor.
     """
+    parts = [_parts(wanted) for wanted in arrays]
+    pieces = [read_cached(each) for each in parts]
+    far = [[run for run, piece in enumerate(found) if piece is None] for found in pieces]
+    if any(far):
+        ask_for_spans([span for wanted, runs in zip(arrays, far, strict=True) for span in _spans(wanted, runs)])
+        pieces = [_read(*each) for each in zip(arrays, parts, pieces, strict=True)]
+    return [
+        CopiedRows(wanted[0].array, np.concatenate([each.ends - each.starts for each in wanted]), found)
+        for wanted, found in zip(arrays, pieces, strict=True)
+    ]
+
+
+def _parts(wanted: Sequence[RowsOfFile]) -> list[tuple[int, int, int]]:
+    """Descriptor, number of bytes and offset of each run."""
     starts = np.concatenate([each.starts for each in wanted])
     ends = np.concatenate([each.ends for each in wanted])
     counts = [len(each.starts) for each in wanted]
@@ -76,20 +95,25 @@ def copy_rows(wanted: Sequence[RowsOfFile]) -> CopiedRows:
     offsets = np.repeat([each.file.position(each.array) for each in wanted], counts) + row_bytes * starts
     descriptors = [each.file.descriptor for each in wanted]
     numbers = np.repeat([-1 if each is None else each.number for each in descriptors], counts)
-    pieces = _read(wanted, numbers.tolist(), (row_bytes * (ends - starts)).tolist(), offsets.tolist())
-    return CopiedRows(wanted[0].array, ends - starts, pieces)
+    return [*zip(numbers.tolist(), (row_bytes * (ends - starts)).tolist(), offsets.tolist(), strict=True)]
 
 
-def _read(wanted: Sequence[RowsOfFile], numbers: list[int], num_bytes: list[int], offsets: list[int]) -> list[bytes]:
-    parts = [*zip(numbers, num_bytes, offsets, strict=True)]
-    pread = os.pread
-    try:
-        pieces = [pread(number, count, offset) for number, count, offset in parts]
-        if [*map(len, pieces)] == num_bytes:
-            return pieces
-    except OSError:  # which file's it is shows below
-        pass
-    return [_owner(wanted, run).file.read_bytes(count, offset) for run, (_, count, offset) in enumerate(parts)]
+def _spans(wanted: Sequence[RowsOfFile], runs: list[int]) -> Iterator[Span]:
+    """Where some runs lie."""
+    chosen, first = np.array(runs, np.int64), 0
+    for each in wanted:
+        here = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(each.starts))] - first
+        if len(here):
+            yield each.file.span(each.array, each.starts[here], each.ends[here])
+        first += len(each.starts)
+
+
+def _read(wanted: Sequence[RowsOfFile], parts: Sequence[tuple[int, int, int]], pieces: Sequence[Any]) -> list[Any]:
+    """Read what was not in the cache."""
+    return [
+        _owner(wanted, run).file.read_bytes(count, offset) if piece is None else piece
+        for run, (piece, (_, count, offset)) in enumerate(zip(pieces, parts, strict=True))
+    ]
 
 
 def _owner(wanted: Sequence[RowsOfFile], run: int) -> RowsOfFile:

@@ -7,7 +7,6 @@ from rank_rerank.encoding.quantization import StoredDtype
 from rank_rerank.storage.fresh_rows import Group, read_fresh_rows
 from rank_rerank.storage.mapped_memory import limit_mapped_memory
 from rank_rerank.storage.read_ahead import read_ahead
-from rank_rerank.storage.row_checksums import PARTS
 from rank_rerank.storage.row_copies import RowsOfFile, copy_rows
 from rank_rerank.storage.segment_means import segment_means
 from rank_rerank.storage.stored_documents import StoredDocuments
@@ -22,8 +21,8 @@ def read_mean_vectors(documents: StoredDocuments) -> Float32Matrix:
     dim = documents.compression.stored_dim(documents.identity.dim)
     means = np.zeros((len(documents), dim), np.float32)
     groups = documents.groups()
-    read_ahead([(group.segment, group.rows) for group in groups], PARTS["vectors"])
     read_fresh_rows(groups, "vectors")
+    read_ahead([(group.segment, group.rows) for group in groups if group.segment.file.descriptor is None], ["means"])
     for group in groups:
         group.segment.check_rows("vectors", group.rows)
         means[group.indices] = _means(group, documents.compression.dtype)

@@ -35,6 +35,7 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr(mapped_memory, "MAX_MAPPED_BYTES", -1)
     monkeypatch.setattr(mapped_memory, "_mapped_bytes", lambda: 0)
     monkeypatch.setattr(OwnDescriptor, "is_cached", lambda _self, _offset: False)
+    monkeypatch.setattr(row_copies, "read_cached", lambda parts: [None] * len(parts))
     written = fill(tmp_path / "s", 40, "int8")
     written.add(["later"], embeddings=[np.eye(3, written.identity.dim, dtype=np.float32)])
     return EmbeddingStore.open(tmp_path / "s", read_only=True)
@@ -197,10 +198,43 @@ def test_nothing_is_asked_for_that_is_in_the_cache(store, monkeypatch):
     assert asked
 
 
+def test_only_what_is_not_in_the_cache_is_asked_for_and_read_later(store, monkeypatch):
+    expected, read, asked = small_answers(store), [], []
+
+    def read_every_third(parts):
+        missing = [index % 3 == 0 for index in range(len(parts))]
+        read.append(sum(missing))
+        found = [os.pread(number, count, offset) for number, count, offset in parts]
+        return [None if is_missing else piece for piece, is_missing in zip(found, missing, strict=True)]
+
+    monkeypatch.setattr(row_copies, "read_cached", read_every_third)
+    monkeypatch.setattr(
+        row_copies, "ask_for_spans", lambda spans: asked.append(sum(len(each.starts) for each in spans))
+    )
+    assert answers(store) == expected
+    assert sum(asked) == sum(read) > 0
+
+
+def test_what_is_in_the_cache_is_what_the_file_holds(tmp_path):
+    """Whether anything is there is the system's affair."""
+    content = np.random.default_rng(0).bytes(1 << 16)
+    (tmp_path / "file").write_bytes(content)
+    number = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        parts = [(number, 10, 5), (number, 0, 7), (number, 9000, 100), (number, 10, (1 << 16) - 5)]
+        found = own_descriptor.read_cached(parts)
+    finally:
+        os.close(number)
+    for piece, (_, count, offset) in zip(found[:3], parts, strict=False):
+        assert piece is None or piece == content[offset : offset + count]
+    assert found[3] is None  # the file ends before it does
+    assert own_descriptor.read_cached([(-1, 10, 0)]) == [None]
+
+
 def test_rows_of_large_files_are_not_mapped_to_be_compared_and_scored_first(store, monkeypatch):
     """A page that is touched takes up to 15 others along; what is scored again is mapped."""
     read, checks = [], []
-    monkeypatch.setattr(row_copies.os, "pread", lambda *given, pread=os.pread: read.append(given) or pread(*given))
+    monkeypatch.setattr(os, "pread", lambda *given, pread=os.pread: read.append(given) or pread(*given))
     documents = store.select([*store])
     monkeypatch.setattr("rank_rerank.storage.segment.RowChecks.check_rows", lambda *given: checks.append(given))
     score_stored(QUERY, documents)

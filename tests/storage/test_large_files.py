@@ -10,7 +10,7 @@ from test_checksums import KINDS, QUERY, everything, flips, make
 
 from rank_rerank.scoring import stored_source
 from rank_rerank.scoring.stored_scores import score_stored
-from rank_rerank.storage import mapped_file, mapped_memory, own_descriptor
+from rank_rerank.storage import mapped_file, mapped_memory, own_descriptor, row_copies
 from rank_rerank.storage.embedding_store import EmbeddingStore
 from rank_rerank.storage.mapped_file import MappedFile, ask_for_spans
 from rank_rerank.storage.own_descriptor import OwnDescriptor
@@ -30,6 +30,7 @@ def every_file_is_large(monkeypatch):
     # what is mapped and what is in the cache is the system's affair
     monkeypatch.setattr(mapped_memory, "_mapped_bytes", lambda: 0)
     monkeypatch.setattr(OwnDescriptor, "is_cached", lambda _self, _offset: False)
+    monkeypatch.setattr(row_copies, "read_cached", lambda parts: [None] * len(parts))
     monkeypatch.setattr(stored_source, "BLOCK_BYTES", 200)
 
 
@@ -173,6 +174,7 @@ def test_rows_are_asked_for_once_until_they_are_let_go_of(tmp_path, every_file_i
     monkeypatch.setattr(MappedFile, "ask_for", lambda *given: asked.append(given))
     score_stored(QUERY, documents)
     assert asked
+    score_stored(QUERY, documents)  # from where it is mapped
     asked.clear()
     score_stored(QUERY, documents)
     assert not asked
