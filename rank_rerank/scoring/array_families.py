@@ -51,6 +51,8 @@ def to_numpy(value: Any) -> Any:
 
     Goes into lists, TokenEmbeddings and PackedDocuments.
     """
+    if value is None or type(value) is np.ndarray:
+        return value
     if isinstance(value, PackedDocuments | TokenEmbeddings) and family_of(value) == "numpy":
         return value  # to build them anew would check a whole collection again for every query
     if isinstance(value, PackedDocuments):

@@ -37,10 +37,13 @@ def read_query(query: QueryEmbeddings, name: str = "the query") -> AnyArray:
         if query.num_texts != 1:
             raise ShapeError(f"{name} must be the embeddings of one text, these are of {query.num_texts}")
         query = query.vectors
-    vectors = as_kernel_array(query, name, MATRIX_AXES)
-    if storage_of(vectors) == "signs":
-        return np.ascontiguousarray(vectors)
-    queries: Float32Matrix = np.ascontiguousarray(to_float32(vectors))
+    if type(query) is np.ndarray and query.dtype == np.float32 and query.ndim == MATRIX_AXES:  # most are
+        queries: Float32Matrix = np.ascontiguousarray(query)
+    else:
+        vectors = as_kernel_array(query, name, MATRIX_AXES)
+        if storage_of(vectors) == "signs":
+            return np.ascontiguousarray(vectors)
+        queries = np.ascontiguousarray(to_float32(vectors))
     if not is_finite(queries):
         raise NonFiniteError(f"{name} holds NaN, infinity or a number beyond float32")
     return queries

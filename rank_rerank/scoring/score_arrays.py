@@ -1,5 +1,6 @@
 """ScoreArrays: what every MaxSim kernel and every scorer gives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,13 @@ class ScoreArrays:
         indices: [num_documents, num_query_tokens] int32, the document token it belongs to, −1 where there is none; None
             unless asked for.
         is_suspect: [num_documents], or [num_queries, num_documents], bool: some similarity was NaN or infinite, so a
-            kernel's scores of this document mean nothing until they are settled; None once they are.
-        is_any_odd: one number, not 0 where a document is suspect or a score is not finite; None where a kernel does not
-            tell.
+            kernel's scores of this document mean nothing until they are settled; None where those scores are NaN.
+        is_any_odd: waits for the device, and tells whether a document with tokens has a score that is NaN or infinite;
+            to be called once. None where a kernel does not tell.
     """
 
     scores: Any
     similarities: Any = None
     indices: Any = None
     is_suspect: Any = None
-    is_any_odd: Any = None
+    is_any_odd: Callable[[], bool] | None = None

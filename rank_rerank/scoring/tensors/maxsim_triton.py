@@ -4,11 +4,11 @@ Formula: score[s, n] = sum over i in query s of w[i] * max over j of <q[i], d[j]
 Layout: documents packed [num_tokens, dim]; one program scores one document for one query: it walks over blocks of
 query tokens and blocks of the document's tokens, keeps [tokens, query tokens] similarities in registers and one maximum
 per query token. Ragged lengths are masked by exclusion. No document is split between programs, and no sum along dim is
-either, so a score does not depend on the other documents. All of a query goes to the device in one copy, made in main
-memory; where documents begin and end lies there already. One word of that copy says afterwards whether any document
-has to be settled, so that nothing else is read back.
+either, so a score does not depend on the other documents. A small kernel reads the query from pinned memory and splits
+it; where documents begin and end lies on the device already. A document with NaN or an infinite similarity scores NaN,
+and one word of pinned memory says afterwards whether there is such a document: nothing is copied or read back.
 Precision: float16 and bfloat16 documents are multiplied on tensor cores as they are. The query, scaled by a power of
-two, is given as a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits). float32 queries and documents are
+two, is a sum of two float16 (22 bits) or three bfloat16 numbers (24 bits). float32 queries and documents are
 sums of two TF32 numbers each (22 bits) and take three products; int8 documents take an int8 query with sums in int32,
 and signs are ±1 in float16. Other sums are in float32.
 Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is read once for each 64 query tokens.
@@ -22,8 +22,6 @@ Cost: 2 * parts * num_query_tokens * num_tokens * dim operations; a document is 
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,36 +31,13 @@ import triton.language as tl
 
 from rank_rerank.arrays import Float32Matrix, Float32Vector, Int64Vector
 from rank_rerank.scoring.score_arrays import ScoreArrays
+from rank_rerank.scoring.tensors.blocks import block_of_query, plan_kernel, shared_bytes_of
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
-from rank_rerank.scoring.tensors.query_parts import HEADER_WORDS, PARTS, send_query
+from rank_rerank.scoring.tensors.launches import Launcher
+from rank_rerank.scoring.tensors.query_parts import PARTS, parts_of, round_to_tf32, send_query
+from rank_rerank.scoring.tensors.requests import RequestBuffer
 
-MAX_BLOCK_QUERY = 64
-BLOCK_TOKENS = 64
-# of float32 a thread holds the parts of a whole block in registers, so that blocks are smaller
-MAX_BLOCK_DIM = {"float32": 32, "float16": 128, "bfloat16": 128, "int8": 128, "signs": 128}
-NUM_WARPS = 4
-# as measured on an H100: with a third block in flight float32 takes 0.383 ms instead of 0.413 for 10,000 documents of
-# 180 vectors of dim 128, float16 less too; bfloat16, int8 and signs take longer
-NUM_STAGES = {"float32": 3, "float16": 3, "bfloat16": 2, "int8": 2, "signs": 2}
-# of vectors up to 128 numbers: three programs, or four, then share a processor, which hides their waiting for memory
-MAX_REGISTERS = {"float16": 168, "bfloat16": 168, "int8": 128, "signs": 168}
-LIMITED_QUERY, LIMITED_DIM = 32, 128
-# of vectors that are too wide to lie in shared memory whole
-WIDE_BLOCK_QUERY, WIDE_BLOCK_DIM, WIDE_STAGES = 32, 64, 2
-MIN_BLOCK = 16  # the least that a tensor core multiplies
-MIN_BLOCK_DIM_INT8 = 32
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "signs": 2}
 NO_INDEX: tl.constexpr = tl.constexpr(2**31 - 1)
-HEADER: tl.constexpr = tl.constexpr(HEADER_WORDS)
-# shared memory that a kernel may take where the device does not tell, and what Triton needs besides blocks
-LEAST_SHARED_BYTES, SPARE_SHARED_BYTES = 99 * 1024, 8 * 1024
-
-
-@triton.jit
-def _round_to_tf32(values):  # noqa: ANN202  # pragma: no cover - compiled
-    """The nearest float32 that is a TF32 number."""
-    bits = values.to(tl.int32, bitcast=True)
-    return ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -91,8 +66,8 @@ def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compi
         mask = is_token[:, None] & is_number[None, :]
         document = tl.load(vectors + rows[:, None] + numbers[None, :], mask=mask, other=0)
     if STORAGE == "float32":
-        high = _round_to_tf32(document)
-        low = _round_to_tf32(document - high)
+        high = round_to_tf32(document)
+        low = round_to_tf32(document - high)
         panel = _load_part(parts, 0, numbers, columns, is_number, is_column, num_query_tokens, dim)
         rest = _load_part(parts, 1, numbers, columns, is_number, is_column, num_query_tokens, dim)
         sums = tl.dot(low, panel, sums, input_precision="tf32")
@@ -114,8 +89,8 @@ def _add_products(  # noqa: ANN202, PLR0913, PLR0917  # pragma: no cover - compi
     do_not_specialize_on_alignment=["starts", "ends"],
 )
 def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  # pragma: no cover - compiled
-    request, parts, vectors, row_stride, starts, ends, token_scales, document_scales,
-    scores, is_suspect, similarities, indices, num_documents, num_query_tokens, dim,
+    words, parts, vectors, starts, ends, token_scales, document_scales, scores, similarities, indices, answer,
+    row_stride, num_documents, num_query_tokens, dim,
     STORAGE: tl.constexpr, PARTS: tl.constexpr, TOKEN_SCALES: tl.constexpr, DOCUMENT_SCALES: tl.constexpr,  # noqa: N803
     DIM_BLOCKS: tl.constexpr, IS_WIDE: tl.constexpr, WITH_MATCHES: tl.constexpr,  # noqa: N803
     BLOCK_QUERY: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_DIM: tl.constexpr,  # noqa: N803
@@ -124,13 +99,13 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
     s = tl.program_id(1)
     start = tl.load(starts + n)
     length = tl.load(ends + n) - start
-    query_end = tl.load(request + HEADER + s + 1)
-    query_scales = request + HEADER + tl.num_programs(1) + 1
+    query_end = tl.load(words + s + 1)
+    query_scales = words + tl.num_programs(1) + 1
     weights = query_scales + num_query_tokens
     total = 0.0
     odd = 0.0
     scale = tl.load(document_scales + n) if DOCUMENT_SCALES else 1.0
-    for first in range(tl.load(request + HEADER + s), query_end, BLOCK_QUERY):
+    for first in range(tl.load(words + s), query_end, BLOCK_QUERY):
         columns = first + tl.arange(0, BLOCK_QUERY)
         is_column = columns < query_end
         # one maximum for each place in a block of tokens: warps own rows, and need not meet before the end
@@ -179,55 +154,13 @@ def _maxsim_kernel(  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915, PLR0917  #
             index = tl.min(tl.where(most == best[None, :], wheres, NO_INDEX), axis=0)
             tl.store(indices + n * num_query_tokens + columns, tl.where(index == NO_INDEX, -1, index), mask=is_column)
     place = s.to(tl.int64) * num_documents + n
+    total = tl.where(odd != 0.0, float("nan"), total)
     tl.store(scores + place, tl.where(length > 0, total, float("-inf")))
-    tl.store(is_suspect + place, (odd != 0.0).to(tl.uint8))
-    if (odd != 0.0) | ((total - total) != 0.0):
-        tl.store(request, 1)
+    if (total - total) != 0.0:
+        tl.store(answer, 1)
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """How much a program takes at a time.
-
-    Attributes:
-        query: query tokens.
-        dim: numbers of a vector.
-        num_dim: blocks of dim.
-        is_wide: the blocks of dim are a loop of their own, which reads the query again for each block of tokens.
-        stages: blocks in flight.
-        registers: the most that a thread may have; None for what the compiler likes.
-    """
-
-    query: int
-    dim: int
-    num_dim: int
-    is_wide: bool
-    stages: int
-    registers: int | None = None
-
-
-@cache
-def plan_kernel(storage: str, dim: int, num_query_tokens: int, shared_bytes: int) -> Blocks:
-    """Choose blocks that fit into shared memory.
-
-    Args:
-        storage: of the documents.
-        dim: numbers per vector.
-        num_query_tokens: of the longest query.
-        shared_bytes: what a program may take.
-    """
-    least = MIN_BLOCK_DIM_INT8 if storage == "int8" else MIN_BLOCK
-    query = min(MAX_BLOCK_QUERY, max(MIN_BLOCK, triton.next_power_of_2(num_query_tokens)))
-    whole = max(least, triton.next_power_of_2(dim))
-    block = min(MAX_BLOCK_DIM[storage], whole)
-    num_dim = -(-dim // block)
-    width = num_dim * block * ITEM_BYTES[storage]  # bytes of one vector
-    registers = MAX_REGISTERS.get(storage) if query <= LIMITED_QUERY and dim <= LIMITED_DIM else None
-    for stages in range(NUM_STAGES[storage], 1, -1):
-        if width * (PARTS[storage] * query + stages * BLOCK_TOKENS) + SPARE_SHARED_BYTES <= shared_bytes:
-            return Blocks(query, block, num_dim, is_wide=False, stages=stages, registers=registers)
-    block = min(whole, WIDE_BLOCK_DIM)
-    return Blocks(min(query, WIDE_BLOCK_QUERY), block, -(-dim // block), is_wide=True, stages=WIDE_STAGES)
+_score = Launcher(_maxsim_kernel)
 
 
 def maxsim_triton(
@@ -237,46 +170,85 @@ def maxsim_triton(
     weights: Float32Vector,
     *,
     with_matches: bool = False,
+    trusted: bool = False,
 ) -> ScoreArrays:
     """Score documents for one query or several.
 
-    Arguments and result are as for `maxsim_torch`, but query and weights are NumPy's, and is_suspect is [num_queries,
-    num_documents].
+    Arguments and result are as for `maxsim_torch`, but query and weights are NumPy's, and there is no is_suspect: NaN
+    says it, and is_any_odd unless the documents are trusted.
     """
-    vectors, storage = documents.vectors, documents.storage
-    device, num_query_tokens, num_documents = vectors.device, len(weights), documents.num_documents
-    num_queries = len(query_offsets) - 1
-    words, parts = send_query(query, query_offsets, weights, storage, device)
-    starts, ends = documents.spans or copy_spans(documents.starts, documents.lengths, device)
-    scores = torch.empty((num_queries, num_documents), device=device)
-    is_suspect = torch.empty((num_queries, num_documents), device=device, dtype=torch.bool)
-    shape = (num_documents, num_query_tokens)
-    similarities = torch.empty(shape, device=device) if with_matches else scores
-    indices = torch.empty(shape, device=device, dtype=torch.int32) if with_matches else words
-    token_scales, scales = documents.token_scales, documents.document_scales
-    document_scales = scores if scales is None else torch.tensor(scales, device=device)
-    widest = num_query_tokens if num_queries == 1 else int((query_offsets[1:] - query_offsets[:-1]).max())
-    blocks = plan_kernel(storage, documents.dim, max(1, widest), _shared_bytes(device.index))
-    launch: Any = _maxsim_kernel  # what triton makes of it takes its grid in brackets
+    device = documents.vectors.device
     with _on(device):
-        launch[num_documents, num_queries](
-            words, parts, vectors, vectors.stride(0), starts, ends,
-            scores if token_scales is None else token_scales, document_scales,
-            scores, is_suspect.view(torch.uint8), similarities, indices, num_documents, num_query_tokens, documents.dim,
-            STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=token_scales is not None,
-            DOCUMENT_SCALES=scales is not None, DIM_BLOCKS=blocks.num_dim, IS_WIDE=blocks.is_wide,
-            WITH_MATCHES=with_matches, BLOCK_QUERY=blocks.query, BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=blocks.dim,
-            num_warps=NUM_WARPS, num_stages=blocks.stages, maxnreg=blocks.registers,
-        )  # fmt: skip
-    return ScoreArrays(
-        scores, *((similarities, indices) if with_matches else (None, None)), is_suspect, is_any_odd=words[0]
-    )
+        buffer = send_query(query, query_offsets, weights, documents.storage, device)
+        arrays = _allocate(len(query_offsets) - 1, documents.num_documents, len(weights), device, with_matches)
+        _start(buffer, query_offsets, documents, arrays, with_matches=with_matches)
+        buffer.mark()
+    if not trusted:
+        return ScoreArrays(*arrays, is_any_odd=buffer.finish)
+    buffer.give_back()
+    return ScoreArrays(*arrays)
+
+
+def _allocate(num_queries: int, num_documents: int, num_query_tokens: int, device: Any, with_matches: bool) -> Any:  # noqa: FBT001
+    """Scores; similarities and indices too where they are asked for, else None."""
+    scores = torch.empty((num_queries, num_documents), device=device, dtype=torch.float32)
+    if not with_matches:
+        return scores, None, None
+    shape = (num_documents, num_query_tokens)
+    similarities = torch.empty(shape, device=device, dtype=torch.float32)
+    return scores, similarities, torch.empty(shape, device=device, dtype=torch.int32)
+
+
+def _start(
+    buffer: RequestBuffer, query_offsets: Int64Vector, documents: DeviceDocuments, found: Any, *, with_matches: bool
+) -> None:
+    """Start the kernel; arrays that it does not use are others of the same dtype."""
+    vectors, storage, dim = documents.vectors, documents.storage, documents.dim
+    (scores, similarities, indices), device = found, vectors.device
+    starts, ends = documents.spans or copy_spans(documents.starts, documents.lengths, device)
+    num_queries, num_query_tokens = len(query_offsets) - 1, int(query_offsets[-1])
+    widest = num_query_tokens if num_queries == 1 else int((query_offsets[1:] - query_offsets[:-1]).max())
+    block = block_of_query(widest)
+    token_scales, scales = documents.token_scales, documents.document_scales
+    has_scales = (token_scales is not None, scales is not None)
+    stride = vectors.stride(0)
+    _score(
+        (documents.num_documents, num_queries, 1),
+        (device.index, storage, dim, stride, block, has_scales, with_matches),
+        (
+            buffer.words, parts_of(buffer, storage), vectors, starts, ends,
+            scores if token_scales is None else token_scales,
+            scores if scales is None else torch.tensor(scales, device=device),
+            scores, similarities if with_matches else scores, indices if with_matches else buffer.words, buffer.message,
+        ),
+        (stride, documents.num_documents, num_query_tokens, dim),
+        lambda: _plan(storage, dim, block, has_scales, device.index, with_matches=with_matches),
+    )  # fmt: skip
+
+
+def _plan(
+    storage: str, dim: int, block: int, has_scales: tuple[bool, bool], device: int | None, *, with_matches: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Constants of the kernel in the order of its parameters, and options for Triton."""
+    blocks = plan_kernel(storage, dim, block, shared_bytes_of(device))
+    constants = {
+        "STORAGE": storage, "PARTS": PARTS[storage], "TOKEN_SCALES": has_scales[0], "DOCUMENT_SCALES": has_scales[1],
+        "DIM_BLOCKS": blocks.num_dim, "IS_WIDE": blocks.is_wide, "WITH_MATCHES": with_matches,
+        "BLOCK_QUERY": blocks.query, "BLOCK_TOKENS": blocks.tokens, "BLOCK_DIM": blocks.dim,
+    }  # fmt: skip
+    return constants, {"num_warps": blocks.warps, "num_stages": blocks.stages, "maxnreg": blocks.registers}
+
+
+def forget_plans() -> None:
+    """Plan kernels anew: for benchmarks that change the constants of `blocks`."""
+    plan_kernel.cache_clear()
+    _score.forget()
 
 
 def copy_spans(starts: Int64Vector, lengths: Int64Vector, device: Any) -> tuple[Any, Any]:
     """Where each document begins and ends, on a device: two vectors [num_documents] int64."""
     table = torch.from_numpy(np.stack([starts, starts + lengths])).to(device)
-    return table[0], table[1]
+    return table[0].clone(), table[1].clone()  # each begins at an aligned address
 
 
 def _on(device: Any) -> Any:
@@ -284,12 +256,3 @@ def _on(device: Any) -> Any:
     if device.type != "cuda" or torch.cuda.current_device() == device.index:
         return nullcontext()
     return torch.cuda.device(device)
-
-
-@cache
-def _shared_bytes(index: int | None) -> int:
-    """What one program may take of a CUDA device's shared memory; None is the CPU, where Triton interprets."""
-    if index is None:
-        return LEAST_SHARED_BYTES
-    properties: Any = torch.cuda.get_device_properties(index)
-    return int(getattr(properties, "shared_memory_per_block_optin", LEAST_SHARED_BYTES))
