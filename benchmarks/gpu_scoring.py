@@ -239,7 +239,8 @@ def measure_many(part: Part) -> dict[str, Any]:
 
 def sweep(part: Part, copy_rate: float | None) -> None:
     """Other sizes of blocks, numbers of stages and limits of registers for the Triton kernel."""
-    from rank_rerank.scoring.tensors import maxsim_triton as module
+    from rank_rerank.scoring.tensors import blocks as module
+    from rank_rerank.scoring.tensors.maxsim_triton import forget_plans
 
     case = make_case(part, 10_000, "uniform")
     block, stages, registers = module.BLOCK_TOKENS, dict(module.NUM_STAGES), dict(module.MAX_REGISTERS)
@@ -252,14 +253,14 @@ def sweep(part: Part, copy_rate: float | None) -> None:
         for tokens, num_stages, limit in trials:
             module.BLOCK_TOKENS, module.NUM_STAGES[storage] = tokens, num_stages
             module.MAX_REGISTERS[storage] = limit
-            module.plan_kernel.cache_clear()
+            forget_plans()
             run = partial(maxsim, case.query, packed, kernel="triton", trusted=True)
             part.attempt(
                 f"sweep {storage}: {tokens} tokens a block, {num_stages} stages, at most {limit} registers",
                 partial(measure, part, packed, expected, copy_rate, (run, ALLOWED[storage])),
             )
         module.BLOCK_TOKENS, module.NUM_STAGES, module.MAX_REGISTERS = block, dict(stages), dict(registers)
-        module.plan_kernel.cache_clear()
+        forget_plans()
 
 
 def measure_overhead(part: Part) -> None:

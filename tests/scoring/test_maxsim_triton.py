@@ -14,7 +14,9 @@ import sys
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from rank_rerank.scoring.tensors.maxsim_triton import BLOCK_TOKENS, PARTS, _maxsim_kernel, plan_kernel
+from rank_rerank.scoring.tensors.blocks import plan_kernel
+from rank_rerank.scoring.tensors.maxsim_triton import _maxsim_kernel
+from rank_rerank.scoring.tensors.query_parts import PARTS
 
 storage, numbers, with_matches = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
 dim, num_query_tokens, shared_bytes = (int(each) for each in sys.argv[4:])
@@ -22,15 +24,15 @@ blocks = plan_kernel(storage, dim, num_query_tokens, shared_bytes)
 constants = dict(
     STORAGE=storage, PARTS=PARTS[storage], TOKEN_SCALES=storage == "int8", DOCUMENT_SCALES=False,
     DIM_BLOCKS=blocks.num_dim, IS_WIDE=blocks.is_wide, WITH_MATCHES=with_matches,
-    BLOCK_QUERY=blocks.query, BLOCK_TOKENS=BLOCK_TOKENS, BLOCK_DIM=blocks.dim,
+    BLOCK_QUERY=blocks.query, BLOCK_TOKENS=blocks.tokens, BLOCK_DIM=blocks.dim,
 )
 types = dict(
-    request="*i32", parts={"signs": "*fp16"}.get(storage, "*" + numbers), vectors="*" + numbers, row_stride="i64",
-    starts="*i64", ends="*i64", token_scales="*fp32", document_scales="*fp32", scores="*fp32", is_suspect="*u8",
-    similarities="*fp32", indices="*i32", num_documents="i32", num_query_tokens="i32", dim="i32",
+    words="*i32", parts={"signs": "*fp16"}.get(storage, "*" + numbers), vectors="*" + numbers, row_stride="i64",
+    starts="*i64", ends="*i64", token_scales="*fp32", document_scales="*fp32", scores="*fp32",
+    similarities="*fp32", indices="*i32", answer="*i32", num_documents="i32", num_query_tokens="i32", dim="i32",
 )
 signature = {name: types.get(name, "constexpr") for name in _maxsim_kernel.arg_names}
-aligned = ("request", "parts", "vectors", "row_stride", "dim", "token_scales", "scores")
+aligned = ("words", "parts", "vectors", "row_stride", "dim", "token_scales", "scores")
 attributes = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(_maxsim_kernel.arg_names) if name in aligned}
 source = ASTSource(fn=_maxsim_kernel, signature=signature, constexprs=constants, attrs=attributes)
 options = {"num_stages": blocks.stages, "maxnreg": blocks.registers}
@@ -71,7 +73,7 @@ def test_wide_vectors_fit_into_shared_memory(storage, numbers, dim, shared_bytes
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "bfloat16", "int8", "signs"])
 def test_blocks_cover_a_vector_and_fit(storage):
-    from rank_rerank.scoring.tensors.maxsim_triton import BLOCK_TOKENS, ITEM_BYTES, PARTS, plan_kernel
+    from rank_rerank.scoring.tensors.blocks import BLOCK_TOKENS, ITEM_BYTES, PARTS, plan_kernel
 
     for dim in (8, 16, 48, 128, 384, 768, 1024, 4096):
         for query in (1, 17, 32, 64, 300):
