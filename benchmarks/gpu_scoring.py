@@ -26,13 +26,13 @@ ALLOWED = {"float32": 2e-6, "float16": 2e-6, "bfloat16": 2e-6, "int8": 5e-3, "si
 CHUNK_TOKENS = 1 << 18
 COPY_BYTES = 1 << 31
 MOST_FOR_SLOW_KERNELS = 10_000
-# tokens of a block, stages, and the most registers of a thread
+# tokens of a block, stages, warps, and the most registers of a thread
 SWEEP = {
-    "float32": ((64, 2, 168), (64, 3, None)),
-    "float16": ((64, 3, None), (64, 2, 128)),
-    "bfloat16": ((64, 3, None), (64, 2, 168)),
-    "int8": ((64, 2, None), (64, 3, 128)),
-    "signs": ((64, 2, 128),),
+    "float32": ((64, 2, 4, 168),),
+    "float16": ((64, 3, 4, None), (64, 2, 4, 168)),
+    "bfloat16": ((64, 3, 4, None),),
+    "int8": ((64, 2, 4, 128), (32, 3, 4, 96)),
+    "signs": ((64, 2, 4, 128), (32, 4, 2, 128)),
 }
 
 
@@ -243,23 +243,22 @@ def sweep(part: Part, copy_rate: float | None) -> None:
     from rank_rerank.scoring.tensors.maxsim_triton import forget_plans
 
     case = make_case(part, 10_000, "uniform")
-    block, stages, registers = module.BLOCK_TOKENS, dict(module.NUM_STAGES), dict(module.MAX_REGISTERS)
+    blocks, registers = dict(module.NARROW_BLOCKS), dict(module.MAX_REGISTERS)
     for storage, trials in SWEEP.items():
         if not part.has_time(4):
             return
         packed, exact = case.stored(storage)
         expected = case.expected(exact)
         del exact
-        for tokens, num_stages, limit in trials:
-            module.BLOCK_TOKENS, module.NUM_STAGES[storage] = tokens, num_stages
-            module.MAX_REGISTERS[storage] = limit
+        for tokens, num_stages, warps, limit in trials:
+            module.NARROW_BLOCKS[storage], module.MAX_REGISTERS[storage] = (tokens, num_stages, warps), limit
             forget_plans()
             run = partial(maxsim, case.query, packed, kernel="triton", trusted=True)
             part.attempt(
-                f"sweep {storage}: {tokens} tokens a block, {num_stages} stages, at most {limit} registers",
+                f"sweep {storage}: {tokens} tokens a block, {num_stages} stages, {warps} warps, registers: {limit}",
                 partial(measure, part, packed, expected, copy_rate, (run, ALLOWED[storage])),
             )
-        module.BLOCK_TOKENS, module.NUM_STAGES, module.MAX_REGISTERS = block, dict(stages), dict(registers)
+        module.NARROW_BLOCKS, module.MAX_REGISTERS = dict(blocks), dict(registers)
         forget_plans()
 
 

@@ -21,10 +21,12 @@ from workloads import ROOT
 PROPERTIES = "tests/scoring/test_maxsim_properties.py"
 OTHERS = (
     "tests/scoring/test_maxsim_torch.py", "tests/scoring/test_maxsim.py", "tests/scoring/test_maxsim_arguments.py",
+    "tests/scoring/test_device_calls.py",
 )  # fmt: skip
 STORAGES = ("float32", "float16", "bfloat16", "int8-tokens", "int8-documents", "signs", "bits")
 # properties that draw many shapes, and so compile many kernels
 DRAWN = ("independent or depend or order", "reference", "lowers or twice or cut")
+COMPILED = ("hopper", "wide and float32", "wide and not float32")
 MOST_CHARACTERS = 6000
 
 
@@ -43,7 +45,9 @@ def groups(part: Part) -> list[Group]:
         return [Group("cupy, emulated", (PROPERTIES, "-k", "cupy-float32 and (family or long or wide)"))]
     if part.is_brief:
         return brief_groups()
-    found: list[Group] = []
+    compiled = "tests/scoring/test_maxsim_triton.py"
+    # which compile one kernel after the other, so that they begin first
+    found = [Group(f"compiled for a GPU, {kind}", (compiled, "-m", "slow", "-k", kind)) for kind in COMPILED]
     for storage in STORAGES:
         name = f"triton-{storage}]"  # the end of a parameter in a test's name
         rest = " or ".join(DRAWN)
@@ -51,10 +55,9 @@ def groups(part: Part) -> list[Group]:
         found.append(Group(f"{name[:-1]}, the rest", (PROPERTIES, "-k", f"triton-{storage} and not ({rest})")))
     found.append(Group("CuPy", (PROPERTIES, "-k", "cupy-cuda")))
     found.append(Group("PyTorch on CUDA", (PROPERTIES, "-k", "torch-cuda")))
-    found.append(Group("tensors", (*OTHERS, "-k", "torch or triton or cupy or tensor")))
+    found.append(Group("tensors", (*OTHERS, "-k", "torch or triton or cupy or tensor or device")))
     found.append(Group("models", ("tests/inference/pytorch", "tests/inference/test_device_group.py")))
     found.append(Group("choice", ("tests/test_devices.py", "tests/inference/test_choose.py")))
-    found.append(Group("compiled for a GPU", ("tests/scoring/test_maxsim_triton.py", "-m", "slow")))
     return found
 
 

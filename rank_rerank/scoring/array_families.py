@@ -13,6 +13,7 @@ from rank_rerank.scoring.packed_documents import PackedDocuments
 
 Family: TypeAlias = Literal["numpy", "torch", "cupy"]
 
+_EMBEDDINGS = (PackedDocuments, TokenEmbeddings)
 _STORAGES: dict[str, VectorStorage] = {
     "float32": "float32",
     "float16": "float16",
@@ -51,10 +52,9 @@ def to_numpy(value: Any) -> Any:
 
     Goes into lists, TokenEmbeddings and PackedDocuments.
     """
-    if value is None or type(value) is np.ndarray:
-        return value
-    if isinstance(value, PackedDocuments | TokenEmbeddings) and family_of(value) == "numpy":
-        return value  # to build them anew would check a whole collection again for every query
+    is_embeddings = isinstance(value, _EMBEDDINGS)
+    if value is None or type(value) is np.ndarray or (is_embeddings and family_of(value) == "numpy"):
+        return value  # to build embeddings anew would check a whole collection again for every query
     if isinstance(value, PackedDocuments):
         return PackedDocuments(
             to_numpy(value.embeddings),

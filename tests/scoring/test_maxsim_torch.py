@@ -181,21 +181,3 @@ def test_memory_stays_within_the_budget(num_documents):
 def test_a_million_tokens_need_less_than_64_mb():
     result = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT], capture_output=True, text=True, check=True)
     assert int(result.stdout) < 64
-
-
-@pytest.mark.parametrize("storage", ["float16", "bfloat16", "int8", "signs", "float32"])
-def test_the_parts_of_a_query_add_up_to_it(storage):
-    from rank_rerank.scoring.tensors.query_parts import DTYPES, PARTS, split_query
-
-    query = torch.cat([draw(4, 64), draw(1, 64) * 1e-39, draw(1, 64) * 1e37, torch.zeros(1, 64)])
-    parts = torch.empty((PARTS[storage], *query.shape), dtype=DTYPES.get(storage, torch.float16))
-    scales = torch.from_numpy(split_query(query.numpy(), storage, parts))
-    whole = parts.double().sum(dim=0) * scales.double()[:, None]
-    allowed = {"float16": 2.0**-22, "signs": 2.0**-22, "bfloat16": 2.0**-23, "int8": 1 / 254, "float32": 2.0**-22}[
-        storage
-    ]
-    # float32 has no scale: below its normal numbers TF32 has fewer bits
-    underflow = {"int8": 1e-38, "float32": 1e-41}.get(storage, 1e-44)
-    assert (
-        (whole - query.double()).abs() <= (allowed * 1.01) * query.abs().amax(dim=1, keepdim=True) + underflow
-    ).all()

@@ -35,7 +35,7 @@ signature = {name: types.get(name, "constexpr") for name in _maxsim_kernel.arg_n
 aligned = ("words", "parts", "vectors", "row_stride", "dim", "token_scales", "scores")
 attributes = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(_maxsim_kernel.arg_names) if name in aligned}
 source = ASTSource(fn=_maxsim_kernel, signature=signature, constexprs=constants, attrs=attributes)
-options = {"num_stages": blocks.stages, "maxnreg": blocks.registers}
+options = {"num_stages": blocks.stages, "num_warps": blocks.warps, "maxnreg": blocks.registers}
 compiled = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 print("mma" in compiled.asm["ptx"], compiled.metadata.shared <= shared_bytes)
 """
@@ -73,7 +73,7 @@ def test_wide_vectors_fit_into_shared_memory(storage, numbers, dim, shared_bytes
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "bfloat16", "int8", "signs"])
 def test_blocks_cover_a_vector_and_fit(storage):
-    from rank_rerank.scoring.tensors.blocks import BLOCK_TOKENS, ITEM_BYTES, PARTS, plan_kernel
+    from rank_rerank.scoring.tensors.blocks import ITEM_BYTES, PARTS, plan_kernel
 
     for dim in (8, 16, 48, 128, 384, 768, 1024, 4096):
         for query in (1, 17, 32, 64, 300):
@@ -81,8 +81,8 @@ def test_blocks_cover_a_vector_and_fit(storage):
             assert blocks.dim * blocks.num_dim >= dim
             at_once = 1 if blocks.is_wide else blocks.num_dim
             in_flight = (
-                blocks.stages * (BLOCK_TOKENS + PARTS[storage] * blocks.query)
+                blocks.stages * (blocks.tokens + PARTS[storage] * blocks.query)
                 if blocks.is_wide
-                else (blocks.stages * BLOCK_TOKENS + PARTS[storage] * blocks.query)
+                else (blocks.stages * blocks.tokens + PARTS[storage] * blocks.query)
             )
             assert at_once * blocks.dim * ITEM_BYTES[storage] * in_flight <= SHARED_BYTES

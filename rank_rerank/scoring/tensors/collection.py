@@ -12,6 +12,7 @@ from rank_rerank.encoding.offsets import rows_of_texts
 from rank_rerank.encoding.token_embeddings import TokenEmbeddings, offsets_of_lengths
 from rank_rerank.errors import InvalidItemError, ShapeError
 from rank_rerank.scoring.array_families import Family, storage_of_tensor, to_numpy
+from rank_rerank.scoring.document_view import VectorStorage
 from rank_rerank.scoring.packed_documents import PackedDocuments
 from rank_rerank.scoring.tensors.documents import DeviceDocuments
 
@@ -35,7 +36,7 @@ class DeviceCollection:
     # it must not hold the embeddings that it is kept by: they would never be forgotten
     def __init__(self, packed: PackedDocuments, family: Family) -> None:
         self.vectors: Any = packed.embeddings.vectors
-        self.storage = storage_of_tensor(self.vectors) or "float32"
+        self.storage: VectorStorage = storage_of_tensor(self.vectors) or "float32"
         self.device = getattr(self.vectors, "device", None)
         self.num_documents = packed.num_documents
         self.num_tokens = packed.embeddings.num_tokens
@@ -100,10 +101,11 @@ class DeviceCollection:
 
     def _all_spans_there(self) -> tuple[Any, Any]:
         starts, lengths = self._all_spans()
-        if self._spans_there is None:
+        found = self._spans_there
+        if found is None:
             copy: Any = getattr(import_module("rank_rerank.scoring.tensors.maxsim_triton"), "copy_spans")  # noqa: B009
-            self._spans_there = copy(starts, lengths, self.device)
-        return self._spans_there
+            self._spans_there = found = copy(starts, lengths, self.device)
+        return found
 
     def as_tensor(self, array: Any) -> Any:
         """An array as float32 of the documents' library, where they live."""
@@ -209,6 +211,7 @@ def _readable(vectors: Any) -> Any:
 
 
 def as_float32_tensor(vectors: Any, storage: str) -> Any:
+    """Vectors of any storage as float32; of signs as NumPy's ±1."""
     if storage == "signs":
         return np.unpackbits(to_numpy(vectors), axis=1).astype(np.float32) * 2 - 1
     return vectors.float() if hasattr(vectors, "float") else vectors.astype(np.float32)

@@ -29,6 +29,7 @@ MIN_BLOCK, MAX_BLOCK, NUMBERS_A_WARP = 16, 2048, 256
 HEADER: tl.constexpr = tl.constexpr(HEADER_WORDS)
 # added and taken away again it rounds to the nearest whole number, as float32 has none smaller at this size
 ROUNDER: tl.constexpr = tl.constexpr(12582912.0)
+LEAST, MOST = tl.constexpr(-128.0), tl.constexpr(127.0)  # what int8 holds
 TINY: tl.constexpr = tl.constexpr(1.1754943508222875e-38)  # the least normal float32
 
 
@@ -42,7 +43,7 @@ def round_to_tf32(values):  # noqa: ANN201  # pragma: no cover - compiled
 @triton.jit
 def _count_fractions(values):  # noqa: ANN202  # pragma: no cover - compiled
     """How many values are no whole numbers that int8 holds."""
-    is_whole = (values == (values + ROUNDER) - ROUNDER) & (values >= -128.0) & (values <= 127.0)
+    is_whole = (values == (values + ROUNDER) - ROUNDER) & (values >= LEAST) & (values <= MOST)
     return tl.sum(tl.where(is_whole, 0, 1), axis=0)
 
 
@@ -52,7 +53,7 @@ def _scale_of(largest, num_fractions, STORAGE: tl.constexpr):  # noqa: ANN202, N
     if STORAGE == "float32":
         scale = largest * 0.0 + 1.0
     elif STORAGE == "int8":
-        rounded = tl.maximum(tl.div_rn(largest, 127.0), TINY)
+        rounded = tl.maximum(tl.div_rn(largest, MOST), TINY)
         scale = tl.where((num_fractions == 0) | (largest == 0.0), 1.0, rounded)
     else:
         # the power of two below: what is left is from -2 to 2, to 4 for the largest, whose inverse is no normal number
@@ -69,7 +70,7 @@ def _store_parts(parts, place, step, values, scale, mask, STORAGE: tl.constexpr,
         tl.store(parts + step + place, round_to_tf32(values - high), mask=mask)
     elif STORAGE == "int8":
         rounded = (tl.div_rn(values, scale) + ROUNDER) - ROUNDER
-        tl.store(parts + place, tl.minimum(tl.maximum(rounded, -128.0), 127.0).to(tl.int8), mask=mask)
+        tl.store(parts + place, tl.minimum(tl.maximum(rounded, LEAST), MOST).to(tl.int8), mask=mask)
     else:
         inverse = ((254 << 23) - scale.to(tl.int32, bitcast=True)).to(tl.float32, bitcast=True)
         rest = values * inverse

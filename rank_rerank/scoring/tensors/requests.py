@@ -5,7 +5,6 @@ back. A buffer belongs to one call until an event says that the device has done 
 """
 
 from collections import deque
-from typing import Any
 
 import numpy as np
 import torch
