@@ -83,6 +83,7 @@ def test_without_pytorch_weights_are_rounded_and_it_is_said(pylate, monkeypatch,
     assert "PyTorch is not installed" in caplog.text
 
 
+@needs_bytes
 def test_what_is_not_compiled_is_refused(pylate):
     with pytest.raises(DeviceError, match='run on "cpu" only'):
         load(pylate, runtime="numba", device="cuda")

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-import time
+from types import SimpleNamespace
 
 import pytest
 from model_folders import write_cross_encoder
@@ -10,7 +10,7 @@ from model_folders import write_cross_encoder
 import rank_rerank
 from rank_rerank.errors import InvalidArgumentError
 from rank_rerank.rankings import RankedDocument, Ranking
-from rank_rerank.rerankers import RerankRequest, answer
+from rank_rerank.rerankers import RerankRequest, answer, cascade_reranker, cascade_stages, time_budget
 from rank_rerank.rerankers.time_budget import TimeBudget
 
 TEXTS = [f"text number {number} about topic {number % 5}" for number in range(24)]
@@ -47,7 +47,8 @@ class Judge:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(time, "perf_counter", clock)
+    for module in (cascade_reranker, cascade_stages, time_budget):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=clock))
     return clock
 
 

@@ -166,9 +166,9 @@ def test_a_draining_server_is_not_ready_and_takes_nothing_new(models):
         assert client.post("/v1/rerank", {"query": "a", "documents": ["b"]}).status == 429
 
 
-@pytest.fixture(scope="module")
-def store(reranker, tmp_path_factory):
-    store = EmbeddingStore.create(tmp_path_factory.mktemp("stores") / "docs", reranker.encoder)
+@pytest.fixture
+def store(reranker, tmp_path):
+    store = EmbeddingStore.create(tmp_path / "docs", reranker.encoder)
     texts = [f"the river number {number} carries water" for number in range(30)]
     store.add([f"d{number}" for number in range(30)], texts=texts)
     return store

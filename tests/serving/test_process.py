@@ -99,7 +99,7 @@ def test_a_single_process_loads_everything_anew_while_it_answers(tmp_path):
         for _ in range(3):
             server.process.send_signal(signal.SIGHUP)
         until(lambda: status("three") == 200)
-        assert server.stop(60) in ENDS
+        assert server.stop() in ENDS
         assert "Traceback" not in "".join(server.log)
 
 

@@ -209,7 +209,7 @@ def test_bytes_that_are_not_http_end_an_answer_that_has_begun(models, caplog):
     with server_thread(models[:1], keys=[KEY]) as (client, _):
         # the key is refused before the body is there
         head = b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE_S) as connection:
             connection.sendall(head)
             assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
             with suppress(ConnectionError):

@@ -81,14 +81,17 @@ def test_what_is_no_matrix_of_numbers_is_refused(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not fork safely")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_and_its_parent_read_the_same_file(tmp_path):
     table = write_table(tmp_path / "table.safetensors")
     rows = SafetensorsFile(tmp_path / "table.safetensors").open_rows("table")
+    wanted, right = np.arange(100), False
     child = os.fork()
-    wanted = np.arange(100)
-    right = all(np.array_equal(rows.take(wanted), table) for _ in range(20))
-    if child == 0:
-        os._exit(0 if right else 1)
+    try:
+        right = all(np.array_equal(rows.take(wanted), table) for _ in range(20))
+    finally:
+        if child == 0:
+            os._exit(0 if right else 1)
     assert right
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
