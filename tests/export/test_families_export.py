@@ -253,6 +253,6 @@ def test_a_convolution_is_exported_in_fp32_and_refused_in_int8(tmp_path):
     with pytest.raises(CheckpointFormatError, match="conv_kernel_size"):
         rank_rerank.load(folder, runtime="numba")
     with pytest.raises(ExportError, match="without --int8"):
-        export_cross_encoder(find_model(folder), tmp_path / "int8", TEXTS, int8=True)
+        written_graph(find_model(folder))
     # scores of a graph that convolved padding, or another text's tokens, would be further from PyTorch's
     assert export_cross_encoder(find_model(folder), tmp_path / "fp32", TEXTS).max_difference < 1e-5
