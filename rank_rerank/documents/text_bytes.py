@@ -97,7 +97,8 @@ def utf_16_lines(stream: IO[bytes], name: str) -> Iterator[str]:
     except UnicodeError:
         raise FileFormatError(f"{name}, line {number + 1} {NOT_UTF_16}") from None
     finally:
-        lines.detach()  # the stream is closed by the one who opened it
+        if not stream.closed:  # as where an error ended the reading, and these lines are only dropped later
+            lines.detach()  # the stream is closed by the one who opened it
 
 
 def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:

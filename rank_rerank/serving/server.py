@@ -40,6 +40,8 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 # within which a new worker has loaded its models, or the one whose place it takes stays
 LOADING_TIMEOUT_S = 120
+# a worker that answers nothing for so long is replaced; a busy or stalled machine keeps a sound one for some seconds
+HEALTHCHECK_S = 30
 LOGGERS = ("uvicorn", "uvicorn.error")
 
 
@@ -239,6 +241,7 @@ def make_config(settings: Settings, app: Any, **more: Any) -> LimitedConfig:
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(settings.max_deadline_s) + GRACE_S,
+        "timeout_worker_healthcheck": HEALTHCHECK_S,
         "backlog": BACKLOG,
         "lifespan": "on",
         **more,

@@ -1,14 +1,19 @@
 """Collections in the layouts of the field: each is read right, or refused with the cure for its own fault."""
 
 import bz2
+import contextlib
+import gc
 import gzip
+import io
 import json
 import lzma
+import sys
 
 import pytest
 
 from rank_rerank.cli.candidate_files import FileFormat, count_documents, read_candidates
 from rank_rerank.cli.records import Columns, read_columns
+from rank_rerank.documents.text_bytes import utf_16_lines
 from rank_rerank.errors import FileFormatError
 
 PASSAGES = ['The "capital" is Paris.', '"Quoted at the beginning', "Bananas, yellow; ripe"]
@@ -123,6 +128,25 @@ def test_what_is_no_text_is_refused_with_its_own_cure(tmp_path, name, content, c
     path = write(tmp_path, name, content)
     with pytest.raises(FileFormatError, match=cure):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["c.txt", "c.json", "c.jsonl", "c.ndjson", "c.csv", "c.tsv", "c", "c.jsonl.gz"])
+def test_a_file_in_utf_16_that_is_refused_early_says_nothing_else(tmp_path, name):
+    """Lines that were not read to their end are dropped after their file is closed, which is no fault of anybody's."""
+    content = ('[{"text": NaN}\n' + "more\n" * 5000).encode("utf-16")
+    path = write(tmp_path, name, gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+    errors = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", errors.append)
+        for file_format in (None, FileFormat("jsonl"), FileFormat("csv", Columns(("text",)))):
+            with contextlib.suppress(FileFormatError):
+                read(path, file_format)
+        gc.collect()
+    assert not errors
+    with path.open("rb") as file:
+        lines = utf_16_lines(io.BytesIO(content) if name.endswith(".gz") else file, name)
+        assert next(lines) == '[{"text": NaN}\n'
+    lines.close()
 
 
 def test_a_byte_too_many_in_utf_16(tmp_path):

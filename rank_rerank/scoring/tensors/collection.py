@@ -51,7 +51,7 @@ class DeviceCollection:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether nobody can change where texts begin and end; of copies made by pickle it can be changed."""
+        """Whether nobody can change where texts begin and end, as in all that the constructor made."""
         return not self._offsets.flags.writeable
 
     def is_current(self) -> bool:
