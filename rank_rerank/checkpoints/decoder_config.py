@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rank_rerank.checkpoints.json_files import JsonSettings
-from rank_rerank.checkpoints.transformer_config import CONFIG_FILE
+from rank_rerank.checkpoints.rotary_positions import checked_theta
+from rank_rerank.checkpoints.transformer_config import CONFIG_FILE, LEAST_EPSILON
 from rank_rerank.errors import CheckpointFormatError
 
 MODEL_TYPES = ("qwen3", "qwen2", "llama")
@@ -138,9 +139,7 @@ def _theta(config: JsonSettings) -> float:
         if kinds != {"default"}:
             raise CheckpointFormatError(f'{CONFIG_FILE}: only the rope_type "default" is supported')
         theta = found.get("rope_theta", theta)
-    if theta <= 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the base of rotary angles must be above 1")
-    return theta
+    return checked_theta(theta)
 
 
 def _refuse_variants(config: JsonSettings) -> None:
@@ -159,6 +158,6 @@ def _checked(config: DecoderConfig) -> DecoderConfig:
         raise CheckpointFormatError(
             f"{CONFIG_FILE}: heads of queries must be a multiple of those of keys, and of an even size"
         )
-    if not 0 < config.norm_eps < 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of norms must lie between 0 and 1")
+    if not LEAST_EPSILON <= config.norm_eps < 1:
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1")
     return config

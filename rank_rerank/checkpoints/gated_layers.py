@@ -15,6 +15,7 @@ import numpy as np
 
 from rank_rerank.arrays import Float32Vector
 from rank_rerank.checkpoints.json_files import JsonSettings
+from rank_rerank.checkpoints.rotary_positions import checked_theta
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "config.json"
@@ -98,8 +99,9 @@ def read_gated(config: JsonSettings) -> GatedConfig:
         if kinds != {"ntk"}:
             raise CheckpointFormatError(f'{CONFIG_FILE}: "rope_scaling" must be of the type "ntk"')
         factor, mixed = scaling.get("factor", 1.0), scaling.get_optional_float("mixed_b")
-    if not (theta > 1 and 0 < factor <= 1024 and (mixed is None or 0 < mixed <= 8)):  # noqa: PLR2004 - far beyond any published
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the base or the scaling of rotary angles is out of range")
+    checked_theta(theta)
+    if not (0 < factor <= 1024 and (mixed is None or 0 < mixed <= 8)):  # noqa: PLR2004 - far beyond any published
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the scaling of rotary angles is out of range")
     return GatedConfig(theta, factor, mixed, is_packed=config.get("pack_qkv", default=True))
 
 

@@ -9,6 +9,8 @@ from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "config.json"
+# far beyond any published, and a thousand times as much is still a float32
+MAX_THETA = 1e30
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,17 @@ def _theta(config: JsonSettings, layer_type: str, old_key: str, default: float) 
         if layer.get("rope_type", "default") != "default":
             raise CheckpointFormatError(f'{CONFIG_FILE}: only the rope_type "default" is supported')
         theta = layer.get("rope_theta", theta)
-    if theta <= 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the base of rotary angles must be above 1")
+    return checked_theta(theta)
+
+
+def checked_theta(theta: float) -> float:
+    """The base of rotary angles, which are computed in float32.
+
+    Raises:
+        CheckpointFormatError: it is out of its range.
+    """
+    if not 1 < theta <= MAX_THETA:
+        raise CheckpointFormatError(
+            f"{CONFIG_FILE}: the base of rotary angles must be above 1, at most {MAX_THETA:g}"
+        )
     return theta

@@ -16,6 +16,8 @@ from rank_rerank.checkpoints.rotary_positions import RotaryConfig, read_rotary
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "config.json"
+# of norms: less is hardly a float32, in which they are computed
+LEAST_EPSILON = 1e-30
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
 # other names that configurations use for the same function
 ACTIVATION_NAMES = {"gelu_python": "gelu", "swish": "silu"}
@@ -287,8 +289,10 @@ def _checked(config: TransformerConfig) -> TransformerConfig:
         raise _bad_size("type_vocab_size")
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise CheckpointFormatError(f'{CONFIG_FILE}: "pad_token_id" is outside the vocabulary')
-    if not 0 < config.layer_norm_eps < 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of layer norms must lie between 0 and 1")
+    if not LEAST_EPSILON <= config.layer_norm_eps < 1:
+        raise CheckpointFormatError(
+            f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1"
+        )
     return config
 
 

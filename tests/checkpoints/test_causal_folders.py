@@ -90,6 +90,8 @@ def test_answers_outside_the_vocabulary(tmp_path, answers):
         ({"num_key_value_heads": 3}, "multiple"),
         ({"num_hidden_layers": 10**9}, "num_layers"),
         ({"rope_theta": 0.5}, "rotary"),
+        ({"rope_theta": 1e300}, "rotary"),
+        ({"rms_norm_eps": 1e-300}, "epsilon"),
         ({"rms_norm_eps": 2.0}, "epsilon"),
     ],
 )
