@@ -98,7 +98,5 @@ def checked_theta(theta: float) -> float:
         CheckpointFormatError: it is out of its range.
     """
     if not 1 < theta <= MAX_THETA:
-        raise CheckpointFormatError(
-            f"{CONFIG_FILE}: the base of rotary angles must be above 1, at most {MAX_THETA:g}"
-        )
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the base of rotary angles must be above 1, at most {MAX_THETA:g}")
     return theta

@@ -290,9 +290,7 @@ def _checked(config: TransformerConfig) -> TransformerConfig:
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise CheckpointFormatError(f'{CONFIG_FILE}: "pad_token_id" is outside the vocabulary')
     if not LEAST_EPSILON <= config.layer_norm_eps < 1:
-        raise CheckpointFormatError(
-            f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1"
-        )
+        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1")
     return config
 
 
