@@ -28,7 +28,7 @@ class HeadStep:
         out_features: numbers that go out; as many for a LayerNorm.
         is_norm: a LayerNorm.
         has_bias: whether there is a bias.
-        activation: of a dense layer, one of DENSE_ACTIVATIONS or transformer_config.ACTIVATIONS.
+        activation: of a dense layer, one of DENSE_ACTIVATIONS or config_variants.ACTIVATIONS.
         is_residual: whether what comes in is added.
         epsilon: of a LayerNorm.
         weights: the file that holds the tensors; None for the model's own.
@@ -86,7 +86,7 @@ def architecture_head(
     Args:
         config: of the encoder.
         pooling: "cls", or "mean" over the tokens (ModernBERT only).
-        activation: of the dense layer before the classifier, one of transformer_config.ACTIVATIONS.
+        activation: of the dense layer before the classifier, one of config_variants.ACTIVATIONS.
         has_bias: whether that dense layer has a bias.
     """
     hidden = config.hidden_size

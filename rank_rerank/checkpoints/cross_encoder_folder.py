@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from rank_rerank.checkpoints.checkpoint import CrossEncoderCheckpoint
 from rank_rerank.checkpoints.classifier_head import ClassifierHead, architecture_head, with_label
+from rank_rerank.checkpoints.config_variants import check_activation
 from rank_rerank.checkpoints.decoder_config import is_causal
 from rank_rerank.checkpoints.dense_layers import read_activation
 from rank_rerank.checkpoints.encoder_folder import (
@@ -28,7 +29,6 @@ from rank_rerank.checkpoints.modular_head import read_modular_head, says_cross_e
 from rank_rerank.checkpoints.special_tokens import find_tokenizer, gives_token_types
 from rank_rerank.checkpoints.transformer_config import (
     TransformerConfig,
-    check_activation,
     read_transformer_config,
 )
 from rank_rerank.errors import CheckpointFormatError, InvalidArgumentError

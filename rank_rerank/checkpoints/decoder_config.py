@@ -7,9 +7,10 @@ and one table for words in and words out.
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_rerank.checkpoints.config_variants import check_epsilon
 from rank_rerank.checkpoints.json_files import JsonSettings
 from rank_rerank.checkpoints.rotary_positions import checked_theta
-from rank_rerank.checkpoints.transformer_config import CONFIG_FILE, LEAST_EPSILON
+from rank_rerank.checkpoints.transformer_config import CONFIG_FILE
 from rank_rerank.errors import CheckpointFormatError
 
 MODEL_TYPES = ("qwen3", "qwen2", "llama")
@@ -158,6 +159,5 @@ def _checked(config: DecoderConfig) -> DecoderConfig:
         raise CheckpointFormatError(
             f"{CONFIG_FILE}: heads of queries must be a multiple of those of keys, and of an even size"
         )
-    if not LEAST_EPSILON <= config.norm_eps < 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1")
+    check_epsilon(config.norm_eps)
     return config

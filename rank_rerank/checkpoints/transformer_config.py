@@ -7,7 +7,13 @@ Defaults for missing keys are those of the architecture's first configuration cl
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rank_rerank.checkpoints.config_variants import read_pad_token_id, refuse_true, refuse_variants
+from rank_rerank.checkpoints.config_variants import (
+    check_activation,
+    check_epsilon,
+    read_pad_token_id,
+    refuse_true,
+    refuse_variants,
+)
 from rank_rerank.checkpoints.convolution import ConvolutionConfig, read_convolution
 from rank_rerank.checkpoints.gated_layers import GatedConfig, is_known_code, read_gated
 from rank_rerank.checkpoints.json_files import JsonSettings
@@ -16,11 +22,6 @@ from rank_rerank.checkpoints.rotary_positions import RotaryConfig, read_rotary
 from rank_rerank.errors import CheckpointFormatError
 
 CONFIG_FILE = "config.json"
-# of norms: less is hardly a float32, in which they are computed
-LEAST_EPSILON = 1e-30
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
-# other names that configurations use for the same function
-ACTIVATION_NAMES = {"gelu_python": "gelu", "swish": "silu"}
 BERT_TYPES = ("bert", "electra")
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
 MODEL_TYPES = (*BERT_TYPES, *ROBERTA_TYPES, "distilbert", "modernbert", "mpnet", "deberta-v2", "new")
@@ -49,8 +50,8 @@ class TransformerConfig:
         intermediate_size: numbers per token inside a feed-forward block (after the gate, for ModernBERT).
         max_positions: the longest text in tokens, special ones included.
         layer_norm_eps: added to the variance.
-        activation: of the feed-forward block: one of ACTIVATIONS. "gelu" is the exact one with erf, "gelu_new" and
-            "gelu_pytorch_tanh" are the approximation by tanh.
+        activation: of the feed-forward block: one of config_variants.ACTIVATIONS. "gelu" is the exact one with erf,
+            "gelu_new" and "gelu_pytorch_tanh" are the approximation by tanh.
         pad_token_id: the id that padding would have.
         type_vocab_size: rows of the token type table; 0 for none. A single text is of type 0 throughout.
         position_offset: the row of the position table that the first token uses: RoBERTa's keep pad_token_id + 1 rows
@@ -263,18 +264,6 @@ def _activation(config: JsonSettings, key: str) -> str:
     return check_activation(config.get(key, "gelu"), key)
 
 
-def check_activation(name: str, key: str) -> str:
-    """Give the name under which this library knows an activation.
-
-    Raises:
-        CheckpointFormatError: it is not one of ACTIVATIONS.
-    """
-    found = ACTIVATION_NAMES.get(name, name)
-    if found not in ACTIVATIONS:
-        raise CheckpointFormatError(f'{CONFIG_FILE}: "{key}" must be one of {", ".join(ACTIVATIONS)}')
-    return found
-
-
 def _checked(config: TransformerConfig) -> TransformerConfig:
     for name, limit in LIMITS.items():
         if not 1 <= getattr(config, name) <= limit:
@@ -289,8 +278,7 @@ def _checked(config: TransformerConfig) -> TransformerConfig:
         raise _bad_size("type_vocab_size")
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise CheckpointFormatError(f'{CONFIG_FILE}: "pad_token_id" is outside the vocabulary')
-    if not LEAST_EPSILON <= config.layer_norm_eps < 1:
-        raise CheckpointFormatError(f"{CONFIG_FILE}: the epsilon of norms must be from {LEAST_EPSILON} to below 1")
+    check_epsilon(config.layer_norm_eps)
     return config
 
 

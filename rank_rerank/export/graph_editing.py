@@ -57,7 +57,7 @@ class GraphBuilder:
 
 
 def activate(graph: GraphBuilder, name: str, values: Any) -> Any:
-    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
+    """Apply an activation of config_variants.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
     if name in ("gelu_new", "gelu_pytorch_tanh"):
         return graph.node("Gelu", [values], approximate="tanh")
     if name == "silu":

@@ -9,7 +9,7 @@ from rank_rerank.arrays import AnyArray
 
 
 def activate(name: str, values: AnyArray) -> AnyArray:
-    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS.
+    """Apply an activation of config_variants.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS.
 
     Args:
         name: one of them.

@@ -63,7 +63,7 @@ class RenewableApp:
             try:
                 change = self._change_to(_Generation(self._reopen()))
                 asyncio.run_coroutine_threadsafe(change, self._loop).result()
-            except RankRerankError as error:
+            except (RankRerankError, OSError, RuntimeError, MemoryError) as error:
                 logger.error("the server goes on with the models, stores and keys that it has: %s", error)  # noqa: TRY400 - a line is enough
             else:
                 logger.info("models, stores and keys are loaded anew")
@@ -93,9 +93,13 @@ class _Generation:
         self._life: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Start its engine."""
+        """Start its engine; what keeps it from starting is raised."""
         self._life = asyncio.create_task(self._live())
-        await self._begins.wait()
+        begun = asyncio.create_task(self._begins.wait())
+        await asyncio.wait({begun, self._life}, return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            begun.cancel()
+            await self._life
 
     async def end(self) -> None:
         """Stop its engine."""

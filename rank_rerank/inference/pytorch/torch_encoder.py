@@ -229,7 +229,7 @@ def _apply_step(weights: Weights, step: HeadStep, rows: Any) -> Any:
 
 
 def activate(name: str, values: Any) -> Any:
-    """Apply an activation of transformer_config.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
+    """Apply an activation of config_variants.ACTIVATIONS or checkpoint.DENSE_ACTIVATIONS."""
     if name in ("gelu_new", "gelu_pytorch_tanh"):
         return functional.gelu(values, approximate="tanh")
     return values if name == "identity" else ACTIVATIONS[name](values)
