@@ -1,4 +1,4 @@
-"""A process that loads everything anew while it answers: which service a request meets, and what happens to the others."""
+"""A process that loads everything anew while it answers: which service a request meets, and what the others do."""
 
 import asyncio
 import logging
