@@ -4,6 +4,9 @@ import asyncio
 import logging
 
 import pytest
+from servers import need_server
+
+need_server()
 
 from rank_rerank.serving import renewal
 from rank_rerank.serving.renewal import RenewableApp
