@@ -20,16 +20,8 @@ from training.small_bert import SmallBert
 from training.token_store import CLS, SEP, TokenStore
 from training.trainee import Rates, Texts, Trainee
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """More of them spin, and these arrays are small."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="module")

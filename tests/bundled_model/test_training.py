@@ -18,18 +18,10 @@ from training.token_weights import TokenWeights
 import rank_rerank
 from rank_rerank.encoding.token_encoder import TokenEncoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DIM = 8
 PASSAGES = [Passage(f"title {n}", f"Words of text {n}. And more of it.", [f"question {n}"]) for n in range(12)]
 TEXTS = ["a river bank", "the market", "a", "heart and blood vessels of the body"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Sums of several threads may be added in another order each time."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture
