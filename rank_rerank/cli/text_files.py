@@ -26,10 +26,9 @@ from rank_rerank.documents.text_bytes import (
     utf_16_lines,
 )
 from rank_rerank.errors import FileFormatError
+from rank_rerank.storage.output_file import shortened
 
 STANDARD_INPUT = "-"
-# characters of a path in an error: one that is too long for the system may have any number
-MOST_SHOWN = 500
 # what to do where the system refuses a file
 CURES = {errno.EISDIR: "Name the files in it", errno.EACCES: "Check who may read it"}
 
@@ -38,8 +37,7 @@ def name_of(path: str) -> str:
     """How a file is called in an error."""
     if path == STANDARD_INPUT:
         return "standard input"
-    name = shown(path) or "a file without a name"
-    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
+    return shortened(shown(path)) or "a file without a name"
 
 
 def refuse(path: str, line: int, problem: str) -> NoReturn:

@@ -34,13 +34,13 @@ def check_links(path: Path) -> None:
         return
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _find(path)[1] is not None:
         raise FileFormatError(
-            f"{_shortened(path)} cannot be written: it has other names (hard links), which would keep the old content. "
-            "Remove it first, or choose another file"
+            f"{shortened(str(path))} cannot be written: it has other names (hard links), which would keep the old "
+            "content. Remove it first, or choose another file"
         )
 
 
-def _shortened(path: Path) -> str:
-    name = str(path)
+def shortened(name: str) -> str:
+    """A path as errors show it."""
     return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
 
 
@@ -58,7 +58,7 @@ def open_output(path: Path) -> Generator[IO[bytes]]:
             yield file
     except OSError as error:
         raise FileFormatError(
-            f"{_shortened(path)} cannot be written: {error.strerror or type(error).__name__}"
+            f"{shortened(str(path))} cannot be written: {error.strerror or type(error).__name__}"
         ) from error
 
 
